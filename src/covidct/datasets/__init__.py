@@ -1,0 +1,1 @@
+"""Files on disk become a CTDataset, and its slices canvases."""

@@ -1,0 +1,1 @@
+"""Many splits, and what lasts of them."""

@@ -1,0 +1,1 @@
+"""Fit one network to one split."""

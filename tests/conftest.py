@@ -1,0 +1,37 @@
+"""Tiny data for every test: nothing here needs a network or a real image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import covidct
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep the user's own cache out of the tests."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("COVIDCT_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def phantoms() -> covidct.CTDataset:
+    return covidct.load_dataset("phantom", n=24, seed=0)
+
+
+@pytest.fixture
+def slice_folder(tmp_path: Path) -> Path:
+    """Two class folders with six small slices each, of sizes that differ."""
+    rng = np.random.default_rng(0)
+    root = tmp_path / "slices"
+    for label in ("COVID", "non-COVID"):
+        (root / label).mkdir(parents=True)
+        for i in range(6):
+            pixels = rng.integers(0, 256, (40 + i, 60 - i), dtype=np.uint8)
+            Image.fromarray(pixels).save(root / label / f"slice {i}%.png")
+    return root
