@@ -1,0 +1,217 @@
+"""The metrics are scikit-learn's where those are defined, and NaN where nothing is."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import metrics as reference
+
+from covidct.errors import UnknownNameError
+from covidct.evaluation import metrics
+
+# Few distinct probabilities, so that ties are common.
+PAIRS = st.lists(
+    st.tuples(st.integers(0, 1), st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0])),
+    min_size=1,
+    max_size=40,
+)
+THRESHOLDS = st.sampled_from([0.0, 0.25, 0.5, 0.8, 1.0])
+
+
+def by_scikit_learn(targets: np.ndarray, probabilities: np.ndarray, threshold: float) -> dict:
+    called = (probabilities >= threshold).astype(int)
+    both = len(set(targets)) == 2
+    nan = float("nan")
+    return {
+        "accuracy": reference.accuracy_score(targets, called),
+        "precision": reference.precision_score(targets, called, zero_division=np.nan),
+        "recall": reference.recall_score(targets, called, zero_division=np.nan),
+        "specificity": reference.recall_score(targets, called, pos_label=0, zero_division=np.nan),
+        "f1": reference.f1_score(targets, called, zero_division=np.nan),
+        "auc": reference.roc_auc_score(targets, probabilities) if both else nan,
+        "average_precision": (
+            reference.average_precision_score(targets, probabilities) if targets.any() else nan
+        ),
+        "balanced_accuracy": reference.balanced_accuracy_score(targets, called) if both else nan,
+        "mcc": (
+            reference.matthews_corrcoef(targets, called) if both and len(set(called)) == 2 else nan
+        ),
+        "brier": reference.brier_score_loss(targets, probabilities),
+    }
+
+
+@settings(deadline=None, max_examples=100)
+@given(PAIRS, THRESHOLDS)
+def test_scores_are_those_of_scikit_learn(pairs, threshold):
+    targets, probabilities = map(np.array, zip(*pairs, strict=True))
+    scores = metrics.score(targets, probabilities, threshold=threshold)
+    expected = by_scikit_learn(targets, probabilities, threshold)
+    assert list(scores) == list(metrics.METRICS) == list(expected)
+    assert scores == pytest.approx(expected, abs=1e-12, nan_ok=True)
+
+
+@settings(deadline=None, max_examples=50)
+@given(PAIRS, st.randoms(use_true_random=False))
+def test_weights_count_a_slice_as_often_as_it_was_drawn(pairs, random):
+    targets, probabilities = map(np.array, zip(*pairs, strict=True))
+    drawn = random.choices(range(len(pairs)), k=len(pairs))
+    weights = np.bincount(drawn, minlength=len(pairs))[None]
+    scores = metrics.weighted_scores(targets, probabilities, weights=weights)
+    expected = metrics.score(targets[drawn], probabilities[drawn])
+    assert {n: v[0] for n, v in scores.items()} == pytest.approx(expected, abs=1e-12, nan_ok=True)
+
+
+@settings(deadline=None, max_examples=50)
+@given(PAIRS)
+def test_each_metric_by_itself_and_all_together_agree(pairs):
+    targets, probabilities = zip(*pairs, strict=True)
+    scores = metrics.score(targets, probabilities)
+    for name, metric in metrics.METRICS.items():
+        assert metric.name == name
+        assert metric(targets, probabilities) == pytest.approx(scores[name], nan_ok=True)
+
+
+@settings(deadline=None, max_examples=50)
+@given(PAIRS)
+def test_every_nan_and_nothing_else_is_explained(pairs):
+    targets, probabilities = zip(*pairs, strict=True)
+    undefined = {n for n, v in metrics.score(targets, probabilities).items() if np.isnan(v)}
+    reasons = metrics.describe_undefined(targets, probabilities, unit="patient")
+    assert set(reasons) == undefined
+    for name, reason in reasons.items():
+        assert reason.startswith(f"{name} is undefined: ")
+        assert "patient" in reason
+
+
+@settings(deadline=None, max_examples=50)
+@given(PAIRS)
+def test_swapping_the_classes_swaps_recall_and_specificity(pairs):
+    targets, probabilities = map(np.array, zip(*pairs, strict=True))
+    probabilities[probabilities == 0.5] = 0.6  # a tie with the threshold is positive either way
+    there = metrics.score(targets, probabilities)
+    back = metrics.score(1 - targets, 1 - probabilities)
+    mirrored = there | {"recall": there["specificity"], "specificity": there["recall"]}
+    same = ("accuracy", "recall", "specificity", "auc", "balanced_accuracy", "mcc", "brier")
+    expected = {name: mirrored[name] for name in same}
+    assert {n: back[n] for n in same} == pytest.approx(expected, nan_ok=True)
+
+
+@settings(deadline=None, max_examples=30)
+@given(PAIRS, THRESHOLDS)
+def test_confusion_matrix_is_scikit_learns(pairs, threshold):
+    targets, probabilities = map(np.array, zip(*pairs, strict=True))
+    matrix = metrics.confusion_matrix(targets, probabilities, threshold=threshold)
+    expected = reference.confusion_matrix(targets, probabilities >= threshold, labels=[0, 1])
+    assert matrix.dtype.kind == "i"
+    np.testing.assert_array_equal(matrix, expected)
+
+
+@pytest.mark.parametrize(
+    ("targets", "probabilities", "undefined"),
+    [
+        ([0, 1], [0.1, 0.2], {"precision", "mcc"}),
+        ([1, 1], [0.9, 0.2], {"specificity", "auc", "balanced_accuracy", "mcc"}),
+        (
+            [0, 0],
+            [0.1, 0.2],
+            set(metrics.METRICS) - {"accuracy", "specificity", "brier"},
+        ),
+        ([0, 1], [0.1, 0.9], set()),
+    ],
+)
+def test_undefined_is_nan_without_a_warning(targets, probabilities, undefined):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        scores = metrics.score(targets, probabilities)
+    assert {name for name, value in scores.items() if np.isnan(value)} == undefined
+
+
+def test_a_probability_at_the_threshold_is_positive():
+    assert metrics.METRICS["recall"]([1], [0.5]) == 1
+    assert metrics.METRICS["recall"]([1], [0.7], threshold=np.nextafter(0.7, 1)) == 0
+
+
+@pytest.mark.parametrize(
+    ("targets", "probabilities", "message"),
+    [
+        ([0, 2], [0.1, 0.2], "targets must be 0 .* or 1 .*got .*2"),
+        ([], [], "not empty"),
+        ([[0, 1]], [[0.1, 0.2]], "one-dimensional"),
+        ([0, 1], [0.1], "each of 2 targets"),
+        ([0, 1], [0.1, np.nan], "finite, got nan at position 1"),
+        ([0, 1], [3.5, 0.1], "got 3.5 at position 0; give probabilities, not logits"),
+        ([0, 1], [0.1, -1e-9], r"\[0, 1\]"),
+    ],
+)
+@pytest.mark.parametrize("function", [metrics.score, metrics.confusion_matrix])
+def test_bad_arrays_are_named(function, targets, probabilities, message):
+    with pytest.raises(ValueError, match=message):
+        function(targets, probabilities)
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.5, float("nan")])
+def test_threshold_out_of_range_is_refused(threshold):
+    with pytest.raises(ValueError, match="threshold"):
+        metrics.score([0, 1], [0.1, 0.9], threshold=threshold)
+
+
+@pytest.mark.parametrize("weights", [[1, 1], [[1, 1, 1]], [[1, -1]], [[1, np.nan]]])
+def test_bad_weights_are_refused(weights):
+    with pytest.raises(ValueError, match="weights"):
+        metrics.weighted_scores([0, 1], [0.1, 0.9], weights=weights)
+
+
+def test_unknown_metric_proposes_a_known_one():
+    with pytest.raises(UnknownNameError, match="did you mean 'accuracy'"):
+        metrics.score([0, 1], [0.1, 0.9], names=["acuracy"])
+
+
+class TestSummarize:
+    def test_mean_and_sample_deviation(self):
+        values = [0.9, 0.8, 0.85, 0.95, 0.7]
+        mean, sd = metrics.summarize([{"f1": v} for v in values])["f1"]
+        assert mean == pytest.approx(np.mean(values))
+        assert sd == pytest.approx(np.std(values, ddof=1))
+
+    def test_undefined_folds_are_left_out_and_counted(self):
+        folds = [{"auc": 0.5, "f1": 1.0}, {"auc": np.nan, "f1": 0.5}, {"auc": 1.0, "f1": 0.0}]
+        assert metrics.summarize(folds)["auc"] == pytest.approx((0.75, np.std([0.5, 1], ddof=1)))
+        assert metrics.count_undefined(folds) == {"auc": 1}
+
+    def test_one_fold_has_no_deviation_and_none_no_mean(self):
+        summary = metrics.summarize([{"auc": np.nan, "f1": 0.5}])
+        assert summary["f1"][0] == 0.5
+        assert np.isnan([summary["f1"][1], *summary["auc"]]).all()
+
+    def test_nothing_and_unlike_folds_are_refused(self):
+        with pytest.raises(ValueError, match="no fold"):
+            metrics.summarize([])
+        with pytest.raises(ValueError, match="fold 1 and fold 0 have different metrics: auc, f1"):
+            metrics.summarize([{"f1": 1.0}, {"auc": 1.0}])
+
+
+class TestPerGroup:
+    def test_mean_of_each_groups_slices(self):
+        targets, probabilities, names = metrics.per_group(
+            [1, 0, 1, 0], [0.2, 0.1, 0.9, 0.3], np.array(["p2", "p1", "p2", "p10"], dtype=object)
+        )
+        assert names.tolist() == ["p1", "p10", "p2"]
+        assert targets.tolist() == [0, 0, 1]
+        assert probabilities == pytest.approx([0.1, 0.3, 0.55])
+
+    def test_group_of_both_classes_is_named(self):
+        with pytest.raises(ValueError, match="1 groups have slices of both classes: 'p7'"):
+            metrics.per_group([0, 1, 1], [0.1, 0.2, 0.3], ["p7", "p7", "p8"])
+
+    @pytest.mark.parametrize("unknown", ["", None, float("nan")])
+    def test_slice_without_a_group_is_refused(self, unknown):
+        with pytest.raises(ValueError, match="1 of 2 slices have no group"):
+            metrics.per_group([0, 1], [0.1, 0.2], ["p1", unknown])
+
+    def test_groups_of_another_length_are_refused(self):
+        with pytest.raises(ValueError, match="groups must have one value"):
+            metrics.per_group([0, 1], [0.1, 0.2], ["p1"])
