@@ -1,0 +1,242 @@
+"""Procedural chest-CT slices with patients and lesion masks, for examples, tests and scale."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from tqdm import tqdm
+
+from .._files import atomic_path, write_text
+from .chest import Chest, FloatImage, Patient
+from .ct_dataset import CTDataset
+from .lesions import OTHER_FINDINGS, ground_glass
+
+__all__ = ["PhantomDataset", "load"]
+
+VERSION = 1  # Raised whenever a pixel changes: it enters the content hash.
+CLASSES = ("non-COVID", "COVID")
+# Independent streams of random numbers: what is healthy never depends on the class.
+BUILD, SLICE, DISEASE, ILLNESS = range(4)
+
+
+class Phantom(NamedTuple):
+    """One slice: display grey values (H, W) uint8, and masks (H, W) bool by name."""
+
+    pixels: npt.NDArray[np.uint8]
+    masks: dict[str, npt.NDArray[np.bool_]]
+
+
+class PhantomDataset(CTDataset):
+    """Slices made when they are read, from a seed.
+
+    COVID slices show ground-glass opacities along the pleura; non-COVID slices are normal or show
+    nodules, a consolidation, an effusion or emphysema. Build, picture size, window and noise are
+    drawn alike for both classes, so that only disease tells them apart. The slices of a patient
+    share all of these: folds of slices leak, as they do with real scans.
+
+    Slice ``i`` depends on ``seed``, ``slices_per_patient`` and ``size`` alone, not on ``n``.
+
+    Parameters
+    ----------
+    n
+        Number of slices; even ones are COVID, odd ones are not.
+    seed
+        Same seed, same pixels.
+    slices_per_patient
+        How many slices a patient has at most.
+    size
+        (height, width) of all slices; None draws one per patient, 140-350 by 210-400 pixels.
+
+    Raises
+    ------
+    ValueError
+        If ``n`` or ``slices_per_patient`` is below 1, ``seed`` is negative, or ``size`` is
+        smaller than 32 pixels.
+
+    Examples
+    --------
+    >>> from covidct.datasets.phantom import PhantomDataset
+    >>> dataset = PhantomDataset(n=8, seed=0)
+    >>> dataset
+    PhantomDataset 'phantom': 8 slices (4 COVID, 4 non-COVID), 2 patients
+    >>> dataset.names[0]
+    'COVID/patient-0000/slice-0.png'
+    >>> sorted(dataset.masks(0))
+    ['finding', 'lesion', 'lung']
+    """
+
+    def __init__(
+        self,
+        *,
+        n: int = 240,
+        seed: int = 0,
+        slices_per_patient: int = 4,
+        size: tuple[int, int] | None = None,
+    ) -> None:
+        for name, value, least in (("n", n, 1), ("slices_per_patient", slices_per_patient, 1)):
+            _check_least(name, value, least)
+        _check_least("seed", seed, 0)
+        for side in size or ():
+            _check_least("size", side, 32)
+        self.seed, self.slices_per_patient = int(seed), int(slices_per_patient)
+        self.size = None if size is None else (int(size[0]), int(size[1]))
+        pair, place = np.divmod(np.arange(n), 2 * slices_per_patient)
+        # Two patients, one per class, take turns: every n >= 2 is balanced.
+        self._patients, self._levels = 2 * pair + place % 2, place // 2
+        targets = 1 - place % 2
+        groups = [f"patient-{patient:04d}" for patient in self._patients]
+        paths = [
+            Path(CLASSES[target], group, f"slice-{level}.png")
+            for target, group, level in zip(targets, groups, self._levels, strict=True)
+        ]
+        super().__init__(paths, targets, groups, classes=CLASSES, name="phantom")
+
+    def read(self, index: int) -> Image.Image:
+        """Return one slice as 8-bit grey."""
+        return Image.fromarray(self._make(index).pixels)
+
+    def masks(self, index: int) -> dict[str, npt.NDArray[np.bool_]]:
+        """Return where disease and lung are in one slice.
+
+        Returns
+        -------
+        dict of str to (H, W) bool array
+            ``"lung"``: both lungs, with what is in them. ``"lesion"``: ground-glass opacities,
+            empty in non-COVID slices. ``"finding"``: other disease, empty in COVID slices.
+        """
+        return {name: mask.copy() for name, mask in self._make(index).masks.items()}
+
+    def subset(self, index: npt.ArrayLike) -> PhantomDataset:
+        """Return the dataset of the chosen slices, in the order of ``index``."""
+        part = super().subset(index)
+        chosen = self._positions(index)
+        part._patients, part._levels = self._patients[chosen], self._levels[chosen]
+        return part
+
+    def content_hash(self) -> str:
+        """Return a SHA-256 (hex) of all that the pixels and targets depend on."""
+        facts = [VERSION, self.seed, self.slices_per_patient, self.size, self.names]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+    def save(self, root: str | os.PathLike[str]) -> None:
+        """Write the slices as PNG files in class folders, and ``groups.csv``.
+
+        ``covidct.load_dataset("folder", root)`` then gives the same pixels, targets and groups.
+
+        Parameters
+        ----------
+        root
+            Folder to write into; it is made where needed.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> import covidct
+        >>> root = tempfile.mkdtemp()
+        >>> covidct.load_dataset("phantom", n=2).save(root)
+        >>> covidct.load_dataset("folder", root)
+        CTDataset 'folder': 2 slices (1 COVID, 1 non-COVID), 2 patients
+        """
+        folder = Path(root)
+        for index in tqdm(range(len(self)), "phantoms", leave=False, disable=None):
+            with atomic_path(folder / self.names[index]) as temporary:
+                self.read(index).save(temporary, format="PNG")
+        table = io.StringIO(newline="")
+        writer = csv.writer(table, lineterminator="\n")
+        writer.writerow(("path", "group"))
+        writer.writerows((name, name.split("/")[1]) for name in self.names)
+        write_text(folder / "groups.csv", table.getvalue())
+
+    def _check_files(self) -> None:
+        """Accept the paths: no files lie behind them."""
+
+    def _make(self, index: int) -> Phantom:
+        return _make(
+            self.seed,
+            int(self._patients[index]),
+            int(self._levels[index]),
+            self.slices_per_patient,
+            self.size,
+            int(self.targets[index]),
+        )
+
+
+def load(
+    *,
+    n: int = 240,
+    seed: int = 0,
+    slices_per_patient: int = 4,
+    size: tuple[int, int] | None = None,
+) -> PhantomDataset:
+    """Make the registry's ``"phantom"``; the options are those of :class:`PhantomDataset`."""
+    return PhantomDataset(n=n, seed=seed, slices_per_patient=slices_per_patient, size=size)
+
+
+@lru_cache(maxsize=2)  # The masks of a slice are usually asked for right after its pixels.
+def _make(
+    seed: int,
+    patient: int,
+    number: int,
+    per_patient: int,
+    size: tuple[int, int] | None,
+    target: int,
+) -> Phantom:
+    build = Patient.draw(_generator(seed, BUILD, patient))
+    rng = _generator(seed, SLICE, patient, number)
+    level = 0.15 + 0.75 * (number + rng.uniform(0.2, 0.8)) / per_patient
+    chest = Chest(build, level, rng, size=size)
+    illness = _generator(seed, ILLNESS, patient).integers(len(OTHER_FINDINGS))
+    disease = _generator(seed, DISEASE, patient, number)
+    none = np.zeros(chest.hu.shape, np.bool_)
+    if target:
+        lesion, finding = ground_glass(chest, disease), none
+    else:
+        lesion, finding = none, list(OTHER_FINDINGS.values())[illness](chest, disease)
+    masks = {"lesion": lesion, "finding": finding, "lung": chest.lung > 0}
+    return Phantom(_scan(chest, rng), masks)
+
+
+def _generator(seed: int, *key: int) -> np.random.Generator:
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=key)))
+
+
+def _scan(chest: Chest, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
+    """Blur, add noise, and show through the patient's window."""
+    patient = chest.patient
+    image = chest.hu
+    image = image + np.float32(patient.blur) * (_smooth(image) - image)
+    # The sum of four bytes is nearly normal, and its smoothing has the grain of a reconstruction.
+    grain = rng.integers(0, 256, (4, *image.shape), np.uint8).sum(0, np.float32)
+    grain = _smooth(grain - np.float32(510))
+    image += grain * np.float32(patient.noise / 55)
+    low = np.float32(patient.level - patient.window / 2)
+    grey = (image - low) * np.float32(255 / patient.window)
+    if patient.round_view:
+        x, y = chest.x, chest.y
+        grey *= chest.coverage(np.float32(1.08) - np.sqrt(x * x + y * y))
+    pixels: npt.NDArray[np.uint8] = np.clip(np.rint(grey), 0, 255).astype(np.uint8)
+    return pixels
+
+
+def _smooth(image: FloatImage) -> FloatImage:
+    """Convolve with [1 2 1] / 4 along both axes."""
+    padded = np.pad(image, 1, mode="edge")
+    rows = padded[:-2] + 2 * padded[1:-1] + padded[2:]
+    result: FloatImage = (rows[:, :-2] + 2 * rows[:, 1:-1] + rows[:, 2:]) * np.float32(1 / 16)
+    return result
+
+
+def _check_least(name: str, value: int, least: int) -> None:
+    if value < least:
+        msg = f"{name} must be at least {least}, got {value}"
+        raise ValueError(msg)
