@@ -115,7 +115,9 @@ def infer(
 
 
 def _fetch(
-    canvases: npt.NDArray[np.uint8] | torch.Tensor, batch: npt.NDArray[np.integer], device: torch.device
+    canvases: npt.NDArray[np.uint8] | torch.Tensor,
+    batch: npt.NDArray[np.integer],
+    device: torch.device,
 ) -> torch.Tensor:
     """Take a (B, 1, H, W) batch to the device, copying only what it needs."""
     if isinstance(canvases, torch.Tensor):

@@ -161,7 +161,9 @@ class Lamb(ReferenceLamb):  # type: ignore[misc]  # torch-optimizer has no type 
         if not group["adam"]:
             torch._foreach_mul_(updates, list(ratios.unbind()))
         if group["debias"]:
-            torch._foreach_mul_(updates, [_bias_correction(s["step"], beta1, beta2) for s in states])
+            torch._foreach_mul_(
+                updates, [_bias_correction(s["step"], beta1, beta2) for s in states]
+            )
         torch._foreach_add_(parameters, updates, alpha=-group["lr"])
 
     def _state_of(self, parameter: torch.Tensor) -> dict[str, Any]:

@@ -1,0 +1,142 @@
+"""Random changes to a batch of canvases, on their device, each slice by numbers of its own."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from .recipe import Augmentation
+
+__all__ = ["Augmenter"]
+
+_NOISE_BANK = 1 << 22
+
+
+class Augmenter:
+    """Apply an :class:`Augmentation` to batches.
+
+    The few random numbers of each slice are drawn on the CPU, so that no step waits for the
+    device. Noise comes from a bank of normal numbers, drawn once and read at a random place for
+    each slice, since drawing them anew would cost as much as all else together.
+
+    Parameters
+    ----------
+    augmentation
+        What to do.
+    generator
+        The source of all randomness, on the CPU.
+    device
+        Where the batches are.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from covidct.training.augment import Augmenter
+    >>> from covidct.training.recipe import Augmentation
+    >>> augment = Augmenter(Augmentation(), torch.Generator().manual_seed(0), torch.device("cpu"))
+    >>> augment(torch.zeros(8, 30, 40, dtype=torch.uint8)).shape
+    torch.Size([8, 1, 30, 40])
+    """
+
+    def __init__(
+        self, augmentation: Augmentation, generator: torch.Generator, device: torch.device
+    ) -> None:
+        self.augmentation = augmentation
+        self.generator = generator
+        self.device = device
+        self._bank = self._normal(_NOISE_BANK) if augmentation.noise else None
+
+    def __call__(self, canvases: Tensor) -> Tensor:
+        """Augment a batch.
+
+        Parameters
+        ----------
+        canvases
+            (B, H, W) uint8.
+
+        Returns
+        -------
+        Tensor
+            (B, 1, H, W) float32 in [0, 1].
+        """
+        batch = canvases.unsqueeze(1).float().div_(255)
+        for operation in (self._move, self._blur, self._expose, self._add_noise):
+            batch = operation(batch)
+        return batch.clamp_(0, 1)
+
+    def _move(self, batch: Tensor) -> Tensor:
+        """Crop, flip, rotate and shear in one resampling; what lies outside is black."""
+        options, (count, _, height, width) = self.augmentation, batch.shape
+        zoom = 1 - options.crop * self._uniform(count)
+        flip = torch.where(self._uniform(count) < options.flip_probability, -1.0, 1.0)
+        angle, shear = (
+            torch.deg2rad(limit * (2 * self._uniform(count) - 1))
+            for limit in (options.rotation, options.shear)
+        )
+        shift_x, shift_y = ((1 - zoom) * (2 * self._uniform(count) - 1) for _ in range(2))
+        # Grid coordinates run from -1 to 1 on both axes: rotating needs the true aspect ratio.
+        aspect = width / height
+        rows = (
+            (flip * zoom * angle.cos(), zoom * (shear.tan() - angle.sin()) / aspect, shift_x),
+            (flip * zoom * angle.sin() * aspect, zoom * angle.cos(), shift_y),
+        )
+        x = _centres(width, self.device)[None, None, :]
+        y = _centres(height, self.device)[None, :, None]
+        coordinates = [self._send(a) * x + (self._send(b) * y + self._send(c)) for a, b, c in rows]
+        grid = torch.stack(coordinates, dim=-1)
+        return functional.grid_sample(batch, grid, align_corners=False)
+
+    def _blur(self, batch: Tensor) -> Tensor:
+        """Blur some slices, each by a Gaussian of its own width."""
+        options = self.augmentation
+        chosen = (self._uniform(len(batch)) < options.blur_probability).nonzero().squeeze(1)
+        if len(chosen) == 0 or options.blur_sigma == 0:
+            return batch
+        sigma = options.blur_sigma * (1 - self._uniform(len(chosen)))
+        radius = max(1, round(3 * options.blur_sigma))
+        offsets = torch.arange(-radius, radius + 1)
+        kernels = torch.softmax(-0.5 * (offsets / sigma[:, None].clamp(min=0.1)) ** 2, dim=1)
+        taps = kernels[:, None, :, None].to(self.device, non_blocking=True)
+        chosen = chosen.to(self.device, non_blocking=True)
+        slices = batch[chosen].transpose(0, 1)  # one group of channels for each slice
+        for weight, side in ((taps, (0, 0, radius, radius)), (taps.mT, (radius, radius, 0, 0))):
+            slices = functional.pad(slices, side, mode="replicate")
+            slices = functional.conv2d(slices, weight, groups=len(chosen))
+        return batch.index_copy_(0, chosen, slices.transpose(0, 1))
+
+    def _expose(self, batch: Tensor) -> Tensor:
+        """Change brightness, then contrast about the mean grey: one affine map for each slice."""
+        brightness, contrast = (
+            1 + limit * (2 * self._uniform(len(batch)) - 1)
+            for limit in (self.augmentation.brightness, self.augmentation.contrast)
+        )
+        mean = batch.mean(dim=(2, 3), keepdim=True)
+        offset = mean * self._send(brightness * (1 - contrast))[..., None]
+        return batch.mul_(self._send(brightness * contrast)[..., None]).add_(offset)
+
+    def _add_noise(self, batch: Tensor) -> Tensor:
+        if self._bank is None:
+            return batch
+        count, _, height, width = batch.shape
+        amount = self.augmentation.noise * self._uniform(count)
+        bank = self._bank if len(self._bank) > height * width else self._normal(height * width + 1)
+        windows = bank.unfold(0, height * width, 1)
+        starts = torch.randint(len(windows), (count,), generator=self.generator)
+        noise = windows[starts.to(self.device, non_blocking=True)].view_as(batch)
+        return batch.addcmul_(noise, self._send(amount)[..., None])
+
+    def _uniform(self, count: int) -> Tensor:
+        return torch.rand(count, generator=self.generator)
+
+    def _normal(self, count: int) -> Tensor:
+        return torch.randn(count, generator=self.generator).to(self.device)
+
+    def _send(self, numbers: Tensor) -> Tensor:
+        """Take (B,) numbers to the device as (B, 1, 1)."""
+        return numbers[:, None, None].to(self.device, non_blocking=True)
+
+
+def _centres(count: int, device: torch.device) -> Tensor:
+    """Pixel centres in grid_sample's coordinates, where -1 and 1 are the outer edges."""
+    return (torch.arange(count, device=device) * 2 + 1) / count - 1

@@ -1,0 +1,275 @@
+"""Fit one network to one set of canvases."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from ..devices import Precision, autocast, resolve_device, resolve_precision
+from ..errors import TrainingDivergedError
+from ..inference import infer
+from ..models.classifier import CTClassifier
+from .augment import Augmenter
+from .checkpoint import CheckpointStore
+from .lamb import Lamb
+from .profile import Profile
+from .recipe import Recipe
+
+__all__ = ["EpochRecord", "Trainer"]
+
+_OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "lamb": Lamb,
+    "adamw": torch.optim.AdamW,
+    "sgd": partial(torch.optim.SGD, momentum=0.9),
+}
+
+
+class EpochRecord(NamedTuple):
+    """One row of a training's history.
+
+    Attributes
+    ----------
+    epoch
+        The epoch; the first is 0.
+    learning_rate
+        Its learning rate.
+    loss, accuracy
+        Means over the augmented training slices, as the epoch went along.
+    monitor_loss, monitor_accuracy
+        On the slices to watch, after the epoch; NaN where it was not watched.
+    seconds
+        Wall time of the epoch.
+    """
+
+    epoch: int
+    learning_rate: float
+    loss: float
+    accuracy: float
+    monitor_loss: float
+    monitor_accuracy: float
+    seconds: float
+
+
+class Trainer:
+    """Fit a network by a recipe.
+
+    On the CPU the fitted weights are a function of the canvases, the recipe, the seed and the
+    number of threads: each epoch draws from generators of its own, so that a training that was
+    interrupted and resumed gives the same bits. On CUDA this holds within rounding.
+
+    Parameters
+    ----------
+    model
+        The network; it is fitted in place.
+    recipe
+        How.
+    device
+        As in :func:`covidct.devices.resolve_device`.
+    precision
+        Arithmetic of the passes, as in :func:`covidct.devices.resolve_precision`.
+    seed
+        One or more non-negative integers, from which all randomness comes.
+    checkpoint_dir
+        Folder of the checkpoints, from which an interrupted training goes on; None for none.
+    checkpoint_every
+        Seconds that pass at least between two checkpoints.
+    compile_model
+        Run the network through :func:`torch.compile`: worth its start-up in long trainings.
+    profile
+        Where to add up what the parts cost.
+
+    Examples
+    --------
+    >>> import covidct
+    >>> from covidct.datasets.canvases import make_canvases
+    >>> slices = covidct.load_dataset("phantom", n=8, seed=0)
+    >>> model = covidct.create_model("shufflenet", weights=None)
+    >>> trainer = covidct.Trainer(model, covidct.Recipe.demo().scaled(2), device="cpu")
+    >>> history = trainer.fit(make_canvases(slices, (64, 96)), slices.targets)
+    >>> [record.epoch for record in history]
+    [0, 1]
+    """
+
+    def __init__(
+        self,
+        model: CTClassifier,
+        recipe: Recipe | None = None,
+        *,
+        device: str | torch.device = "auto",
+        precision: Precision = "auto",
+        seed: int | tuple[int, ...] = 0,
+        checkpoint_dir: Path | None = None,
+        checkpoint_every: float = 30.0,
+        compile_model: bool = False,
+        profile: Profile | None = None,
+    ) -> None:
+        self.recipe = recipe or Recipe()
+        self.device = resolve_device(device)
+        self.dtype = resolve_precision(precision, self.device)
+        self.seed = (seed,) if isinstance(seed, int) else seed
+        self.store = CheckpointStore(checkpoint_dir) if checkpoint_dir else None
+        self.checkpoint_every = checkpoint_every
+        self.profile = profile or Profile()
+        if self.recipe.strategy == "feature-extraction":
+            model.freeze_backbone()
+        self.model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._forward: nn.Module = torch.compile(model) if compile_model else model  # type: ignore[assignment]
+        self._optimizer = _OPTIMIZERS[self.recipe.optimizer](
+            [p for p in model.parameters() if p.requires_grad],
+            lr=self.recipe.learning_rate,
+            weight_decay=self.recipe.weight_decay,
+        )
+        self._loss = nn.BCEWithLogitsLoss(
+            pos_weight=torch.tensor(self.recipe.pos_weight, device=self.device)
+        )
+
+    def fit(
+        self,
+        canvases: npt.NDArray[np.uint8],
+        targets: npt.NDArray[np.integer],
+        *,
+        monitor: tuple[npt.NDArray[np.uint8], npt.NDArray[np.integer]] | None = None,
+        monitor_every: int = 10,
+        description: str = "train",
+        progress: bool = True,
+    ) -> list[EpochRecord]:
+        """Train for the recipe's epochs, or for those that are left after an interruption.
+
+        Parameters
+        ----------
+        canvases
+            (N, H, W) uint8 training slices.
+        targets
+            (N,) of 0 and 1.
+        monitor
+            Canvases and targets to score now and then for the learning curve. Nothing is chosen
+            by them: the model of the last epoch stays.
+        monitor_every
+            Epochs from one look at them to the next; the last epoch is always looked at.
+        description
+            What stands beside the progress bar.
+        progress
+            Whether to draw a progress bar (only ever on a terminal).
+
+        Returns
+        -------
+        list of EpochRecord
+            One for each epoch.
+
+        Raises
+        ------
+        TrainingDivergedError
+            If a loss becomes NaN or infinite.
+        ValueError
+            If canvases and targets differ in number.
+        """
+        if len(canvases) != len(targets) or len(canvases) == 0:
+            msg = f"{len(canvases)} canvases and {len(targets)} targets: give as many of both, and some"
+            raise ValueError(msg)
+        with self.profile("data"):
+            data = torch.from_numpy(np.ascontiguousarray(canvases)).to(self.device)
+            labels = torch.from_numpy(np.asarray(targets, dtype=np.float32)).to(self.device)
+        history = self._resume()
+        saved = time.monotonic()
+        epochs = range(len(history), self.recipe.epochs)
+        bar = tqdm(
+            epochs,
+            desc=description,
+            unit="epoch",
+            initial=len(history),
+            total=self.recipe.epochs,
+            disable=None if progress else True,
+            leave=False,
+        )
+        for epoch in bar:
+            start = time.perf_counter()
+            rate, loss, accuracy = self._run_epoch(epoch, data, labels)
+            last = epoch + 1 == self.recipe.epochs
+            watched = (float("nan"), float("nan"))
+            if monitor is not None and (last or (epoch + 1) % monitor_every == 0):
+                watched = self._watch(*monitor)
+            seconds = time.perf_counter() - start
+            history.append(EpochRecord(epoch, rate, loss, accuracy, *watched, seconds))
+            bar.set_postfix(loss=f"{loss:.3f}", accuracy=f"{accuracy:.1%}")
+            if self.store and (last or time.monotonic() - saved >= self.checkpoint_every):
+                self._save(history)
+                saved = time.monotonic()
+        return history
+
+    def _run_epoch(self, epoch: int, data: Tensor, labels: Tensor) -> tuple[float, float, float]:
+        rate = self.recipe.rate_at(epoch)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        sequence = np.random.SeedSequence((*self.seed, epoch))
+        draws, dropout = (int(word) for word in sequence.generate_state(2, np.uint64) >> 1)
+        generator = torch.Generator().manual_seed(draws)
+        augment = Augmenter(self.recipe.augmentation, generator, self.device)
+        order = torch.randperm(len(data), generator=generator).to(self.device)
+        batches = order.split(self.recipe.batch_size)
+        self.model.train()
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(dropout)
+            steps = [self._step(data, labels, batch, augment) for batch in batches]
+        losses, right = (torch.stack(column).cpu() for column in zip(*steps, strict=True))
+        if not losses.isfinite().all():
+            batch = int((~losses.isfinite()).nonzero()[0])
+            msg = (
+                f"the loss is {losses[batch].item()} in epoch {epoch}, batch {batch}, at learning rate "
+                f"{rate:g}; try a smaller learning_rate or precision='float32'"
+            )
+            raise TrainingDivergedError(msg)
+        sizes = torch.tensor([len(batch) for batch in batches])
+        return rate, float((losses * sizes).sum() / len(data)), float(right.sum() / len(data))
+
+    def _step(
+        self, data: Tensor, labels: Tensor, batch: Tensor, augment: Augmenter
+    ) -> tuple[Tensor, Tensor]:
+        """Take one step; return the loss and the number of right answers, still on the device."""
+        with self.profile("augment"):
+            images, truth = augment(data[batch]), labels[batch]
+        with self.profile("forward"), autocast(self.device, self.dtype):
+            logits = self._forward(images).float()
+            loss: Tensor = self._loss(logits, truth)
+        with self.profile("backward"):
+            self._optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+        with self.profile("optimiser"):
+            self._optimizer.step()
+        return loss.detach(), ((logits > 0) == (truth > 0)).sum()
+
+    def _watch(
+        self, canvases: npt.NDArray[np.uint8], targets: npt.NDArray[np.integer]
+    ) -> tuple[float, float]:
+        with self.profile("evaluation"):
+            logits = torch.from_numpy(infer(self.model, canvases).logits)
+        truth = torch.from_numpy(np.asarray(targets, dtype=np.float32))
+        loss = nn.functional.binary_cross_entropy_with_logits(logits, truth)
+        return float(loss), float(((logits > 0) == (truth > 0)).float().mean())
+
+    def _save(self, history: Iterable[EpochRecord]) -> None:
+        state = {
+            "model": self.model.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "history": [tuple(record) for record in history],
+        }
+        if self.store:
+            with self.profile("checkpoint"):
+                self.store.save(state)
+
+    def _resume(self) -> list[EpochRecord]:
+        state: dict[str, Any] | None = self.store.load() if self.store else None
+        if state is None:
+            return []
+        self.model.load_state_dict(state["model"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        return [EpochRecord(*row) for row in state["history"]]
