@@ -45,9 +45,8 @@ def resolve_device(device: str | torch.device | None = "auto") -> torch.device:
         msg = f"unknown device {device!r}; use 'auto', 'cpu', 'cuda' or 'cuda:N'"
         raise ValueError(msg) from error
     if resolved.type == "cuda" and (resolved.index or 0) >= torch.cuda.device_count():
-        msg = (
-            f"device {device!r} is not here: PyTorch sees {torch.cuda.device_count()} CUDA devices"
-        )
+        here = torch.cuda.device_count()
+        msg = f"device {device!r} is not here: PyTorch sees {here} CUDA devices"
         raise ValueError(msg)
     return resolved
 

@@ -16,7 +16,7 @@ class InvalidFileError(ValueError):
 
 
 class TrainingDivergedError(RuntimeError):
-    """A loss or a weight became NaN or infinite; the message says in which fold, epoch and batch."""
+    """A loss became NaN or infinite; the message says in which epoch and batch."""
 
 
 class UnknownNameError(ValueError):

@@ -328,6 +328,7 @@ class Recipe:
 
 def _refuse_unknown(options: Mapping[str, Any], kind: type) -> None:
     known = [option.name for option in fields(kind)]
+    what = f"{kind.__name__} option"
     for option in options:
         if option not in known:
-            raise UnknownNameError.among(f"{kind.__name__} option", option, known)
+            raise UnknownNameError.among(what, option, known)

@@ -173,7 +173,7 @@ class Trainer:
             If canvases and targets differ in number.
         """
         if len(canvases) != len(targets) or len(canvases) == 0:
-            msg = f"{len(canvases)} canvases and {len(targets)} targets: give as many of both, and some"
+            msg = f"give as many targets as canvases, got {len(targets)} and {len(canvases)}"
             raise ValueError(msg)
         with self.profile("data"):
             data = torch.from_numpy(np.ascontiguousarray(canvases)).to(self.device)
@@ -224,8 +224,8 @@ class Trainer:
         if not losses.isfinite().all():
             batch = int((~losses.isfinite()).nonzero()[0])
             msg = (
-                f"the loss is {losses[batch].item()} in epoch {epoch}, batch {batch}, at learning rate "
-                f"{rate:g}; try a smaller learning_rate or precision='float32'"
+                f"the loss is {losses[batch].item()} in epoch {epoch}, batch {batch}, at learning "
+                f"rate {rate:g}; try a smaller learning_rate or precision='float32'"
             )
             raise TrainingDivergedError(msg)
         sizes = torch.tensor([len(batch) for batch in batches])
