@@ -1,0 +1,51 @@
+"""The examples in docstrings and in the documentation do what they show."""
+
+from __future__ import annotations
+
+import doctest
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import covidct
+
+REPOSITORY = Path(__file__).parents[1]
+PACKAGE = Path(covidct.__file__).parent
+MODULES = sorted(
+    ".".join(("covidct", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(
+        ".__init__"
+    )
+    for path in PACKAGE.rglob("*.py")
+    if ">>> " in path.read_text("utf-8")
+)
+PAGES = sorted(
+    path.relative_to(REPOSITORY).as_posix()
+    for path in (REPOSITORY / "docs").rglob("*.rst")
+    if ">>> " in path.read_text("utf-8")
+)
+FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def run(test: doctest.DocTest) -> None:
+    report: list[str] = []
+    failed, _ = doctest.DocTestRunner(optionflags=FLAGS).run(test, out=report.append)
+    assert not failed, "".join(report)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstrings(name: str) -> None:
+    for test in doctest.DocTestFinder(exclude_empty=True).find(import_module(name)):
+        if test.examples:
+            run(test)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_pages(page: str) -> None:
+    text = (REPOSITORY / page).read_text("utf-8")
+    run(doctest.DocTestParser().get_doctest(text, {}, page, page, 0))
