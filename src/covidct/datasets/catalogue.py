@@ -56,9 +56,9 @@ BUILT_IN = (
         known_faults=(
             (
                 "No patient ids are shipped, and neighbouring file numbers are often neighbouring "
-                "slices of one patient: a 1-nearest-neighbour on raw 64 x 64 pixels scores 92.9 % "
-                "in random 5-fold, 78 % when blocks of 10 consecutive numbers stay together, 67 % with "
-                "blocks of 40."
+                "slices of one patient: a 1-nearest-neighbour on raw 64 x 64 pixels scores "
+                "92.9 % in random 5-fold, 78 % when blocks of 10 consecutive numbers stay "
+                "together, 67 % with blocks of 40."
             ),
             "Covid (128) equals Covid (129), and Covid (134) equals Covid (135).",
             (

@@ -87,7 +87,7 @@ class CTDataset:
     ...     Image.new("L", (60, 40)).save(folder / name)
     >>> dataset = CTDataset([folder / "a.png", folder / "b.png"], [1, 0], ["p1", "p2"])
     >>> dataset
-    CTDataset 'custom': 2 slices (1 COVID, 1 non-COVID), 2 groups by patient
+    CTDataset 'custom': 2 slices (1 COVID, 1 non-COVID), 2 patients
     >>> image, target = dataset[0]
     >>> image.size, image.mode, target
     ((60, 40), 'L', 1)
@@ -149,7 +149,9 @@ class CTDataset:
         held = ", ".join(f"{counts[k]:,} {self.classes[k]}" for k in (1, 0))
         parts = [f"{type(self).__name__} {self.name!r}: {len(self):,} slices ({held})"]
         if self.groups is not None:
-            parts.append(f"{len(np.unique(self.groups)):,} groups by {self.group_kind}")
+            number = len(np.unique(self.groups))
+            plural = "" if number == 1 or self.group_kind.endswith("s") else "s"
+            parts.append(f"{number:,} {self.group_kind}{plural}")
         if self.skipped:
             parts.append(f"{len(self.skipped):,} skipped")
         return ", ".join(parts)
