@@ -1,4 +1,4 @@
-"""Procedural chest-CT slices with patients and lesion masks, for examples, tests and scale."""
+"""The dataset of procedural slices: who has what, and how the scanner shows it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ import numpy.typing as npt
 from PIL import Image
 from tqdm import tqdm
 
-from .._files import atomic_path, write_text
-from .chest import Chest, FloatImage, Patient
-from .ct_dataset import CTDataset
+from ..._files import atomic_path, write_text
+from .chest import Chest, Patient
+from ..ct_dataset import CTDataset
 from .lesions import OTHER_FINDINGS, ground_glass
+from .painting import FloatImage
 
 __all__ = ["PhantomDataset", "load"]
 
@@ -214,25 +215,37 @@ def _scan(chest: Chest, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
     """Blur, add noise, and show through the patient's window."""
     patient = chest.patient
     image = chest.hu
-    image = image + np.float32(patient.blur) * (_smooth(image) - image)
-    # The sum of four bytes is nearly normal, and its smoothing has the grain of a reconstruction.
-    grain = rng.integers(0, 256, (4, *image.shape), np.uint8).sum(0, np.float32)
-    grain = _smooth(grain - np.float32(510))
-    image += grain * np.float32(patient.noise / 55)
-    low = np.float32(patient.level - patient.window / 2)
-    grey = (image - low) * np.float32(255 / patient.window)
+    soft = _smooth(image)
+    image = soft + np.float32(patient.sharpness) * (image - soft)
+    image += _noise(rng, image.shape) * np.float32(patient.noise)
+    image -= np.float32(patient.level - patient.window / 2)
+    image *= np.float32(255 / patient.window)
     if patient.round_view:
-        x, y = chest.x, chest.y
-        grey *= chest.coverage(np.float32(1.08) - np.sqrt(x * x + y * y))
-    pixels: npt.NDArray[np.uint8] = np.clip(np.rint(grey), 0, 255).astype(np.uint8)
+        image *= chest.coverage(np.float32(1.08) - np.sqrt(chest.x * chest.x + chest.y * chest.y))
+    np.rint(image, out=image)
+    pixels: npt.NDArray[np.uint8] = np.clip(image, 0, 255, out=image).astype(np.uint8)
     return pixels
+
+
+def _noise(rng: np.random.Generator, shape: tuple[int, ...]) -> FloatImage:
+    """Nearly normal noise of unit variance, smoothed to the grain of a reconstruction."""
+    height, width = shape
+    # The sum of four bytes has variance 4 (256^2 - 1) / 12; [1 2 1] / 4 keeps 3/8 of it per axis.
+    words = rng.integers(0, 2**64, (height * width + 1) // 2, np.uint64).astype("<u8")
+    grain = words.view(np.uint8)[: 4 * height * width].reshape(4, height, width)
+    noise = _smooth(grain.sum(0, np.float32) - np.float32(4 * 127.5))
+    noise *= np.float32(1 / (3 / 8 * (4 * (256**2 - 1) / 12) ** 0.5))
+    return noise
 
 
 def _smooth(image: FloatImage) -> FloatImage:
     """Convolve with [1 2 1] / 4 along both axes."""
     padded = np.pad(image, 1, mode="edge")
-    rows = padded[:-2] + 2 * padded[1:-1] + padded[2:]
-    result: FloatImage = (rows[:, :-2] + 2 * rows[:, 1:-1] + rows[:, 2:]) * np.float32(1 / 16)
+    rows = padded[:-2] + padded[2:]
+    rows += 2 * padded[1:-1]
+    result: FloatImage = rows[:, :-2] + rows[:, 2:]
+    result += 2 * rows[:, 1:-1]
+    result *= np.float32(1 / 16)
     return result
 
 

@@ -1,0 +1,7 @@
+"""Procedural chest-CT slices with patients and lesion masks, for examples, tests and scale."""
+
+from __future__ import annotations
+
+from .dataset import PhantomDataset, load
+
+__all__ = ["PhantomDataset", "load"]

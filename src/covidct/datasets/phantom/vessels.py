@@ -1,0 +1,101 @@
+"""The vessels of the lungs in an axial slice: lines where they run within it, dots across it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from .chest import Chest
+    from .painting import FloatImage
+
+__all__ = ["draw_vessels"]
+
+Points = npt.NDArray[np.float64]  # (N, 3): x, y, radius
+
+# Of each lung.
+GENERATIONS, ROOTS, DOTS = 4, 5, 110
+
+
+def draw_vessels(chest: Chest) -> FloatImage:
+    """Draw the vessels of both lungs.
+
+    Parameters
+    ----------
+    chest
+        Gives the grid, the depth below the pleura, and the random generator.
+
+    Returns
+    -------
+    (H, W) float32 array
+        Part of each pixel, 0 to 1, that is vessel. It fades in the outermost centimetre, where
+        vessels are too fine to be seen.
+    """
+    step = 1 / chest.scale
+    trees = [_tree(chest.rng, side, step) for side in (-1, 1)]
+    points = np.concatenate([*trees, _dots(chest.rng)])
+    column, row = chest.to_pixels(points[:, 0], points[:, 1])
+    radius = points[:, 2] * chest.scale
+    # The nearest pixel, and whether it is lung, far enough from the border for any disc.
+    left, top = np.rint(column), np.rint(row)
+    height, width = chest.hu.shape
+    reach = int(np.ceil(radius.max() + 0.5))
+    kept = (left >= reach) & (left < width - reach) & (top >= reach) & (top < height - reach)
+    at = np.where(kept, top * width + left, 0).astype(np.intp)
+    kept &= chest.lung.ravel()[at] > 0
+    canvas = np.zeros(chest.hu.shape, np.float32)
+    offset = np.stack([left - column, top - row], -1).astype(np.float32)
+    thick = radius > 1.5
+    for part in (kept & thick, kept & ~thick):
+        _stamp(canvas, at[part], offset[part], radius[part].astype(np.float32))
+    canvas *= np.clip(chest.lung * np.float32(14), 0, 1)
+    return canvas
+
+
+def _tree(rng: np.random.Generator, side: int, step: float) -> Points:
+    """Grow the vessels of one lung from its hilum; all branches of a generation at once."""
+    tip = np.tile([side * 0.17, 0.02], (ROOTS, 1)) + rng.uniform(-0.04, 0.04, (ROOTS, 2))
+    heading = np.linspace(-1.25, 1.25, ROOTS) + rng.uniform(-0.25, 0.25, ROOTS)
+    radius, length, visible = 0.019, 0.2, 0.85
+    grown = []
+    for _ in range(GENERATIONS):
+        n = max(2, round(length / step))
+        bend = rng.uniform(-0.7, 0.7, (len(tip), 1)) * np.linspace(0, 1, n)
+        angle = heading[:, None] + bend
+        path = np.cumsum(np.stack([side * np.cos(angle), np.sin(angle)], -1) * step, axis=1)
+        path += tip[:, None]
+        taper = np.broadcast_to(radius * np.linspace(1, 0.7, n), path.shape[:2])
+        seen = rng.uniform(size=len(tip)) < visible  # the others leave the slice
+        grown.append(np.concatenate([path, taper[..., None]], -1)[seen].reshape(-1, 3))
+        fork = rng.uniform(0.2, 0.65, (len(tip), 2)) * [-1, 1]
+        heading = (angle[:, -1:] + fork).ravel()
+        tip = np.repeat(path[:, -1], 2, axis=0)
+        radius, length, visible = 0.62 * radius, 0.78 * length, 0.45
+    return np.concatenate(grown)
+
+
+def _dots(rng: np.random.Generator) -> Points:
+    """Cut vessels across, coarse ones near the hila and fine ones everywhere."""
+    place = rng.uniform([-0.9, -0.65], [0.9, 0.65], (2 * DOTS, 2))
+    away = np.abs(np.abs(place[:, 0]) - 0.2) + np.abs(place[:, 1])
+    radius = np.maximum(0.017 - 0.02 * away, 0.004) * rng.uniform(0.7, 1.4, len(place))
+    return np.column_stack([place, radius])
+
+
+def _stamp(
+    canvas: FloatImage, at: npt.NDArray[np.intp], offset: FloatImage, radius: FloatImage
+) -> None:
+    """Draw a disc at each point; where discs overlap, the brightest stays."""
+    if not len(at):
+        return
+    reach = int(np.ceil(radius.max() + 0.5))
+    around = np.arange(-reach, reach + 1)
+    x = around.astype(np.float32)[None, None, :] + offset[:, 0, None, None]
+    y = around.astype(np.float32)[None, :, None] + offset[:, 1, None, None]
+    radius = radius[:, None, None]
+    cover = np.clip(radius + np.float32(0.5) - np.sqrt(x * x + y * y), 0, 1)
+    cover *= np.minimum(np.float32(1.5) * radius, 1)  # finer than a pixel: fainter, not absent
+    pixel = at[:, None, None] + (around[:, None] * canvas.shape[1] + around)
+    np.maximum.at(canvas.reshape(-1), pixel.ravel(), cover.ravel())
