@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from importlib import import_module
 from os import PathLike
 from typing import Self
 
 import torch
 from torch import Tensor, nn
 
-from .registry import ArchitectureInfo, model_info
+from .backbone import build_backbone
+from .info import ArchitectureInfo
+from .registry import model_info
 from .weights import load_weights
 
 __all__ = ["CTClassifier", "create_model"]
@@ -63,7 +64,7 @@ class CTClassifier(nn.Module):
     ) -> None:
         super().__init__()
         self.info = info
-        self.input_size = input_size or info.custom_size
+        self.input_size = _check_size(info.custom_size if input_size is None else input_size)
         self.backbone = build_backbone(info)
         self.head = _HEADS[info.head](info)
         self._frozen = False
@@ -135,6 +136,10 @@ class CTClassifier(nn.Module):
             self.backbone.eval()
         return self
 
+    def extra_repr(self) -> str:
+        """Name the network and its canvas, for ``repr``."""
+        return f"{self.info.name}, input_size={self.input_size}"
+
     def _preprocess(self, x: Tensor) -> Tensor:
         _check_canvases(x)
         grey = x.to(self.mean.dtype)
@@ -187,22 +192,9 @@ def create_model(
     ('ResNet18', (253, 349))
     """
     model = CTClassifier(model_info(name), input_size=input_size)
-    load_weights(model, weights)
+    if weights is not None:
+        load_weights(model, weights)
     return model
-
-
-def build_backbone(info: ArchitectureInfo) -> nn.Module:
-    """Build the untrained trunk of a network: (B, 3, H, W) to (B, feature_dim, h, w)."""
-    module, _, function = info.builder.partition(":")
-    network: nn.Module = getattr(import_module(module), function)(**info.options)
-    if info.cam_layer is None:
-        return network
-    children = list(network.named_children())
-    end = [name for name, _ in children].index(info.cam_layer) + 1
-    trunk = OrderedDict(children[:end])
-    if info.activation:
-        trunk["activation"] = nn.ReLU(inplace=True)
-    return nn.Sequential(trunk)
 
 
 def _linear_head(info: ArchitectureInfo) -> nn.Sequential:
@@ -230,19 +222,29 @@ def _convolution_head(info: ArchitectureInfo) -> nn.Sequential:
 _HEADS = {"linear": _linear_head, "convolution": _convolution_head}
 
 
-def _check_canvases(x: Tensor) -> None:
-    if x.ndim != 4 or x.shape[1] != 1:
-        msg = f"canvases must be (B, 1, H, W), grey; got shape {tuple(x.shape)}"
+def _check_size(size: tuple[int, int]) -> tuple[int, int]:
+    height, width = size
+    if min(height, width) < 1:
+        msg = f"input_size must be (height, width) in pixels, got {size!r}"
         raise ValueError(msg)
-    if x.dtype != torch.uint8 and not x.is_floating_point():
-        msg = f"canvases must be uint8 or floating point; got {x.dtype}"
+    return height, width
+
+
+def _check_canvases(x: Tensor) -> None:
+    if not isinstance(x, Tensor) or not (x.dtype == torch.uint8 or x.is_floating_point()):
+        kind = x.dtype if isinstance(x, Tensor) else type(x).__name__
+        msg = f"canvases must be a tensor, uint8 or floating point; got {kind}"
         raise TypeError(msg)
+    if x.ndim != 4 or x.shape[1] != 1:
+        msg = f"canvases must be grey, (B, 1, H, W); got shape {tuple(x.shape)}"
+        raise ValueError(msg)
     # Looking at the values would make the host wait for a GPU, and would break a traced graph.
     if x.dtype == torch.uint8 or x.device.type != "cpu" or torch.compiler.is_compiling():
         return
-    if x.numel() and not (x.min() >= -_TOLERANCE and x.max() <= 1 + _TOLERANCE):
+    low, high = x.detach().aminmax() if x.numel() else (0.0, 1.0)
+    if not (low >= -_TOLERANCE and high <= 1 + _TOLERANCE):
         msg = (
-            f"float canvases must be in [0, 1]; got [{x.min():.4g}, {x.max():.4g}]; "
-            "the model normalises by itself: divide 0..255 by 255, or pass uint8"
+            f"floating-point canvases must be in [0, 1], got values from {low:.4g} to {high:.4g}; "
+            "divide 0..255 by 255 or pass uint8, and leave the normalisation to the model"
         )
         raise ValueError(msg)
