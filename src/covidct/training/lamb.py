@@ -15,7 +15,7 @@ __all__ = ["Lamb"]
 _OPTIONS = ("clamp_value", "adam", "debias")
 
 
-class Lamb(ReferenceLamb):  # type: ignore[misc]  # torch-optimizer has no type hints
+class Lamb(ReferenceLamb):
     r"""Layer-wise adaptive moments for batch training (You et al., 2020).
 
     Each tensor of weights :math:`w` moves along the Adam direction with decoupled weight decay,
@@ -92,7 +92,9 @@ class Lamb(ReferenceLamb):  # type: ignore[misc]  # torch-optimizer has no type 
                 group.setdefault(option, self.defaults[option])
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+    def step(  # type: ignore[override]  # as torch-optimizer has it, unlike torch's overloads
+        self, closure: Callable[[], float] | None = None
+    ) -> float | None:
         """Update every tensor that has a gradient.
 
         Parameters

@@ -214,7 +214,7 @@ class Trainer:
         generator = torch.Generator().manual_seed(draws)
         augment = Augmenter(self.recipe.augmentation, generator, self.device)
         order = torch.randperm(len(data), generator=generator).to(self.device)
-        batches = order.split(self.recipe.batch_size)
+        batches = torch.split(order, self.recipe.batch_size)
         self.model.train()
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices):

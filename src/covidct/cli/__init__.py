@@ -1,0 +1,94 @@
+"""``covidct <verb>``: each verb is a few lines over the public API, in a module of its name."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from .. import __version__
+from ..errors import UnknownNameError
+from .options import WrongCallError
+
+__all__ = ["main"]
+
+_VERBS = {
+    "datasets": "list the datasets, or describe one",
+    "models": "list the networks, or describe one",
+    "train": "cross-validate a network on a dataset",
+    "evaluate": "score a finished run on slices of another source",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv
+        The arguments; by default those of the process.
+
+    Returns
+    -------
+    int
+        0 the work is done, 1 it failed, 2 the call was wrong, 130 it was interrupted.
+
+    Examples
+    --------
+    >>> from covidct.cli import main
+    >>> main(["models", "densenet*"])
+    densenet121
+    densenet169
+    densenet201
+    0
+    """
+    args = _parser().parse_args(argv)
+    logging.basicConfig(level=logging.WARNING, format="covidct: %(levelname)s: %(message)s")
+    try:
+        args.run(args)
+    except KeyboardInterrupt:
+        hint = getattr(args, "resume_hint", "what is finished is kept")
+        return _complain(args, f"interrupted; {hint}", 130)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output has gone, as in `covidct models | head -1`
+        return 1
+    except (WrongCallError, UnknownNameError) as error:
+        return _complain(args, str(error), 2)
+    except (ValueError, OSError, RuntimeError, ImportError, MemoryError) as error:
+        if args.traceback:
+            raise
+        return _complain(args, str(error) or type(error).__name__, 1)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="covidct",
+        description="Explainable COVID-19 detection on chest-CT slices. For research; no medical "
+        "device.",
+        epilog="covidct VERB --help shows the options of a verb, and an example.",
+    )
+    parser.add_argument("--version", action="version", version=f"covidct {__version__}")
+    verbs = parser.add_subparsers(metavar="VERB", required=True, dest="verb")
+    for verb, summary in _VERBS.items():
+        module = import_module(f"{__name__}.{verb}")
+        command = verbs.add_parser(
+            verb,
+            help=summary,
+            description=module.__doc__,
+            epilog=f"example:\n  {module.EXAMPLE}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(command)
+        command.add_argument(
+            "--traceback", action="store_true", help="show where an error comes from"
+        )
+        command.set_defaults(run=module.run)
+    return parser
+
+
+def _complain(args: argparse.Namespace, message: str, code: int) -> int:
+    sys.stderr.write(f"covidct {args.verb}: {'' if code == 130 else 'error: '}{message}\n")
+    return code

@@ -1,0 +1,27 @@
+"""List the networks, or describe those whose names match a pattern."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+
+from .options import emit, emit_json
+
+EXAMPLE = "covidct models 'densenet*' --json"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the verb."""
+    parser.add_argument("pattern", nargs="?", default="*", help="a name, or a shell-style pattern")
+    parser.add_argument("--json", action="store_true", help="write all that is known, as JSON")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Do the work."""
+    from ..models.registry import list_models, model_info
+
+    names = list_models(args.pattern) or [model_info(args.pattern).name]
+    if args.json:
+        emit_json([asdict(model_info(name)) for name in names])
+    else:
+        emit("\n".join(names))

@@ -1,0 +1,156 @@
+"""Cross-validate a network on a dataset: fold tables, out-of-fold predictions, fitted networks.
+
+A run that was interrupted goes on where it stopped when the same command is given again.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .options import WrongCallError, add_dataset, checked_call, emit, emit_json, load_slices
+
+if TYPE_CHECKING:
+    from ..datasets.ct_dataset import CTDataset
+    from ..runs.result import CrossValidationResult
+    from ..training.profile import Profile
+    from ..training.recipe import Recipe
+
+EXAMPLE = "covidct train --dataset folder --root my-slices --model resnet18 --run-dir runs/mine"
+
+_PROTOCOLS = ("paper", "grouped", "official")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the verb."""
+    add_dataset(parser)
+    parser.add_argument("--model", required=True, metavar="NAME", help="covidct models lists them")
+    parser.add_argument(
+        "--weights",
+        default="imagenet",
+        help="'imagenet', 'none' for random weights, or a file (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--protocol",
+        default="paper",
+        metavar="P[,P...]",
+        help=f"of {', '.join(_PROTOCOLS)}: random slices as in the paper; patients (or, where "
+        "unknown, near-duplicates) kept together; the authors' own split (default: %(default)s)",
+    )
+    parser.add_argument("--folds", type=int, default=5, help="folds (default: %(default)s)")
+    parser.add_argument("--demo", action="store_true", help="the recipe of covidct demo")
+    parser.add_argument("--epochs", type=int, help="shorten or stretch the recipe's schedule")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="OPTION=VALUE",
+        dest="changes",
+        help="change an option of the recipe, such as batch_size=16 or augmentation.noise=0",
+    )
+    parser.add_argument("--run-dir", type=Path, help="default: runs/DATASET-MODEL-PROTOCOL")
+    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N")
+    parser.add_argument("--precision", default="auto", choices=("auto", "float32", "bfloat16"))
+    parser.add_argument("--n-jobs", type=int, default=1, help="folds at a time")
+    parser.add_argument("--threads", type=int, help="threads for each fold")
+    parser.add_argument("--compile", action="store_true", help="run through torch.compile")
+    parser.add_argument("--profile", action="store_true", help="print what each part costs")
+    parser.add_argument(
+        "--table", default="text", choices=("text", "markdown", "latex", "csv"), help="style"
+    )
+    parser.add_argument("--json", action="store_true", help="print the metrics as JSON")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Do the work."""
+    from ..devices import resolve_device
+    from ..runs.comparison import side_by_side
+    from ..training.profile import Profile
+
+    protocols = args.protocol.split(",")
+    unknown = set(protocols) - set(_PROTOCOLS)
+    if unknown:
+        msg = f"--protocol takes {', '.join(_PROTOCOLS)}, got {unknown.pop()!r}"
+        raise WrongCallError(msg)
+    args.resume_hint = "give the same command again to go on; finished folds are kept"
+    with checked_call():
+        recipe = _recipe(args)
+        profile = Profile(resolve_device(args.device)) if args.profile else None
+    dataset = load_slices(args)
+    results = [_cross_validate(args, p, protocols, recipe, dataset, profile) for p in protocols]
+    if args.json:
+        emit_json([result.to_dict() for result in results])
+        return
+    for result in results:
+        emit(str(result) if args.table == "text" else result.table(args.table))
+    if len(results) > 1:
+        emit("\n" + side_by_side(results, style=args.table))
+    if profile is not None:
+        emit(f"\n{profile}")
+
+
+def _recipe(args: argparse.Namespace) -> Recipe:
+    from .. import Recipe
+
+    recipe = Recipe.demo() if args.demo else Recipe()
+    if args.epochs is not None:
+        recipe = recipe.scaled(args.epochs)
+    values = recipe.to_dict()
+    for change in args.changes:
+        option, equals, value = change.partition("=")
+        if not equals:
+            msg = f"--set takes OPTION=VALUE, got {change!r}"
+            raise ValueError(msg)
+        table, _, key = option.rpartition(".")
+        if table not in ("", "augmentation"):
+            msg = f"--set knows options of the recipe and of its augmentation, got {option!r}"
+            raise ValueError(msg)
+        target = values[table] if table else values
+        target[key] = _parse(value)
+    return Recipe.from_dict(values)
+
+
+def _parse(value: str) -> Any:
+    for kind in (int, float):
+        try:
+            return kind(value)
+        except ValueError:
+            continue
+    return value
+
+
+def _cross_validate(
+    args: argparse.Namespace,
+    protocol: str,
+    protocols: list[str],
+    recipe: Recipe,
+    dataset: CTDataset,
+    profile: Profile | None,
+) -> CrossValidationResult:
+    from .. import CrossValidator
+
+    groups = None
+    if protocol == "grouped":
+        groups = "near-duplicate" if dataset.groups is None else "patient"
+    run_dir = args.run_dir or Path("runs") / f"{dataset.name}-{args.model}-{protocol}"
+    if args.run_dir and len(protocols) > 1:
+        run_dir = args.run_dir / protocol
+    with checked_call():
+        validator = CrossValidator(
+            args.model,
+            recipe,
+            cv="official" if protocol == "official" else args.folds,
+            groups=groups,
+            weights=None if args.weights == "none" else args.weights,
+            device=args.device,
+            precision=args.precision,
+            n_jobs=args.n_jobs,
+            run_dir=run_dir,
+            seed=args.seed,
+            threads=args.threads,
+            compile_model=args.compile,
+            profile=profile,
+        )
+    return validator.run(dataset)

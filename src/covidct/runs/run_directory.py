@@ -1,0 +1,170 @@
+"""A run on disk: what stands where, and how it is read back with suspicion."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .._files import write_json, write_text
+from ..errors import InvalidFileError
+
+__all__ = ["PREDICTION_FIELDS", "RunDirectory", "software_versions"]
+
+FORMAT = 1
+PREDICTION_FIELDS = np.dtype(
+    [
+        ("index", np.int64),
+        ("path", object),
+        ("target", np.int64),
+        ("fold", np.int64),
+        ("probability", np.float64),
+        ("logit", np.float64),
+        ("group", object),
+    ]
+)
+_REQUIRED: Mapping[str, type | tuple[type, ...]] = {
+    "format": int,
+    "model": str,
+    "weights": (str, type(None)),
+    "recipe": dict,
+    "dataset": dict,
+    "protocol": str,
+    "folds": list,
+    "seed": int,
+    "threads": int,
+    "precision": str,
+    "versions": dict,
+}
+
+
+class RunDirectory:
+    """The files of one run.
+
+    Parameters
+    ----------
+    path
+        The folder. It holds ``run.json``, ``metrics.json``, ``predictions.csv`` and, for each
+        fold K, ``folds/K/`` with ``model.safetensors``, ``history.csv`` and ``predictions.csv``,
+        which is written last: a fold that has it is finished.
+
+    Examples
+    --------
+    >>> from covidct.runs.run_directory import RunDirectory
+    >>> RunDirectory("runs/x").fold(2).as_posix()
+    'runs/x/folds/2'
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    def fold(self, number: int) -> Path:
+        """Return the folder of a fold."""
+        return self.path / "folds" / str(number)
+
+    def is_finished(self, number: int) -> bool:
+        """Say whether a fold has been trained and scored."""
+        return (self.fold(number) / "predictions.csv").exists()
+
+    def write_spec(self, spec: Mapping[str, Any]) -> None:
+        """Write ``run.json``."""
+        write_json(self.path / "run.json", {"format": FORMAT, **spec})
+
+    def read_spec(self) -> dict[str, Any] | None:
+        """Read and check ``run.json``; None where there is none.
+
+        Raises
+        ------
+        InvalidFileError
+            If the file is not what a run writes; the message says what is wrong with it.
+        """
+        path = self.path / "run.json"
+        if not path.exists():
+            return None
+        try:
+            spec = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+            msg = f"{str(path)!r} cannot be read as JSON: {error}"
+            raise InvalidFileError(msg) from error
+        if not isinstance(spec, dict) or spec.get("format") != FORMAT:
+            found = spec.get("format") if isinstance(spec, dict) else type(spec).__name__
+            msg = f"{str(path)!r} has format {found!r}, this covidct reads {FORMAT}; run it anew"
+            raise InvalidFileError(msg)
+        for key, kind in _REQUIRED.items():
+            if key not in spec or not isinstance(spec[key], kind):
+                state = f"is {spec[key]!r}" if key in spec else "is missing"
+                msg = f"{str(path)!r} was damaged or edited: {key!r} {state}"
+                raise InvalidFileError(msg)
+        return spec
+
+    def write_table(self, path: Path, header: Sequence[str], rows: Iterable[Iterable[Any]]) -> None:
+        """Write a CSV file; floats keep all their digits."""
+        text = io.StringIO(newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
+        write_text(path, text.getvalue())
+
+    def read_predictions(self, number: int) -> npt.NDArray[np.void]:
+        """Read the predictions of a fold as a structured array of `PREDICTION_FIELDS`.
+
+        Raises
+        ------
+        InvalidFileError
+            If the file is not what a run writes.
+        """
+        path = self.fold(number) / "predictions.csv"
+        rows = [tuple(row) for row in _read_table(path, PREDICTION_FIELDS.names or ())]
+        try:
+            return np.array(rows, dtype=PREDICTION_FIELDS)
+        except ValueError as error:
+            msg = f"{str(path)!r} was damaged or edited: {error}"
+            raise InvalidFileError(msg) from error
+
+    def read_history(self, number: int, columns: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
+        """Read the history of a fold, a column each.
+
+        Raises
+        ------
+        InvalidFileError
+            If the file is not what a run writes.
+        """
+        path = self.fold(number) / "history.csv"
+        try:
+            table = np.array(_read_table(path, columns), dtype=np.float64).reshape(-1, len(columns))
+        except ValueError as error:
+            msg = f"{str(path)!r} was damaged or edited: {error}"
+            raise InvalidFileError(msg) from error
+        return {name: table[:, i] for i, name in enumerate(columns)}
+
+
+def software_versions() -> dict[str, str]:
+    """Name the versions that a run's bits depend on."""
+    versions = {"python": platform.python_version(), "platform": platform.platform()}
+    for package in ("covidct", "numpy", "scikit-learn", "timm", "torch", "torchvision"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "unknown"
+    return versions
+
+
+def _read_table(path: Path, columns: Sequence[str]) -> list[list[str]]:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            header, *rows = csv.reader(file, strict=True)
+    except (OSError, UnicodeDecodeError, csv.Error, ValueError) as error:
+        msg = f"{str(path)!r} cannot be read as CSV: {error}"
+        raise InvalidFileError(msg) from error
+    if tuple(header) != tuple(columns) or any(len(row) != len(columns) for row in rows):
+        msg = f"{str(path)!r} was damaged or edited: it must have the columns {', '.join(columns)}"
+        raise InvalidFileError(msg)
+    return rows

@@ -1,0 +1,236 @@
+"""A dataset and a protocol become folds, checked before any training begins."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+from ..audit.duplicates import near_duplicate_groups
+from ..datasets.ct_dataset import CTDataset
+
+__all__ = ["Fold", "LeakageWarning", "Split", "make_split"]
+
+Index = npt.NDArray[np.int64]
+
+
+class LeakageWarning(UserWarning):
+    """Slices that belong together may stand on both sides of a split."""
+
+
+class Splitter(Protocol):
+    """What scikit-learn calls a cross-validation splitter."""
+
+    def split(self, X: Any, y: Any = None, groups: Any = None) -> Iterable[tuple[Any, Any]]:
+        """Yield pairs of training and test positions."""
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One split of a dataset into positions to train on and positions to test on.
+
+    Attributes
+    ----------
+    train, test
+        Positions, without a common one.
+    validation
+        Positions that serve neither: they fit temperature and threshold of an official split.
+    """
+
+    train: Index
+    test: Index
+    validation: Index
+
+
+@dataclass(frozen=True)
+class Split:
+    """The folds of a protocol.
+
+    Attributes
+    ----------
+    protocol
+        ``"paper"`` (random slices), ``"grouped by patient"``, ``"grouped by near-duplicate"``,
+        ``"grouped by given groups"``, ``"official"``, or the name of the splitter.
+    folds
+        The folds.
+    groups
+        (N,) labels of what must not be torn apart, or None where nothing is known.
+    """
+
+    protocol: str
+    folds: tuple[Fold, ...]
+    groups: npt.NDArray[np.str_] | None
+
+
+def make_split(
+    dataset: CTDataset,
+    cv: int | str | Splitter = 5,
+    *,
+    groups: str | Sequence[object] | npt.NDArray[Any] | None = None,
+    seed: int = 0,
+    repeats: int = 5,
+) -> Split:
+    """Split a dataset as a protocol wants it.
+
+    Parameters
+    ----------
+    dataset
+        The slices.
+    cv
+        A number of stratified folds, ``"official"`` for the split that the dataset's authors
+        made, or a splitter of scikit-learn.
+    groups
+        What must not be torn apart: ``"patient"`` (the dataset's own groups), ``"near-duplicate"``
+        (found by their pixels; a lower bound on leakage), one label per slice, or None: slices
+        are split at random, as in the paper.
+    seed
+        Seed of the shuffling.
+    repeats
+        How often an official split is run, each time from another seed.
+
+    Returns
+    -------
+    Split
+        Folds whose training and test positions are disjoint, in slices and in groups.
+
+    Raises
+    ------
+    ValueError
+        If the dataset can't be split so: unknown groups or official split, a class with fewer
+        slices (or groups) than folds, a fold with one class only.
+
+    Warns
+    -----
+    LeakageWarning
+        If slices are split at random although their groups are known.
+
+    Examples
+    --------
+    >>> import covidct
+    >>> from covidct.runs.splits import make_split
+    >>> slices = covidct.load_dataset("phantom", n=40, seed=0)
+    >>> split = make_split(slices, 5, groups="patient")
+    >>> split.protocol, [len(fold.test) for fold in split.folds]
+    ('grouped by patient', [8, 8, 8, 8, 8])
+    """
+    labels, kind = _resolve_groups(dataset, groups)
+    if cv == "official":
+        if groups is not None:
+            msg = "cv='official' has its own division of patients; leave groups=None"
+            raise ValueError(msg)
+        return _official(dataset, repeats)
+    if isinstance(cv, str):
+        msg = f"cv must be an integer, 'official' or a scikit-learn splitter, got {cv!r}"
+        raise ValueError(msg)
+    if isinstance(cv, int):
+        splitter, protocol = _stratified(dataset, cv, labels, kind, seed), f"grouped by {kind}"
+        if labels is None:
+            protocol = "paper"
+    else:
+        splitter, protocol = cv, type(cv).__name__
+    folds = tuple(
+        Fold(np.asarray(train, np.int64), np.asarray(test, np.int64), np.empty(0, np.int64))
+        for train, test in splitter.split(np.zeros(len(dataset)), dataset.targets, labels)
+    )
+    for number, fold in enumerate(folds):
+        _check_fold(number, fold, dataset, labels)
+    if labels is None and dataset.groups is not None:
+        _warn_if_torn(dataset, folds)
+    return Split(protocol, folds, dataset.groups if labels is None else labels)
+
+
+def _resolve_groups(
+    dataset: CTDataset, groups: str | Sequence[object] | npt.NDArray[Any] | None
+) -> tuple[npt.NDArray[np.str_] | None, str]:
+    if groups is None:
+        return None, ""
+    if isinstance(groups, str):
+        if groups == "near-duplicate":
+            return near_duplicate_groups(dataset).astype(np.str_), groups
+        if groups != "patient":
+            msg = (
+                f"groups must be 'patient', 'near-duplicate' or one label per slice, got {groups!r}"
+            )
+            raise ValueError(msg)
+        if dataset.groups is None:
+            msg = (
+                f"dataset {dataset.name!r} does not say which slices are of one patient; pass one "
+                "label per slice, or groups='near-duplicate'"
+            )
+            raise ValueError(msg)
+        return dataset.groups, dataset.group_kind
+    if len(groups) != len(dataset):
+        msg = f"groups has {len(groups)} labels for {len(dataset)} slices; give one per slice"
+        raise ValueError(msg)
+    return np.asarray([str(label) for label in groups]), "given groups"
+
+
+def _stratified(
+    dataset: CTDataset, n_splits: int, groups: npt.NDArray[np.str_] | None, kind: str, seed: int
+) -> Splitter:
+    if n_splits < 2:
+        msg = f"cv must be at least 2 folds, got {n_splits}"
+        raise ValueError(msg)
+    for target, name in enumerate(dataset.classes):
+        chosen = dataset.targets == target
+        units, what = int(chosen.sum()), "slices"
+        if groups is not None:
+            units, what = len(np.unique(groups[chosen])), f"groups ({kind})"
+        if units < n_splits:
+            msg = (
+                f"class {name!r} has {units} {what}, fewer than the {n_splits} folds; add slices "
+                f"of it or lower cv"
+            )
+            raise ValueError(msg)
+    kinds = StratifiedKFold if groups is None else StratifiedGroupKFold
+    return kinds(n_splits, shuffle=True, random_state=seed)  # type: ignore[no-any-return]
+
+
+def _official(dataset: CTDataset, repeats: int) -> Split:
+    if dataset.official_split is None:
+        msg = f"dataset {dataset.name!r} has no official split; use cv=5, with groups where known"
+        raise ValueError(msg)
+    train, validation, test = (
+        np.flatnonzero(dataset.official_split == part) for part in ("train", "val", "test")
+    )
+    fold = Fold(train, test, validation)
+    _check_fold(0, fold, dataset, dataset.groups)
+    return Split("official", (fold,) * repeats, dataset.groups)
+
+
+def _check_fold(
+    number: int, fold: Fold, dataset: CTDataset, groups: npt.NDArray[np.str_] | None
+) -> None:
+    if np.intersect1d(fold.train, fold.test).size:
+        msg = f"fold {number} has slices in both training and test part"
+        raise ValueError(msg)
+    if groups is not None:
+        torn = np.intersect1d(groups[fold.train], groups[fold.test])
+        if torn.size:
+            msg = f"fold {number} has group {torn[0]!r} in both training and test part"
+            raise ValueError(msg)
+    for part, index in (("training", fold.train), ("test", fold.test)):
+        present = np.unique(dataset.targets[index])
+        if len(present) < 2:
+            only = "no slice" if not len(present) else f"only class {dataset.classes[present[0]]!r}"
+            msg = f"the {part} part of fold {number} has {only}; use fewer folds or other groups"
+            raise ValueError(msg)
+
+
+def _warn_if_torn(dataset: CTDataset, folds: Sequence[Fold]) -> None:
+    groups = dataset.groups
+    if groups is None:
+        return
+    torn = {g for fold in folds for g in np.intersect1d(groups[fold.train], groups[fold.test])}
+    if torn:
+        msg = (
+            f"slices are split at random: {len(torn)} of {len(np.unique(groups))} "
+            f"{dataset.group_kind} groups have slices in training and test part of one fold, which "
+            "flatters the result; run it again with groups='patient' for the honest figure"
+        )
+        warnings.warn(msg, LeakageWarning, stacklevel=4)

@@ -1,0 +1,108 @@
+"""Tables of numbers as text, Markdown, LaTeX or CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Callable, Sequence
+
+from ..errors import UnknownNameError
+
+__all__ = ["percent", "render_table"]
+
+Rows = Sequence[Sequence[str]]
+
+
+def render_table(header: Sequence[str], rows: Rows, *, style: str = "text") -> str:
+    """Lay out a table.
+
+    Parameters
+    ----------
+    header
+        Names of the columns.
+    rows
+        Cells; the first of a row is its name.
+    style
+        ``"text"``, ``"markdown"``, ``"latex"`` (booktabs) or ``"csv"``.
+
+    Returns
+    -------
+    str
+        The table, without a newline at its end.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such style.
+
+    Examples
+    --------
+    >>> from covidct.runs.tables import render_table
+    >>> print(render_table(["fold", "accuracy"], [["0", "91.2"]], style="markdown"))
+    | fold | accuracy |
+    | ---- | -------: |
+    | 0    |     91.2 |
+    """
+    if style not in _STYLES:
+        kind = "table style"
+        raise UnknownNameError.among(kind, style, _STYLES)
+    return _STYLES[style](header, rows)
+
+
+def percent(fraction: float, sd: float | None = None) -> str:
+    """Write a fraction in per cent, with a standard deviation if there is one; NaN is a dash.
+
+    Examples
+    --------
+    >>> from covidct.runs.tables import percent
+    >>> percent(0.873, 0.032), percent(float("nan"))
+    ('87.3 ± 3.2', '–')
+    """
+    texts = ["–" if math.isnan(x) else f"{100 * x:.1f}" for x in (fraction, sd) if x is not None]
+    return " ± ".join(texts)
+
+
+def _text(header: Sequence[str], rows: Rows) -> str:
+    return "\n".join("  ".join(cells).rstrip() for cells in _aligned(header, rows))
+
+
+def _markdown(header: Sequence[str], rows: Rows) -> str:
+    first, *rest = ["| " + " | ".join(cells) + " |" for cells in _aligned(header, rows)]
+    widths = [len(cell) for cell in _aligned(header, rows)[0]]
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    return "\n".join([first, "| " + " | ".join(rule) + " |", *rest])
+
+
+def _latex(header: Sequence[str], rows: Rows) -> str:
+    first, *rest = [
+        " & ".join(cell.replace("%", r"\%").replace("±", r"$\pm$") for cell in cells) + r" \\"
+        for cells in [header, *rows]
+    ]
+    columns = "l" + "r" * (len(header) - 1)
+    start = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", first, r"\midrule"]
+    return "\n".join([*start, *rest, r"\bottomrule", r"\end{tabular}"])
+
+
+def _csv(header: Sequence[str], rows: Rows) -> str:
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows([header, *rows])
+    return text.getvalue().rstrip("\n")
+
+
+def _aligned(header: Sequence[str], rows: Rows) -> list[list[str]]:
+    """Pad the cells: names to the left, numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    return [
+        [row[0].ljust(widths[0])]
+        + [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        for row in [header, *rows]
+    ]
+
+
+_STYLES: dict[str, Callable[[Sequence[str], Rows], str]] = {
+    "text": _text,
+    "markdown": _markdown,
+    "latex": _latex,
+    "csv": _csv,
+}
