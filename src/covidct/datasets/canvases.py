@@ -1,0 +1,231 @@
+"""Slices of any size become gray canvases of one size: made once, kept in the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import joblib
+import numpy as np
+import numpy.typing as npt
+from filelock import FileLock
+from PIL import Image
+from torchvision.transforms import v2
+from tqdm import tqdm
+
+from .._files import atomic_path
+from ..errors import UnknownNameError
+from ..transforms import AspectPreservingPad, checked_size, to_grayscale
+from ._cache import cache_folder
+
+__all__ = ["RESIZES", "SliceSource", "make_canvases", "to_canvas"]
+
+Canvas = npt.NDArray[np.uint8]
+Size = tuple[int, int]
+
+#: How a slice is brought to the size of the canvas; "stretch" ignores its aspect ratio.
+RESIZES: dict[str, Callable[[Size], Callable[[Image.Image], Image.Image]]] = {
+    "pad": AspectPreservingPad,
+    "stretch": v2.Resize,
+}
+
+# Part of every key in the cache: to be raised when the same slices would give other pixels.
+_VERSION = 1
+
+_logger = logging.getLogger(__name__)
+
+
+class SliceSource(Protocol):
+    """What canvases are made from; every CTDataset is one."""
+
+    name: str
+
+    def __len__(self) -> int:
+        """Return the number of slices."""
+
+    def read(self, index: int) -> Image.Image:
+        """Return one slice as it is stored, in any PIL mode."""
+
+    def content_hash(self) -> str:
+        """Return a digest that differs when any slice does."""
+
+
+def to_canvas(image: Image.Image, size: Sequence[int], *, resize: str = "pad") -> Canvas:
+    """Turn one slice into a gray canvas.
+
+    Scaling is bilinear and antialiased, by PIL: on single 8-bit channels it is faster than
+    torchvision on tensors, from which it differs by at most one gray level.
+
+    Parameters
+    ----------
+    image
+        The slice, in any mode.
+    size
+        Height and width of the canvas.
+    resize
+        ``"pad"`` keeps the aspect ratio (:class:`covidct.AspectPreservingPad`, black margin);
+        ``"stretch"`` does not, and fills the canvas.
+
+    Returns
+    -------
+    ndarray of uint8, shape (height, width)
+        With ``"pad"``, exactly ``AspectPreservingPad(size)(to_grayscale(image))``.
+
+    Raises
+    ------
+    ValueError
+        If ``size`` is not two positive integers, or ``resize`` is unknown.
+
+    Examples
+    --------
+    >>> from PIL import Image
+    >>> from covidct.datasets.canvases import to_canvas
+    >>> to_canvas(Image.new("RGB", (512, 416)), (253, 349)).shape
+    (253, 349)
+    """
+    return _canvas(image, _fitter(checked_size(size), resize))
+
+
+def make_canvases(
+    dataset: SliceSource,
+    size: Sequence[int],
+    *,
+    resize: str = "pad",
+    n_jobs: int | None = None,
+) -> np.memmap[Any, np.dtype[np.uint8]]:
+    """Turn every slice of a dataset into a canvas, once.
+
+    The canvases are kept in a file below ``canvases`` in the folder that the environment variable
+    ``COVIDCT_CACHE`` names, or else in the user's cache folder; it can be deleted at any time. Its
+    name is made of the dataset's content, the size and ``resize``, and later calls map that file.
+    It is written under another name and then renamed, so what bears its name is whole, and what a
+    killed process left is cleared away. Of several processes that want the same canvases at once,
+    one makes them and the others wait.
+
+    Parameters
+    ----------
+    dataset
+        The slices.
+    size
+        Height and width of the canvases.
+    resize
+        ``"pad"`` or ``"stretch"``, as in :func:`to_canvas`.
+    n_jobs
+        Number of threads, in joblib's notation; None takes every core. Decoding and scaling
+        release Python's lock.
+
+    Returns
+    -------
+    memmap of uint8, shape (N, height, width)
+        Read-only, in the order of the dataset.
+
+    Raises
+    ------
+    covidct.errors.InvalidFileError
+        If a slice cannot be read. The message names its file; nothing is kept.
+    ValueError
+        If ``size`` is not two positive integers, or ``resize`` is unknown.
+    OSError
+        If the cache cannot be written.
+
+    Examples
+    --------
+    >>> import covidct
+    >>> from covidct.datasets.canvases import make_canvases
+    >>> make_canvases(covidct.load_dataset("phantom", n=4, seed=0), (64, 96)).shape
+    (4, 64, 96)
+    """
+    size = checked_size(size)
+    fit = _fitter(size, resize)
+    shape = (len(dataset), *size)
+    key = json.dumps([_VERSION, dataset.content_hash(), size, resize])
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    path = cache_folder() / "canvases" / f"{size[0]}x{size[1]}-{resize}-{digest}.npy"
+
+    # Without the lock first: a cache that is only read may lie on a disk that is only read.
+    canvases = _load(path, shape)
+    if canvases is not None:
+        return canvases
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock")):
+            canvases = _load(path, shape)
+            if canvases is None:
+                _clear_remains(path)
+                _make(path, shape, dataset, fit, n_jobs=n_jobs)
+                canvases = _load(path, shape)
+    except OSError as error:
+        megabytes = np.prod(shape, dtype=float) / 1e6
+        msg = (
+            f"cannot keep canvases ({megabytes:.1f} MB) in {str(path.parent)!r}: {error}; "
+            "set COVIDCT_CACHE to a folder with room for them"
+        )
+        raise OSError(error.errno, msg) from error
+    if canvases is None:
+        msg = f"{str(path)!r} was changed by another program while it was made; try again"
+        raise OSError(msg)
+    return canvases
+
+
+def _fitter(size: Size, resize: str) -> Callable[[Image.Image], Image.Image]:
+    if resize not in RESIZES:
+        kind = "resize"
+        raise UnknownNameError.among(kind, resize, RESIZES)
+    return RESIZES[resize](size)
+
+
+def _canvas(image: Image.Image, fit: Callable[[Image.Image], Image.Image]) -> Canvas:
+    return np.asarray(fit(to_grayscale(image)))
+
+
+def _load(path: Path, shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[np.uint8]] | None:
+    """Map the cached canvases, or return None where there are none, or not those expected."""
+    try:
+        canvases = np.lib.format.open_memmap(path, mode="r")
+        whole = path.stat().st_size == canvases.offset + canvases.nbytes
+    except FileNotFoundError:
+        return None
+    except (ValueError, OSError, TypeError, OverflowError) as error:
+        _logger.warning("%s cannot be used (%s); the canvases are made again", path, error)
+        return None
+    whole = whole and canvases.flags.c_contiguous
+    if canvases.shape != shape or canvases.dtype != np.uint8 or not whole:
+        _logger.warning("%s is not what was kept there; the canvases are made again", path)
+        return None
+    return canvases
+
+
+def _make(
+    path: Path,
+    shape: tuple[int, ...],
+    dataset: SliceSource,
+    fit: Callable[[Image.Image], Image.Image],
+    *,
+    n_jobs: int | None,
+) -> None:
+    def canvas(index: int) -> Canvas:
+        return _canvas(dataset.read(index), fit)
+
+    # Threads even within another joblib backend: they share the dataset and start at once.
+    parallel = joblib.Parallel(
+        -1 if n_jobs is None else n_jobs, require="sharedmem", return_as="generator"
+    )
+    canvases = parallel(joblib.delayed(canvas)(index) for index in range(len(dataset)))
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        # Written rather than mapped: on a full disk, storing into a map kills the process.
+        np.lib.format.write_array_header_1_0(file, header)
+        for made in tqdm(
+            canvases, total=len(dataset), desc="Making canvases", disable=None, leave=False
+        ):
+            file.write(made.tobytes())
+
+
+def _clear_remains(path: Path) -> None:
+    """Remove what a killed process left; to be called while holding the lock."""
+    for remains in path.parent.glob(f".{path.name}.*.part"):
+        remains.unlink(missing_ok=True)
