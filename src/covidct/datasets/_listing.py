@@ -33,7 +33,13 @@ def list_slices(folder: Path, *, recursive: bool = True) -> Listing:
 
 def folders_in(folder: Path) -> list[Path]:
     """Return the visible folders directly in ``folder``, sorted."""
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not _is_hidden(path.name))
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not is_hidden(path.name))
+
+
+def is_hidden(name: str) -> bool:
+    """Tell whether a name is none of the user's own files."""
+    # macOS puts "__MACOSX" with a shadow of every file into the archives it makes.
+    return name.startswith(".") or name == "__MACOSX"
 
 
 def _walk(folder: Path, seen: set[tuple[int, int]], *, recursive: bool) -> Iterator[Path]:
@@ -44,18 +50,13 @@ def _walk(folder: Path, seen: set[tuple[int, int]], *, recursive: bool) -> Itera
         return
     seen.add(identity)
     with os.scandir(folder) as entries:
-        visible = sorted(entry.name for entry in entries if not _is_hidden(entry.name))
+        visible = sorted(entry.name for entry in entries if not is_hidden(entry.name))
     for name in visible:
         path = folder / name
         if not path.is_dir():
             yield path
         elif recursive:
             yield from _walk(path, seen, recursive=True)
-
-
-def _is_hidden(name: str) -> bool:
-    # macOS puts "__MACOSX" with a shadow of every file into the archives it makes.
-    return name.startswith(".") or name == "__MACOSX"
 
 
 def _is_slice(path: Path) -> bool:

@@ -21,9 +21,12 @@ def map_in_threads(
     """Call ``function`` on every item in threads, with progress; results keep the items' order."""
     pool = ThreadPoolExecutor()
     try:
-        results = pool.map(function, items)
-        bar = tqdm(results, total=len(items), desc=description, disable=None, leave=False)
-        return list(bar)
+        with tqdm(total=len(items), desc=description, disable=None, leave=False) as bar:
+            values = []
+            for value in pool.map(function, items):
+                values.append(value)
+                bar.update()
+            return values
     finally:
         # The first failure, or a Ctrl-C, ends the work: what still waits is not begun.
         pool.shutdown(cancel_futures=True)

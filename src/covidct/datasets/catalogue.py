@@ -4,97 +4,100 @@ from __future__ import annotations
 
 from .info import DatasetInfo
 
-__all__ = ["BUILT_IN"]
+__all__ = ["BUILT_IN", "COVID19_CT", "SARS_COV_2_CT"]
 
-BUILT_IN = (
-    DatasetInfo(
-        name="covid19-ct",
-        title="COVID19-CT (COVID-CT-Dataset), slices cut out of preprints and case reports",
-        classes=("non-COVID", "COVID"),
-        counts=(397, 349),
-        licence="none stated for the images, whose copyright stays with the authors and publishers "
-        "of the source papers; research use only",
-        home="https://github.com/UCSD-AI4H/COVID-CT",
-        citation="Zhao, Zhang, He, Xie: COVID-CT-Dataset: a CT scan dataset about COVID-19, "
-        "arXiv:2003.13865 (2020); He et al.: Sample-efficient deep learning for COVID-19 diagnosis "
-        "based on CT scans, medRxiv 2020.04.13.20063941 (2020)",
-        known_faults=(
-            (
-                "CT_COVID/kjr-21-e24-p5-29.png (test) and CT_NonCOVID/71%0.jpg (train) are the "
-                "same slice under opposite labels."
-            ),
-            (
-                "File format gives the class away: every RGBA image (174) is COVID and 179 of "
-                "213 RGB JPEGs are non-COVID, so that mode and format alone classify 79 %."
-            ),
-            "Many images carry burned-in arrows and letters.",
-            (
-                "Slices of one patient recur: a 1-nearest-neighbour on raw 64 x 64 pixels scores "
-                "75.6 % in random 5-fold and 63.0 % grouped by patient."
-            ),
+COVID19_CT = DatasetInfo(
+    name="covid19-ct",
+    title="COVID19-CT (COVID-CT-Dataset), slices cut out of preprints and case reports",
+    classes=("non-COVID", "COVID"),
+    counts=(397, 349),
+    licence="none stated for the images, whose copyright stays with the authors and publishers "
+    "of the source papers; research use only",
+    home="https://github.com/UCSD-AI4H/COVID-CT",
+    citation="Zhao, Zhang, He, Xie: COVID-CT-Dataset: a CT scan dataset about COVID-19, "
+    "arXiv:2003.13865 (2020); He et al.: Sample-efficient deep learning for COVID-19 diagnosis "
+    "based on CT scans, medRxiv 2020.04.13.20063941 (2020)",
+    known_faults=(
+        (
+            "CT_COVID/kjr-21-e24-p5-29.png (test) and CT_NonCOVID/71%0.jpg (train) are the "
+            "same slice under opposite labels."
         ),
-        loader="covidct.datasets.covid19_ct:load",
-        layout="CT_COVID/ (349 files) and CT_NonCOVID/ (397 files), side by side or in a folder "
-        "Images-processed",
-        how_to_get="download=True, or unpack CT_COVID.zip and CT_NonCOVID.zip of the folder "
-        "Images-processed of https://github.com/UCSD-AI4H/COVID-CT into one folder",
-        source="https://raw.githubusercontent.com/UCSD-AI4H/COVID-CT/master/Images-processed/",
-        archives=("CT_COVID.zip", "CT_NonCOVID.zip"),
-        manifest="covid19_ct.csv",
-        group_kind="patient",
-    ),
-    DatasetInfo(
-        name="sars-cov-2-ct",
-        title="SARS-CoV-2 CT-scan dataset, from hospitals in Sao Paulo, Brazil",
-        classes=("non-COVID", "COVID"),
-        counts=(1229, 1252),
-        licence="as stated at its home, from where each user fetches it",
-        home="https://www.kaggle.com/datasets/plameneduardo/sarscov2-ctscan-dataset",
-        citation="Soares, Angelov, Biaso, Froes, Abe: SARS-CoV-2 CT-scan dataset: a large dataset "
-        "of real patients CT scans for SARS-CoV-2 identification, medRxiv 2020.04.24.20078584 "
-        "(2020)",
-        known_faults=(
-            (
-                "No patient ids are shipped, and neighbouring file numbers are often neighbouring "
-                "slices of one patient: a 1-nearest-neighbour on raw 64 x 64 pixels scores "
-                "92.9 % in random 5-fold, 78 % when blocks of 10 consecutive numbers stay "
-                "together, 67 % with blocks of 40."
-            ),
-            "Covid (128) equals Covid (129), and Covid (134) equals Covid (135).",
-            (
-                "Colour mode gives the class away in part: every non-COVID file is RGBA, while 413 "
-                "COVID files are RGB."
-            ),
-            (
-                "Non-Covid (151) does not exist: 2,481 slices, one fewer than the 2,482 that "
-                "papers count."
-            ),
+        (
+            "File format gives the class away: every RGBA image (174) is COVID and 179 of "
+            "213 RGB JPEGs are non-COVID, so that mode and format alone classify 79 %."
         ),
-        loader="covidct.datasets.sars_cov_2_ct:load",
-        layout="COVID/Covid (n).png (1,252 files) and non-COVID/Non-Covid (n).png (1,229 files)",
-        how_to_get="download=True (needs pip install 'covidct[kaggle]'), or download and unpack it "
-        "from its home",
-        source="kaggle:plameneduardo/sarscov2-ctscan-dataset",
-        manifest="sars_cov_2_ct.csv",
+        "Many images carry burned-in arrows and letters.",
+        (
+            "Slices of one patient recur: a 1-nearest-neighbour on raw 64 x 64 pixels scores "
+            "75.6 % in random 5-fold and 63.0 % grouped by patient."
+        ),
     ),
-    DatasetInfo(
-        name="folder",
-        title="Class folders of your own",
-        licence="yours",
-        loader="covidct.datasets.folder:load",
-        layout="two class folders, such as COVID/ and non-COVID/, holding image or DICOM files at "
-        "any depth, and optionally groups.csv with the columns path,group",
-        how_to_get="sort your slices into two folders",
-        group_kind="patient",
-    ),
-    DatasetInfo(
-        name="phantom",
-        title="Procedural chest-CT phantoms with lesion and lung masks and patients",
-        licence="Apache-2.0, as covidct",
-        loader="covidct.datasets.phantom:load",
-        layout="none: the slices are computed",
-        how_to_get='covidct.load_dataset("phantom", n=100, seed=0)',
-        known_faults=("Not real anatomy: for tests and demonstrations, never for a claim.",),
-        group_kind="patient",
-    ),
+    loader="covidct.datasets.covid19_ct:load",
+    layout="CT_COVID/ (349 files) and CT_NonCOVID/ (397 files), side by side or in a folder "
+    "Images-processed",
+    how_to_get="download=True, or unpack CT_COVID.zip and CT_NonCOVID.zip of the folder "
+    "Images-processed of https://github.com/UCSD-AI4H/COVID-CT into one folder",
+    source="https://raw.githubusercontent.com/UCSD-AI4H/COVID-CT/master/Images-processed/",
+    archives=("CT_COVID.zip", "CT_NonCOVID.zip"),
+    manifest="covid19_ct.csv",
+    group_kind="patient",
 )
+
+SARS_COV_2_CT = DatasetInfo(
+    name="sars-cov-2-ct",
+    title="SARS-CoV-2 CT-scan dataset, from hospitals in Sao Paulo, Brazil",
+    classes=("non-COVID", "COVID"),
+    counts=(1229, 1252),
+    licence="as stated at its home, from where each user fetches it",
+    home="https://www.kaggle.com/datasets/plameneduardo/sarscov2-ctscan-dataset",
+    citation="Soares, Angelov, Biaso, Froes, Abe: SARS-CoV-2 CT-scan dataset: a large dataset "
+    "of real patients CT scans for SARS-CoV-2 identification, medRxiv 2020.04.24.20078584 "
+    "(2020)",
+    known_faults=(
+        (
+            "No patient ids are shipped, and neighbouring file numbers are often neighbouring "
+            "slices of one patient: a 1-nearest-neighbour on raw 64 x 64 pixels scores "
+            "92.9 % in random 5-fold, 78 % when blocks of 10 consecutive numbers stay "
+            "together, 67 % with blocks of 40."
+        ),
+        "Covid (128) equals Covid (129), and Covid (134) equals Covid (135).",
+        (
+            "Colour mode gives the class away in part: every non-COVID file is RGBA, while 413 "
+            "COVID files are RGB."
+        ),
+        (
+            "Non-Covid (151) does not exist: 2,481 slices, one fewer than the 2,482 that "
+            "papers count."
+        ),
+    ),
+    loader="covidct.datasets.sars_cov_2_ct:load",
+    layout="COVID/Covid (n).png (1,252 files) and non-COVID/Non-Covid (n).png (1,229 files)",
+    how_to_get="download=True (needs pip install 'covidct[kaggle]'), or download and unpack it "
+    "from its home",
+    source="kaggle:plameneduardo/sarscov2-ctscan-dataset",
+    manifest="sars_cov_2_ct.csv",
+)
+
+FOLDER = DatasetInfo(
+    name="folder",
+    title="Class folders of your own",
+    licence="yours",
+    loader="covidct.datasets.folder:load",
+    layout="two class folders, such as COVID/ and non-COVID/, holding image or DICOM files at "
+    "any depth, and optionally groups.csv with the columns path,group",
+    how_to_get="sort your slices into two folders",
+    group_kind="patient",
+)
+
+PHANTOM = DatasetInfo(
+    name="phantom",
+    title="Procedural chest-CT phantoms with lesion and lung masks and patients",
+    licence="Apache-2.0, as covidct",
+    loader="covidct.datasets.phantom:load",
+    layout="none: the slices are computed",
+    how_to_get='covidct.load_dataset("phantom", n=100, seed=0)',
+    known_faults=("Not real anatomy: for tests and demonstrations, never for a claim.",),
+    group_kind="patient",
+)
+
+BUILT_IN = (COVID19_CT, SARS_COV_2_CT, FOLDER, PHANTOM)

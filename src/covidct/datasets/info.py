@@ -45,7 +45,7 @@ class DatasetInfo:
     archives
         Names of the archives below ``source``.
     manifest
-        File of published names and hashes, below ``covidct/datasets/manifests``.
+        File of published names and hashes: one of covidct's own, or an absolute path.
     group_kind
         What ``groups`` are, such as ``"patient"``; empty where the dataset ships none.
 

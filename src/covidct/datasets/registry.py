@@ -108,7 +108,8 @@ def load_dataset(
     name
         One of :func:`list_datasets`.
     root
-        Folder of the files; ``dataset_info(name).layout`` says what it should hold.
+        Folder of the files; ``dataset_info(name).layout`` says what it should hold. A published
+        dataset is looked for in covidct's cache folder by default (``COVIDCT_CACHE``).
     download
         Whether to fetch the files into ``root`` where they are not there yet.
     verify
@@ -157,7 +158,7 @@ def load_dataset(
         msg = f"dataset {name!r} takes no root, got {str(root)!r}"
         raise ValueError(msg)
     if download and "download" not in accepted:
-        msg = f"dataset {name!r} cannot be downloaded; {info.how_to_get}"
+        msg = f"dataset {name!r} cannot be downloaded; to get it: {info.how_to_get}"
         raise ValueError(msg)
     general = {
         "root": root,
@@ -169,7 +170,7 @@ def load_dataset(
     known = set(accepted) - set(general)
     for option in options:
         if option not in known:
-            error = UnknownNameError.among(f"option of dataset {name!r}", option, known)
+            error = UnknownNameError.among(f"{name} option", option, known)
             raise error
     given = {key: value for key, value in general.items() if key in accepted}
     dataset = loader(**given, **options)

@@ -1,0 +1,149 @@
+"""Unpacking archives that strangers made.
+
+Every member is checked before anything of it is written: it must be a plain file or a folder, its
+path must stay below the target, and all of them together must not be larger, nor more, than what
+the dataset is known to hold.
+"""
+
+from __future__ import annotations
+
+import lzma
+import shutil
+import stat
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path, PureWindowsPath
+from typing import IO, NamedTuple
+
+from ..errors import InvalidFileError
+from ._listing import is_hidden
+
+__all__ = ["is_archive", "unpack"]
+
+# Images hardly compress: a set of them that shrinks more than this is made to fill a disk.
+_MAX_RATIO = 100
+_CHUNK = 1 << 20
+_DAMAGED = (
+    *(EOFError, NotImplementedError, RuntimeError, lzma.LZMAError, tarfile.TarError),
+    *(zipfile.BadZipFile, zlib.error, FileExistsError, NotADirectoryError),
+)
+
+
+class _Member(NamedTuple):
+    name: str
+    size: int
+    open: Callable[[], IO[bytes] | None] | None  # None for a folder
+
+
+def is_archive(path: Path) -> bool:
+    """Tell whether a file is a ZIP or TAR archive (of any compression that Python knows)."""
+    return zipfile.is_zipfile(path) or tarfile.is_tarfile(path)
+
+
+def unpack(archive: Path, target: Path, *, max_files: int, max_bytes: int) -> None:
+    """Unpack a ZIP or TAR archive into a new folder, completely or not at all.
+
+    Hidden files, and the shadows that macOS adds, are left out.
+
+    Parameters
+    ----------
+    archive
+        The file to unpack.
+    target
+        Folder to make; it must not exist.
+    max_files, max_bytes
+        How many members the archive may have, and how large they may be together.
+
+    Raises
+    ------
+    covidct.errors.InvalidFileError
+        If the archive is damaged or encrypted; if it holds a link, a device, an absolute path or
+        one with ``..``, or one name twice; or if it holds more than allowed.
+    FileExistsError
+        If ``target`` exists.
+    """
+    if target.exists():
+        msg = f"cannot unpack {archive} into {target}: that exists"
+        raise FileExistsError(msg)
+    budget = min(max_bytes, _MAX_RATIO * archive.stat().st_size)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial_folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        _unpack_members(archive, partial_folder, max_files, budget)
+        partial_folder.chmod(0o755)
+        partial_folder.replace(target)
+    except _DAMAGED as error:
+        msg = f"{archive} is no intact archive: {error}"
+        raise InvalidFileError(msg) from error
+    finally:
+        shutil.rmtree(partial_folder, ignore_errors=True)
+
+
+def _unpack_members(archive: Path, target: Path, max_files: int, budget: int) -> None:
+    members = _zip_members if zipfile.is_zipfile(archive) else _tar_members
+    for number, member in enumerate(members(archive), start=1):
+        parts = _safe_parts(member.name, archive)
+        if number > max_files:
+            msg = f"{archive} is refused: more than {max_files:,} members"
+            raise InvalidFileError(msg)
+        if member.open is None or any(map(is_hidden, parts)):
+            continue
+        # The size that a header states may be a lie, so the bytes are counted as well.
+        left = _copy(member, target.joinpath(*parts), budget) if member.size <= budget else -1
+        if left < 0:
+            msg = (
+                f"{archive} is refused: {member.name!r} would exceed the {budget:,} bytes left of "
+            )
+            msg += "what the dataset may hold"
+            raise InvalidFileError(msg)
+        budget = left
+
+
+def _copy(member: _Member, path: Path, budget: int) -> int:
+    """Write one member and return what is left of ``budget``; negative once it is exceeded."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    source = member.open() if member.open is not None else None
+    if source is None:
+        return -1
+    with source, path.open("xb") as file:
+        while budget >= 0 and (chunk := source.read(_CHUNK)):
+            budget -= len(chunk)
+            file.write(chunk)
+    return budget
+
+
+def _safe_parts(name: str, archive: Path) -> tuple[str, ...]:
+    """Split a member's path, refusing one that leads elsewhere on any operating system."""
+    path = PureWindowsPath(name)  # Splits at both kinds of slash and knows drives.
+    if path.anchor or ".." in path.parts:
+        msg = f"{archive} is refused: its member {name!r} would be written outside of the target"
+        raise InvalidFileError(msg)
+    return path.parts
+
+
+def _zip_members(archive: Path) -> Iterator[_Member]:
+    with zipfile.ZipFile(archive) as file:
+        for info in file.infolist():
+            kind = stat.S_IFMT(info.external_attr >> 16)
+            if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+                _refuse_special(info.filename, archive)
+            opened = None if info.is_dir() else partial(file.open, info)
+            yield _Member(info.filename, info.file_size, opened)
+
+
+def _tar_members(archive: Path) -> Iterator[_Member]:
+    with tarfile.open(archive) as file:
+        for info in file:
+            if not (info.isreg() or info.isdir()):
+                _refuse_special(info.name, archive)
+            opened = None if info.isdir() else partial(file.extractfile, info)
+            yield _Member(info.name, info.size, opened)
+
+
+def _refuse_special(name: str, archive: Path) -> None:
+    msg = f"{archive} is refused: its member {name!r} is a link or a device"
+    raise InvalidFileError(msg)

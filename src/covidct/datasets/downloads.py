@@ -1,0 +1,288 @@
+"""Fetching datasets: from the web with pooch, from Kaggle with kagglehub."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import IO, NamedTuple
+
+import pooch
+from filelock import FileLock
+from tqdm import tqdm
+
+from .._extras import require
+from . import archives
+from .info import DatasetInfo
+
+__all__ = ["Limits", "install"]
+
+logger = logging.getLogger(__name__)
+
+TIMEOUT = 30  # Seconds without a byte before a connection counts as dead.
+RETRIES = 3
+_CHUNK = 1 << 18
+
+
+class Limits(NamedTuple):
+    """How much a dataset may bring: the sum over its files, with some allowance."""
+
+    files: int
+    bytes: int
+
+
+def install(
+    info: DatasetInfo,
+    root: Path,
+    *,
+    folders: Iterable[str],
+    limits: Limits,
+    check: Callable[[Path], None],
+) -> None:
+    """Fetch a dataset and put those of its class folders into ``root`` that are not there.
+
+    Everything is fetched, unpacked and checked in a hidden folder first, so that a class folder
+    is there completely or not at all. Processes that install into one root wait for one another.
+
+    Parameters
+    ----------
+    info
+        Says what to fetch, and from where.
+    root
+        Folder to install into; it is made where needed.
+    folders
+        Names of the class folders.
+    limits
+        Refuse to download or unpack more than this.
+    check
+        Called with the hidden folder that holds the class folders; raises if they are not right.
+
+    Raises
+    ------
+    ValueError
+        If ``info`` names no source.
+    OSError
+        If the download fails, after retries.
+    covidct.errors.InvalidFileError
+        If what came is not what was expected.
+    """
+    scheme = info.source.partition(":")[0]
+    if scheme not in _FETCHERS:
+        msg = f"dataset {info.name!r} cannot be downloaded; to get it: {info.how_to_get}"
+        raise ValueError(msg)
+    root.mkdir(parents=True, exist_ok=True)
+    with FileLock(root / ".download.lock"):
+        absent = [folder for folder in folders if not (root / folder).exists()]
+        if not absent:
+            return  # Another process was faster.
+        staging = root / ".download"
+        shutil.rmtree(staging, ignore_errors=True)  # Left by a process that was killed.
+        try:
+            fetched, content = staging / "fetched", staging / "content"
+            content.mkdir(parents=True)
+            _FETCHERS[scheme](info, fetched, limits)
+            for folder in folders:
+                _find_folder(folder, fetched, info).replace(content / folder)
+            check(content)
+            for folder in absent:
+                (content / folder).replace(root / folder)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+    logger.info("installed dataset %s in %s", info.name, root)
+
+
+def _from_web(info: DatasetInfo, target: Path, limits: Limits) -> None:
+    """Download and unpack the archives below ``info.source``."""
+
+    def download(url: str, path: str, _: object) -> None:
+        _download_archive(url, Path(path), limits.bytes)
+
+    web = pooch.create(
+        path=target.with_name("archives"),
+        base_url=info.source,
+        registry=dict.fromkeys(info.archives),  # Their content is checked, file by file.
+        retry_if_failed=RETRIES,
+    )
+    for name in info.archives:
+        try:
+            archive = Path(web.fetch(name, downloader=download))
+        except (OSError, ValueError) as error:
+            msg = f"could not download {info.source}{name}: {error}. {_by_hand(info)}"
+            raise OSError(msg) from error
+        archives.unpack(
+            archive,
+            target / name.partition(".")[0],
+            max_files=limits.files,
+            max_bytes=limits.bytes,
+        )
+        archive.unlink()
+
+
+def _download_archive(url: str, path: Path, max_bytes: int) -> None:
+    """Download one file; a ValueError makes pooch try again."""
+    name = url.rpartition("/")[2]
+    bar = tqdm(total=1, desc=name, unit="B", unit_scale=True, disable=None, leave=False)
+    with path.open("wb") as file, bar:
+        get = pooch.HTTPDownloader(progressbar=bar, chunk_size=_CHUNK, timeout=TIMEOUT)
+        get(url, _Bounded(file, max_bytes), None)
+    if not archives.is_archive(path):
+        msg = "what came is cut short, or no archive"
+        raise ValueError(msg)
+
+
+class _Bounded:
+    """A file to write to that does not let a server fill the disk."""
+
+    def __init__(self, file: IO[bytes], max_bytes: int) -> None:
+        self._file = file
+        self._left = max_bytes
+
+    def write(self, chunk: bytes) -> None:
+        self._left -= len(chunk)
+        if self._left < 0:
+            msg = "the server sends more than the dataset holds"
+            raise OSError(msg)
+        self._file.write(chunk)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+def _from_kaggle(info: DatasetInfo, target: Path, limits: Limits) -> None:
+    """Copy what kagglehub fetches; it unpacks into its own cache, by its own limits."""
+    del limits
+    kagglehub = require("kagglehub", extra="kaggle")
+    handle = info.source.partition(":")[2]
+    try:
+        cached = kagglehub.dataset_download(handle)
+    except OSError as error:
+        msg = f"could not download Kaggle's {handle}: {error}. {_by_hand(info)}"
+        raise OSError(msg) from error
+    shutil.copytree(cached, target)
+
+
+def _find_folder(name: str, below: Path, info: DatasetInfo) -> Path:
+    """Find the class folder: archives differ in what they wrap around it."""
+    found = [Path(parent) / name for parent, folders, _ in os.walk(below) if name in folders]
+    if not found:
+        msg = f"what {info.source} gave for dataset {info.name!r} holds no folder {name!r}; "
+        msg += f"expected: {info.layout}. {_by_hand(info)}"
+        raise FileNotFoundError(msg)
+    return max(found, key=lambda path: len(path.parts))
+
+
+def _by_hand(info: DatasetInfo) -> str:
+    return f"Try again, or get it by hand from {info.home}: {info.how_to_get}"
+
+
+_FETCHERS:
+        msg = f"dataset {info.name!r} cannot be downloaded; to get it: {info.how_to_get}"
+        raise ValueError(msg)
+    root.mkdir(parents=True, exist_ok=True)
+    with FileLock(root / ".download.lock"):
+        absent = [folder for folder in folders if not (root / folder).exists()]
+        if not absent:
+            return  # Another process was faster.
+        staging = root / ".download"
+        shutil.rmtree(staging, ignore_errors=True)  # Left by a process that was killed.
+        try:
+            fetched, content = staging / "fetched", staging / "content"
+            content.mkdir(parents=True)
+            _FETCHERS[scheme](info, fetched, limits)
+            for folder in folders:
+                _find_folder(folder, fetched, info).replace(content / folder)
+            check(content)
+            for folder in absent:
+                (content / folder).replace(root / folder)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+    logger.info("installed dataset %s in %s", info.name, root)
+
+
+def _from_web(info: DatasetInfo, target: Path, limits: Limits) -> None:
+    """Download and unpack the archives below ``info.source``."""
+
+    def download(url: str, path: str, _: object) -> None:
+        _download_archive(url, Path(path), limits.bytes)
+
+    web = pooch.create(
+        path=target.with_name("archives"),
+        base_url=info.source,
+        registry=dict.fromkeys(info.archives),  # Their content is checked, file by file.
+        retry_if_failed=RETRIES,
+    )
+    for name in info.archives:
+        try:
+            archive = Path(web.fetch(name, downloader=download))
+        except (OSError, ValueError) as error:
+            msg = f"could not download {info.source}{name}: {error}. {_by_hand(info)}"
+            raise OSError(msg) from error
+        archives.unpack(
+            archive,
+            target / name.partition(".")[0],
+            max_files=limits.files,
+            max_bytes=limits.bytes,
+        )
+        archive.unlink()
+
+
+def _download_archive(url: str, path: Path, max_bytes: int) -> None:
+    """Download one file; a ValueError makes pooch try again."""
+    name = url.rpartition("/")[2]
+    bar = tqdm(total=1, desc=name, unit="B", unit_scale=True, disable=None, leave=False)
+    with path.open("wb") as file, bar:
+        get = pooch.HTTPDownloader(progressbar=bar, chunk_size=_CHUNK, timeout=TIMEOUT)
+        get(url, _Bounded(file, max_bytes), None)
+    if not archives.is_archive(path):
+        msg = "what came is cut short, or no archive"
+        raise ValueError(msg)
+
+
+class _Bounded:
+    """A file to write to that does not let a server fill the disk."""
+
+    def __init__(self, file: IO[bytes], max_bytes: int) -> None:
+        self._file = file
+        self._left = max_bytes
+
+    def write(self, chunk: bytes) -> None:
+        self._left -= len(chunk)
+        if self._left < 0:
+            msg = "the server sends more than the dataset holds"
+            raise OSError(msg)
+        self._file.write(chunk)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+def _from_kaggle(info: DatasetInfo, staging: Path, limits: Limits) -> Path:
+    """Let kagglehub fetch the dataset into its own cache, where it also unpacks it."""
+    del staging, limits
+    kagglehub = require("kagglehub", extra="kaggle")
+    handle = info.source.partition(":")[2]
+    try:
+        return Path(kagglehub.dataset_download(handle))
+    except OSError as error:
+        msg = f"could not download Kaggle's {handle}: {error}. Try again, or get it by hand from "
+        msg += f"{info.home}: {info.how_to_get}"
+        raise OSError(msg) from error
+
+
+def _find_folder(name: str, below: Path, info: DatasetInfo) -> Path:
+    """Find the class folder: archives differ in what they wrap around it."""
+    found = [Path(parent) / name for parent, folders, _ in os.walk(below) if name in folders]
+    if not found:
+        msg = f"what {info.source} gave for dataset {info.name!r} holds no folder {name!r}; "
+        msg += f"expected: {info.layout}. Get it by hand from {info.home}: {info.how_to_get}"
+        raise FileNotFoundError(msg)
+    return max(found, key=lambda path: len(path.parts))
+
+
+_FETCHERS: dict[str, Callable[[DatasetInfo, Path, Limits], None]] = {
+    "http": _from_web,
+    "https": _from_web,
+    "kaggle": _from_kaggle,
+}

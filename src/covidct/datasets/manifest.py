@@ -1,0 +1,216 @@
+"""Datasets whose files are published: what is on disk is held against a list of names and hashes.
+
+A manifest is a CSV file with one row per slice and the columns ``file`` (relative to the root,
+beginning with the class folder), ``class``, ``patient``, ``split`` (both may be empty), ``bytes``,
+``sha256`` and ``mode``. It holds facts about the images, never the images.
+"""
+
+from __future__ import annotations
+
+import csv
+import logging
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from typing import Literal, NamedTuple
+
+from ..errors import InvalidFileError
+from . import downloads
+from ._cache import cache_folder
+from ._listing import list_slices
+from ._parallel import map_in_threads, sha256_of_file, some
+from .ct_dataset import CTDataset, StrPath
+from .info import DatasetInfo
+
+__all__ = ["load_published"]
+
+logger = logging.getLogger(__name__)
+
+Verify = Literal["hashes", "names"] | None
+OnError = Literal["raise", "skip"]
+
+
+class Entry(NamedTuple):
+    """One published slice."""
+
+    file: str
+    label: str
+    patient: str
+    split: str
+    size: int
+    sha256: str
+
+
+def load_published(
+    info: DatasetInfo,
+    root: StrPath | None,
+    *,
+    download: bool,
+    verify: Verify,
+    on_error: OnError,
+    subfolder: str = "",
+) -> CTDataset:
+    """Load a dataset that has a manifest.
+
+    Parameters
+    ----------
+    info
+        Entry of the registry; its ``manifest`` is a file of this package, or an absolute path.
+    root
+        Folder of the class folders, or of ``subfolder``; by default a folder in covidct's cache.
+    download, verify, on_error
+        As in :func:`covidct.load_dataset`.
+    subfolder
+        Folder that the class folders may lie in.
+
+    Returns
+    -------
+    CTDataset
+        In the manifest's order, with its patients and its split where all slices have one.
+    """
+    entries = _read_manifest(info)
+    folders = sorted({entry.file.partition("/")[0] for entry in entries})
+    base = cache_folder() / "datasets" / info.name if root is None else Path(root)
+    candidates = [base, base / subfolder]
+    complete = [place for place in candidates if all((place / name).is_dir() for name in folders)]
+    if complete:
+        base = complete[0]
+    elif download:
+        limits = downloads.Limits(
+            files=100 + 3 * len(entries),  # Folders, and a shadow for every file that macOS adds.
+            bytes=(1 << 20) + 2 * sum(entry.size for entry in entries),
+        )
+
+        def check(place: Path) -> None:
+            _match(info, entries, place, verify=verify, on_error="raise")
+
+        downloads.install(info, base, folders=folders, limits=limits, check=check)
+    else:
+        msg = f"'{base}' does not hold dataset {info.name!r}: expected {info.layout}. "
+        msg += f"To get it: {info.how_to_get} ({info.home})"
+        raise FileNotFoundError(msg)
+    return _match(info, entries, base, verify=verify, on_error=on_error)
+
+
+def _read_manifest(info: DatasetInfo) -> list[Entry]:
+    if not info.manifest:
+        msg = (
+            f"dataset {info.name!r} has no manifest; say in DatasetInfo where its list of files is"
+        )
+        raise ValueError(msg)
+    path = Path(__file__).parent / "manifests" / info.manifest
+    with path.open(encoding="utf-8", newline="") as file:
+        return [
+            Entry(
+                row["file"],
+                row["class"],
+                row["patient"],
+                row["split"],
+                int(row["bytes"]),
+                row["sha256"],
+            )
+            for row in csv.DictReader(file)
+        ]
+
+
+def _match(
+    info: DatasetInfo, entries: list[Entry], base: Path, *, verify: Verify, on_error: OnError
+) -> CTDataset:
+    """Pair the manifest with the files, and make the dataset of the pairs that hold."""
+    folders = {entry.file.partition("/")[0]: entry.label for entry in entries}
+    present = {
+        path.relative_to(base).as_posix(): path
+        for folder in sorted(folders)
+        for path in list_slices(base / folder).slices
+    }
+    pairs = _pair(entries, present, by_stem=verify != "hashes")
+    used = set(pairs.values())
+    extra = [name for name in present if name not in used]
+    faults: dict[str, list[str]] = {}
+    if verify is not None:
+        faults["missing"] = [entry.file for entry in entries if entry.file not in pairs]
+        faults["not published"] = extra
+    if verify == "hashes":
+        faults["altered"] = _altered([entry for entry in entries if entry.file in pairs], base)
+    bad = {name: kind for kind, names in faults.items() for name in names}
+    rows = [(pairs[e.file], e) for e in entries if e.file in pairs and e.file not in bad]
+    if verify is None:
+        rows += [(name, _unpublished(name, folders)) for name in extra]
+    if bad and (on_error == "raise" or not rows):
+        raise InvalidFileError(_complaint(info, entries, base, present, faults))
+    if bad:
+        logger.warning("%s", _complaint(info, entries, base, present, faults))
+    return _as_dataset(info, base, rows, skipped=bad)
+
+
+def _pair(entries: Iterable[Entry], present: dict[str, Path], *, by_stem: bool) -> dict[str, str]:
+    """Map published names to names on disk: equal or, in a re-encoded copy, but for the suffix."""
+    pairs = {entry.file: entry.file for entry in entries if entry.file in present}
+    if by_stem:
+        left = {_stem(name): name for name in reversed(present) if name not in pairs}
+        for entry in entries:
+            if entry.file not in pairs and _stem(entry.file) in left:
+                pairs[entry.file] = left.pop(_stem(entry.file))
+    return pairs
+
+
+def _stem(name: str) -> str:
+    return PurePosixPath(name).with_suffix("").as_posix()
+
+
+def _altered(entries: list[Entry], base: Path) -> list[str]:
+    """Name the files whose size or SHA-256 is not the published one; sizes are read first."""
+    paths = {entry.file: base / entry.file for entry in entries}
+    same_size = [e for e in entries if paths[e.file].stat().st_size == e.size]
+    digests = map_in_threads(
+        sha256_of_file, [paths[e.file] for e in same_size], description="Verifying slices"
+    )
+    pairs = zip(same_size, digests, strict=True)
+    intact = {entry.file for entry, digest in pairs if digest == entry.sha256}
+    return [entry.file for entry in entries if entry.file not in intact]
+
+
+def _unpublished(name: str, folders: dict[str, str]) -> Entry:
+    return Entry(name, folders[name.partition("/")[0]], patient="", split="", size=0, sha256="")
+
+
+def _complaint(
+    info: DatasetInfo,
+    entries: list[Entry],
+    base: Path,
+    present: dict[str, Path],
+    faults: dict[str, list[str]],
+) -> str:
+    """Say what is wrong with the files, and what to do."""
+    told = [f"{len(names):,} {kind}: {some(names)}" for kind, names in faults.items() if names]
+    msg = f"'{base}' does not hold {info.name!r} as published ({len(entries):,} files): "
+    msg += "; ".join(told) + ". "
+    if len(_pair(entries, present, by_stem=True)) == len(entries) == len(present):
+        msg += 'The list of names is complete: load a re-encoded copy with verify="names". '
+    msg += (
+        f"Otherwise get the original files anew ({info.how_to_get}), leave the bad ones out with "
+    )
+    return msg + 'on_error="skip", or load what is there with verify=None'
+
+
+def _as_dataset(
+    info: DatasetInfo, base: Path, rows: list[tuple[str, Entry]], *, skipped: dict[str, str]
+) -> CTDataset:
+    """Make the dataset; groups and split are given where every slice has them, or not at all."""
+    patients = [entry.patient for _, entry in rows]
+    splits = [entry.split for _, entry in rows]
+    if any(patients) and not all(patients):
+        unknown = [name for name, entry in rows if not entry.patient]
+        logger.warning(
+            "no groups: the patient of %d slices is unknown: %s", len(unknown), some(unknown)
+        )
+    return CTDataset(
+        [base / name for name, _ in rows],
+        [info.classes.index(entry.label) for _, entry in rows],
+        patients if all(patients) else None,
+        classes=info.classes,
+        name=info.name,
+        root=base,
+        official_split=splits if all(splits) else None,
+        group_kind=info.group_kind or "patient",
+        skipped=skipped.items(),
+    )
