@@ -93,9 +93,7 @@ def load_published(
 
 def _read_manifest(info: DatasetInfo) -> list[Entry]:
     if not info.manifest:
-        msg = (
-            f"dataset {info.name!r} has no manifest; say in DatasetInfo where its list of files is"
-        )
+        msg = f"dataset {info.name!r} names no manifest, the list of its files"
         raise ValueError(msg)
     path = Path(__file__).parent / "manifests" / info.manifest
     with path.open(encoding="utf-8", newline="") as file:
