@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,13 +20,14 @@ from torchvision.transforms import v2
 from tqdm import tqdm
 
 from .._files import atomic_path
-from ..errors import UnknownNameError
+from ..errors import InvalidFileError, UnknownNameError
 from ..transforms import AspectPreservingPad, checked_size, to_grayscale
 from ._cache import cache_folder
 
 __all__ = ["RESIZES", "SliceSource", "make_canvases", "to_canvas"]
 
 Canvas = npt.NDArray[np.uint8]
+CanvasMap = np.memmap[Any, np.dtype[np.uint8]]
 Size = tuple[int, int]
 
 #: How a slice is brought to the size of the canvas; "stretch" ignores its aspect ratio.
@@ -35,6 +38,8 @@ RESIZES: dict[str, Callable[[Size], Callable[[Image.Image], Image.Image]]] = {
 
 # Part of every key in the cache: to be raised when the same slices would give other pixels.
 _VERSION = 1
+# Slices decoded before they are written: what bounds the memory.
+_BLOCK = 64
 
 _logger = logging.getLogger(__name__)
 
@@ -42,7 +47,7 @@ _logger = logging.getLogger(__name__)
 class SliceSource(Protocol):
     """What canvases are made from; every CTDataset is one."""
 
-    name: str
+    names: Sequence[str]
 
     def __len__(self) -> int:
         """Return the number of slices."""
@@ -96,7 +101,7 @@ def make_canvases(
     *,
     resize: str = "pad",
     n_jobs: int | None = None,
-) -> np.memmap[Any, np.dtype[np.uint8]]:
+) -> CanvasMap:
     """Turn every slice of a dataset into a canvas, once.
 
     The canvases are kept in a file below ``canvases`` in the folder that the environment variable
@@ -148,26 +153,15 @@ def make_canvases(
 
     # Without the lock first: a cache that is only read may lie on a disk that is only read.
     canvases = _load(path, shape)
-    if canvases is not None:
-        return canvases
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_suffix(".lock")):
-            canvases = _load(path, shape)
-            if canvases is None:
-                _clear_remains(path)
-                _make(path, shape, dataset, fit, n_jobs=n_jobs)
-                canvases = _load(path, shape)
-    except OSError as error:
-        megabytes = np.prod(shape, dtype=float) / 1e6
-        msg = (
-            f"cannot keep canvases ({megabytes:.1f} MB) in {str(path.parent)!r}: {error}; "
-            "set COVIDCT_CACHE to a folder with room for them"
-        )
-        raise OSError(error.errno, msg) from error
     if canvases is None:
-        msg = f"{str(path)!r} was changed by another program while it was made; try again"
-        raise OSError(msg)
+        with _storage_errors(path.parent, math.prod(shape)):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(path.with_suffix(".lock")):
+                canvases = _load(path, shape)
+                if canvases is None:
+                    _clear_remains(path)
+                    _make(path, shape, dataset, fit, n_jobs=n_jobs)
+                    canvases = _map(path, shape)
     return canvases
 
 
@@ -182,50 +176,79 @@ def _canvas(image: Image.Image, fit: Callable[[Image.Image], Image.Image]) -> Ca
     return np.asarray(fit(to_grayscale(image)))
 
 
-def _load(path: Path, shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[np.uint8]] | None:
-    """Map the cached canvases, or return None where there are none, or not those expected."""
+def _load(path: Path, shape: tuple[int, ...]) -> CanvasMap | None:
+    """Map the cached canvases, or return None where there are none that can be used."""
     try:
-        canvases = np.lib.format.open_memmap(path, mode="r")
-        whole = path.stat().st_size == canvases.offset + canvases.nbytes
+        return _map(path, shape)
     except FileNotFoundError:
         return None
-    except (ValueError, OSError, TypeError, OverflowError) as error:
+    except (OSError, OverflowError, TypeError, ValueError) as error:
         _logger.warning("%s cannot be used (%s); the canvases are made again", path, error)
         return None
-    whole = whole and canvases.flags.c_contiguous
-    if canvases.shape != shape or canvases.dtype != np.uint8 or not whole:
-        _logger.warning("%s is not what was kept there; the canvases are made again", path)
-        return None
+
+
+def _map(path: Path, shape: tuple[int, ...]) -> CanvasMap:
+    canvases: CanvasMap = np.lib.format.open_memmap(path, mode="r")
+    if canvases.shape != shape or canvases.dtype != np.uint8 or not canvases.flags.c_contiguous:
+        msg = f"expected uint8 canvases of shape {shape}, got {canvases.dtype} {canvases.shape}"
+        raise ValueError(msg)
+    if path.stat().st_size != canvases.offset + canvases.nbytes:
+        msg = "its length is wrong"
+        raise ValueError(msg)
     return canvases
 
 
 def _make(
     path: Path,
-    shape: tuple[int, ...],
+    shape: tuple[int, int, int],
     dataset: SliceSource,
     fit: Callable[[Image.Image], Image.Image],
     *,
     n_jobs: int | None,
 ) -> None:
     def canvas(index: int) -> Canvas:
-        return _canvas(dataset.read(index), fit)
+        return _canvas(_read(dataset, index), fit)
 
-    # Threads even within another joblib backend: they share the dataset and start at once.
-    parallel = joblib.Parallel(
-        -1 if n_jobs is None else n_jobs, require="sharedmem", return_as="generator"
-    )
-    canvases = parallel(joblib.delayed(canvas)(index) for index in range(len(dataset)))
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
+    starts = range(0, len(dataset), _BLOCK)
+    with (
+        # Threads even within another joblib backend: they share the dataset and start at once.
+        joblib.Parallel(-1 if n_jobs is None else n_jobs, require="sharedmem") as parallel,
+        tqdm(total=len(dataset), desc="Making canvases", disable=None, leave=False) as progress,
+        atomic_path(path) as temporary,
+        temporary.open("wb") as file,
+    ):
         # Written rather than mapped: on a full disk, storing into a map kills the process.
         np.lib.format.write_array_header_1_0(file, header)
-        for made in tqdm(
-            canvases, total=len(dataset), desc="Making canvases", disable=None, leave=False
-        ):
-            file.write(made.tobytes())
+        for start in starts:
+            block = range(start, min(start + _BLOCK, len(dataset)))
+            made = parallel(joblib.delayed(canvas)(index) for index in block)
+            file.write(np.stack(made).tobytes())
+            progress.update(len(block))
+
+
+def _read(dataset: SliceSource, index: int) -> Image.Image:
+    try:
+        return dataset.read(index)
+    except OSError as error:  # told apart from those of the cache
+        msg = f"{dataset.names[index]!r} cannot be read: {error}"
+        raise InvalidFileError(msg) from error
 
 
 def _clear_remains(path: Path) -> None:
     """Remove what a killed process left; to be called while holding the lock."""
     for remains in path.parent.glob(f".{path.name}.*.part"):
         remains.unlink(missing_ok=True)
+
+
+@contextmanager
+def _storage_errors(folder: Path, n_bytes: int) -> Iterator[None]:
+    """Say what to do when the cache cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        msg = (
+            f"cannot keep {n_bytes / 1e6:.1f} MB of canvases in {str(folder)!r} "
+            f"({error.strerror or error}); set COVIDCT_CACHE to a folder with room for them"
+        )
+        raise OSError(error.errno, msg) from error
