@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from os import PathLike
-from typing import Self
+from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
 
 from .backbone import build_backbone
+from .export import export_onnx
 from .info import ArchitectureInfo
 from .registry import model_info
+from .sharing import load_model, save_model
 from .weights import load_weights
 
 __all__ = ["CTClassifier", "create_model"]
@@ -135,6 +138,23 @@ class CTClassifier(nn.Module):
         if self._frozen:
             self.backbone.eval()
         return self
+
+    def save(
+        self, folder: str | PathLike[str], *, card: Mapping[str, object] | None = None
+    ) -> None:
+        """Write a folder to hand on; see :func:`covidct.models.sharing.save_model`."""
+        save_model(self, folder, card)
+
+    @staticmethod
+    def load(folder: str | PathLike[str]) -> CTClassifier:
+        """Read what `save` wrote; see :func:`covidct.models.sharing.load_model`."""
+        return load_model(folder)
+
+    def export(
+        self, path: str | PathLike[str], *, input_type: Literal["uint8", "float32"] = "uint8"
+    ) -> None:
+        """Write an ONNX file; see :func:`covidct.models.export.export_onnx`."""
+        export_onnx(self, path, input_type=input_type)
 
     def extra_repr(self) -> str:
         """Name the network and its canvas, for ``repr``."""

@@ -1,0 +1,128 @@
+"""A classifier as an ONNX file, its preprocessing inside."""
+
+from __future__ import annotations
+
+import json
+import logging
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor
+
+from .. import __version__
+from .._extras import require
+from .._files import atomic_path
+from .modes import evaluating
+
+if TYPE_CHECKING:
+    from .classifier import CTClassifier
+
+__all__ = ["export_onnx"]
+
+logger = logging.getLogger(__name__)
+
+_OPSET = 18
+_INPUT_TYPES = {"uint8": torch.uint8, "float32": torch.float32}
+_TOLERANCE = 1e-3
+
+
+def export_onnx(
+    model: CTClassifier,
+    path: str | PathLike[str],
+    *,
+    input_type: Literal["uint8", "float32"] = "uint8",
+) -> None:
+    """Write a classifier as an ONNX file that ONNX Runtime was seen to agree with.
+
+    Parameters
+    ----------
+    model
+        The classifier. It is exported in evaluation mode, and left in its own.
+    path
+        The file; it appears once it has passed the check.
+    input_type
+        What canvases hold: ``"uint8"``, or ``"float32"`` in [0, 1].
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If the extra ``onnx`` is not installed.
+    RuntimeError
+        If, on random canvases, ONNX Runtime's logits are further than 1e-3 from PyTorch's
+        (relative to the logit where that is larger than 1).
+    ValueError
+        If ``input_type`` is none of the two.
+
+    Notes
+    -----
+    The file, of opset 18, takes ``canvases`` (B, 1, H, W), with any B and the model's
+    ``input_size``, and gives ``logits`` (B,), whose logistic function is the probability of
+    COVID-19. Its metadata name the model, input_size (height, width), input_type, classes (of
+    output 0 and 1) and the version of covidct.
+
+    Examples
+    --------
+    >>> import covidct
+    >>> model = covidct.create_model("squeezenet", weights=None, input_size=(64, 96))
+    >>> model.export("squeezenet.onnx")  # doctest: +SKIP
+    """
+    if input_type not in _INPUT_TYPES:
+        msg = f"input_type must be one of {', '.join(map(repr, _INPUT_TYPES))}, got {input_type!r}"
+        raise ValueError(msg)
+    for module in ("onnx", "onnxscript"):  # PyTorch's exporter wants them
+        require(module, extra="onnx")
+    require("onnxruntime", extra="onnx")
+    canvases = _random_canvases(model, _INPUT_TYPES[input_type])
+    with evaluating(model), torch.inference_mode():
+        logits = model(canvases)
+    with evaluating(model):
+        program: Any = torch.onnx.export(
+            model,
+            (canvases[:2],),
+            input_names=["canvases"],
+            output_names=["logits"],
+            opset_version=_OPSET,
+            dynamic_shapes={"x": {0: torch.export.Dim("batch")}},
+            dynamo=True,
+            verbose=False,
+        )
+    program.model.metadata_props.update(_metadata(model, input_type))
+    with atomic_path(Path(path)) as temporary:
+        program.save(temporary)
+        _check(temporary, canvases, logits)
+
+
+def _random_canvases(model: CTClassifier, dtype: torch.dtype) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    grey = torch.randint(0, 256, (3, 1, *model.input_size), generator=generator)
+    canvases = grey.to(dtype) if dtype == torch.uint8 else (grey / 255).to(dtype)
+    return canvases.to(model.mean.device)
+
+
+def _metadata(model: CTClassifier, input_type: str) -> dict[str, str]:
+    return {
+        "model": model.info.name,
+        "input_size": json.dumps(model.input_size),
+        "input_type": input_type,
+        "classes": json.dumps(["non-COVID", "COVID"]),
+        "covidct": __version__,
+    }
+
+
+def _check(path: Path, canvases: Tensor, logits: Tensor) -> None:
+    """Compare the file's logits with the model's, in a batch of another size than was traced."""
+    session = require("onnxruntime", extra="onnx").InferenceSession(
+        path, providers=["CPUExecutionProvider"]
+    )
+    (found,) = session.run(None, {"canvases": canvases.cpu().numpy()})
+    expected = logits.double().cpu()
+    error = ((torch.from_numpy(found) - expected).abs() / expected.abs().clamp(min=1)).max().item()
+    if not error <= _TOLERANCE:
+        msg = (
+            f"the ONNX file of {session.get_modelmeta().custom_metadata_map['model']} is wrong: "
+            f"its logits are {error:.2g} from PyTorch's, more than {_TOLERANCE}; it was not kept"
+        )
+        raise RuntimeError(msg)
+    logger.info("ONNX logits agree with PyTorch's within %.2g", error)

@@ -1,0 +1,201 @@
+"""A fitted model as a folder to hand on: its tensors, and a card that says what they are."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from .. import __version__
+from .._files import write_json
+from ..errors import InvalidFileError, UnknownNameError
+from .registry import model_info
+from .weights import load_state, save_state
+
+if TYPE_CHECKING:
+    from .classifier import CTClassifier
+
+__all__ = ["ModelCard", "load_model", "read_card", "save_model"]
+
+_TENSORS = "model.safetensors"
+_CARD = "card.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCard:
+    """What whoever gets a fitted model has to know.
+
+    Parameters
+    ----------
+    model
+        The network's name.
+    input_size
+        (height, width) of its canvases.
+    resize
+        How slices come onto the canvas: ``"pad"`` keeps their aspect ratio, ``"stretch"`` doesn't.
+    training_data
+        What it was fitted on.
+    protocol
+        How it was scored: random slices, patients kept apart, official split, another hospital.
+    metrics
+        The scores under that protocol, as fractions; anything that JSON can hold.
+    intended_use
+        What it may, and may not, be used for.
+    covidct
+        Version that wrote it.
+
+    Raises
+    ------
+    ValueError
+        If the network is unknown, or the size or the way of resizing is none.
+
+    Examples
+    --------
+    >>> from covidct.models.sharing import ModelCard
+    >>> card = ModelCard(model="resnet18", input_size=(253, 349), protocol="grouped by patient")
+    >>> card.intended_use
+    'Research only; not a medical device.'
+    """
+
+    model: str
+    input_size: tuple[int, int]
+    resize: Literal["pad", "stretch"] = "pad"
+    training_data: str = ""
+    protocol: str = ""
+    metrics: Mapping[str, object] = field(default_factory=dict, hash=False)
+    intended_use: str = "Research only; not a medical device."
+    covidct: str = __version__
+
+    def __post_init__(self) -> None:
+        model_info(self.model)
+        size = tuple(self.input_size)
+        if len(size) != 2 or not all(isinstance(n, int) and n > 0 for n in size):
+            msg = f"input_size must be (height, width) in pixels, got {self.input_size!r}"
+            raise ValueError(msg)
+        object.__setattr__(self, "input_size", size)  # JSON gives a list
+        if self.resize not in ("pad", "stretch"):
+            msg = f"resize must be one of 'pad', 'stretch', got {self.resize!r}"
+            raise ValueError(msg)
+
+
+def save_model(
+    model: CTClassifier, folder: str | PathLike[str], card: Mapping[str, object] | None = None
+) -> None:
+    """Write a fitted model as a folder; :func:`load_model` reads it anywhere.
+
+    Parameters
+    ----------
+    model
+        The model.
+    folder
+        Gets ``model.safetensors`` and ``card.json``; made if it isn't there.
+    card
+        Fields of :class:`ModelCard` but ``model``, ``input_size`` and ``covidct``, which are the
+        model's own.
+
+    Raises
+    ------
+    UnknownNameError
+        If a card has no such field.
+    ValueError
+        If a field is malformed.
+
+    Examples
+    --------
+    >>> import covidct
+    >>> model = covidct.create_model("shufflenet", weights=None)
+    >>> model.save("shared", card={"training_data": "ward 7", "metrics": {"accuracy": 0.81}})
+    >>> covidct.CTClassifier.load("shared").info.name
+    'shufflenet'
+    """
+    free = [f.name for f in fields(ModelCard) if f.name not in ("model", "input_size", "covidct")]
+    for name in card or {}:
+        if name not in free:
+            error = UnknownNameError.among("field of a model card", name, free)
+            raise error
+    whole = ModelCard(model=model.info.name, input_size=model.input_size, **(card or {}))  # type: ignore[arg-type]
+    folder = Path(folder)
+    save_state(model, folder / _TENSORS)
+    # The hash binds the two files together, and shows a flipped bit, which no shape would.
+    write_json(folder / _CARD, asdict(whole) | {"sha256": _sha256(folder / _TENSORS)})
+
+
+def load_model(folder: str | PathLike[str]) -> CTClassifier:
+    """Read a model that :func:`save_model` wrote; nothing in the folder is ever executed.
+
+    Parameters
+    ----------
+    folder
+        The folder.
+
+    Returns
+    -------
+    CTClassifier
+        On the CPU, in evaluation mode.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder lacks a file.
+    InvalidFileError
+        If a file is damaged, or the tensors are not those that the card describes.
+    """
+    from .classifier import CTClassifier  # which imports this module
+
+    folder = Path(folder)
+    card, sha256 = _read(folder)
+    if _sha256(folder / _TENSORS) != sha256:
+        msg = f"{folder / _TENSORS}: not the file that {_CARD} describes; copy the folder again"
+        raise InvalidFileError(msg)
+    model = CTClassifier(model_info(card.model), input_size=card.input_size)
+    load_state(model, folder / _TENSORS)
+    return model.eval()
+
+
+def read_card(folder: str | PathLike[str]) -> ModelCard:
+    """Read the card of a folder that :func:`save_model` wrote.
+
+    Parameters
+    ----------
+    folder
+        The folder.
+
+    Returns
+    -------
+    ModelCard
+        The card.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    InvalidFileError
+        If it is damaged, or of a network that this version of covidct doesn't know.
+    """
+    return _read(Path(folder))[0]
+
+
+def _read(folder: Path) -> tuple[ModelCard, str]:
+    path = folder / _CARD
+    if not path.is_file():
+        msg = f"{path}: no such file; a shared model is a folder with {_CARD} and {_TENSORS}"
+        raise FileNotFoundError(msg)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        sha256 = content.pop("sha256")
+        return ModelCard(**content), sha256
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        msg = f"{path}: not the card of a model ({error})"
+        raise InvalidFileError(msg) from error
+
+
+def _sha256(path: Path) -> str:
+    if not path.is_file():
+        msg = f"{path}: no such file"
+        raise FileNotFoundError(msg)
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
