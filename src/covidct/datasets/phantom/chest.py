@@ -35,11 +35,14 @@ class Patient:
     tilt: float
     warp: npt.NDArray[np.float64] = field(repr=False)
     lung: float  # HU
+    sag: float  # by which the lung is denser at the back, HU per unit of length
     level: float  # centre of the display window, HU
     window: float  # its width, HU
     sharpness: float
     noise: float  # standard deviation, HU
     table: float  # below the back
+    blanket: float  # thickness
+    wool: float  # HU of the blanket
     round_view: bool  # the scanner's circular field of view shows
 
     @classmethod
@@ -59,11 +62,14 @@ class Patient:
             tilt=draw(-0.05, 0.05),
             warp=draw(-0.016, 0.016, (2, 3, 3)),
             lung=LUNG + draw(-30, 50),
-            level=draw(-620, -470),
-            window=draw(1250, 1600),
+            sag=draw(20, 140),
+            level=draw(-640, -460),
+            window=draw(1200, 1650),
             sharpness=draw(0.1, 0.8),
             noise=draw(12, 40),
             table=draw(0.02, 0.14),
+            blanket=draw(0, 0.1),
+            wool=draw(-780, -420),
             round_view=bool(draw() < 0.15),
         )
 
@@ -135,6 +141,8 @@ class Chest(Painting):
         table = y - np.float32(patient.depth - 0.04 + patient.table) - np.float32(0.09) * x * x
         self.paint(np.float32(0.012) - np.abs(table), -350, window=window)
         skin = self.squircle((0, 0), (1, patient.depth))
+        folds = skin + np.float32(patient.blanket) * (1 + np.float32(0.4) * self._grain)
+        self.paint(folds, patient.wool)
         self.paint(skin, -20)
         self.paint(skin - np.float32(0.014), FAT)
         # Fat runs between the muscles too.
@@ -220,7 +228,7 @@ class Chest(Painting):
     def _draw_lungs(self) -> None:
         inside = self.coverage(self.lung)
         tissue = self._grain * 24
-        tissue += np.float32(60) * self.y  # denser where it hangs
+        tissue += np.float32(self.patient.sag) * self.y
         tissue += np.float32(self.patient.lung)
         self.hu += inside * (tissue - self.hu)
         self.vessels = draw_vessels(self) * inside

@@ -36,7 +36,7 @@ def ground_glass(chest: Chest, rng: np.random.Generator) -> Mask:
         radii = rng.uniform(0.16, 0.32), rng.uniform(0.1, 0.17)
         window = chest.near(center, (max(radii) * 1.2,) * 2)
         veil = _veil(chest, rng, center, radii, window)
-        hazy = rng.uniform(0.75, 0.95) * smooth_step(veil * np.float32(2.6))
+        hazy = rng.uniform(0.75, 0.95) * smooth_step(veil * np.float32(1.9))
         hazy *= 1 + np.float32(0.22) * texture(rng, veil.shape, cells=14)
         mask[window] |= _blend(chest, hazy, rng.uniform(-600, -470), window)
         if rng.uniform() < 0.4:

@@ -13,8 +13,11 @@ import numpy.typing as npt
 __all__ = ["FloatImage", "Painting", "join", "smooth_step", "texture"]
 
 FloatImage = npt.NDArray[np.float32]
+Coordinates = npt.NDArray[np.float64]
 Point = tuple[float, float]
 Window = tuple[slice, slice]
+
+CORNER = 0.3  # How much a squircle bulges beyond its ellipse.
 
 
 class Painting:
@@ -76,34 +79,31 @@ class Painting:
 
     def near(self, center: Point, radii: Point, *, margin: float = 0.02) -> Window:
         """Rows and columns of the box around an upright shape, clipped to the picture."""
-        column, row = self.to_pixels(np.array(center[:1]), np.array(center[1:]))
+        at = self.to_pixels(np.array(center[0]), np.array(center[1]))
         window = []
-        for at, radius, n in zip((row, column), radii[::-1], self.hu.shape, strict=True):
+        for place, radius, n in zip(at[::-1], radii[::-1], self.hu.shape, strict=True):
             reach = (radius + margin) * self.scale + 1
-            low, high = (int(min(max(edge, 0), n)) for edge in (at[0] - reach, at[0] + reach + 1))
-            window.append(slice(low, high))
+            low, high = int(place - reach), int(place + reach) + 2
+            window.append(slice(min(max(low, 0), n), min(max(high, 0), n)))
         return window[0], window[1]
 
-    def to_pixels(
-        self, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]
-    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    def to_pixels(self, x: Coordinates, y: Coordinates) -> tuple[Coordinates, Coordinates]:
         """Column and row of points, in fractions of a pixel; right to about a pixel."""
         height, width = self.hu.shape
         # One step towards the inverse of the warp, which bends little within its own reach.
-        at = (
-            np.clip((y - self._row[0]) * self.scale, 0, height - 1).astype(np.intp),
-            np.clip((x - self._column[0]) * self.scale, 0, width - 1).astype(np.intp),
-        )
-        x = x - (self.x[at] - self._column[at[1]])
-        y = y - (self.y[at] - self._row[at[0]])
+        row = np.minimum(np.maximum((y - self._row[0]) * self.scale, 0), height - 1)
+        column = np.minimum(np.maximum((x - self._column[0]) * self.scale, 0), width - 1)
+        row, column = row.astype(np.intp), column.astype(np.intp)
+        x = x - (self.x[row, column] - self._column[column])
+        y = y - (self.y[row, column] - self._row[row])
         return (x - self._column[0]) * self.scale, (y - self._row[0]) * self.scale
 
     def ellipse(
         self, center: Point, radii: Point, *, angle: float = 0, window: Window = np.s_[:, :]
     ) -> FloatImage:
         """Depth below the edge of an ellipse turned by ``angle``."""
-        u = self.x[window] - np.float32(center[0])
-        v = self.y[window] - np.float32(center[1])
+        u: FloatImage = self.x[window] - np.float32(center[0])
+        v: FloatImage = self.y[window] - np.float32(center[1])
         if angle:
             cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
             u, v = cos * u + sin * v, cos * v - sin * u
@@ -113,22 +113,24 @@ class Painting:
         v *= v
         u += v
         np.sqrt(u, out=u)
-        depth: FloatImage = (1 - u) * np.float32(min(radii))
-        return depth
+        np.subtract(1, u, out=u)
+        u *= np.float32(min(radii))
+        return u
 
     def squircle(self, center: Point, radii: Point) -> FloatImage:
-        """Depth below the edge of a shape between an ellipse and a box, as a thorax is."""
+        """Depth below the edge of an ellipse with fuller corners, as a thorax is."""
         u = (self.x - np.float32(center[0])) * np.float32(1 / radii[0])
         v = (self.y - np.float32(center[1])) * np.float32(1 / radii[1])
         u *= u
         v *= v
-        radius = np.sqrt(u + v)
-        u *= u
-        v *= v
-        box = np.sqrt(np.sqrt(u + v))
-        depth: FloatImage = 1 - (np.float32(0.65) * radius + np.float32(0.35) * box)
-        depth *= np.float32(min(radii))
-        return depth
+        corner = u * v
+        corner *= np.float32(CORNER)
+        u += v
+        u -= corner
+        np.sqrt(u, out=u)
+        np.subtract(1, u, out=u)
+        u *= np.float32(min(radii))
+        return u
 
     def coverage(self, depth: FloatImage) -> FloatImage:
         """Part of each pixel, 0 to 1, that lies inside a shape."""
@@ -140,14 +142,16 @@ class Painting:
         self, depth: FloatImage, hu: float | FloatImage, *, window: Window = np.s_[:, :]
     ) -> None:
         """Fill a shape, with edges one pixel wide."""
-        part = self.hu[window]
-        part += self.coverage(depth) * (hu - part)
+        ground = self.hu[window]
+        change = hu - ground
+        change *= self.coverage(depth)
+        ground += change
 
     def paint_ellipse(self, center: Point, radii: Point, hu: float, *, angle: float = 0) -> None:
         """Fill an ellipse; only its neighbourhood is computed."""
         window = self.near(center, (max(radii),) * 2 if angle else radii)
         depth = self.ellipse(center, radii, angle=angle, window=window)
-        self.paint(depth, np.float32(hu), window=window)
+        self.paint(depth, hu, window=window)
 
 
 def smooth_step(value: FloatImage) -> FloatImage:
@@ -159,7 +163,7 @@ def smooth_step(value: FloatImage) -> FloatImage:
 
 def join(a: FloatImage, b: FloatImage, radius: float) -> FloatImage:
     """Unite two shapes, with a fillet of about ``radius`` (polynomial smooth maximum)."""
-    overlap = np.float32(radius) - np.abs(a - b)
+    overlap: FloatImage = np.float32(radius) - np.abs(a - b)
     np.maximum(overlap, 0, out=overlap)
     overlap *= overlap
     overlap *= np.float32(0.25 / radius)

@@ -33,9 +33,7 @@ def draw_vessels(chest: Chest) -> FloatImage:
         Part of each pixel, 0 to 1, that is vessel. It fades in the outermost centimetre, where
         vessels are too fine to be seen.
     """
-    step = 1 / chest.scale
-    trees = [_tree(chest.rng, side, step) for side in (-1, 1)]
-    points = np.concatenate([*trees, _dots(chest.rng)])
+    points = np.concatenate([_trees(chest.rng, 1 / chest.scale), _dots(chest.rng)])
     column, row = chest.to_pixels(points[:, 0], points[:, 1])
     radius = points[:, 2] * chest.scale
     # The nearest pixel, and whether it is lung, far enough from the border for any disc.
@@ -54,24 +52,26 @@ def draw_vessels(chest: Chest) -> FloatImage:
     return canvas
 
 
-def _tree(rng: np.random.Generator, side: int, step: float) -> Points:
-    """Grow the vessels of one lung from its hilum; all branches of a generation at once."""
-    tip = np.tile([side * 0.17, 0.02], (ROOTS, 1)) + rng.uniform(-0.04, 0.04, (ROOTS, 2))
-    heading = np.linspace(-1.25, 1.25, ROOTS) + rng.uniform(-0.25, 0.25, ROOTS)
+def _trees(rng: np.random.Generator, step: float) -> Points:
+    """Grow the vessels of both lungs from the hila; all branches of a generation at once."""
+    side = np.repeat([-1, 1], ROOTS)
+    tip = np.column_stack([0.17 * side, np.full(2 * ROOTS, 0.02)])
+    tip += rng.uniform(-0.04, 0.04, tip.shape)
+    heading = np.tile(np.linspace(-1.25, 1.25, ROOTS), 2) + rng.uniform(-0.25, 0.25, 2 * ROOTS)
     radius, length, visible = 0.019, 0.2, 0.85
     grown = []
     for _ in range(GENERATIONS):
         n = max(2, round(length / step))
         bend = rng.uniform(-0.7, 0.7, (len(tip), 1)) * np.linspace(0, 1, n)
         angle = heading[:, None] + bend
-        path = np.cumsum(np.stack([side * np.cos(angle), np.sin(angle)], -1) * step, axis=1)
-        path += tip[:, None]
+        path = np.stack([side[:, None] * np.cos(angle), np.sin(angle)], -1)
+        path = tip[:, None] + step * np.cumsum(path, axis=1)
         taper = np.broadcast_to(radius * np.linspace(1, 0.7, n), path.shape[:2])
         seen = rng.uniform(size=len(tip)) < visible  # the others leave the slice
         grown.append(np.concatenate([path, taper[..., None]], -1)[seen].reshape(-1, 3))
         fork = rng.uniform(0.2, 0.65, (len(tip), 2)) * [-1, 1]
         heading = (angle[:, -1:] + fork).ravel()
-        tip = np.repeat(path[:, -1], 2, axis=0)
+        tip, side = np.repeat(path[:, -1], 2, axis=0), np.repeat(side, 2)
         radius, length, visible = 0.62 * radius, 0.78 * length, 0.45
     return np.concatenate(grown)
 
