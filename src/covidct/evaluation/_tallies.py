@@ -7,12 +7,21 @@ every metric becomes a few sums over the last axis.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
 from ._inputs import Floats, Ints
+
+_CELLS_AT_ONCE = 1_000_000
+
+
+def batches(rows: int, columns: int) -> Iterator[range]:
+    """Cut that many weightings into ranges whose weights, 8 MB at most, fit into memory."""
+    size = max(1, _CELLS_AT_ONCE // columns)
+    return (range(start, min(start + size, rows)) for start in range(0, rows, size))
 
 
 def ratio(numerator: Floats, denominator: Floats, *, undefined: float = np.nan) -> Floats:
@@ -22,11 +31,25 @@ def ratio(numerator: Floats, denominator: Floats, *, undefined: float = np.nan) 
     return result
 
 
-class Steps(NamedTuple):
-    """Weights of either class at each distinct probability, highest first: two (R, K) arrays."""
+class Ranking(NamedTuple):
+    """Slices from the highest probability down.
 
+    ``weights`` and ``positive`` (R, N) are the weights of all slices and of the positive ones
+    (0 elsewhere). ``first`` and ``last`` (N,) bound the slices of the same probability, which
+    pass a threshold together.
+    """
+
+    weights: Floats
     positive: Floats
-    negative: Floats
+    first: Ints
+    last: Ints
+
+
+def _sums(values: Floats) -> Floats:
+    """Sum from the left: column k of the (R, N + 1) result holds the sum of the first k."""
+    sums = np.zeros((len(values), values.shape[1] + 1))
+    np.cumsum(values, axis=1, out=sums[:, 1:])
+    return sums
 
 
 class Tallies:
@@ -97,29 +120,33 @@ class Tallies:
         return np.asarray(self._weights @ np.square(self._probabilities - self._targets))
 
     @cached_property
-    def steps(self) -> Steps:
-        """What each threshold, from the highest down, newly calls positive."""
+    def _ranking(self) -> Ranking:
         order = np.argsort(-self._probabilities, kind="stable")
-        ordered = self._probabilities[order]
-        # Equal probabilities pass a threshold together, so they are one step.
-        starts = np.flatnonzero(np.diff(ordered, prepend=np.inf))
-        weights = self._weights[:, order]
-        everything = np.add.reduceat(weights, starts, axis=1)
-        positive = np.add.reduceat(weights * self._targets[order], starts, axis=1)
-        return Steps(positive, everything - positive)
+        ordered = -self._probabilities[order]
+        weights = np.take(self._weights, order, axis=1)
+        return Ranking(
+            weights,
+            weights * self._targets[order],
+            np.searchsorted(ordered, ordered, side="left"),
+            np.searchsorted(ordered, ordered, side="right"),
+        )
+
+    @cached_property
+    def _found(self) -> Floats:
+        return _sums(self._ranking.positive)
 
     @property
     def concordance(self) -> Floats:
         """Pairs of a positive and a negative that are ranked rightly, ties counting half: (R,)."""
-        positive, negative = self.steps
-        above = np.cumsum(positive, axis=1) - positive / 2
-        return np.asarray(np.einsum("rk,rk->r", negative, above))
+        weights, positive, first, last = self._ranking
+        above = np.take(self._found, first, axis=1) + np.take(self._found, last, axis=1)
+        return np.asarray(np.einsum("rn,rn->r", weights - positive, above)) / 2
 
     @property
     def summed_precision(self) -> Floats:
-        """Precision at each threshold, summed over the positives that it newly calls: (R,)."""
-        positive, negative = self.steps
-        found = np.cumsum(positive, axis=1)
-        called = np.cumsum(positive + negative, axis=1)
+        """Precision at the threshold that just finds a positive, summed over positives: (R,)."""
+        weights, positive, _, last = self._ranking
+        found = np.take(self._found, last, axis=1)
+        called = np.take(_sums(weights), last, axis=1)
         precision = ratio(found, called, undefined=0.0)
-        return np.asarray(np.einsum("rk,rk->r", positive, precision))
+        return np.asarray(np.einsum("rn,rn->r", positive, precision))

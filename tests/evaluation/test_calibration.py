@@ -1,0 +1,202 @@
+"""Calibration recovers what was put in, and never looks at the fold it is judged on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import expit
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import log_loss
+
+from covidct.evaluation import calibration, metrics
+
+
+def drawn(rng: np.random.Generator, n: int, temperature: float) -> tuple[np.ndarray, np.ndarray]:
+    """Logits that are too large by ``temperature``, with targets from the right ones."""
+    right = rng.normal(0, 2, n)
+    return right * temperature, (rng.random(n) < expit(right)).astype(int)
+
+
+class TestReliability:
+    @pytest.mark.parametrize("strategy", ["uniform", "quantile"])
+    def test_filled_bins_are_those_of_scikit_learn(self, strategy):
+        rng = np.random.default_rng(0)
+        logits, targets = drawn(rng, 500, 1.5)
+        probabilities = expit(logits)
+        curve = calibration.reliability_curve(targets, probabilities, n_bins=7, strategy=strategy)
+        observed, mean = calibration_curve(targets, probabilities, n_bins=7, strategy=strategy)
+        filled = curve.counts > 0
+        np.testing.assert_allclose(curve.observed[filled], observed)
+        np.testing.assert_allclose(curve.probability[filled], mean)
+        assert curve.counts.sum() == 500
+        assert len(curve.edges) == 8
+
+    def test_empty_bins_are_nan_and_the_ends_belong_to_it(self):
+        curve = calibration.reliability_curve([0, 1], [0.0, 1.0], n_bins=3)
+        assert curve.counts.tolist() == [1, 0, 1]
+        np.testing.assert_array_equal(curve.observed, [0, np.nan, 1])
+
+    def test_tied_probabilities_share_a_bin(self):
+        curve = calibration.reliability_curve(
+            [0, 1, 1, 1], [0.4, 0.4, 0.4, 0.9], n_bins=4, strategy="quantile"
+        )
+        assert curve.counts.sum() == 4
+        assert (np.diff(curve.edges) > 0).all()
+
+    @settings(deadline=None, max_examples=50)
+    @given(
+        st.lists(st.tuples(st.integers(0, 1), st.floats(0, 1)), min_size=1, max_size=30),
+        st.sampled_from(["uniform", "quantile"]),
+    )
+    def test_error_is_a_fraction_and_one_bin_gives_the_bias(self, pairs, strategy):
+        targets, probabilities = map(np.array, zip(*pairs, strict=True))
+        error = calibration.expected_calibration_error(targets, probabilities, strategy=strategy)
+        assert 0 <= error <= 1
+        one = calibration.expected_calibration_error(targets, probabilities, n_bins=1)
+        assert one == pytest.approx(abs(targets.mean() - probabilities.mean()))
+        assert error >= one - 1e-12
+
+    def test_hand_computed_error(self):
+        # Bin 0: mean 0.1, none positive; bin 9: mean 0.95, one of two positive.
+        error = calibration.expected_calibration_error([0, 1, 0], [0.05, 0.9, 1.0])
+        assert error == pytest.approx((0.05 + 2 * 0.45) / 3)
+
+    def test_bad_options_are_refused(self):
+        with pytest.raises(ValueError, match="n_bins"):
+            calibration.reliability_curve([0, 1], [0.1, 0.9], n_bins=0)
+        with pytest.raises(ValueError, match="'uniform' or 'quantile', got 'equal'"):
+            calibration.reliability_curve([0, 1], [0.1, 0.9], strategy="equal")
+
+
+class TestTemperature:
+    @pytest.mark.parametrize("temperature", [0.25, 1.0, 3.0])
+    def test_it_is_recovered(self, temperature):
+        logits, targets = drawn(np.random.default_rng(1), 20_000, temperature)
+        assert calibration.fit_temperature(logits, targets) == pytest.approx(temperature, rel=0.05)
+
+    def test_it_minimises_the_log_loss(self):
+        logits, targets = drawn(np.random.default_rng(2), 300, 2.0)
+        best = calibration.fit_temperature(logits, targets)
+        losses = [log_loss(targets, expit(logits / t)) for t in (best * 0.99, best, best * 1.01)]
+        assert losses[1] == min(losses)
+
+    def test_bounds_hold_where_there_is_no_minimum(self):
+        low, high = calibration.TEMPERATURE_BOUNDS
+        targets = [0, 0, 1, 1]
+        assert calibration.fit_temperature([-2, -1, 1, 3], targets) == pytest.approx(low)
+        assert calibration.fit_temperature([2, 1, -1, -3], targets) == pytest.approx(high)
+        assert calibration.fit_temperature([0, 0, 0, 0], targets) == 1
+
+    def test_one_class_is_refused(self):
+        with pytest.raises(ValueError, match="both classes, got only 1"):
+            calibration.fit_temperature([0.1, 0.2], [1, 1])
+
+
+class TestThreshold:
+    @settings(deadline=None, max_examples=100)
+    @given(
+        st.lists(
+            st.tuples(st.integers(0, 1), st.sampled_from(np.linspace(0, 1, 9).tolist())),
+            min_size=1,
+            max_size=30,
+        ).filter(lambda pairs: any(target for target, _ in pairs)),
+        st.floats(0.01, 1),
+    )
+    def test_it_is_the_highest_that_suffices(self, pairs, sensitivity):
+        targets, probabilities = zip(*pairs, strict=True)
+        recall = metrics.METRICS["recall"]
+        threshold = calibration.threshold_for_sensitivity(targets, probabilities, sensitivity)
+        assert recall(targets, probabilities, threshold=threshold) >= sensitivity - 1e-9
+        above = np.nextafter(threshold, 2)
+        if above <= 1:
+            assert recall(targets, probabilities, threshold=above) < sensitivity
+
+    def test_rounding_asks_for_no_positive_more(self):
+        probabilities = np.arange(1, 11) / 10
+        found = calibration.threshold_for_sensitivity(np.ones(10), probabilities, 1 - 0.3)
+        assert found == probabilities[3]
+
+    @pytest.mark.parametrize("sensitivity", [0, 1.01, float("nan")])
+    def test_impossible_sensitivity_is_refused(self, sensitivity):
+        with pytest.raises(ValueError, match="sensitivity must lie"):
+            calibration.threshold_for_sensitivity([0, 1], [0.1, 0.9], sensitivity)
+
+    def test_no_positive_is_refused(self):
+        with pytest.raises(ValueError, match="needs positive slices"):
+            calibration.threshold_for_sensitivity([0, 0], [0.1, 0.9], 0.9)
+
+
+class TestCrossFit:
+    def test_each_fold_is_fitted_by_the_others(self):
+        rng = np.random.default_rng(3)
+        logits, targets = drawn(rng, 3000, 2.5)
+        folds = rng.permutation(np.arange(3000) % 5)
+        fit = calibration.cross_fit(logits, targets, folds=folds, sensitivity=0.9)
+        assert fit.folds.tolist() == [0, 1, 2, 3, 4]
+        for k in range(5):
+            other, held = folds != k, folds == k
+            temperature = calibration.fit_temperature(logits[other], targets[other])
+            assert fit.temperatures[k] == temperature
+            np.testing.assert_array_equal(
+                fit.probabilities[held], expit(logits[held] / temperature)
+            )
+            scores = metrics.score(
+                targets[held], fit.probabilities[held], threshold=fit.thresholds[k]
+            )
+            assert fit.sensitivities[k] == scores["recall"] == pytest.approx(0.9, abs=0.06)
+            assert fit.specificities[k] == scores["specificity"]
+            np.testing.assert_array_equal(
+                fit.called[held], fit.probabilities[held] >= fit.thresholds[k]
+            )
+        before = calibration.expected_calibration_error(targets, expit(logits))
+        after = calibration.expected_calibration_error(targets, fit.probabilities)
+        assert after < before / 2
+
+    def test_a_folds_labels_do_not_reach_its_fit(self):
+        rng = np.random.default_rng(4)
+        logits, targets = drawn(rng, 200, 2.0)
+        folds = np.arange(200) % 4
+        lied = np.where(folds == 2, 1 - targets, targets)
+        honest, fooled = (
+            calibration.cross_fit(logits, labels, folds=folds) for labels in (targets, lied)
+        )
+        assert honest.temperatures[2] == fooled.temperatures[2]
+        assert honest.thresholds[2] == fooled.thresholds[2]
+        assert (honest.temperatures != fooled.temperatures).sum() == 3
+
+    def test_slices_that_recur_are_kept_out(self):
+        # Repeated cross-validation: folds 0, 1 and folds 2, 3 each hold every slice once.
+        rng = np.random.default_rng(5)
+        logits, targets = drawn(rng, 100, 2.0)
+        first, second = rng.permutation(np.arange(100) % 2), 2 + rng.permutation(np.arange(100) % 2)
+        fit = calibration.cross_fit(
+            np.tile(logits, 2),
+            np.tile(targets, 2),
+            folds=np.concatenate([first, second]),
+            slices=np.tile(np.arange(100), 2),
+        )
+        others = first == 1
+        assert fit.temperatures[0] == pytest.approx(
+            calibration.fit_temperature(np.tile(logits[others], 2), np.tile(targets[others], 2)),
+            rel=1e-6,
+        )
+
+    def test_fold_of_one_class_has_no_specificity(self):
+        logits, targets = [2.0, -1.0, 1.0, 0.5, 3.0], [1, 0, 1, 0, 1]
+        fit = calibration.cross_fit(logits, targets, folds=[0, 0, 1, 1, 2])
+        assert np.isnan(fit.specificities).tolist() == [False, False, True]
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"folds": [0, 0, 0]}, "single fold"),
+            ({"folds": [0, 1]}, "folds must have one value"),
+            ({"folds": [0, 1, 1], "slices": [1, 2]}, "slices must have one value"),
+            ({"folds": [0, 0, 1]}, "both classes"),
+        ],
+    )
+    def test_bad_arguments_are_refused(self, options, message):
+        with pytest.raises(ValueError, match=message):
+            calibration.cross_fit([1.0, -1.0, 2.0], [1, 0, 1], **options)
