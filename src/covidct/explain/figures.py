@@ -1,0 +1,321 @@
+"""The figures of an explanation, as matplotlib Figure objects.
+
+None touches ``matplotlib.pyplot``, its global state or its backend.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.colors import Colormap, ListedColormap, Normalize
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
+from PIL import Image
+from torch import Tensor
+
+from .perturbation import Curves
+from .regions import Masks, to_slice
+from .tsne import Separation
+
+__all__ = ["embedding", "perturbation_curves", "saliency_maps"]
+
+_SMALL = 8  # points
+_BLUE, _ORANGE, _GREEN, _VERMILLION, _SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9"
+# (class, in the test fold) -> colour. The second row is Okabe and Ito's, apart for every eye.
+_PALETTES = {
+    "paper": {(1, 0): "red", (1, 1): "blue", (0, 0): "gold", (0, 1): "green"},
+    "colour-blind": {(1, 0): _ORANGE, (1, 1): _VERMILLION, (0, 0): _SKY, (0, 1): _BLUE},
+}
+_MARKERS = {1: "o", 0: "^"}
+_OUTLINES = {"lesion": _SKY, "lung": "white", "finding": _GREEN}
+
+
+def saliency_maps(
+    images: Sequence[Image.Image | npt.NDArray[np.uint8]],
+    maps: Tensor,
+    *,
+    probabilities: Sequence[float] | None = None,
+    targets: Sequence[int] | None = None,
+    names: Sequence[str] | None = None,
+    masks: Sequence[Masks | None] | None = None,
+    classes: tuple[str, str] = ("non-COVID", "COVID"),
+    columns: int = 4,
+    resize: Literal["pad", "stretch"] = "pad",
+) -> Figure:
+    """Show slices and, below each, its saliency map upon it, as Figs. 13 to 16 of the paper do.
+
+    Where the map is zero the slice stays as it is. Maps with negative values are drawn in two
+    colours, red for and blue against.
+
+    Parameters
+    ----------
+    images
+        N original slices, grey.
+    maps
+        (N, H, W) on the grid of the canvases, as `covidct.explain.GradCAM` gives them; they are
+        brought back onto the originals.
+    probabilities
+        (N,) of COVID-19.
+    targets
+        (N,) true classes, 1 for COVID-19.
+    names
+        (N,) what to call the slices.
+    masks
+        For each slice boolean masks of its own size by name, to be outlined, or None.
+    classes
+        Names of class 0 and class 1.
+    columns
+        Slices in a row.
+    resize
+        How the canvases were made.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Ready for ``figure.savefig("maps.png")``.
+
+    Raises
+    ------
+    ValueError
+        For an empty list of images, lists of different lengths, and fewer than one column.
+
+    Examples
+    --------
+    >>> import numpy as np, torch
+    >>> from covidct.explain import figures
+    >>> slices = [np.zeros((50, 70), np.uint8), np.zeros((60, 60), np.uint8)]
+    >>> figure = figures.saliency_maps(slices, torch.rand(2, 40, 56), probabilities=[0.9, 0.4])
+    >>> len(figure.axes)  # two slices, two maps, one colour bar
+    5
+    """
+    optional = {"probabilities": probabilities, "targets": targets, "names": names, "masks": masks}
+    _check_lengths(len(images), maps=maps, **optional)
+    if columns < 1:
+        msg = f"columns must be at least 1, got {columns}"
+        raise ValueError(msg)
+    pixels = [np.asarray(image) for image in images]
+    columns = min(columns, len(pixels))
+    blocks = -(-len(pixels) // columns)
+    shape = np.median([image.shape[0] / image.shape[1] for image in pixels])
+    heading = 0.16 * sum(values is not None for values in (names, targets, probabilities))
+    figure = Figure(
+        figsize=(1.8 * columns + 0.7, blocks * (2 * 1.8 * shape + heading) + 0.35),
+        dpi=200,
+        layout=ConstrainedLayoutEngine(
+            compress=True, w_pad=0.02, h_pad=0.02, wspace=0.01, hspace=0.01
+        ),
+    )
+    axes = figure.subplots(2 * blocks, columns, squeeze=False)
+    for ax in axes.flat:
+        ax.set_axis_off()
+    colours, norm = _colours(signed=bool(maps.min() < 0))
+    for i, image in enumerate(pixels):
+        above, below = axes[2 * (i // columns) : 2 * (i // columns) + 2, i % columns]
+        above.set_anchor("S")
+        below.set_anchor("N")
+        for ax in (above, below):
+            ax.imshow(image, cmap="gray", vmin=0, vmax=255)
+        overlay = below.imshow(
+            to_slice(maps[i], image.shape, resize=resize).cpu(), cmap=colours, norm=norm
+        )
+        for name, mask in ((masks and masks[i]) or {}).items():
+            _outline(below, mask, name)
+        above.set_title(_heading(i, names, targets, probabilities, classes), fontsize=_SMALL)
+    _colour_bar(figure, overlay, axes)
+    _mask_legend(figure, masks)
+    return figure
+
+
+def embedding(
+    points: npt.NDArray[np.floating],
+    targets: npt.ArrayLike,
+    *,
+    test: npt.ArrayLike,
+    palette: Literal["paper", "colour-blind"] = "paper",
+    classes: tuple[str, str] = ("non-COVID", "COVID"),
+    separation: Separation | None = None,
+) -> Figure:
+    """Show features in the plane, train and test slices of both classes, as Figs. 11 and 12 do.
+
+    Parameters
+    ----------
+    points
+        (N, 2), from `covidct.explain.tsne.embed`.
+    targets
+        (N,) true classes, 1 for COVID-19.
+    test
+        (N,) whether the slice is of the test fold.
+    palette
+        ``"paper"`` for its red, blue, yellow and green, ``"colour-blind"`` for colours that are
+        apart for every eye. Shape and filling of the marks tell the four kinds apart in both.
+    classes
+        Names of class 0 and class 1.
+    separation
+        Figures to print below, from `covidct.explain.tsne.separation`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Without ticks: positions mean nothing in an embedding.
+
+    Raises
+    ------
+    ValueError
+        For no points, lists of different lengths and an unknown palette.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from covidct.explain import figures
+    >>> points = np.random.default_rng(0).normal(size=(20, 2))
+    >>> figure = figures.embedding(points, np.arange(20) % 2, test=np.arange(20) < 4)
+    >>> [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    ['COVID, train (8)', 'COVID, test (2)', 'non-COVID, train (8)', 'non-COVID, test (2)']
+    """
+    if palette not in _PALETTES:
+        msg = f"palette must be one of {', '.join(map(repr, _PALETTES))}, got {palette!r}"
+        raise ValueError(msg)
+    labels, held_out = np.asarray(targets), np.asarray(test, dtype=bool)
+    _check_lengths(len(points), targets=labels, test=held_out)
+    figure = Figure(figsize=(4.6, 4.4), dpi=200, layout="constrained")
+    ax = figure.subplots()
+    for (target, part), colour in _PALETTES[palette].items():
+        chosen = (labels == target) & (held_out == part)
+        name = f"{classes[target]}, {'test' if part else 'train'} ({np.count_nonzero(chosen)})"
+        ax.plot(
+            *points[chosen].T,
+            linestyle="none",
+            marker=_MARKERS[target],
+            markersize=4.5 if part else 3.5,
+            markerfacecolor=colour if part else mpl.colors.to_rgba(colour, 0.35),
+            markeredgecolor="black" if part else colour,
+            markeredgewidth=0.4 if part else 0.6,
+            label=name,
+            zorder=2 + part,
+        )
+    ax.set(xticks=[], yticks=[], aspect="equal", adjustable="datalim")
+    ax.spines[:].set_color("0.8")
+    figure.legend(loc="outside upper center", ncols=2, fontsize=_SMALL, frameon=False)
+    if separation is not None:
+        figure.supxlabel(
+            f"trustworthiness {separation.trustworthiness:.2f}   "
+            f"silhouette {separation.silhouette_embedding:.2f} "
+            f"(features {separation.silhouette_features:.2f})\n"
+            f"nearest neighbours {separation.knn_embedding:.1%} "
+            f"(features {separation.knn_features:.1%}, chance {separation.chance:.1%})",
+            fontsize=_SMALL,
+        )
+    return figure
+
+
+def perturbation_curves(curves: Curves, *, chance: Curves | None = None) -> Figure:
+    """Show how the probability falls and rises as what the maps mark is deleted and inserted.
+
+    Parameters
+    ----------
+    curves
+        Of the maps, from `covidct.explain.faithfulness.perturb`.
+    chance
+        Of maps that know nothing.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Means over the slices, with a band from the 25th to the 75th percentile.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from covidct.explain import faithfulness, figures
+    >>> falling = np.array([[1.0, 0.4, 0.1], [0.9, 0.5, 0.0]])
+    >>> curves = faithfulness.Curves(np.array([0.0, 0.5, 1.0]), falling, falling[:, ::-1])
+    >>> figure = figures.perturbation_curves(curves)
+    >>> [ax.get_title() for ax in figure.axes]
+    ['deletion: area 0.48', 'insertion: area 0.48']
+    """
+    figure = Figure(figsize=(6.0, 2.7), dpi=200, layout="constrained")
+    axes = figure.subplots(1, 2, sharey=True)
+    for ax, kind in zip(axes, ("deletion", "insertion"), strict=True):
+        if chance is not None:
+            _curve(ax, chance, kind, colour="0.45", label="random map", linestyle="--")
+        _curve(ax, curves, kind, colour=_BLUE, label="Grad-CAM", linestyle="-")
+        area = getattr(curves, f"{kind}_area").mean()
+        beside = f", random {getattr(chance, f'{kind}_area').mean():.2f}" if chance else ""
+        ax.set_title(f"{kind}: area {area:.2f}{beside}", fontsize=_SMALL + 1)
+        ax.set_xlabel(f"share of pixels after {kind}", fontsize=_SMALL)
+        ax.set(xlim=(0, 1), ylim=(0, 1.02))
+        ax.tick_params(labelsize=_SMALL)
+        ax.spines[["top", "right"]].set_visible(False)
+    axes[0].set_ylabel("probability of the target", fontsize=_SMALL)
+    axes[1].legend(fontsize=_SMALL, frameon=False)
+    return figure
+
+
+def _curve(ax: Axes, curves: Curves, kind: str, *, colour: str, label: str, linestyle: str) -> None:
+    values = getattr(curves, kind)
+    ax.fill_between(
+        curves.fractions, *np.quantile(values, [0.25, 0.75], axis=0), color=colour, alpha=0.15, lw=0
+    )
+    ax.plot(curves.fractions, values.mean(axis=0), color=colour, linestyle=linestyle, label=label)
+
+
+def _colours(*, signed: bool) -> tuple[Colormap, Normalize]:
+    """Make a colour map that lets the slice through where there is no evidence."""
+    values = np.linspace(-1 if signed else 0, 1, 256)
+    shades = mpl.colormaps["RdBu_r" if signed else "inferno"](np.linspace(0, 1, 256))
+    shades[:, 3] = 0.75 * np.abs(values) ** 0.7
+    return ListedColormap(shades), Normalize(values[0], values[-1])
+
+
+def _outline(ax: Axes, mask: npt.NDArray[np.bool_], name: str) -> None:
+    if mask.any() and not mask.all():
+        colour = _OUTLINES.get(name, _ORANGE)
+        ax.contour(mask.astype(float), levels=[0.5], colors=[colour], linewidths=0.7)
+
+
+def _heading(
+    i: int,
+    names: Sequence[str] | None,
+    targets: Sequence[int] | None,
+    probabilities: Sequence[float] | None,
+    classes: tuple[str, str],
+) -> str:
+    lines = [names[i]] if names is not None else []
+    if targets is not None:
+        lines.append(f"true class {classes[targets[i]]}")
+    if probabilities is not None:
+        lines.append(f"P({classes[1]}) = {probabilities[i]:.3f}")
+    return "\n".join(lines)
+
+
+def _colour_bar(figure: Figure, overlay: AxesImage, axes: npt.NDArray[np.object_]) -> None:
+    bar = figure.colorbar(overlay, ax=axes, fraction=0.03, aspect=30, pad=0.01)
+    bar.ax.set_facecolor("0.35")
+    bar.ax.tick_params(labelsize=_SMALL - 1)
+    bar.set_label("evidence, relative to the largest of each map", fontsize=_SMALL)
+
+
+def _mask_legend(figure: Figure, masks: Sequence[Masks | None] | None) -> None:
+    names = sorted({name for mask in masks or () for name, m in (mask or {}).items() if m.any()})
+    if names:
+        lines = [Line2D([], [], color=_OUTLINES.get(name, _ORANGE), lw=1.2) for name in names]
+        legend = figure.legend(
+            lines, names, loc="outside lower left", ncols=len(names), fontsize=_SMALL
+        )
+        legend.get_frame().set(facecolor="0.35", edgecolor="none")
+        for text in legend.get_texts():
+            text.set_color("white")
+
+
+def _check_lengths(n: int, **lists: object) -> None:
+    lengths = {name: len(values) for name, values in lists.items() if values is not None}  # type: ignore[arg-type]
+    if not n or any(length != n for length in lengths.values()):
+        msg = f"give at least one slice, and as many of each: got {n} slices and {lengths}"
+        raise ValueError(msg)

@@ -1,0 +1,160 @@
+"""Deletion and insertion: whether the score follows when what a map marks goes or comes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.integrate import trapezoid
+from torch import Tensor
+from torchvision.transforms.v2 import functional as vision
+from tqdm import tqdm
+
+from ..devices import Precision
+from ..inference import infer
+from ..models.classifier import CTClassifier
+
+__all__ = ["Curves", "perturb"]
+
+
+def _blurred(canvases: Tensor) -> Tensor:
+    # Wide enough that no finding is left, and that lung and chest wall still are.
+    sigma = min(canvases.shape[1:]) / 16
+    blurred: Tensor = vision.gaussian_blur(canvases, 2 * round(2 * sigma) + 1, sigma)
+    return blurred
+
+
+_BASELINES: dict[str, Callable[[Tensor], Tensor]] = {
+    "blur": _blurred,
+    "black": torch.zeros_like,
+    "mean": lambda canvases: canvases.mean(dim=(1, 2), keepdim=True).expand_as(canvases),
+}
+
+
+class Curves(NamedTuple):
+    """Probability of the target along the way from slice to baseline and back.
+
+    Attributes
+    ----------
+    fractions
+        (S + 1,) shares of the pixels that were deleted, or inserted, from 0 to 1.
+    deletion
+        (N, S + 1) probabilities while the pixels that the map marks most are taken away first.
+    insertion
+        (N, S + 1) probabilities while they are shown first.
+    """
+
+    fractions: npt.NDArray[np.float64]
+    deletion: npt.NDArray[np.float64]
+    insertion: npt.NDArray[np.float64]
+
+    @property
+    def deletion_area(self) -> npt.NDArray[np.float64]:
+        """Area under each deletion curve, (N,) in [0, 1]; the lower, the more faithful the map."""
+        return np.asarray(trapezoid(self.deletion, self.fractions, axis=1))
+
+    @property
+    def insertion_area(self) -> npt.NDArray[np.float64]:
+        """Area under each insertion curve, (N,) in [0, 1]; the higher, the more faithful."""
+        return np.asarray(trapezoid(self.insertion, self.fractions, axis=1))
+
+
+def perturb(
+    model: CTClassifier,
+    canvases: npt.NDArray[np.uint8],
+    maps: Tensor,
+    *,
+    target: Literal["covid", "non-covid"] = "covid",
+    steps: int = 10,
+    baseline: Literal["blur", "black", "mean"] = "blur",
+    batch_size: int = 32,
+    precision: Precision = "float32",
+    seed: int = 0,
+) -> Curves:
+    """Delete and insert pixels in the order of their saliency (Petsiuk et al. 2018).
+
+    Parameters
+    ----------
+    model
+        The network; it is left as it was found.
+    canvases
+        (N, H, W) uint8.
+    maps
+        (N, H, W), signed or not: only the order of the pixels counts. Ties, such as the zeros
+        that a ReLU leaves, are broken at random.
+    target
+        Whose probability to follow.
+    steps
+        Number S of equal steps.
+    baseline
+        What stands for a missing pixel: the canvas under a Gaussian blur (standard deviation 1/16
+        of its shorter side), black, or the mean grey of the canvas.
+    batch_size
+        Canvases in one pass.
+    precision
+        Arithmetic of the passes, as in :func:`covidct.devices.resolve_precision`.
+    seed
+        For the ties.
+
+    Returns
+    -------
+    Curves
+        Each area is to be read beside that of maps which know nothing.
+
+    Raises
+    ------
+    ValueError
+        For an unknown option, no steps, or maps and canvases of different shapes.
+
+    References
+    ----------
+    V. Petsiuk, A. Das and K. Saenko, "RISE: Randomized Input Sampling for Explanation of
+    Black-box Models", BMVC 2018.
+
+    Examples
+    --------
+    >>> import numpy as np, torch, covidct
+    >>> from covidct.explain import faithfulness
+    >>> model = covidct.create_model("shufflenet", weights=None)
+    >>> canvases = np.random.default_rng(0).integers(0, 256, (2, 64, 96), dtype=np.uint8)
+    >>> curves = faithfulness.perturb(model, canvases, torch.rand(2, 64, 96), steps=4)
+    >>> curves.deletion.shape, curves.deletion_area.shape
+    ((2, 5), (2,))
+    """
+    if target not in ("covid", "non-covid") or baseline not in _BASELINES:
+        msg = (
+            f"target must be 'covid' or 'non-covid' and baseline one of {', '.join(_BASELINES)}, "
+            f"got {target!r} and {baseline!r}"
+        )
+        raise ValueError(msg)
+    if maps.shape != canvases.shape or not len(canvases) or steps < 1:
+        msg = (
+            "give a map for each of at least one canvas, and at least one step, got maps "
+            f"{tuple(maps.shape)}, canvases {canvases.shape} and {steps} steps"
+        )
+        raise ValueError(msg)
+    fractions = np.linspace(0, 1, steps + 1)
+    generator = torch.Generator().manual_seed(seed)
+    curves = np.empty((2, len(canvases), steps + 1))
+    for i in tqdm(range(len(canvases)), desc="deletion, insertion", leave=False, disable=None):
+        slice_ = torch.from_numpy(np.array(canvases[i]))
+        missing = _BASELINES[baseline](slice_[None].float())[0].round().to(torch.uint8)
+        marked = _order(maps[i], generator) < torch.from_numpy(fractions)[:, None, None]
+        series = torch.cat([missing.where(marked, slice_), slice_.where(marked, missing)])
+        scores = infer(model, series, batch_size=batch_size, precision=precision).probabilities
+        curves[:, i] = scores.reshape(2, -1)
+    if target == "non-covid":
+        curves = 1 - curves
+    return Curves(fractions, curves[0], curves[1])
+
+
+def _order(saliency: Tensor, generator: torch.Generator) -> Tensor:
+    """Give each pixel its place in [0, 1): 0 for the most salient."""
+    shuffled = torch.randperm(saliency.numel(), generator=generator)
+    descending = saliency.cpu().flatten()[shuffled].argsort(descending=True, stable=True)
+    places = torch.empty(saliency.numel(), dtype=torch.float64)
+    places[shuffled[descending]] = torch.arange(saliency.numel(), dtype=torch.float64)
+    return places.view_as(saliency) / saliency.numel()
