@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Mapping
 from os import PathLike
 from typing import Literal, Self
 
-import torch
 from torch import Tensor, nn
 
-from .backbone import build_backbone
 from .export import export_onnx
 from .info import ArchitectureInfo
+from .parts import build_backbone, build_head
+from .preprocessing import Preprocessing
 from .registry import model_info
 from .sharing import load_model, save_model
 from .weights import load_weights
 
 __all__ = ["CTClassifier", "create_model"]
-
-# A float image may leave [0, 1] by this much (interpolation rounds); 0..255 or normalised don't.
-_TOLERANCE = 0.01
 
 
 class CTClassifier(nn.Module):
@@ -29,25 +25,32 @@ class CTClassifier(nn.Module):
     Parameters
     ----------
     info
-        The network, out of :func:`covidct.model_info`. Its weights are drawn from PyTorch's
-        global generator; :func:`covidct.create_model` loads trained ones.
+        The network, out of :func:`covidct.model_info`. Its weights are random;
+        :func:`covidct.create_model` loads trained ones.
     input_size
         (height, width) of the canvases that it is meant for; by default ``info.custom_size``.
-        Other sizes work as well.
+        Others work as well.
 
     Attributes
     ----------
     info : ArchitectureInfo
         The entry of the network.
-    backbone : torch.nn.Module
-        Normalised images (B, 3, H, W) to feature maps (B, feature_dim, h, w). Its tensors have the
-        names that they have in the network's source.
-    head : torch.nn.Module
-        Feature maps to logits (B,).
     input_size : tuple of int
         (height, width).
+    preprocessing : torch.nn.Module
+        Canvases (B, 1, H, W) to normalised images (B, 3, H, W).
+    backbone : torch.nn.Module
+        Normalised images to feature maps (B, feature_dim, h, w). Its tensors have the names that
+        they have in the network's source.
+    head : torch.nn.Module
+        Feature maps to logits (B,).
     cam_layer : str
         Dotted name of the module whose output is the feature maps: the layer to hook for Grad-CAM.
+
+    Raises
+    ------
+    ValueError
+        If ``input_size`` is none.
 
     Examples
     --------
@@ -59,21 +62,21 @@ class CTClassifier(nn.Module):
     """
 
     cam_layer = "backbone"
-    mean: Tensor
-    std: Tensor
 
     def __init__(
         self, info: ArchitectureInfo, *, input_size: tuple[int, int] | None = None
     ) -> None:
         super().__init__()
+        height, width = info.custom_size if input_size is None else input_size
+        if min(height, width) < 1:
+            msg = f"input_size must be (height, width) in pixels, got {input_size!r}"
+            raise ValueError(msg)
         self.info = info
-        self.input_size = _check_size(info.custom_size if input_size is None else input_size)
+        self.input_size = (height, width)
+        self.preprocessing = Preprocessing(info.mean, info.std)
         self.backbone = build_backbone(info)
-        self.head = _HEADS[info.head](info)
+        self.head = build_head(info)
         self._frozen = False
-        # Facts of the network, not fitted: they follow the model's device, but stay out of files.
-        for name, values in (("mean", info.mean), ("std", info.std)):
-            self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Score canvases.
@@ -81,35 +84,62 @@ class CTClassifier(nn.Module):
         Parameters
         ----------
         x
-            Grey canvases (B, 1, H, W): uint8, or floating point in [0, 1].
+            Grey canvases (B, 1, H, W): uint8, or floating point in [0, 1]. Anything else is a
+            TypeError or a ValueError; values are looked at on the CPU only, since a GPU would
+            have to be waited for.
 
         Returns
         -------
         torch.Tensor
-            Logits (B,); their sigmoid is the probability of COVID-19.
-
-        Raises
-        ------
-        TypeError
-            If ``x`` is neither uint8 nor floating point.
-        ValueError
-            If ``x`` is not (B, 1, H, W), or (checked on the CPU only, where looking costs no
-            synchronisation) floats are outside [0, 1].
+            Logits (B,); their logistic function is the probability of COVID-19.
         """
         logits: Tensor = self.head(self.feature_maps(x))
         return logits
 
     def feature_maps(self, x: Tensor) -> Tensor:
-        """Compute the last feature maps (B, feature_dim, h, w) of canvases, as in `forward`."""
-        maps: Tensor = self.backbone(self._preprocess(x))
+        """Compute what Grad-CAM explains: the last feature maps.
+
+        Parameters
+        ----------
+        x
+            Canvases, as in `forward`.
+
+        Returns
+        -------
+        torch.Tensor
+            (B, feature_dim, h, w).
+        """
+        maps: Tensor = self.backbone(self.preprocessing(x))
         return maps
 
     def pool(self, maps: Tensor) -> Tensor:
-        """Average feature maps (B, feature_dim, h, w) over space, giving (B, feature_dim)."""
+        """Average feature maps over space.
+
+        Parameters
+        ----------
+        maps
+            (B, feature_dim, h, w).
+
+        Returns
+        -------
+        torch.Tensor
+            (B, feature_dim).
+        """
         return maps.mean((2, 3))
 
     def features(self, x: Tensor) -> Tensor:
-        """Compute the penultimate layer, (B, feature_dim), of canvases, as in `forward`."""
+        """Compute the penultimate layer: the features that t-SNE shows.
+
+        Parameters
+        ----------
+        x
+            Canvases, as in `forward`.
+
+        Returns
+        -------
+        torch.Tensor
+            (B, feature_dim).
+        """
         return self.pool(self.feature_maps(x))
 
     def freeze_backbone(self, *, frozen: bool = True) -> Self:
@@ -142,30 +172,50 @@ class CTClassifier(nn.Module):
     def save(
         self, folder: str | PathLike[str], *, card: Mapping[str, object] | None = None
     ) -> None:
-        """Write a folder to hand on; see :func:`covidct.models.sharing.save_model`."""
-        save_model(self, folder, card)
+        """Write a folder to hand on, as :func:`covidct.models.sharing.save_model` does.
+
+        Parameters
+        ----------
+        folder
+            Gets ``model.safetensors`` and ``card.json``.
+        card
+            Fields of :class:`covidct.models.sharing.ModelCard`.
+        """
+        save_model(self, folder, card=card)
 
     @staticmethod
     def load(folder: str | PathLike[str]) -> CTClassifier:
-        """Read what `save` wrote; see :func:`covidct.models.sharing.load_model`."""
+        """Read what `save` wrote, as :func:`covidct.models.sharing.load_model` does.
+
+        Parameters
+        ----------
+        folder
+            The folder.
+
+        Returns
+        -------
+        CTClassifier
+            On the CPU, in evaluation mode.
+        """
         return load_model(folder)
 
     def export(
         self, path: str | PathLike[str], *, input_type: Literal["uint8", "float32"] = "uint8"
     ) -> None:
-        """Write an ONNX file; see :func:`covidct.models.export.export_onnx`."""
+        """Write an ONNX file, as :func:`covidct.models.export.export_onnx` does.
+
+        Parameters
+        ----------
+        path
+            The file.
+        input_type
+            What canvases hold: ``"uint8"``, or ``"float32"`` in [0, 1].
+        """
         export_onnx(self, path, input_type=input_type)
 
     def extra_repr(self) -> str:
         """Name the network and its canvas, for ``repr``."""
         return f"{self.info.name}, input_size={self.input_size}"
-
-    def _preprocess(self, x: Tensor) -> Tensor:
-        _check_canvases(x)
-        grey = x.to(self.mean.dtype)
-        if not x.is_floating_point():
-            grey = grey / 255
-        return (grey - self.mean) / self.std  # broadcasts the one channel to three
 
 
 def create_model(
@@ -183,8 +233,9 @@ def create_model(
     weights
         ``"imagenet"``: a file in the folder that the environment variable ``COVIDCT_WEIGHTS``
         names, else an installed package that brings them, else a download. A path: that file
-        (safetensors or PyTorch), either ImageNet weights, whose classifier is dropped, or a model
-        that covidct saved. None: random.
+        (safetensors or PyTorch), either ImageNet weights, whose classifier is dropped, or a fitted
+        model's, head included. None: random. What is random, the head at least, is drawn from
+        PyTorch's global generator.
     input_size
         (height, width) of the canvases; by default the network's custom size.
 
@@ -215,56 +266,3 @@ def create_model(
     if weights is not None:
         load_weights(model, weights)
     return model
-
-
-def _linear_head(info: ArchitectureInfo) -> nn.Sequential:
-    layers = {
-        "pool": nn.AdaptiveAvgPool2d(1),
-        "flatten": nn.Flatten(),
-        "dropout": nn.Dropout(info.dropout),
-        "linear": nn.Linear(info.feature_dim, 1),
-        "squeeze": nn.Flatten(0),
-    }
-    return nn.Sequential(OrderedDict(layers))
-
-
-def _convolution_head(info: ArchitectureInfo) -> nn.Sequential:
-    # SqueezeNet's own ends in a ReLU: with one logit it could never say less than 0.5.
-    layers = {
-        "dropout": nn.Dropout(info.dropout),
-        "convolution": nn.Conv2d(info.feature_dim, 1, kernel_size=1),
-        "pool": nn.AdaptiveAvgPool2d(1),
-        "squeeze": nn.Flatten(0),
-    }
-    return nn.Sequential(OrderedDict(layers))
-
-
-_HEADS = {"linear": _linear_head, "convolution": _convolution_head}
-
-
-def _check_size(size: tuple[int, int]) -> tuple[int, int]:
-    height, width = size
-    if min(height, width) < 1:
-        msg = f"input_size must be (height, width) in pixels, got {size!r}"
-        raise ValueError(msg)
-    return height, width
-
-
-def _check_canvases(x: Tensor) -> None:
-    if not isinstance(x, Tensor) or not (x.dtype == torch.uint8 or x.is_floating_point()):
-        kind = x.dtype if isinstance(x, Tensor) else type(x).__name__
-        msg = f"canvases must be a tensor, uint8 or floating point; got {kind}"
-        raise TypeError(msg)
-    if x.ndim != 4 or x.shape[1] != 1:
-        msg = f"canvases must be grey, (B, 1, H, W); got shape {tuple(x.shape)}"
-        raise ValueError(msg)
-    # Looking at the values would make the host wait for a GPU, and would break a traced graph.
-    if x.dtype == torch.uint8 or x.device.type != "cpu" or torch.compiler.is_compiling():
-        return
-    low, high = x.detach().aminmax() if x.numel() else (0.0, 1.0)
-    if not (low >= -_TOLERANCE and high <= 1 + _TOLERANCE):
-        msg = (
-            f"floating-point canvases must be in [0, 1], got values from {low:.4g} to {high:.4g}; "
-            "divide 0..255 by 255 or pass uint8, and leave the normalisation to the model"
-        )
-        raise ValueError(msg)

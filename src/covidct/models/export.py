@@ -98,7 +98,7 @@ def _random_canvases(model: CTClassifier, dtype: torch.dtype) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     grey = torch.randint(0, 256, (3, 1, *model.input_size), generator=generator)
     canvases = grey.to(dtype) if dtype == torch.uint8 else (grey / 255).to(dtype)
-    return canvases.to(model.mean.device)
+    return canvases.to(next(model.parameters()).device)
 
 
 def _metadata(model: CTClassifier, input_type: str) -> dict[str, str]:

@@ -87,8 +87,6 @@ class ArchitectureInfo:
     source: str
     builder: str
     feature_dim: int
-    parameters: float
-    size_mb: float
     cam_layer: str | None = None
     activation: bool = False
     classifier: tuple[str, ...] = ()
@@ -99,6 +97,8 @@ class ArchitectureInfo:
     default_size: tuple[int, int] = (224, 224)
     custom_size: tuple[int, int] = (253, 349)
     layers: int | None = None
+    parameters: float
+    size_mb: float
     licence: str = ""
     options: Mapping[str, object] = field(default_factory=dict, hash=False)
     pretrained: Mapping[str, object] = field(default_factory=dict, hash=False)

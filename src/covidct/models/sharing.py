@@ -83,7 +83,7 @@ class ModelCard:
 
 
 def save_model(
-    model: CTClassifier, folder: str | PathLike[str], card: Mapping[str, object] | None = None
+    model: CTClassifier, folder: str | PathLike[str], *, card: Mapping[str, object] | None = None
 ) -> None:
     """Write a fitted model as a folder; :func:`load_model` reads it anywhere.
 

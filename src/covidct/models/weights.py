@@ -24,9 +24,9 @@ from torch import Tensor, nn
 
 from .._files import atomic_path
 from ..errors import InvalidFileError
-from .backbone import build_backbone, build_network
 from .catalogue import BUILT_IN
 from .info import ArchitectureInfo
+from .parts import build_backbone, build_network
 
 if TYPE_CHECKING:
     from .classifier import CTClassifier
