@@ -7,6 +7,7 @@ the dataset is known to hold.
 
 from __future__ import annotations
 
+import errno
 import lzma
 import shutil
 import stat
@@ -27,10 +28,14 @@ __all__ = ["is_archive", "unpack"]
 # Images hardly compress: a set of them that shrinks more than this is made to fill a disk.
 _MAX_RATIO = 100
 _CHUNK = 1 << 20
-_DAMAGED = (
-    *(EOFError, NotImplementedError, RuntimeError, lzma.LZMAError, tarfile.TarError),
-    *(zipfile.BadZipFile, zlib.error, FileExistsError, NotADirectoryError),
+# What Python's parsers raise for a broken archive, as seen when fuzzing them.
+_PARSER_ERRORS = (
+    *(EOFError, LookupError, NotImplementedError, OSError, RuntimeError, ValueError),
+    *(lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile, zlib.error),
 )
+# OSErrors that the archive is to blame for: those of a decompressor have no number, the others
+# come from names. A full disk is no fault of the archive.
+_ITS_FAULT = (None, errno.EEXIST, errno.EINVAL, errno.EISDIR, errno.ENAMETOOLONG, errno.ENOTDIR)
 
 
 class _Member(NamedTuple):
@@ -41,7 +46,10 @@ class _Member(NamedTuple):
 
 def is_archive(path: Path) -> bool:
     """Tell whether a file is a ZIP or TAR archive (of any compression that Python knows)."""
-    return zipfile.is_zipfile(path) or tarfile.is_tarfile(path)
+    try:
+        return zipfile.is_zipfile(path) or tarfile.is_tarfile(path)
+    except EOFError:  # A compressed TAR archive that is cut short.
+        return False
 
 
 def unpack(archive: Path, target: Path, *, max_files: int, max_bytes: int) -> None:
@@ -76,7 +84,11 @@ def unpack(archive: Path, target: Path, *, max_files: int, max_bytes: int) -> No
         _unpack_members(archive, partial_folder, max_files, budget)
         partial_folder.chmod(0o755)
         partial_folder.replace(target)
-    except _DAMAGED as error:
+    except InvalidFileError:
+        raise
+    except _PARSER_ERRORS as error:
+        if isinstance(error, OSError) and error.errno not in _ITS_FAULT:
+            raise
         msg = f"{archive} is no intact archive: {error}"
         raise InvalidFileError(msg) from error
     finally:

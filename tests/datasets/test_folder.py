@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import covidct
+from covidct.errors import InvalidFileError
+
+
+def put(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L", (8, 6)).save(path)
+    return path
+
+
+def put_groups(root: Path, rows: list[str], *, header: str = "path,group") -> None:
+    (root / "groups.csv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+
+
+def test_loads_sorted(slice_folder: Path) -> None:
+    dataset = covidct.load_dataset("folder", str(slice_folder))
+    assert dataset.names[:2] == ("COVID/slice 0%.png", "COVID/slice 1%.png")
+    assert dataset.names == tuple(sorted(dataset.names))
+    assert dataset.targets.tolist() == [1] * 6 + [0] * 6
+    assert dataset.classes == ("non-COVID", "COVID")
+    assert dataset.groups is None
+    assert dataset.name == "folder"
+    assert all(path.is_relative_to(slice_folder) for path in dataset.paths)
+
+
+@pytest.mark.parametrize(
+    ("covid", "other"),
+    [
+        ("COVID", "non-COVID"),
+        ("covid-19", "Normal"),
+        ("CT_COVID", "CT_NonCOVID"),
+        ("Covid 19 positive", "pneumonia"),
+        ("SARS-CoV-2", "healthy"),
+        ("positive", "negative"),
+        ("POS", "neg"),
+        ("1", "0"),
+        ("yes", "no"),
+    ],
+)
+def test_tells_the_class_by_the_folder(tmp_path: Path, covid: str, other: str) -> None:
+    put(tmp_path / covid / "a.png")
+    put(tmp_path / other / "a.png")
+    dataset = covidct.load_dataset("folder", tmp_path)
+    assert dataset.classes == (other, covid)
+    assert {
+        name.split("/")[0]: int(target)
+        for name, target in zip(dataset.names, dataset.targets, strict=True)
+    } == {covid: 1, other: 0}
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("a", "b"), ("1", "2"), ("covid", "covid19"), ("normal", "pneumonia"), ("normal", "positive")],
+)
+def test_unclear_class_needs_positive(tmp_path: Path, first: str, second: str) -> None:
+    put(tmp_path / first / "a.png")
+    put(tmp_path / second / "a.png")
+    with pytest.raises(ValueError, match=f"positive='{first}' or positive='{second}'"):
+        covidct.load_dataset("folder", tmp_path)
+    dataset = covidct.load_dataset("folder", tmp_path, positive=second)
+    assert dataset.classes == (first, second)
+    assert dataset.targets.tolist() == [0, 1]
+
+
+def test_positive_overrules_the_table(slice_folder: Path) -> None:
+    dataset = covidct.load_dataset("folder", slice_folder, positive="non-COVID")
+    assert dataset.targets.tolist() == [0] * 6 + [1] * 6
+    with pytest.raises(ValueError, match=r"\['COVID', 'non-COVID'\], got 'covid'"):
+        covidct.load_dataset("folder", slice_folder, positive="covid")
+
+
+def test_recursive_with_many_suffixes(tmp_path: Path) -> None:
+    for name in ("a.PNG", "deep/er/b.jpeg", "c.tiff", "deep/d.bmp", "e.webp"):
+        put(tmp_path / "covid" / name)
+    for name in ("f.dcm", "g.IMA"):
+        (tmp_path / "covid" / name).write_bytes(b"judged when it is read")
+    # DICOM files are often named by a number, or by their UID.
+    for name in ("IM0001", "1.2.840.113619"):
+        (tmp_path / "covid" / name).write_bytes(bytes(128) + b"DICM")
+    put(tmp_path / "normal" / "a.png")
+    assert len(covidct.load_dataset("folder", tmp_path)) == 10
+
+
+def test_other_files_are_reported_and_hidden_ones_are_not(
+    slice_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("COVID/notes.txt", "COVID/scan.nii.gz", "COVID/.DS_Store", ".git/a.png"):
+        path = slice_folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x")
+    put(slice_folder / "stray.png")
+    (slice_folder / "docs").mkdir()
+    (slice_folder / "docs" / "readme.md").write_text("x")
+    with caplog.at_level(logging.WARNING, logger="covidct"):
+        dataset = covidct.load_dataset("folder", slice_folder)
+    assert len(dataset) == 12
+    for name in ("COVID/notes.txt", "COVID/scan.nii.gz", "docs/readme.md", "stray.png"):
+        assert name in caplog.text
+    assert ".DS_Store" not in caplog.text
+    assert ".git" not in caplog.text
+
+
+@pytest.mark.parametrize("names", [(), ("COVID",), ("COVID", "normal", "pneumonia")])
+def test_needs_two_class_folders(tmp_path: Path, names: tuple[str, ...]) -> None:
+    for name in names:
+        put(tmp_path / name / "a.png")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"two class folders.*found.*'empty' \(0 slices\)"):
+        covidct.load_dataset("folder", tmp_path)
+
+
+def test_root_must_be_a_folder(tmp_path: Path) -> None:
+    for root in (tmp_path / "gone", put(tmp_path / "a.png")):
+        with pytest.raises(FileNotFoundError, match=f"{root.name}' is no folder"):
+            covidct.load_dataset("folder", root)
+
+
+def test_links_are_followed_and_loops_end(slice_folder: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    put(elsewhere / "z.png")
+    (slice_folder / "COVID" / "loop").symlink_to(slice_folder, target_is_directory=True)
+    (slice_folder / "COVID" / "self").symlink_to(".", target_is_directory=True)
+    (slice_folder / "COVID" / "more").symlink_to(elsewhere, target_is_directory=True)
+    dataset = covidct.load_dataset("folder", slice_folder / "COVID" / "loop")
+    assert "COVID/more/z.png" in dataset.names
+    assert sum(name.startswith("non-COVID/") for name in dataset.names) == 6
+
+
+def test_broken_link_is_no_slice_that_may_vanish(slice_folder: Path) -> None:
+    (slice_folder / "COVID" / "gone.png").symlink_to(slice_folder / "nowhere.png")
+    with pytest.raises(FileNotFoundError, match=r"1 of 13 paths.*gone\.png"):
+        covidct.load_dataset("folder", slice_folder)
+
+
+def test_a_pipe_does_not_hang(slice_folder: Path) -> None:
+    os.mkfifo(slice_folder / "COVID" / "pipe")
+    os.mkfifo(slice_folder / "COVID" / "pipe.png")
+    with pytest.raises(FileNotFoundError, match=r"pipe\.png"):
+        covidct.load_dataset("folder", slice_folder)
+
+
+def test_groups(slice_folder: Path) -> None:
+    names = covidct.load_dataset("folder", slice_folder).names
+    rows = [f'"{name}", patient {i // 3} ' for i, name in enumerate(names)]
+    put_groups(slice_folder, rows[::-1], header="\ufeffpath,group")
+    dataset = covidct.load_dataset("folder", slice_folder)
+    assert dataset.groups.tolist() == [f"patient {i // 3}" for i in range(12)]
+    assert repr(dataset).endswith("4 patients")
+
+
+def test_groups_from_elsewhere(slice_folder: Path, tmp_path: Path) -> None:
+    names = covidct.load_dataset("folder", slice_folder).names
+    put_groups(tmp_path, [f"{name},x,unused" for name in names], header="path,group,note")
+    dataset = covidct.load_dataset("folder", slice_folder, groups=tmp_path / "groups.csv")
+    assert set(dataset.groups) == {"x"}
+    with pytest.raises(FileNotFoundError, match="gone"):
+        covidct.load_dataset("folder", slice_folder, groups=tmp_path / "gone.csv")
+
+
+@pytest.mark.parametrize(
+    ("edit", "match"),
+    [
+        (lambda rows: rows[1:], r"1 slices that are not listed: 'COVID/slice 0%\.png'"),
+        (lambda rows: [*rows, rows[0]], "1 listed twice"),
+        (lambda rows: [*rows, "COVID/gone.png,x"], r"1 listed, but no slice: 'COVID/gone\.png'"),
+        (lambda rows: ["COVID/slice 0%.png, ", *rows[1:]], "1 without a group"),
+        (lambda rows: ["COVID/slice 0%.png", *rows[1:]], "1 without a group"),
+    ],
+)
+def test_groups_must_match(slice_folder: Path, edit: object, match: str) -> None:
+    names = covidct.load_dataset("folder", slice_folder).names
+    put_groups(slice_folder, edit([f"{name},x" for name in names]))
+    with pytest.raises(InvalidFileError, match=match):
+        covidct.load_dataset("folder", slice_folder)
+
+
+def test_groups_need_their_columns(slice_folder: Path) -> None:
+    put_groups(slice_folder, ["a.png;x"], header="path;group")
+    with pytest.raises(InvalidFileError, match="needs the columns path,group; it has path;group"):
+        covidct.load_dataset("folder", slice_folder)
+    (slice_folder / "groups.csv").write_bytes("path,group\nä.png,x\n".encode("latin-1"))
+    with pytest.raises(InvalidFileError, match="no CSV file in UTF-8"):
+        covidct.load_dataset("folder", slice_folder)
+    (slice_folder / "groups.csv").write_bytes(b"")
+    with pytest.raises(InvalidFileError, match="it has none"):
+        covidct.load_dataset("folder", slice_folder)
+
+
+def test_phantoms_come_back_as_they_were_saved(phantoms: covidct.CTDataset, tmp_path: Path) -> None:
+    part = phantoms.subset(range(6))
+    part.save(tmp_path)
+    dataset = covidct.load_dataset("folder", tmp_path)
+    order = [dataset.names.index(name) for name in part.names]
+    again = dataset.subset(order)
+    assert again.targets.tolist() == part.targets.tolist()
+    assert again.groups.tolist() == part.groups.tolist()
+    assert np.array_equal(np.asarray(again.read(0)), np.asarray(part.read(0)))
