@@ -24,7 +24,7 @@ MAX_BYTES = 1_000_000_000
 # What pictures come in. PIL would also try parsers that run other programs (EPS) or are obscure.
 _FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
 
-# What PIL's parsers raise when a file is broken, as seen when fuzzing them.
+# PIL promises no closed list of what its parsers raise on a broken file; all these it has raised.
 _PARSER_ERRORS = (
     ArithmeticError,
     AssertionError,
