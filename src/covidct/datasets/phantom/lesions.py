@@ -31,9 +31,9 @@ def ground_glass(chest: Chest, rng: np.random.Generator) -> Mask:
     """
     mask = _nothing(chest)
     side = _either_side(rng)
-    for _ in range(rng.integers(3, 7)):
+    for _ in range(rng.integers(3, 6)):
         center = _point_in_lung(chest, rng, side, below=(0.015, 0.08), posterior=0.65)
-        radii = rng.uniform(0.16, 0.32), rng.uniform(0.1, 0.17)
+        radii = rng.uniform(0.15, 0.29), rng.uniform(0.09, 0.16)
         window = chest.near(center, (max(radii) * 1.2,) * 2)
         veil = _veil(chest, rng, center, radii, window)
         hazy = rng.uniform(0.75, 0.95) * smooth_step(veil * np.float32(1.9))
@@ -61,7 +61,7 @@ def nodules(chest: Chest, rng: np.random.Generator) -> Mask:
         window = chest.near(center, (radius, radius))
         depth = chest.ellipse(center, (radius, radius * rng.uniform(0.85, 1)), window=window)
         depth += texture(rng, depth.shape, cells=6) * np.float32(0.1 * radius)
-        mask[window] |= _blend(chest, chest.coverage(depth), MUSCLE - 20, window)
+        mask[window] |= _blend(chest, chest.coverage(depth), MUSCLE, window)
     return mask
 
 
@@ -78,7 +78,7 @@ def consolidation(chest: Chest, rng: np.random.Generator) -> Mask:
     fissure *= _either_side(rng)
     inside = smooth_step(np.minimum(shape, fissure + np.float32(0.08)) * np.float32(25))
     mask[window] = _blend(chest, inside * np.float32(0.95), MUSCLE - 40, window)
-    bronchi = smooth_step(texture(rng, shape.shape, cells=16) * 4 - np.float32(2))
+    bronchi = smooth_step(texture(rng, shape.shape, cells=16) * 3 - np.float32(1.3))
     _blend(chest, bronchi * inside * np.float32(0.7), AIR + 100, window)
     return mask
 
@@ -92,6 +92,22 @@ def effusion(chest: Chest, rng: np.random.Generator) -> Mask:
         fluid = chest.y - np.float32(surface) + bowl * bowl
         fluid = np.minimum(fluid, chest.x * np.float32(side))
         mask |= _blend(chest, chest.coverage(fluid), FLUID, np.s_[:, :])
+    return mask
+
+
+def oedema(chest: Chest, rng: np.random.Generator) -> Mask:
+    """Spread haze from both hila, sparing the periphery: ground glass that is not COVID-19."""
+    mask = _nothing(chest)
+    density = rng.uniform(-620, -480)
+    for side in (-1, 1):
+        center = (0.3 * side, rng.uniform(-0.05, 0.12))
+        radii = rng.uniform(0.2, 0.28), rng.uniform(0.24, 0.36)
+        window = chest.near(center, radii, margin=0.06)
+        haze = chest.ellipse(center, radii, window=window) * np.float32(1 / min(radii))
+        haze += texture(rng, haze.shape, cells=8) * np.float32(0.2)
+        spared = smooth_step((chest.cavity[window] - np.float32(0.1)) * 12)
+        haze = rng.uniform(0.75, 0.95) * smooth_step(haze * np.float32(1.9)) * spared
+        mask[window] |= _blend(chest, haze, density, window)
     return mask
 
 
@@ -117,6 +133,7 @@ OTHER_FINDINGS: MappingProxyType[str, Painter] = MappingProxyType(
         "nodules": nodules,
         "consolidation": consolidation,
         "effusion": effusion,
+        "oedema": oedema,
         "emphysema": emphysema,
     }
 )
