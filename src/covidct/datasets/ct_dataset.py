@@ -68,6 +68,8 @@ class CTDataset:
     ------
     ValueError
         If the list is empty, lengths differ, a target is neither 0 nor 1, or a group is missing.
+    TypeError
+        If ``paths`` is a single path.
     FileNotFoundError
         If a path is no file.
 
@@ -157,7 +159,17 @@ class CTDataset:
         return ", ".join(parts)
 
     def read(self, index: int) -> Image.Image:
-        """Return one slice as it is stored, in any PIL mode.
+        """Return one slice as it is stored.
+
+        Parameters
+        ----------
+        index
+            Position of the slice.
+
+        Returns
+        -------
+        PIL.Image.Image
+            In any mode.
 
         Raises
         ------
@@ -169,7 +181,18 @@ class CTDataset:
         return read_image(self.paths[index])
 
     def masks(self, index: int) -> dict[str, npt.NDArray[np.bool_]] | None:
-        """Return boolean masks (height, width) of one slice by name, None where unknown."""
+        """Return what is known of where things lie in one slice.
+
+        Parameters
+        ----------
+        index
+            Position of the slice.
+
+        Returns
+        -------
+        dict of str to bool ndarray, shape (height, width), or None
+            None where nothing is known, as for all slices from files.
+        """
         del index  # Files carry no masks; phantoms do.
         return None
 
@@ -180,6 +203,11 @@ class CTDataset:
         ----------
         index
             Positions (integers), or one boolean per slice.
+
+        Returns
+        -------
+        CTDataset
+            Of the same kind.
 
         Raises
         ------
@@ -201,10 +229,15 @@ class CTDataset:
         return part
 
     def content_hash(self) -> str:
-        """Return a SHA-256 (hex) of the slices' names, targets and bytes, in their order.
+        """Return a SHA-256 of the slices' names, targets and bytes, in their order.
 
-        Two datasets with the same hash give the same run. Where the files lie does not enter,
-        as long as ``root`` was given. Files are read once per object, and none is decoded.
+        Where the files lie does not enter, as long as ``root`` was given. Files are read once per
+        object, and none is decoded.
+
+        Returns
+        -------
+        str
+            64 hexadecimal digits.
         """
         if self._digests is None:
             digests = map_in_threads(sha256_of_file, self.paths, description="Hashing slices")

@@ -29,7 +29,7 @@ Verify = Literal["hashes", "names"] | None
 OnError = Literal["raise", "skip"]
 
 
-class Entry(NamedTuple):
+class _Entry(NamedTuple):
     """One published slice."""
 
     file: str
@@ -91,14 +91,14 @@ def load_published(
     return _match(info, entries, base, verify=verify, on_error=on_error)
 
 
-def _read_manifest(info: DatasetInfo) -> list[Entry]:
+def _read_manifest(info: DatasetInfo) -> list[_Entry]:
     if not info.manifest:
         msg = f"dataset {info.name!r} names no manifest, the list of its files"
         raise ValueError(msg)
     path = Path(__file__).parent / "manifests" / info.manifest
     with path.open(encoding="utf-8", newline="") as file:
         return [
-            Entry(
+            _Entry(
                 row["file"],
                 row["class"],
                 row["patient"],
@@ -111,7 +111,7 @@ def _read_manifest(info: DatasetInfo) -> list[Entry]:
 
 
 def _match(
-    info: DatasetInfo, entries: list[Entry], base: Path, *, verify: Verify, on_error: OnError
+    info: DatasetInfo, entries: list[_Entry], base: Path, *, verify: Verify, on_error: OnError
 ) -> CTDataset:
     """Pair the manifest with the files, and make the dataset of the pairs that hold."""
     folders = {entry.file.partition("/")[0]: entry.label for entry in entries}
@@ -140,7 +140,7 @@ def _match(
     return _as_dataset(info, base, rows, skipped=bad)
 
 
-def _pair(entries: Iterable[Entry], present: dict[str, Path], *, by_stem: bool) -> dict[str, str]:
+def _pair(entries: Iterable[_Entry], present: dict[str, Path], *, by_stem: bool) -> dict[str, str]:
     """Map published names to names on disk: equal or, in a re-encoded copy, but for the suffix."""
     pairs = {entry.file: entry.file for entry in entries if entry.file in present}
     if by_stem:
@@ -155,7 +155,7 @@ def _stem(name: str) -> str:
     return PurePosixPath(name).with_suffix("").as_posix()
 
 
-def _altered(entries: list[Entry], base: Path) -> list[str]:
+def _altered(entries: list[_Entry], base: Path) -> list[str]:
     """Name the files whose size or SHA-256 is not the published one; sizes are read first."""
     paths = {entry.file: base / entry.file for entry in entries}
     same_size = [e for e in entries if paths[e.file].stat().st_size == e.size]
@@ -167,13 +167,13 @@ def _altered(entries: list[Entry], base: Path) -> list[str]:
     return [entry.file for entry in entries if entry.file not in intact]
 
 
-def _unpublished(name: str, folders: dict[str, str]) -> Entry:
-    return Entry(name, folders[name.partition("/")[0]], patient="", split="", size=0, sha256="")
+def _unpublished(name: str, folders: dict[str, str]) -> _Entry:
+    return _Entry(name, folders[name.partition("/")[0]], patient="", split="", size=0, sha256="")
 
 
 def _complaint(
     info: DatasetInfo,
-    entries: list[Entry],
+    entries: list[_Entry],
     base: Path,
     present: dict[str, Path],
     faults: dict[str, list[str]],
@@ -191,7 +191,7 @@ def _complaint(
 
 
 def _as_dataset(
-    info: DatasetInfo, base: Path, rows: list[tuple[str, Entry]], *, skipped: dict[str, str]
+    info: DatasetInfo, base: Path, rows: list[tuple[str, _Entry]], *, skipped: dict[str, str]
 ) -> CTDataset:
     """Make the dataset; groups and split are given where every slice has them, or not at all."""
     patients = [entry.patient for _, entry in rows]

@@ -32,6 +32,11 @@ def list_datasets(pattern: str = "*") -> list[str]:
     pattern
         Shell-style wildcard.
 
+    Returns
+    -------
+    list of str
+        Sorted.
+
     Examples
     --------
     >>> import covidct
@@ -45,6 +50,16 @@ def list_datasets(pattern: str = "*") -> list[str]:
 
 def dataset_info(name: str) -> DatasetInfo:
     """Return what is known of a dataset: counts, licence, home, citation, known faults.
+
+    Parameters
+    ----------
+    name
+        One of :func:`list_datasets`.
+
+    Returns
+    -------
+    DatasetInfo
+        Printing it gives a description.
 
     Raises
     ------
