@@ -267,7 +267,7 @@ class TestBombs:
         text = png_chunk(b"zTXt", b"Comment\0\0" + inflated)
         pixels = png_chunk(b"IDAT", zlib.compress(bytes(6)))
         chunks = text + pixels if before else pixels + text
-        refused(write(png_header(2, 2) + chunks + png_chunk(b"IEND", b"")), "too large")
+        refused(write(png_header(2, 2) + chunks + png_chunk(b"IEND", b"")), "(?i)too large")
 
 
 class TestDamage:

@@ -206,11 +206,10 @@ def _make(
     *,
     n_jobs: int | None,
 ) -> None:
-    def canvas(index: int) -> Canvas:
+    def make(index: int) -> Canvas:
         return _canvas(_read(dataset, index), fit)
 
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-    starts = range(0, len(dataset), _BLOCK)
     with (
         # Threads even within another joblib backend: they share the dataset and start at once.
         joblib.Parallel(-1 if n_jobs is None else n_jobs, require="sharedmem") as parallel,
@@ -220,10 +219,10 @@ def _make(
     ):
         # Written rather than mapped: on a full disk, storing into a map kills the process.
         np.lib.format.write_array_header_1_0(file, header)
-        for start in starts:
+        for start in range(0, len(dataset), _BLOCK):
             block = range(start, min(start + _BLOCK, len(dataset)))
-            made = parallel(joblib.delayed(canvas)(index) for index in block)
-            file.write(np.stack(made).tobytes())
+            tasks = (joblib.delayed(make)(index) for index in block)
+            file.writelines(canvas.data for canvas in parallel(tasks))
             progress.update(len(block))
 
 
