@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import json
+import operator
 import os
 from functools import lru_cache
 from pathlib import Path
@@ -30,6 +31,17 @@ CLASSES = ("non-COVID", "COVID")
 BUILD, SLICE, DISEASE, ILLNESS = range(4)
 
 
+class SliceSpec(NamedTuple):
+    """All that a slice depends on."""
+
+    seed: int
+    patient: int
+    number: int  # of the slice, from the apex down
+    slices_per_patient: int
+    size: tuple[int, int] | None
+    covid: bool
+
+
 class Phantom(NamedTuple):
     """One slice: display grey values (H, W) uint8, and masks (H, W) bool by name."""
 
@@ -41,9 +53,10 @@ class PhantomDataset(CTDataset):
     """Slices made when they are read, from a seed.
 
     COVID slices show ground-glass opacities along the pleura; non-COVID slices are normal or show
-    nodules, a consolidation, an effusion or emphysema. Build, picture size, window and noise are
-    drawn alike for both classes, so that only disease tells them apart. The slices of a patient
-    share all of these: folds of slices leak, as they do with real scans.
+    nodules, a consolidation, an effusion, emphysema, or the central ground glass of an oedema.
+    Build, picture size, window, noise and what lies around the patient are drawn alike for both
+    classes, so that only disease tells them apart. The slices of a patient share all of these:
+    folds of slices leak, as they do with real scans.
 
     Slice ``i`` depends on ``seed``, ``slices_per_patient`` and ``size`` alone, not on ``n``.
 
@@ -56,13 +69,15 @@ class PhantomDataset(CTDataset):
     slices_per_patient
         How many slices a patient has at most.
     size
-        (height, width) of all slices; None draws one per patient, 140-350 by 210-400 pixels.
+        (height, width) of all slices; None draws one per patient, 140-348 by 210-400 pixels.
 
     Raises
     ------
     ValueError
-        If ``n`` or ``slices_per_patient`` is below 1, ``seed`` is negative, or ``size`` is
-        smaller than 32 pixels.
+        If ``n`` or ``slices_per_patient`` is below 1, ``seed`` is negative, or ``size`` is below
+        64 pixels.
+    TypeError
+        If one of them is no integer.
 
     Examples
     --------
@@ -84,21 +99,21 @@ class PhantomDataset(CTDataset):
         slices_per_patient: int = 4,
         size: tuple[int, int] | None = None,
     ) -> None:
-        for name, value, least in (("n", n, 1), ("slices_per_patient", slices_per_patient, 1)):
-            _check_least(name, value, least)
-        _check_least("seed", seed, 0)
-        for side in size or ():
-            _check_least("size", side, 32)
-        self.seed, self.slices_per_patient = int(seed), int(slices_per_patient)
-        self.size = None if size is None else (int(size[0]), int(size[1]))
-        pair, place = np.divmod(np.arange(n), 2 * slices_per_patient)
+        n = _whole("n", n, least=1)
+        self.seed = _whole("seed", seed, least=0)
+        self.slices_per_patient = _whole("slices_per_patient", slices_per_patient, least=1)
+        if size is not None:
+            height, width = size
+            size = _whole("height", height, least=64), _whole("width", width, least=64)
+        self.size = size
+        pair, place = np.divmod(np.arange(n), 2 * self.slices_per_patient)
         # Two patients, one per class, take turns: every n >= 2 is balanced.
-        self._patients, self._levels = 2 * pair + place % 2, place // 2
+        self._patients, self._numbers = 2 * pair + place % 2, place // 2
         targets = 1 - place % 2
         groups = [f"patient-{patient:04d}" for patient in self._patients]
         paths = [
-            Path(CLASSES[target], group, f"slice-{level}.png")
-            for target, group, level in zip(targets, groups, self._levels, strict=True)
+            Path(CLASSES[target], group, f"slice-{number}.png")
+            for target, group, number in zip(targets, groups, self._numbers, strict=True)
         ]
         super().__init__(paths, targets, groups, classes=CLASSES, name="phantom")
 
@@ -121,7 +136,7 @@ class PhantomDataset(CTDataset):
         """Return the dataset of the chosen slices, in the order of ``index``."""
         part = super().subset(index)
         chosen = self._positions(index)
-        part._patients, part._levels = self._patients[chosen], self._levels[chosen]
+        part._patients, part._numbers = self._patients[chosen], self._numbers[chosen]
         return part
 
     def content_hash(self) -> str:
@@ -163,12 +178,14 @@ class PhantomDataset(CTDataset):
 
     def _make(self, index: int) -> Phantom:
         return _make(
-            self.seed,
-            int(self._patients[index]),
-            int(self._levels[index]),
-            self.slices_per_patient,
-            self.size,
-            int(self.targets[index]),
+            SliceSpec(
+                seed=self.seed,
+                patient=int(self._patients[index]),
+                number=int(self._numbers[index]),
+                slices_per_patient=self.slices_per_patient,
+                size=self.size,
+                covid=bool(self.targets[index]),
+            )
         )
 
 
@@ -184,26 +201,21 @@ def load(
 
 
 @lru_cache(maxsize=2)  # The masks of a slice are usually asked for right after its pixels.
-def _make(
-    seed: int,
-    patient: int,
-    number: int,
-    per_patient: int,
-    size: tuple[int, int] | None,
-    target: int,
-) -> Phantom:
+def _make(spec: SliceSpec) -> Phantom:
+    seed, patient, number = spec.seed, spec.patient, spec.number
     build = Patient.draw(_generator(seed, BUILD, patient))
     rng = _generator(seed, SLICE, patient, number)
-    level = 0.15 + 0.75 * (number + rng.uniform(0.2, 0.8)) / per_patient
-    chest = Chest(build, level, rng, size=size)
-    illness = _generator(seed, ILLNESS, patient).integers(len(OTHER_FINDINGS))
-    disease = _generator(seed, DISEASE, patient, number)
-    none = np.zeros(chest.hu.shape, np.bool_)
-    if target:
-        lesion, finding = ground_glass(chest, disease), none
-    else:
-        lesion, finding = none, list(OTHER_FINDINGS.values())[illness](chest, disease)
-    masks = {"lesion": lesion, "finding": finding, "lung": chest.lung > 0}
+    level = 0.15 + 0.75 * (number + rng.uniform(0.2, 0.8)) / spec.slices_per_patient
+    chest = Chest(build, level, rng, size=spec.size)
+    other = OTHER_FINDINGS[_generator(seed, ILLNESS, patient).integers(len(OTHER_FINDINGS))]
+    paint = ground_glass if spec.covid else other
+    diseased = paint(chest, _generator(seed, DISEASE, patient, number))
+    nothing = np.zeros_like(diseased)
+    masks = {
+        "lesion": diseased if spec.covid else nothing,
+        "finding": nothing if spec.covid else diseased,
+        "lung": chest.lung > 0,
+    }
     return Phantom(_scan(chest, rng), masks)
 
 
@@ -250,7 +262,9 @@ def _smooth(image: FloatImage) -> FloatImage:
     return image
 
 
-def _check_least(name: str, value: int, least: int) -> None:
-    if value < least:
+def _whole(name: str, value: int, *, least: int) -> int:
+    number = operator.index(value)
+    if number < least:
         msg = f"{name} must be at least {least}, got {value}"
         raise ValueError(msg)
+    return number

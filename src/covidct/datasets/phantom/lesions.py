@@ -7,7 +7,6 @@ of what it painted, (H, W) bool.
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -127,15 +126,14 @@ def emphysema(chest: Chest, rng: np.random.Generator) -> Mask:
     return mask
 
 
-OTHER_FINDINGS: MappingProxyType[str, Painter] = MappingProxyType(
-    {
-        "normal": normal,
-        "nodules": nodules,
-        "consolidation": consolidation,
-        "effusion": effusion,
-        "oedema": oedema,
-        "emphysema": emphysema,
-    }
+#: What a patient without COVID-19 may have, each as likely.
+OTHER_FINDINGS: tuple[Painter, ...] = (
+    normal,
+    nodules,
+    consolidation,
+    effusion,
+    oedema,
+    emphysema,
 )
 
 
@@ -179,5 +177,7 @@ def _point_in_lung(
     if rng.uniform() < posterior:
         found &= chest.y > np.float32(0.1)
     at = np.flatnonzero(found)
+    if not len(at):  # in a very small picture
+        at = np.array([np.argmax(chest.lung)])
     pixel = at[int(rng.uniform() * len(at))]
     return float(chest.x.ravel()[pixel]), float(chest.y.ravel()[pixel])

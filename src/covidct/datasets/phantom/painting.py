@@ -123,7 +123,7 @@ class Painting:
         v = (self.y - np.float32(center[1])) * np.float32(1 / radii[1])
         u *= u
         v *= v
-        corner = u * v
+        corner = np.minimum(u * v, 4)  # far outside, the root must stay real
         corner *= np.float32(CORNER)
         u += v
         u -= corner
