@@ -123,7 +123,7 @@ def saliency_maps(
         for ax in (above, below):
             ax.imshow(image, cmap="gray", vmin=0, vmax=255)
         overlay = below.imshow(
-            to_slice(maps[i], image.shape, resize=resize).cpu(), cmap=colours, norm=norm
+            to_slice(maps[i], image.shape, resize=resize).numpy(force=True), cmap=colours, norm=norm
         )
         for name, mask in ((masks and masks[i]) or {}).items():
             _outline(below, mask, name)
@@ -154,7 +154,7 @@ def embedding(
         (N,) whether the slice is of the test fold.
     palette
         ``"paper"`` for its red, blue, yellow and green, ``"colour-blind"`` for colours that are
-        apart for every eye. Shape and filling of the marks tell the four kinds apart in both.
+        apart for every eye. Shape and size of the marks tell the four kinds apart in both.
     classes
         Names of class 0 and class 1.
     separation
@@ -193,10 +193,10 @@ def embedding(
             *points[chosen].T,
             linestyle="none",
             marker=_MARKERS[target],
-            markersize=4.5 if part else 3.5,
-            markerfacecolor=colour if part else mpl.colors.to_rgba(colour, 0.35),
-            markeredgecolor="black" if part else colour,
-            markeredgewidth=0.4 if part else 0.6,
+            markersize=5.5 if part else 3.5,
+            markerfacecolor=colour,
+            markeredgecolor="black" if part else "0.4",
+            markeredgewidth=0.7 if part else 0.3,
             label=name,
             zorder=2 + part,
         )
@@ -270,7 +270,7 @@ def _colours(*, signed: bool) -> tuple[Colormap, Normalize]:
     """Make a colour map that lets the slice through where there is no evidence."""
     values = np.linspace(-1 if signed else 0, 1, 256)
     shades = mpl.colormaps["RdBu_r" if signed else "inferno"](np.linspace(0, 1, 256))
-    shades[:, 3] = 0.75 * np.abs(values) ** 0.7
+    shades[:, 3] = 0.8 * np.abs(values) ** 0.6
     return ListedColormap(shades), Normalize(values[0], values[-1])
 
 

@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from PIL import Image
+
+from covidct.explain import faithfulness, figures
+from covidct.explain.tsne import Separation
+
+
+@pytest.fixture
+def images() -> list[Image.Image]:
+    rng = np.random.default_rng(0)
+    sizes = [(40, 60), (64, 50), (30, 30)]
+    return [Image.fromarray(rng.integers(0, 256, size, dtype=np.uint8)) for size in sizes]
+
+
+@pytest.fixture
+def maps() -> torch.Tensor:
+    return torch.rand(3, 48, 64, generator=torch.Generator().manual_seed(0))
+
+
+def rendered(figure: Figure) -> bytes:
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=50)
+    return file.getvalue()
+
+
+def test_maps_lie_on_their_own_slices(images: list[Image.Image], maps: torch.Tensor) -> None:
+    figure = figures.saliency_maps(images, maps, columns=2)
+    shown = [[image.get_array() for image in ax.get_images()] for ax in figure.axes[:8]]
+    # Two columns: slices 0 and 1, their maps, slice 2 and an empty place, its map and another.
+    for place, i in ((0, 0), (1, 1), (4, 2)):
+        size = images[i].size[::-1]
+        np.testing.assert_array_equal(shown[place][0], np.asarray(images[i]))
+        original, saliency = shown[place + 2]
+        assert original.shape == saliency.shape == size
+    assert not shown[5]
+    assert rendered(figure)
+
+
+def test_what_is_known_of_a_slice_stands_above_it(
+    images: list[Image.Image], maps: torch.Tensor
+) -> None:
+    figure = figures.saliency_maps(
+        images, maps, names=list("abc"), targets=[1, 0, 1], probabilities=[0.9, 0.25, 0.123]
+    )
+    assert figure.axes[1].get_title() == "b\ntrue class non-COVID\nP(COVID) = 0.250"
+
+
+def test_masks_are_outlined_and_named(images: list[Image.Image], maps: torch.Tensor) -> None:
+    lesion = np.zeros((40, 60), dtype=bool)
+    lesion[5:20, 10:30] = True
+    masks = [{"lesion": lesion, "finding": np.zeros((40, 60), dtype=bool)}, None, None]
+    figure = figures.saliency_maps(images, maps, masks=masks)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["lesion"]
+    below = figure.axes[3]
+    outline = np.concatenate([path.vertices for path in below.collections[0].get_paths()])
+    assert outline.min(axis=0).tolist() == [9.5, 4.5]
+    assert outline.max(axis=0).tolist() == [29.5, 19.5]
+    assert rendered(figure)
+
+
+def test_no_evidence_leaves_the_slice_to_be_seen(
+    images: list[Image.Image], maps: torch.Tensor
+) -> None:
+    for sign in (1, -1):
+        figure = figures.saliency_maps(images, maps * sign)
+        overlay = figure.axes[3].get_images()[1]
+        assert overlay.to_rgba(np.zeros((1, 1)))[0, 0, 3] < 0.05
+        assert overlay.to_rgba(np.ones((1, 1)) * sign)[0, 0, 3] > 0.7
+
+
+@pytest.mark.parametrize("palette", ["paper", "colour-blind"])
+def test_the_four_kinds_differ_in_colour_and_in_shape_or_size(palette: str) -> None:
+    points = np.random.default_rng(0).normal(size=(40, 2))
+    targets, test = np.arange(40) % 2, np.arange(40) < 10
+    figure = figures.embedding(points, targets, test=test, palette=palette)
+    lines = figure.axes[0].get_lines()
+    assert sum(len(line.get_xdata()) for line in lines) == 40
+    assert len({to_rgb(line.get_markerfacecolor()) for line in lines}) == 4
+    assert len({(line.get_marker(), line.get_markersize()) for line in lines}) == 4
+    assert rendered(figure)
+
+
+def test_the_papers_colours() -> None:
+    points, targets = np.zeros((4, 2)), [1, 1, 0, 0]
+    figure = figures.embedding(points, targets, test=[False, True, False, True])
+    colours = {line.get_label(): line.get_markerfacecolor() for line in figure.axes[0].get_lines()}
+    assert colours == {
+        "COVID, train (1)": "red",
+        "COVID, test (1)": "blue",
+        "non-COVID, train (1)": "gold",
+        "non-COVID, test (1)": "green",
+    }
+
+
+def test_the_separation_is_printed_below() -> None:
+    separation = Separation(0.91, 0.12, 0.34, 0.875, 0.9, 0.5)
+    options = {"test": np.arange(8) < 2, "separation": separation}
+    figure = figures.embedding(np.zeros((8, 2)), [0, 1] * 4, **options)
+    text = figure.get_supxlabel()
+    assert "trustworthiness 0.91" in text
+    assert "90.0% (features 87.5%, chance 50.0%)" in text
+
+
+def test_curves_say_their_areas() -> None:
+    falling = np.array([[1.0, 0.5, 0.0]])
+    curves = faithfulness.Curves(np.array([0.0, 0.5, 1.0]), falling, 1 - falling)
+    chance = faithfulness.Curves(curves.fractions, 1 - 0 * falling, 0 * falling)
+    figure = figures.perturbation_curves(curves, chance=chance)
+    assert [ax.get_title() for ax in figure.axes] == [
+        "deletion: area 0.50, random 1.00",
+        "insertion: area 0.50, random 0.00",
+    ]
+    assert rendered(figure)
+
+
+def test_pyplot_is_not_used(
+    images: list[Image.Image], maps: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)  # its import now fails
+    figures.saliency_maps(images, maps)
+    figures.embedding(maps[0, :, :2].numpy(), [0, 1] * 24, test=[True] * 48)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda i, m: figures.saliency_maps([], m[:0]), "at least one slice.*got 0 slices"),
+        (lambda i, m: figures.saliency_maps(i, m[:2]), "got 3 slices and {'maps': 2}"),
+        (lambda i, m: figures.saliency_maps(i, m, targets=[1]), "'targets': 1"),
+        (lambda i, m: figures.saliency_maps(i, m, columns=0), "columns must be at least 1, got 0"),
+        (lambda i, m: figures.embedding(m[0], [0], test=[True]), "as many of each"),
+        (
+            lambda i, m: figures.embedding(m[0], [], test=[], palette="grey"),
+            "palette must be one of 'paper', 'colour-blind', got 'grey'",
+        ),
+    ],
+)
+def test_bad_arguments(
+    images: list[Image.Image],
+    maps: torch.Tensor,
+    call: Callable[[list[Image.Image], torch.Tensor], Figure],
+    message: str,
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        call(images, maps)

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from torch import Tensor, nn
+
+from covidct.explain import GradCAM, faithfulness
+
+Spots = tuple[npt.NDArray[np.uint8], list[dict[str, npt.NDArray[np.bool_]]]]
+
+
+@pytest.fixture
+def maps(brightness: nn.Module, spots: Spots) -> Tensor:
+    return GradCAM(brightness, relu=False).over(spots[0]).maps
+
+
+@pytest.mark.parametrize("baseline", ["blur", "black", "mean"])
+def test_the_curves_run_from_slice_to_baseline(
+    brightness: nn.Module, spots: Spots, maps: Tensor, baseline: str
+) -> None:
+    curves = faithfulness.perturb(brightness, spots[0], maps, steps=4, baseline=baseline)
+    whole = torch.sigmoid(GradCAM(brightness).over(spots[0]).logits).numpy()
+    assert curves.fractions.tolist() == [0, 0.25, 0.5, 0.75, 1]
+    np.testing.assert_allclose(curves.deletion[:, 0], whole, rtol=1e-5)
+    np.testing.assert_allclose(curves.insertion[:, -1], whole, rtol=1e-5)
+    np.testing.assert_array_equal(curves.deletion[:, -1], curves.insertion[:, 0])
+
+
+def test_a_faithful_map_beats_a_random_and_a_reversed_one(
+    brightness: nn.Module, spots: Spots, maps: Tensor
+) -> None:
+    random = torch.rand(maps.shape, generator=torch.Generator().manual_seed(0))
+    areas = [
+        faithfulness.perturb(brightness, spots[0], saliency, steps=8, baseline="black")
+        for saliency in (maps, random, -maps)
+    ]
+    faithful, chance, wrong = (curves.deletion_area.mean() for curves in areas)
+    assert faithful < chance - 0.1 < wrong - 0.2
+    faithful, chance, wrong = (curves.insertion_area.mean() for curves in areas)
+    assert faithful > chance + 0.1 > wrong + 0.2
+
+
+def test_areas_are_those_under_the_polygons() -> None:
+    rising = np.array([[0.0, 0.5, 1.0], [0.0, 0.0, 1.0]])
+    curves = faithfulness.Curves(np.array([0.0, 0.5, 1.0]), rising[:, ::-1], rising)
+    np.testing.assert_allclose(curves.deletion_area, [0.5, 0.25])
+    np.testing.assert_allclose(curves.insertion_area, [0.5, 0.25])
+
+
+def test_the_two_targets_mirror_each_other(
+    brightness: nn.Module, spots: Spots, maps: Tensor
+) -> None:
+    for_, against = (
+        faithfulness.perturb(brightness, spots[0], maps, steps=2, target=target)
+        for target in ("covid", "non-covid")
+    )
+    np.testing.assert_allclose(for_.deletion, 1 - against.deletion)
+
+
+def test_ties_are_broken_by_the_seed_and_not_by_the_place(
+    brightness: nn.Module, spots: Spots
+) -> None:
+    flat = torch.zeros(spots[0].shape)
+    first, again, other = (
+        faithfulness.perturb(brightness, spots[0], flat, steps=4, baseline="black", seed=seed)
+        for seed in (0, 0, 1)
+    )
+    np.testing.assert_array_equal(first.deletion, again.deletion)
+    assert not np.array_equal(first.deletion, other.deletion)
+    # In the order of the rows, the squares near the top would go first.
+    assert np.ptp(first.deletion_area) < 0.02
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"baseline": "white"}, "baseline one of blur, black, mean, got 'covid' and 'white'"),
+        ({"target": "lung"}, "target must be 'covid' or 'non-covid'"),
+        ({"steps": 0}, "and 0 steps"),
+    ],
+)
+def test_bad_options(
+    brightness: nn.Module, spots: Spots, maps: Tensor, options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        faithfulness.perturb(brightness, spots[0], maps, **options)
+
+
+def test_maps_of_another_size(brightness: nn.Module, spots: Spots, maps: Tensor) -> None:
+    with pytest.raises(ValueError, match=r"maps \(6, 8, 12\), canvases \(6, 64, 96\)"):
+        faithfulness.perturb(brightness, spots[0], maps[:, ::8, ::8])
+    with pytest.raises(ValueError, match="at least one canvas"):
+        faithfulness.perturb(brightness, spots[0][:0], maps[:0])

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import spearmanr
+from torch import nn
+
+import covidct
+from covidct.explain import faithfulness
+
+
+@pytest.fixture(scope="module")
+def model() -> covidct.CTClassifier:
+    torch.manual_seed(1)
+    return covidct.create_model("shufflenet", weights=None)
+
+
+@pytest.fixture(scope="module")
+def canvases() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (4, 96, 128), dtype=np.uint8)
+
+
+def changed(a: nn.Module, b: nn.Module) -> list[bool]:
+    pairs = zip(a.parameters(), b.parameters(), strict=True)
+    return [not torch.equal(p, q) for p, q in pairs if p.ndim > 1]
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.0, 1), (1.0, None)])
+def test_layers_forget_from_the_last_backwards(
+    model: covidct.CTClassifier, share: float, expected: int | None
+) -> None:
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    state = torch.get_rng_state()
+    copy = faithfulness.randomize(model, share=share)
+    flags = changed(model, copy)
+    assert sum(flags) == (expected or len(flags))
+    assert flags[-1]
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert copy.training == model.training
+
+
+def test_randomization_is_a_function_of_its_seed(model: covidct.CTClassifier) -> None:
+    first, again, other = (faithfulness.randomize(model, seed=seed) for seed in (0, 0, 1))
+    assert not any(changed(first, again))
+    assert all(changed(first, other))
+
+
+def test_a_layer_that_cannot_reset_itself_is_shuffled() -> None:
+    class Scale(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.factor = nn.Parameter(torch.arange(100.0).view(10, 10))
+
+    scale = Scale()
+    copy = faithfulness.randomize(scale)
+    assert not torch.equal(copy.factor, scale.factor)
+    assert torch.equal(copy.factor.flatten().sort().values, scale.factor.flatten())
+
+
+def test_maps_of_the_same_network_correlate_fully(
+    model: covidct.CTClassifier, canvases: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("covidct.explain.randomization.randomize", lambda model, **_: model)
+    test = faithfulness.randomization_test(model, canvases, shares=(0.0, 1.0))
+    np.testing.assert_allclose(test.correlations, 1)
+    assert test.reference.max() < 1
+
+
+def test_maps_of_a_network_that_forgot_do_not(
+    model: covidct.CTClassifier, canvases: np.ndarray
+) -> None:
+    test = faithfulness.randomization_test(model, canvases, shares=(0.0, 0.5, 1.0))
+    assert test.shares == (0.0, 0.5, 1.0)
+    assert test.correlations.shape == (3, 4)
+    assert test.correlations[-1].mean() < 0.8
+    assert (test.correlations >= 0).all()
+
+
+def test_rank_correlation_is_spearmans() -> None:
+    a, b = torch.rand(2, 3, 5, 7, generator=torch.Generator().manual_seed(0))
+    b[0, :2] = 0  # ties
+    expected = [spearmanr(x.flatten(), y.flatten()).statistic for x, y in zip(a, b, strict=True)]
+    np.testing.assert_allclose(faithfulness.rank_correlation(a, b), expected, rtol=1e-6)
+
+
+def test_a_constant_map_ranks_nothing() -> None:
+    correlations = faithfulness.rank_correlation(torch.ones(1, 2, 2), torch.rand(1, 2, 2))
+    assert correlations.tolist() == [0]
+
+
+def test_bad_arguments(model: covidct.CTClassifier, canvases: np.ndarray) -> None:
+    with pytest.raises(ValueError, match=r"share must be in \[0, 1\], got 1.5"):
+        faithfulness.randomize(model, share=1.5)
+    with pytest.raises(ValueError, match="at least two canvases"):
+        faithfulness.randomization_test(model, canvases[:1])
