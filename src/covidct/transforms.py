@@ -14,7 +14,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
 
-__all__ = ["AspectPreservingPad", "Geometry", "to_grayscale"]
+__all__ = ["AspectPreservingPad", "Geometry", "checked_size", "to_grayscale"]
 
 Fill = float | Sequence[float] | None
 FloatMap = TypeVar("FloatMap", torch.Tensor, npt.NDArray[np.floating[Any]])
@@ -260,7 +260,29 @@ _DETOURS = {"LAB": "RGB", "La": "LA"}
 
 
 def checked_size(size: Sequence[int]) -> tuple[int, int]:
-    """Return ``size`` as two plain integers, or raise ValueError if it is anything else."""
+    """Return a size as two plain integers.
+
+    Parameters
+    ----------
+    size
+        Height and width in pixels, of any integer type.
+
+    Returns
+    -------
+    tuple of (int, int)
+        Both positive.
+
+    Raises
+    ------
+    ValueError
+        If it is anything else.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> checked_size(np.array([253, 349]))
+    (253, 349)
+    """
     integers = (int, np.integer)
     values = tuple(size) if isinstance(size, Sequence | np.ndarray) else ()
     if len(values) != 2 or not all(
