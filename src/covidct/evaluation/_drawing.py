@@ -1,0 +1,92 @@
+"""The one look of the evaluation's figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sized
+from itertools import cycle, islice
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+INK, PALE = "#222222", "#8A8A8A"
+BLUES = LinearSegmentedColormap.from_list("share", ["#FFFFFF", "#BBD9EC", "#0072B2"])
+# Okabe and Ito's colours, apart for every eye; their yellow is too faint for a line on white.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_LINES = ("-", "--", "-.", ":")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+BLUE, VERMILLION = _COLOURS[:2]
+DOTTED = (0, (1.5, 2.5))
+
+_STYLE: dict[Any, Any] = {
+    "figure.facecolor": "white",
+    "figure.dpi": 200,
+    "savefig.facecolor": "auto",
+    "font.size": 9,
+    "text.color": INK,
+    "axes.facecolor": "white",
+    "axes.edgecolor": PALE,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "axes.titlesize": 9,
+    "axes.labelsize": 9,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#E8E8E8",
+    "grid.linewidth": 0.8,
+    "grid.linestyle": "-",
+    "xtick.color": PALE,
+    "ytick.color": PALE,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "legend.title_fontsize": 8,
+    "legend.labelcolor": INK,
+    "lines.linewidth": 1.8,
+}
+
+# The style is set while a figure is drawn and no longer; it names all that a dark style of the
+# user's own would change, lest half of a figure be dark.
+light = mpl.rc_context(_STYLE)
+
+
+def check_some(what: str, given: Sized) -> None:
+    """Refuse to draw nothing."""
+    if not len(given):
+        msg = f"there is no {what} to draw"
+        raise ValueError(msg)
+
+
+def blank(width: float, height: float, *, alt: str) -> Figure:
+    """Make an empty figure, in inches, whose label is its alternative text."""
+    layout = ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06)
+    figure = Figure(figsize=(width, height), layout=layout)
+    figure.set_label(alt)
+    return figure
+
+
+def legend_below(figure: Figure, *, title: str | None = None) -> None:
+    """Explain below the axes, where no curve can run, what is drawn; each label once."""
+    labelled = [ax.get_legend_handles_labels() for ax in figure.axes]
+    entries = {label: handle for ax in labelled for handle, label in zip(*ax, strict=True)}
+    longest = max(map(len, entries))
+    figure.legend(
+        entries.values(),
+        entries.keys(),
+        title=title,
+        loc="outside lower center",
+        ncols=max(1, int(14 * figure.get_figwidth() / (longest + 8))),
+    )
+
+
+def looks(n: int) -> Iterable[tuple[str, str, str]]:
+    """Give n runs a colour, a line and a marker, so that no two differ by colour alone."""
+    return islice(zip(cycle(_COLOURS), cycle(_LINES), cycle(_MARKERS), strict=False), n)

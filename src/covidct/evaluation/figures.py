@@ -1,0 +1,380 @@
+"""Figures of an evaluation, as matplotlib Figure objects.
+
+None touches ``matplotlib.pyplot`` or a backend. Colours are apart for every eye and never the
+only difference. A figure's label (``figure.get_label()``) says in words what it shows, for the
+``alt`` of an image.
+
+Examples
+--------
+>>> from covidct.evaluation import figures
+>>> figure = figures.confusion_matrices({"ResNet18": [[70.4, 9.0], [4.8, 65.0]]})
+>>> print(figure.get_label())
+Confusion matrices. ResNet18: 9.0 of 79.4 non-COVID and 65.0 of 69.8 COVID were called COVID.
+>>> figure.savefig("confusion.png")  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from ._drawing import (
+    BLUE,
+    BLUES,
+    DOTTED,
+    INK,
+    PALE,
+    VERMILLION,
+    blank,
+    check_some,
+    legend_below,
+    light,
+    looks,
+)
+from ._fold_curves import Folds, precision_recall, roc
+from ._inputs import Floats
+from .calibration import expected_calibration_error, reliability_curve
+from .intervals import wilson
+from .metrics import find_metric
+
+__all__ = [
+    "Folds",
+    "confusion_matrices",
+    "forest",
+    "learning_curves",
+    "precision_recall",
+    "reliability",
+    "roc",
+]
+
+
+@light
+def confusion_matrices(
+    matrices: Mapping[str, npt.ArrayLike],
+    *,
+    classes: tuple[str, str] = ("non-COVID", "COVID"),
+    columns: int = 4,
+) -> Figure:
+    """Draw a confusion matrix for each network, as Figs. 9 and 10 of the paper do.
+
+    Colour and per cent are shares of the true class, so that the diagonal reads as specificity
+    and recall.
+
+    Parameters
+    ----------
+    matrices
+        For each network ``[[tn, fp], [fn, tp]]``, counts or their means over folds.
+    classes
+        Names of class 0 and class 1.
+    columns
+        Matrices in a row.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        If there is no matrix, or one is not 2 x 2 with counts that are not negative.
+
+    Examples
+    --------
+    >>> from covidct.evaluation import figures
+    >>> means = {"ResNet18": [[70.4, 9.0], [4.8, 65.0]], "Xception": [[70.8, 8.6], [8.2, 61.6]]}
+    >>> len(figures.confusion_matrices(means).axes)
+    2
+    """
+    check_some("matrix", matrices)
+    checked = {name: _check_matrix(name, matrix) for name, matrix in matrices.items()}
+    columns = min(columns, len(checked))
+    rows = -(-len(checked) // columns)
+    whole = all((matrix == matrix.round()).all() for matrix in checked.values())
+    count = "{:,.0f}" if whole else "{:,.1f}"
+    told = " ".join(_tell_matrix(name, m, classes, count) for name, m in checked.items())
+    figure = blank(1.7 * columns + 0.5, 1.9 * rows + 0.35, alt=f"Confusion matrices. {told}")
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for ax in axes.flat[len(checked) :]:
+        ax.set_axis_off()
+    for i, (ax, (name, matrix)) in enumerate(zip(axes.flat, checked.items(), strict=False)):
+        _draw_matrix(ax, matrix, count)
+        ax.set_title(name)
+        ax.set_xticks([0, 1], classes if i + columns >= len(checked) else ["", ""])
+        ax.set_yticks([0, 1], ["", ""] if i % columns else classes, rotation=90, va="center")
+    figure.supxlabel("predicted class", fontsize=9)
+    figure.supylabel("true class", fontsize=9)
+    return figure
+
+
+def _check_matrix(name: str, matrix: npt.ArrayLike) -> Floats:
+    values = np.asarray(matrix, dtype=np.float64)
+    if values.shape != (2, 2) or not (values >= 0).all():
+        msg = f"the confusion matrix of {name!r} must be 2 x 2 counts, got {values.tolist()}"
+        raise ValueError(msg)
+    return values
+
+
+def _tell_matrix(name: str, matrix: Floats, classes: tuple[str, str], count: str) -> str:
+    called = " and ".join(
+        f"{count.format(row[1])} of {count.format(row.sum())} {true}"
+        for true, row in zip(classes, matrix, strict=True)
+    )
+    return f"{name}: {called} were called {classes[1]}."
+
+
+def _draw_matrix(ax: Axes, matrix: Floats, count: str) -> None:
+    totals = matrix.sum(axis=1, keepdims=True)
+    shares = np.divide(matrix, totals, out=np.zeros_like(matrix), where=totals > 0)
+    ax.imshow(shares, cmap=BLUES, vmin=0, vmax=1)
+    ax.grid(visible=False)
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    ax.axhline(0.5, color="white", linewidth=2)
+    ax.axvline(0.5, color="white", linewidth=2)
+    for (row, column), share in np.ndenumerate(shares):
+        colour = "white" if share > 0.6 else INK
+        for size, side, text in (
+            (11, "bottom", count.format(matrix[row, column])),
+            (8, "top", f"{100 * share:.1f} %"),
+        ):
+            below = 0.08 * (side == "top")
+            ax.text(column, row + below, text, ha="center", va=side, fontsize=size, color=colour)
+
+
+@light
+def reliability(
+    runs: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]], *, n_bins: int = 10
+) -> Figure:
+    """Draw how often slices are COVID-19 that were given a probability, and how many there are.
+
+    Parameters
+    ----------
+    runs
+        For each run, or stage such as before and after calibration, targets and probabilities.
+    n_bins
+        Bins of equal width.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Bars are 95 % intervals (Wilson's), as if slices were independent.
+
+    Raises
+    ------
+    ValueError
+        If there is no run, or an argument is not as described.
+
+    Examples
+    --------
+    >>> from covidct.evaluation import figures
+    >>> figure = figures.reliability({"as trained": ([0, 0, 1, 1], [0.1, 0.2, 0.7, 0.9])})
+    >>> print(figure.get_label())
+    Reliability diagram. as trained: expected calibration error 0.175.
+    """
+    check_some("run", runs)
+    figure = blank(4.2, 5.3 + 0.16 * len(runs), alt="")
+    ax, below = figure.subplots(2, height_ratios=(5, 1), sharex=True)
+    ax.plot([0, 1], [0, 1], color=PALE, linewidth=1, linestyle=DOTTED, zorder=1)
+    told = []
+    for (name, (targets, probabilities)), (colour, line, marker) in zip(
+        runs.items(), looks(len(runs)), strict=True
+    ):
+        curve = reliability_curve(targets, probabilities, n_bins=n_bins)
+        error = expected_calibration_error(targets, probabilities, n_bins=n_bins)
+        filled = curve.counts > 0
+        x, y, counts = curve.probability[filled], curve.observed[filled], curve.counts[filled]
+        ends = np.array([wilson(round(s * n), n) for s, n in zip(y, counts, strict=True)])
+        ax.vlines(x, ends[:, 0], ends[:, 1], color=colour, linewidth=1, alpha=0.7)
+        ax.plot(
+            x,
+            y,
+            color=colour,
+            linestyle=line,
+            marker=marker,
+            markersize=4.5,
+            linewidth=1.4,
+            label=f"{name}: ECE {error:.3f}",
+        )
+        below.stairs(curve.counts, curve.edges, color=colour, linestyle=line, linewidth=1.2)
+        if len(runs) == 1:
+            below.stairs(curve.counts, curve.edges, color=colour, alpha=0.15, fill=True)
+        told.append(f"{name}: expected calibration error {error:.3f}")
+    ax.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), ylabel="share that is COVID-19")
+    below.set(xlabel="probability of COVID-19", ylabel="slices")
+    figure.align_ylabels()
+    legend_below(figure)
+    figure.set_label(f"Reliability diagram. {'; '.join(told)}.")
+    return figure
+
+
+@light
+def learning_curves(histories: Sequence[Mapping[str, npt.ArrayLike]]) -> Figure:
+    """Draw loss and accuracy of each fold over the epochs, and their mean.
+
+    Parameters
+    ----------
+    histories
+        For each fold a mapping with ``epoch``, ``loss``, ``accuracy`` and ``learning_rate``, as
+        ``CrossValidationResult.history(k)`` gives it. Where slices were watched during training,
+        ``monitor_loss`` and ``monitor_accuracy`` are drawn in a second colour.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Upright lines stand where the learning rate was changed.
+
+    Raises
+    ------
+    ValueError
+        If there is no history.
+
+    Examples
+    --------
+    >>> from covidct.evaluation import figures
+    >>> fold = {"epoch": [0, 1], "loss": [0.7, 0.4], "accuracy": [0.5, 0.8],
+    ...         "learning_rate": [3e-4, 1e-4]}
+    >>> print(figures.learning_curves([fold]).get_label())
+    Learning curves of 1 folds over 2 epochs. Training loss ends at 0.400, accuracy at 0.800.
+    """
+    check_some("history", histories)
+    folds = [{k: np.asarray(v, dtype=np.float64) for k, v in h.items()} for h in histories]
+    ends = [np.mean([fold[name][-1] for fold in folds]) for name in ("loss", "accuracy")]
+    figure = blank(
+        7.2,
+        3.2,
+        alt=f"Learning curves of {len(folds)} folds over {len(folds[0]['epoch'])} epochs. "
+        f"Training loss ends at {ends[0]:.3f}, accuracy at {ends[1]:.3f}.",
+    )
+    for ax, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        _draw_histories(ax, folds, name, colour=BLUE, label="training", line="-")
+        watched = f"monitor_{name}"
+        if all(watched in fold and np.isfinite(fold[watched]).any() for fold in folds):
+            _draw_histories(ax, folds, watched, colour=VERMILLION, label="watched", line="--")
+        for epoch in _changes(folds[0]):
+            label = "learning rate changed"
+            ax.axvline(epoch, color=PALE, linewidth=1, linestyle=DOTTED, zorder=1, label=label)
+        ax.set(xlabel="epoch", ylabel=name)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    legend_below(figure)
+    return figure
+
+
+def _draw_histories(
+    ax: Axes,
+    folds: Sequence[Mapping[str, Floats]],
+    name: str,
+    *,
+    colour: str,
+    label: str,
+    line: str,
+) -> None:
+    for fold in folds:
+        ax.plot(fold["epoch"], fold[name], color=colour, linewidth=0.6, alpha=0.45)
+    shortest = min(len(fold["epoch"]) for fold in folds)
+    mean = np.mean([fold[name][:shortest] for fold in folds], axis=0)
+    counted = f"{label}, mean of {len(folds)} folds" if len(folds) > 1 else label
+    ax.plot(folds[0]["epoch"][:shortest], mean, color=colour, linestyle=line, label=counted)
+
+
+def _changes(fold: Mapping[str, Floats]) -> Floats:
+    """Return the epochs at which a stepwise schedule steps; none of a gradual one."""
+    changed = np.flatnonzero(np.diff(fold["learning_rate"])) + 1
+    return fold["epoch"][changed] if len(changed) <= 10 else np.empty(0)
+
+
+@light
+def forest(
+    rows: Mapping[str, tuple[float, tuple[float, float]]],
+    *,
+    metric: str = "accuracy",
+    published: Mapping[str, tuple[float, float]] | None = None,
+) -> Figure:
+    """Draw a metric of several runs with its confidence interval, one below the other.
+
+    Parameters
+    ----------
+    rows
+        For each run the metric and its interval, from `covidct.evaluation.intervals.bootstrap`.
+    metric
+        A key of `covidct.evaluation.metrics.METRICS`; names the axis.
+    published
+        Mean and standard deviation over folds, from `covidct.evaluation.published`, for some of
+        the runs; drawn below theirs, hollow, since it is no confidence interval.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        If there is no run, or something is published of one that is not in ``rows``.
+    UnknownNameError
+        If the metric is unknown.
+
+    Examples
+    --------
+    >>> from covidct.evaluation import figures
+    >>> rows = {"random slices": (0.907, (0.88, 0.93)), "patients apart": (0.75, (0.69, 0.81))}
+    >>> print(figures.forest(rows, published={"random slices": (0.873, 0.032)}).get_label())
+    Accuracy. random slices: 0.907 [0.880, 0.930]; patients apart: 0.750 [0.690, 0.810].
+    """
+    check_some("run", rows)
+    theirs = dict(published or {})
+    strange = sorted(set(theirs) - set(rows))
+    if strange:
+        msg = f"published figures of {strange[0]!r}, which is none of the runs: {', '.join(rows)}"
+        raise ValueError(msg)
+    title = find_metric(metric).title
+    texts = {n: f"{v:.3f} [{low:.3f}, {high:.3f}]" for n, (v, (low, high)) in rows.items()}
+    told = "; ".join(f"{name}: {text}" for name, text in texts.items())
+    figure = blank(6.2, 0.34 * len(rows) + 1.0, alt=f"{title}. {told}.")
+    ax = figure.subplots()
+    for y, (name, (value, interval)) in enumerate(rows.items()):
+        _draw_range(ax, y, interval, at=value, label="confidence interval", look=(BLUE, "o", BLUE))
+        ax.text(1.02, y, texts[name], va="center", fontsize=8, transform=ax.get_yaxis_transform())
+        if name in theirs:
+            mean, sd = theirs[name]
+            _draw_range(
+                ax,
+                y + 0.28,
+                (mean - sd, mean + sd),
+                at=mean,
+                label="published, mean ± sd over folds",
+                look=(VERMILLION, "D", "white"),
+            )
+    ax.set_yticks(range(len(rows)), list(rows))
+    ax.set_ylim(len(rows) - 0.4, -0.6)
+    ax.grid(visible=False, axis="y")
+    ax.set_xlabel(title)
+    legend_below(figure)
+    return figure
+
+
+def _draw_range(
+    ax: Axes,
+    y: float,
+    ends: tuple[float, float],
+    *,
+    at: float,
+    label: str,
+    look: tuple[str, str, str],
+) -> None:
+    colour, marker, fill = look
+    # The mark is drawn over the line's middle, which need not be the middle of its ends.
+    ax.plot(
+        [ends[0], at, ends[1]],
+        [y] * 3,
+        color=colour,
+        linewidth=1.4,
+        marker=marker,
+        markersize=5,
+        markerfacecolor=fill,
+        markevery=[1],
+        label=label,
+    )
