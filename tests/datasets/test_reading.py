@@ -289,6 +289,15 @@ class TestDamage:
         content = INTACT[name]
         refused(write(content[: len(content) // 2]), "cannot be decoded|is no intact image")
 
+    @pytest.mark.parametrize("allowed", [True, False])
+    def test_pils_leniency_is_set_aside_and_restored(
+        self, allowed: bool, write, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", allowed)
+        content = INTACT["png colour"]
+        refused(write(content[: len(content) * 3 // 4]), "truncated")
+        assert allowed is ImageFile.LOAD_TRUNCATED_IMAGES
+
     def test_png_checksum(self, write) -> None:
         content = bytearray(INTACT["png"])
         content[-20] ^= 255

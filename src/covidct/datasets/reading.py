@@ -7,10 +7,11 @@ import struct
 import threading
 import warnings
 import zlib
+from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from ..errors import InvalidFileError
 
@@ -138,7 +139,7 @@ def _is_dicom(file: BinaryIO) -> bool:
 
 
 def _decoded(file: BinaryIO) -> Image.Image:
-    with _QUIET:
+    with _STRICT:
         image = Image.open(file, formats=_FORMATS)
         if image.width * image.height > MAX_PIXELS:
             msg = (
@@ -153,30 +154,35 @@ def _decoded(file: BinaryIO) -> Image.Image:
         return ImageOps.exif_transpose(image)
 
 
-class _Quiet:
-    """Silence PIL's remarks on odd or large headers, which are judged here.
+class _Strict:
+    """Silence PIL's remarks, which are judged here, and let it pass no truncated file.
 
-    Warning filters belong to the whole process. Were each thread to swap them by itself, one could
+    Both settings belong to the whole process. Were each thread to swap them by itself, one could
     restore what another had set, for good. So all that read at the same time share one swap.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._readers = 0
-        self._silence = warnings.catch_warnings()
+        self._restore = ExitStack()
 
     def __enter__(self) -> None:
         with self._lock:
             if not self._readers:
-                self._silence = warnings.catch_warnings(action="ignore")
-                self._silence.__enter__()
+                self._restore.enter_context(warnings.catch_warnings(action="ignore"))
+                self._restore.callback(_allow_truncated, ImageFile.LOAD_TRUNCATED_IMAGES)
+                _allow_truncated(False)
             self._readers += 1
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
             self._readers -= 1
             if not self._readers:
-                self._silence.__exit__(None, None, None)
+                self._restore.close()
 
 
-_QUIET = _Quiet()
+def _allow_truncated(allowed: bool, /) -> None:
+    ImageFile.LOAD_TRUNCATED_IMAGES = allowed
+
+
+_STRICT = _Strict()
