@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,3 +36,19 @@ def slice_folder(tmp_path: Path) -> Path:
             pixels = rng.integers(0, 256, (40 + i, 60 - i), dtype=np.uint8)
             Image.fromarray(pixels).save(root / label / f"slice {i}%.png")
     return root
+
+
+@pytest.fixture(scope="session")
+def tiny() -> str:
+    """Name of a network that trains on small canvases in no time."""
+    name = "tiny"
+    if name not in covidct.list_models():
+        shufflenet = covidct.model_info("shufflenet")
+        covidct.register_model(replace(shufflenet, name=name, custom_size=(40, 56)))
+    return name
+
+
+@pytest.fixture
+def quick() -> covidct.Recipe:
+    """A recipe of two short epochs."""
+    return covidct.Recipe.demo().scaled(2)

@@ -78,7 +78,7 @@ class CrossValidationResult:
             Fold(**{part: np.array(index, dtype=np.int64) for part, index in fold.items()})
             for fold in spec["folds"]
         )
-        tables = [directory.read_predictions(k) for k in range(len(self.folds))]
+        tables = [directory.read_predictions(k, fold.test) for k, fold in enumerate(self.folds)]
         self.predictions: npt.NDArray[np.void] = np.concatenate(tables)
         self.fold_metrics = [metrics.score(t["target"], t["probability"]) for t in tables]
         self._directory = directory

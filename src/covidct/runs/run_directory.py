@@ -113,21 +113,27 @@ class RunDirectory:
         writer.writerows(rows)
         write_text(path, text.getvalue())
 
-    def read_predictions(self, number: int) -> npt.NDArray[np.void]:
+    def read_predictions(
+        self, number: int, test: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.void]:
         """Read the predictions of a fold as a structured array of `PREDICTION_FIELDS`.
 
         Raises
         ------
         InvalidFileError
-            If the file is not what a run writes.
+            If the file is not what a run writes, or has other slices than those to test on.
         """
         path = self.fold(number) / "predictions.csv"
         rows = [tuple(row) for row in _read_table(path, PREDICTION_FIELDS.names or ())]
         try:
-            return np.array(rows, dtype=PREDICTION_FIELDS)
+            table = np.array(rows, dtype=PREDICTION_FIELDS)
         except ValueError as error:
             msg = f"{str(path)!r} was damaged or edited: {error}"
             raise InvalidFileError(msg) from error
+        if not np.array_equal(table["index"], test):
+            msg = f"{str(path)!r} was damaged or edited: it lacks slices that the fold tests"
+            raise InvalidFileError(msg)
+        return table
 
     def read_history(self, number: int, columns: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
         """Read the history of a fold, a column each.

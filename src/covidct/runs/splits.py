@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-from ..audit.duplicates import near_duplicate_groups
 from ..datasets.ct_dataset import CTDataset
 
 __all__ = ["Fold", "LeakageWarning", "Split", "make_split"]
@@ -151,6 +150,8 @@ def _resolve_groups(
         return None, ""
     if isinstance(groups, str):
         if groups == "near-duplicate":
+            from ..audit.duplicates import near_duplicate_groups
+
             return near_duplicate_groups(dataset).astype(np.str_), groups
         if groups != "patient":
             msg = (

@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+import json
+
+import joblib
+import numpy as np
+import pytest
+import sklearn.metrics
+import torch
+
+import covidct
+from covidct import CrossValidationResult, CrossValidator
+from covidct.errors import InvalidFileError, TrainingDivergedError, UnknownNameError
+from covidct.runs import fold as fold_module
+
+OPTIONS = {"cv": 2, "groups": "patient", "weights": None, "threads": 1, "device": "cpu"}
+
+
+@pytest.fixture
+def run(tiny, quick, phantoms, tmp_path):
+    def run(**options) -> CrossValidationResult:
+        options = {**OPTIONS, "run_dir": tmp_path / "run", **options}
+        return CrossValidator(tiny, options.pop("recipe", quick), **options).run(phantoms)
+
+    return run
+
+
+def test_result_holds_what_the_contract_names(run, phantoms):
+    result = run()
+    rows = result.predictions
+    assert sorted(rows["index"]) == list(range(len(phantoms)))
+    assert [phantoms.names[i] for i in rows["index"]] == list(rows["path"])
+    np.testing.assert_array_equal(rows["target"], phantoms.targets[rows["index"]])
+    np.testing.assert_allclose(rows["probability"], 1 / (1 + np.exp(-rows["logit"])))
+    assert list(phantoms.groups[rows["index"]]) == list(rows["group"])
+    for k, scores in enumerate(result.fold_metrics):
+        part = rows[rows["fold"] == k]
+        called = part["probability"] >= 0.5
+        assert scores["accuracy"] == sklearn.metrics.accuracy_score(part["target"], called)
+        assert scores["auc"] == pytest.approx(
+            sklearn.metrics.roc_auc_score(part["target"], part["probability"])
+        )
+    mean, sd = result.summary()["auc"]
+    aucs = [scores["auc"] for scores in result.fold_metrics]
+    assert (mean, sd) == pytest.approx((np.mean(aucs), np.std(aucs, ddof=1)))
+    assert result.confusion_matrix().sum() == len(phantoms) / 2
+
+
+def test_files_of_a_run(run, tmp_path):
+    result = run()
+    folder = tmp_path / "run"
+    files = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.name != ".lock"}
+    for k in (0, 1):
+        assert {f"folds/{k}/{f}" for f in ("model.safetensors", "history.csv", "predictions.csv")}
+        assert f"folds/{k}/checkpoint.pt" not in files
+    assert {"run.json", "metrics.json", "predictions.csv"} <= files
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["summary"]["accuracy"]["mean"] == result.summary()["accuracy"][0]
+
+
+def test_loading_gives_the_same_result(run, tmp_path):
+    result, loaded = run(), CrossValidationResult.load(tmp_path / "run")
+    assert (loaded.predictions == result.predictions).all()
+    assert str(loaded) == str(result)
+    assert loaded.history(0)["epoch"].tolist() == [0, 1]
+
+
+def test_fold_model_gives_the_recorded_logits(run, phantoms):
+    result = run()
+    external = result.evaluate(phantoms)
+    for k in (0, 1):
+        part = result.predictions[result.predictions["fold"] == k]
+        np.testing.assert_allclose(
+            external.probabilities[k][part["index"]], part["probability"], rtol=1e-6
+        )
+    assert external.fold_metrics[0].keys() == result.summary().keys()
+    assert "tested on phantom" in str(external)
+    with pytest.raises(IndexError, match="folds 0 to 1"):
+        result.fold_model(2)
+
+
+def test_parallel_folds_give_the_same_bits(run):
+    serial = run(run_dir=None)
+    parallel = run(run_dir=None, n_jobs=2)
+    assert (serial.predictions == parallel.predictions).all()
+
+
+def test_resume_does_only_what_is_missing(run, tmp_path, monkeypatch):
+    first = run()
+    kept = tmp_path / "run/folds/0/model.safetensors"
+    stamp = kept.stat().st_mtime_ns
+    (tmp_path / "run/folds/1/predictions.csv").unlink()
+    with pytest.raises(ValueError, match=r"folds \[1\] of 2 are missing"):
+        CrossValidationResult.load(tmp_path / "run")
+    second = run()
+    assert kept.stat().st_mtime_ns == stamp
+    assert (second.predictions == first.predictions).all()
+    monkeypatch.setattr(fold_module, "_fit_and_score", None)  # nothing is left to do
+    run()
+
+
+def test_another_run_in_the_folder_is_refused(run, quick):
+    run()
+    with pytest.raises(ValueError, match="holds another run: .*seed was 0, is 1"):
+        run(seed=1)
+    with pytest.raises(ValueError, match="recipe differ"):
+        run(recipe=quick.scaled(3))
+    with pytest.raises(ValueError, match="holds a run; choose another run_dir"):
+        run(resume=False)
+
+
+def test_resume_under_other_threads_is_logged(run, caplog):
+    run()
+    run(threads=2)
+    assert "threads was 1, is 2" in caplog.text
+
+
+def test_diverging_fold_leaves_the_others(run, tmp_path, monkeypatch):
+    create = fold_module.create_model
+
+    def poisoned(*args, **options):
+        model = create(*args, **options)
+        if not (tmp_path / "run/folds/1").exists():  # that is: in fold 0
+            with torch.no_grad():
+                next(model.head.parameters()).fill_(float("nan"))
+        return model
+
+    monkeypatch.setattr(fold_module, "create_model", poisoned)
+    with pytest.raises(TrainingDivergedError, match=r"1 folds diverged.*fold 0: the loss is nan"):
+        run()
+    assert (tmp_path / "run/folds/1/predictions.csv").exists()
+    monkeypatch.undo()
+    assert len(run().fold_metrics) == 2
+
+
+def test_official_split_repeats_and_scores_the_validation_part(tiny, quick, slice_folder, tmp_path):
+    paths = sorted(slice_folder.glob("*/*.png"))
+    dataset = covidct.CTDataset(
+        paths,
+        [p.parent.name == "COVID" for p in paths],
+        official_split=["train", "train", "train", "val", "test", "test"] * 2,
+    )
+    options = {**OPTIONS, "cv": "official", "groups": None, "repeats": 2}
+    result = CrossValidator(tiny, quick, run_dir=tmp_path / "run", **options).run(dataset)
+    assert len(result.predictions) == 8
+    assert len(result.pooled_predictions()) == 4
+    assert (tmp_path / "run/folds/1/validation.csv").exists()
+    first, second = (result.predictions[result.predictions["fold"] == k] for k in (0, 1))
+    assert (first["index"] == second["index"]).all()
+    assert (first["logit"] != second["logit"]).any()
+
+
+def test_bad_input_fails_before_training(tiny, phantoms, tmp_path, monkeypatch):
+    monkeypatch.setattr(fold_module, "_fit_and_score", None)
+    with pytest.raises(UnknownNameError, match="did you mean 'resnet18'"):
+        CrossValidator("resnet1")
+    with pytest.raises(ValueError, match="seed"):
+        CrossValidator(tiny, seed=-1)
+    (tmp_path / "weights.pth").write_bytes(b"no weights")
+    with pytest.raises(InvalidFileError, match=r"weights\.pth"):
+        CrossValidator(tiny, weights=tmp_path / "weights.pth", groups="patient", cv=2).run(phantoms)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda text: text[:100], "cannot be read as JSON"),
+        (lambda text: text.replace('"format": 1', '"format": 0'), "format 0"),
+        (lambda text: text.replace('"seed": 0', '"seed": "x"'), "'seed' is 'x'"),
+        (lambda text: text.replace('"protocol"', '"protocoll"'), "'protocol' is missing"),
+        (lambda text: text.replace('"optimizer"', '"optimiser"'), "did you mean 'optimizer'"),
+        (lambda text: "[]", "format 'list'"),
+    ],
+)
+def test_edited_run_json_is_noticed(run, tmp_path, damage, message):
+    run()
+    path = tmp_path / "run/run.json"
+    path.write_text(damage(path.read_text()))
+    with pytest.raises(ValueError, match=message):
+        CrossValidationResult.load(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [lambda text: text[: len(text) // 2], lambda text: "", lambda text: text.replace("0.", "O.")],
+)
+def test_edited_predictions_are_noticed(run, tmp_path, damage):
+    run()
+    path = tmp_path / "run/folds/0/predictions.csv"
+    path.write_text(damage(path.read_text()))
+    with pytest.raises(InvalidFileError, match=r"predictions\.csv"):
+        CrossValidationResult.load(tmp_path / "run")
+
+
+def test_a_backend_of_joblib_is_used(run):
+    with joblib.parallel_config(backend="threading"):
+        assert len(run(run_dir=None).fold_metrics) == 2
+
+
+@pytest.mark.parametrize("style", ["text", "markdown", "latex", "csv"])
+def test_tables(run, style):
+    table = run().table(style)
+    assert "mean ± sd" in table or r"mean $\pm$ sd" in table
+    assert "Accuracy" in table

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.model_selection import LeaveOneGroupOut, RepeatedStratifiedKFold, StratifiedKFold
+
+from covidct import CTDataset
+from covidct.runs.splits import LeakageWarning, make_split
+
+
+@pytest.fixture
+def anonymous(slice_folder) -> CTDataset:
+    """Twelve slices of which nothing is known but the class."""
+    paths = sorted(slice_folder.glob("*/*.png"))
+    return CTDataset(paths, [path.parent.name == "COVID" for path in paths])
+
+
+def test_paper_protocol_is_stratified_and_seeded(anonymous):
+    one, again, other = (make_split(anonymous, 3, seed=seed) for seed in (0, 0, 1))
+    assert one.protocol == "paper"
+    tested = np.concatenate([fold.test for fold in one.folds])
+    assert sorted(tested) == list(range(12))
+    assert {anonymous.targets[fold.test].sum() for fold in one.folds} == {2}
+    for a, b in zip(one.folds, again.folds, strict=True):
+        np.testing.assert_array_equal(a.test, b.test)
+    assert any((a.test != b.test).any() for a, b in zip(one.folds, other.folds, strict=True))
+
+
+@pytest.mark.parametrize("groups", ["patient", "array"])
+def test_grouped_split_tears_no_group(phantoms, groups):
+    split = make_split(phantoms, 3, groups=phantoms.groups if groups == "array" else groups)
+    assert split.protocol == {"patient": "grouped by patient"}.get(groups, "grouped by given groups")
+    for fold in split.folds:
+        assert not set(phantoms.groups[fold.train]) & set(phantoms.groups[fold.test])
+
+
+def test_near_duplicates_stay_together(anonymous):
+    split = make_split(anonymous, 2, groups="near-duplicate")
+    assert split.protocol == "grouped by near-duplicate"
+    assert len(split.groups) == 12
+
+
+def test_splitters_of_scikit_learn(anonymous, phantoms):
+    split = make_split(anonymous, RepeatedStratifiedKFold(n_splits=2, n_repeats=2, random_state=0))
+    assert (split.protocol, len(split.folds)) == ("RepeatedStratifiedKFold", 4)
+    pairs = np.arange(len(phantoms)) // 8
+    assert len(make_split(phantoms, LeaveOneGroupOut(), groups=pairs).folds) == 3
+
+
+def test_random_split_of_known_patients_warns(phantoms, anonymous):
+    with pytest.warns(LeakageWarning, match="of 6 patient groups"):
+        make_split(phantoms, 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        make_split(anonymous, 2)
+        make_split(phantoms, 2, groups="patient")
+
+
+def with_split(dataset: CTDataset, parts: list[str]) -> CTDataset:
+    return CTDataset(dataset.paths, dataset.targets, official_split=parts)
+
+
+def test_official_split(anonymous):
+    parts = ["train", "train", "train", "val", "test", "test"] * 2
+    split = make_split(with_split(anonymous, parts), "official", repeats=3)
+    assert (split.protocol, len(split.folds)) == ("official", 3)
+    fold = split.folds[0]
+    assert [len(p) for p in (fold.train, fold.validation, fold.test)] == [6, 2, 4]
+
+
+@pytest.mark.parametrize(
+    ("cv", "groups", "message"),
+    [
+        (7, None, "class 'non-COVID' has 6 slices, fewer than the 7 folds"),
+        (1, None, "at least 2 folds, got 1"),
+        ("five", None, "cv must be an integer, 'official' or a scikit-learn splitter, got 'five'"),
+        ("official", None, "has no official split"),
+        ("official", "patient", "does not say which slices are of one patient"),
+        (3, "patients", "'patient', 'near-duplicate' or one label per slice, got 'patients'"),
+        (3, [1, 2], "2 labels for 12 slices"),
+        (3, [0] * 6 + [1] * 6, r"class 'non-COVID' has 1 groups \(given groups\), fewer than"),
+    ],
+)
+def test_impossible_splits_say_why(anonymous, cv, groups, message):
+    with pytest.raises(ValueError, match=message):
+        make_split(anonymous, cv, groups=groups)
+
+
+class Fixed:
+    """A splitter that yields what it was given."""
+
+    def __init__(self, train, test):
+        self.fold = (train, test)
+
+    def split(self, X, y=None, groups=None):
+        yield self.fold
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "message"),
+    [
+        (range(6), range(5, 12), "slices in both training and test part"),
+        (range(3), range(3, 12), "training part of fold 0 has only class 'COVID'"),
+        (range(8), [], "test part of fold 0 has no slice"),
+    ],
+)
+def test_folds_of_foreign_splitters_are_checked(anonymous, train, test, message):
+    with pytest.raises(ValueError, match=message):
+        make_split(anonymous, Fixed(list(train), list(test)))
+
+
+def test_torn_groups_of_foreign_splitters_are_refused(phantoms):
+    splitter = StratifiedKFold(3, shuffle=True, random_state=0)
+    with pytest.raises(ValueError, match="group .* in both training and test part"):
+        make_split(phantoms, splitter, groups="patient")

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from covidct import Recipe
+from covidct.errors import UnknownNameError
+from covidct.training.recipe import Augmentation
+
+
+def test_defaults_are_the_papers():
+    recipe = Recipe()
+    rates = [recipe.rate_at(epoch) for epoch in (0, 49, 50, 69, 70, 79, 80, 89, 90, 99)]
+    assert rates == [3e-4, 3e-4, 1e-4, 1e-4, 3e-5, 3e-5, 1e-5, 1e-5, 3e-6, 3e-6]
+    assert (recipe.epochs, recipe.batch_size, recipe.weight_decay) == (100, 32, 1.0)
+    assert (recipe.optimizer, recipe.augmentation.blur_probability) == ("lamb", 0.25)
+    assert (recipe.augmentation.rotation, recipe.augmentation.shear) == (0, 0)
+
+
+def test_summed_learning_rate_on_covid19_ct():
+    steps = 19  # 597 training slices in batches of 32
+    assert sum(steps * Recipe().rate_at(e) for e in range(100)) == pytest.approx(0.331, abs=1e-3)
+
+
+@pytest.mark.parametrize("epochs", [1, 7, 30, 250])
+def test_scaling_keeps_the_shape_of_the_schedule(epochs):
+    scaled = Recipe().scaled(epochs)
+    assert scaled.epochs == epochs
+    assert [rate for _, rate in scaled.milestones] == [rate for _, rate in Recipe().milestones]
+    for (short, _), (full, _) in zip(scaled.milestones, Recipe().milestones, strict=True):
+        assert abs(short - full * epochs / 100) <= 0.5
+
+
+def test_survives_json():
+    recipe = Recipe(optimizer="sgd", augmentation=Augmentation.none(), milestones=((3, 1e-3),))
+    assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"epochs": 0},
+        {"epochs": 1.5},
+        {"batch_size": -1},
+        {"learning_rate": 0},
+        {"learning_rate": float("nan")},
+        {"milestones": ((5, 1e-3), (2, 1e-4))},
+        {"milestones": ((5, -1e-3),)},
+        {"weight_decay": -1},
+        {"optimizer": "adam"},
+        {"resize": "crop"},
+        {"pos_weight": 0},
+    ],
+)
+def test_refuses_what_makes_no_sense(wrong):
+    (option,) = wrong
+    with pytest.raises(ValueError, match=option):
+        Recipe(**wrong)
+
+
+@pytest.mark.parametrize("wrong", [{"crop": 1.0}, {"noise": -0.1}, {"flip_probability": 2}])
+def test_refuses_augmentation_out_of_range(wrong):
+    (option,) = wrong
+    with pytest.raises(ValueError, match=option):
+        Augmentation(**wrong)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: Recipe().replace(learningrate=1),
+        lambda: Recipe.from_dict({"learningrate": 1}),
+        lambda: Recipe.from_dict({"augmentation": {"nose": 1}}),
+    ],
+)
+def test_unknown_options_are_named(call):
+    with pytest.raises(UnknownNameError, match="did you mean '(learning_rate|noise)'"):
+        call()

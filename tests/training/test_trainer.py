@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from covidct import Recipe, Trainer, create_model
+from covidct.errors import TrainingDivergedError
+from covidct.training.profile import Profile
+from covidct.training.recipe import Augmentation
+
+RECIPE = Recipe.demo().replace(batch_size=4).scaled(3)
+
+
+def slices(count: int = 10) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    targets = np.arange(count) % 2
+    canvases = rng.integers(0, 80, (count, 40, 56), dtype=np.uint8)
+    canvases[targets == 1, 10:20, 10:30] += 150
+    return canvases, targets
+
+
+def fit(tiny, recipe=RECIPE, **options):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = create_model(tiny, weights=None)
+    trainer = Trainer(model, recipe, device="cpu", precision="float32", **options)
+    return model, trainer
+
+
+def state(model) -> torch.Tensor:
+    return torch.cat([t.flatten().double() for t in model.state_dict().values()])
+
+
+@pytest.mark.parametrize("optimizer", ["lamb", "adamw", "sgd"])
+def test_learns_a_bright_square(tiny, optimizer):
+    recipe = Recipe(
+        epochs=12,
+        batch_size=5,
+        learning_rate=2e-2 if optimizer != "adamw" else 3e-3,
+        milestones=(),
+        weight_decay=0.0,
+        optimizer=optimizer,
+        augmentation=Augmentation.none(),
+    )
+    _, trainer = fit(tiny, recipe)
+    history = trainer.fit(*slices())
+    assert history[-1].loss < 0.5 * history[0].loss
+    assert history[-1].accuracy >= 0.9
+
+
+def test_same_seed_same_bits_and_other_seed_others(tiny):
+    models = []
+    for seed in (0, 0, 1):
+        model, trainer = fit(tiny, seed=seed)
+        trainer.fit(*slices())
+        models.append(state(model))
+    assert torch.equal(models[0], models[1])
+    assert not torch.equal(models[0], models[2])
+
+
+@pytest.mark.parametrize("stop", [0, 1])
+def test_resuming_gives_the_same_bits(tiny, tmp_path, stop):
+    straight, trainer = fit(tiny)
+    expected = trainer.fit(*slices())
+
+    class Killed(Exception):
+        pass
+
+    _, trainer = fit(tiny, checkpoint_dir=tmp_path, checkpoint_every=0)
+    run_epoch = trainer._run_epoch
+
+    def dies(epoch, *rest):
+        if epoch > stop:
+            raise Killed
+        return run_epoch(epoch, *rest)
+
+    trainer._run_epoch = dies
+    with pytest.raises(Killed):
+        trainer.fit(*slices())
+
+    resumed, trainer = fit(tiny, checkpoint_dir=tmp_path)
+    history = trainer.fit(*slices())
+    assert torch.equal(state(resumed), state(straight))
+    assert [r[:4] for r in history] == [r[:4] for r in expected]
+
+
+def test_global_randomness_is_untouched(tiny):
+    _, trainer = fit(tiny)
+    before = torch.random.get_rng_state()
+    trainer.fit(*slices())
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_diverging_says_where(tiny):
+    model, trainer = fit(tiny)
+    with torch.no_grad():
+        next(model.head.parameters()).fill_(float("nan"))
+    with pytest.raises(TrainingDivergedError, match=r"nan in epoch 0, batch 0.*rate 0.01"):
+        trainer.fit(*slices())
+
+
+def test_feature_extraction_moves_the_head_alone(tiny):
+    model, trainer = fit(tiny, RECIPE.replace(strategy="feature-extraction"))
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    trainer.fit(*slices())
+    moved = {n for n, tensor in model.state_dict().items() if not torch.equal(tensor, before[n])}
+    assert moved
+    assert all(name.startswith("head") for name in moved)
+
+
+def test_monitoring_changes_nothing(tiny):
+    canvases, targets = slices()
+    watched, trainer = fit(tiny)
+    history = trainer.fit(canvases, targets, monitor=(canvases, targets), monitor_every=2)
+    plain, trainer = fit(tiny)
+    trainer.fit(canvases, targets)
+    assert torch.equal(state(watched), state(plain))
+    assert [np.isnan(r.monitor_accuracy) for r in history] == [True, False, False]
+
+
+def test_pos_weight_pulls_towards_covid(tiny):
+    means = []
+    for weight in (0.05, 20.0):
+        model, trainer = fit(tiny, RECIPE.replace(pos_weight=weight))
+        trainer.fit(*slices())
+        canvases = torch.from_numpy(slices()[0]).unsqueeze(1)
+        means.append(float(model.eval()(canvases).mean().detach()))
+    assert means[0] < means[1]
+
+
+def test_profile_names_every_part(tiny, tmp_path):
+    profile = Profile(torch.device("cpu"))
+    _, trainer = fit(tiny, profile=profile, checkpoint_dir=tmp_path)
+    trainer.fit(*slices(), monitor=slices())
+    parts = "data augment forward backward optimiser evaluation checkpoint".split()
+    assert sorted(profile.seconds) == sorted(parts)
+    assert "optimiser" in str(profile)
+
+
+def test_compiled_network_gives_the_same_loss(tiny):
+    _, plain = fit(tiny, RECIPE.scaled(1))
+    _, compiled = fit(tiny, RECIPE.scaled(1))
+    compiled._forward = torch.compile(compiled.model, backend="eager")
+    losses = [trainer.fit(*slices())[0].loss for trainer in (plain, compiled)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_counts_must_agree(tiny, count):
+    canvases, targets = slices()
+    _, trainer = fit(tiny)
+    with pytest.raises(ValueError, match="as many targets as canvases"):
+        trainer.fit(canvases[:count], targets if count else targets[:0])
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_learns_on_cuda(tiny):
+    model = create_model(tiny, weights=None)
+    history = Trainer(model, RECIPE.scaled(12), device="cuda").fit(*slices())
+    assert history[-1].loss < history[0].loss
