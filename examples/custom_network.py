@@ -1,0 +1,54 @@
+"""
+Your own network, by one entry
+==============================
+
+A network is an entry in a table: who builds it, which of its layers gives the feature maps, and how
+its ImageNet weights want their input. Cross-validation, Grad-CAM, t-SNE and export follow.
+"""
+
+import torch
+from torch import nn
+
+import covidct
+
+
+def three_stages(width: int) -> nn.Sequential:
+    """Build a plain network of three stages; an entry names it as ``"module:three_stages"``."""
+    stages = nn.Sequential()
+    for k in range(3):
+        stage = nn.Sequential(
+            nn.Conv2d(width << (k - 1) if k else 3, width << k, 3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(width << k),
+            nn.ReLU(inplace=True),
+        )
+        stages.add_module(f"stage{k}", stage)
+    return stages
+
+
+# %%
+# Sizes are (height, width). Without ``mean`` and ``std``, those of ImageNet are taken.
+
+info = covidct.ArchitectureInfo(
+    name="three-stages",
+    title="Three stages",
+    source="this example",
+    builder=f"{__name__}:three_stages",
+    options={"width": 16},
+    cam_layer="stage2",
+    feature_dim=64,
+    custom_size=(112, 160),
+    parameters=0.02,
+    size_mb=0.1,
+)
+covidct.register_model(info)
+model = covidct.create_model("three-stages", weights=None)
+print(model(torch.zeros(2, 1, 112, 160)).shape, model.features(torch.zeros(2, 1, 112, 160)).shape)
+
+# %%
+# It trains like any other. So does every convolutional network of timm, as ``"timm:NAME"``.
+
+slices = covidct.load_dataset("phantom", n=40, seed=0)
+cv = covidct.CrossValidator(
+    "three-stages", covidct.Recipe.demo(), cv=2, groups="patient", weights=None
+)
+print(cv.run(slices))
