@@ -31,7 +31,9 @@ def test_paper_protocol_is_stratified_and_seeded(anonymous):
 @pytest.mark.parametrize("groups", ["patient", "array"])
 def test_grouped_split_tears_no_group(phantoms, groups):
     split = make_split(phantoms, 3, groups=phantoms.groups if groups == "array" else groups)
-    assert split.protocol == {"patient": "grouped by patient"}.get(groups, "grouped by given groups")
+    assert split.protocol == {"patient": "grouped by patient"}.get(
+        groups, "grouped by given groups"
+    )
     for fold in split.folds:
         assert not set(phantoms.groups[fold.train]) & set(phantoms.groups[fold.test])
 

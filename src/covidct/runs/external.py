@@ -12,6 +12,7 @@ from .._files import json_ready
 from ..datasets.canvases import make_canvases
 from ..datasets.ct_dataset import CTDataset
 from ..evaluation import intervals, metrics
+from ..evaluation.intervals import Interval
 from ..inference import infer
 from .tables import percent, render_table
 
@@ -57,7 +58,7 @@ class ExternalEvaluation:
         """Average each metric over the folds' networks: (mean, sample standard deviation)."""
         return metrics.summarize(self.fold_metrics)
 
-    def intervals(self, *, level: float = 0.95) -> dict[str, tuple[float, float]]:
+    def intervals(self, *, level: float = 0.95) -> dict[str, Interval]:
         """Bootstrap intervals of the ensemble's metrics, over groups where they are known."""
         return intervals.bootstrap(
             self.targets, self.probabilities.mean(axis=0), groups=self.groups, level=level

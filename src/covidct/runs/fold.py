@@ -23,6 +23,7 @@ from ..models.registry import ArchitectureInfo, list_models, register_model
 from ..training.profile import Profile
 from ..training.recipe import Recipe
 from ..training.trainer import EpochRecord, Trainer
+from .novelty import Reference, grey_levels
 from .run_directory import PREDICTION_FIELDS, RunDirectory
 from .splits import Fold
 
@@ -116,6 +117,7 @@ def _fit_and_score(job: FoldJob, directory: RunDirectory, profile: Profile | Non
         rows = _score(job, model, job.fold.validation)
         directory.write_table(folder / "validation.csv", PREDICTION_FIELDS.names or (), rows)
     rows = _score(job, model, test)
+    _refer(job, model).save(folder / "reference.safetensors")
     _save_model(model, folder / "model.safetensors")
     directory.write_table(folder / "predictions.csv", PREDICTION_FIELDS.names or (), rows)
     if trainer.store:
@@ -150,6 +152,18 @@ def _score(job: FoldJob, model: CTClassifier, index: npt.NDArray[np.int64]) -> l
         ]
         for i, probability, logit in zip(index, scored.probabilities, scored.logits, strict=True)
     ]
+
+
+def _refer(job: FoldJob, model: CTClassifier) -> Reference:
+    """Describe the fold's slices, so that new ones can be compared with them."""
+    parts = [
+        {
+            "features": np.asarray(infer(model, job.canvases, index=index, features=True).features),
+            "grey": grey_levels(job.canvases[index]),
+        }
+        for index in (job.fold.train, job.fold.test)
+    ]
+    return Reference.fit(*parts)
 
 
 def _save_model(model: CTClassifier, path: Path) -> None:

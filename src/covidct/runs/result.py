@@ -13,11 +13,13 @@ import numpy.typing as npt
 from .._files import json_ready, write_json
 from ..errors import InvalidFileError
 from ..evaluation import intervals, metrics
+from ..evaluation.intervals import Interval
 from ..models.classifier import CTClassifier
 from ..models.registry import model_info
 from ..models.weights import load_state
 from ..training.recipe import Recipe
 from ..training.trainer import EpochRecord
+from .novelty import Reference
 from .run_directory import PREDICTION_FIELDS, RunDirectory
 from .splits import Fold
 from .tables import percent, render_table
@@ -136,7 +138,7 @@ class CrossValidationResult:
         """
         return metrics.summarize(self.fold_metrics)
 
-    def intervals(self, *, level: float = 0.95) -> dict[str, tuple[float, float]]:
+    def intervals(self, *, level: float = 0.95) -> dict[str, Interval]:
         """Bootstrap confidence intervals of the metrics of the out-of-fold predictions.
 
         Whole groups are drawn where groups are known, since their slices are alike, and single
@@ -210,7 +212,7 @@ class CrossValidationResult:
         numbers = range(len(self.folds)) if fold is None else [fold]
         parts = [self.predictions[self.predictions["fold"] == k] for k in numbers]
         counts = [metrics.confusion_matrix(p["target"], p["probability"]) for p in parts]
-        return np.mean(counts, axis=0, dtype=np.float64)
+        return np.asarray(np.mean(counts, axis=0), dtype=np.float64)
 
     def history(self, fold: int) -> dict[str, npt.NDArray[np.float64]]:
         """Return the learning curve of a fold, a column for each field of ``EpochRecord``."""
@@ -235,6 +237,16 @@ class CrossValidationResult:
         model = CTClassifier(info, input_size=canvas_size(info, self.recipe))
         load_state(model, self._directory.fold(fold) / "model.safetensors")
         return model.eval()
+
+    def fold_reference(self, fold: int) -> Reference:
+        """Return what the slices of a fold look like, to compare new ones with.
+
+        Raises
+        ------
+        InvalidFileError
+            If its file is missing or damaged.
+        """
+        return Reference.load(self._directory.fold(fold) / "reference.safetensors")
 
     def evaluate(self, dataset: CTDataset) -> ExternalEvaluation:
         """Score the fitted folds on slices of another source.

@@ -113,9 +113,7 @@ class RunDirectory:
         writer.writerows(rows)
         write_text(path, text.getvalue())
 
-    def read_predictions(
-        self, number: int, test: npt.NDArray[np.int64]
-    ) -> npt.NDArray[np.void]:
+    def read_predictions(self, number: int, test: npt.NDArray[np.int64]) -> npt.NDArray[np.void]:
         """Read the predictions of a fold as a structured array of `PREDICTION_FIELDS`.
 
         Raises

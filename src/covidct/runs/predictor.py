@@ -1,0 +1,334 @@
+"""The fitted folds of a run, as one model for new slices."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import islice
+from os import PathLike
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+from joblib import Parallel, cpu_count, delayed
+from PIL import Image
+
+from ..datasets.canvases import to_canvas
+from ..datasets.reading import read_image
+from ..devices import Precision, resolve_device
+from ..errors import InvalidFileError
+from ..inference import infer
+from ..models.classifier import CTClassifier
+from .novelty import Reference, grey_levels
+from .result import CrossValidationResult
+
+__all__ = ["Prediction", "Predictor"]
+
+StrPath = str | PathLike[str]
+
+# An image that must be enlarged more than this has fewer details than the network was fitted to,
+# and one that fills less of its canvas is a strip rather than a slice.
+_LARGEST_ENLARGEMENT = 4.0
+_SMALLEST_FILLING = 0.4
+
+
+class Prediction(NamedTuple):
+    """What the folds of a run make of one slice.
+
+    Attributes
+    ----------
+    path
+        The file, as it was given or found.
+    probability
+        Of COVID-19: the mean over the folds. NaN where the file could not be read.
+    spread
+        Sample standard deviation over the folds.
+    doubts
+        Why the slice looks unlike those that the networks were fitted to, or why it could not be
+        read; empty where nothing speaks against it.
+    canvas
+        (H, W) uint8: what the networks saw. None where the file could not be read.
+    size
+        (height, width) of the image.
+    """
+
+    path: str
+    probability: float
+    spread: float
+    doubts: tuple[str, ...]
+    canvas: npt.NDArray[np.uint8] | None
+    size: tuple[int, int]
+
+
+class _Loaded(NamedTuple):
+    path: str
+    canvas: npt.NDArray[np.uint8] | None
+    size: tuple[int, int]
+    problem: str
+
+
+class Predictor:
+    """Score new slices by the mean probability of fitted folds.
+
+    Parameters
+    ----------
+    models
+        The fitted networks, of one architecture and canvas size.
+    references
+        What the slices of each network's fold look like, in the same order.
+    resize
+        ``"pad"`` or ``"stretch"``, as in training.
+    device
+        As in :func:`covidct.devices.resolve_device`.
+    precision
+        Arithmetic, as in :func:`covidct.devices.resolve_precision`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import covidct
+    >>> slices = covidct.load_dataset("phantom", n=16, seed=0)
+    >>> recipe = covidct.Recipe.demo().scaled(1)
+    >>> cv = covidct.CrossValidator("shufflenet", recipe, cv=2, groups="patient", weights=None)
+    >>> result = cv.run(slices)
+    >>> predictor = covidct.Predictor.from_run(result.run_dir)
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> slices[0][0].save(folder / "new.png")
+    >>> (prediction,) = predictor([folder])
+    >>> 0 <= prediction.probability <= 1
+    True
+    """
+
+    def __init__(
+        self,
+        models: Sequence[CTClassifier],
+        references: Sequence[Reference],
+        *,
+        resize: str = "pad",
+        device: str = "auto",
+        precision: Precision = "float32",
+    ) -> None:
+        if not models or len(models) != len(references):
+            msg = f"give one reference per model, got {len(references)} for {len(models)}"
+            raise ValueError(msg)
+        self.device = resolve_device(device)
+        self.models = [model.to(self.device).eval() for model in models]
+        self.references = list(references)
+        self.resize = resize
+        self.precision: Precision = precision
+
+    @classmethod
+    def from_run(
+        cls, run_dir: StrPath, *, device: str = "auto", precision: Precision = "float32"
+    ) -> Self:
+        """Take the fitted folds of a finished run.
+
+        Parameters
+        ----------
+        run_dir
+            The folder of the run.
+        device, precision
+            As for the class.
+
+        Returns
+        -------
+        Predictor
+            All folds of the run.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no run in the folder.
+        InvalidFileError
+            If a file of it was damaged.
+        """
+        result = CrossValidationResult.load(run_dir)
+        numbers = range(len(result.folds))
+        return cls(
+            [result.fold_model(k) for k in numbers],
+            [result.fold_reference(k) for k in numbers],
+            resize=result.recipe.resize,
+            device=device,
+            precision=precision,
+        )
+
+    def __call__(
+        self, paths: StrPath | Iterable[StrPath], *, on_error: str = "raise"
+    ) -> list[Prediction]:
+        """Score slices; the same as a list of :meth:`stream`."""
+        return list(self.stream(paths, on_error=on_error))
+
+    def stream(
+        self,
+        paths: StrPath | Iterable[StrPath],
+        *,
+        on_error: str = "raise",
+        batch_size: int = 32,
+    ) -> Iterator[Prediction]:
+        """Score slices one batch after the other, in memory that does not grow with their number.
+
+        Files are decoded in other threads while the networks compute.
+
+        Parameters
+        ----------
+        paths
+            Images and DICOM files, or folders of them, which are searched to their depths.
+        on_error
+            ``"raise"``, or ``"skip"``: a file that cannot be read yields a prediction of NaN with
+            the reason among its doubts.
+        batch_size
+            Slices in one pass.
+
+        Yields
+        ------
+        Prediction
+            One for each slice, in the order of the files.
+
+        Raises
+        ------
+        FileNotFoundError
+            If a path does not exist, or no file is found.
+        InvalidFileError
+            If a file cannot be read, with ``on_error="raise"``.
+        ValueError
+            If ``on_error`` is neither of the two.
+        """
+        if on_error not in ("raise", "skip"):
+            msg = f"on_error must be 'raise' or 'skip', got {on_error!r}"
+            raise ValueError(msg)
+        load = partial(_load, size=self.models[0].input_size, resize=self.resize)
+        for batch in _batches(_in_threads(load, find_slices(paths)), batch_size):
+            problems = [loaded.problem for loaded in batch if loaded.problem]
+            if problems and on_error == "raise":
+                raise InvalidFileError(problems[0])
+            yield from self._score(batch)
+
+    def score(
+        self, canvases: npt.NDArray[np.uint8]
+    ) -> tuple[npt.NDArray[np.float64], list[list[str]]]:
+        """Score (N, H, W) canvases.
+
+        Parameters
+        ----------
+        canvases
+            Canvases of the networks' input size.
+
+        Returns
+        -------
+        probabilities
+            (K, N), one row for each network.
+        doubts
+            For each canvas, why it looks unlike the training slices of most networks.
+        """
+        grey = grey_levels(canvases)
+        probabilities, unusual = [], []
+        for model, reference in zip(self.models, self.references, strict=True):
+            found = infer(model, canvases, precision=self.precision, features=True)
+            probabilities.append(found.probabilities)
+            coordinates = {"features": np.asarray(found.features, np.float64), "grey": grey}
+            unusual.append(reference.unusual(coordinates))
+        doubts: list[list[str]] = [[] for _ in canvases]
+        for kind, words in _DOUBTS.items():
+            votes = np.mean([flags[kind] for flags in unusual], axis=0)
+            for i in np.flatnonzero(votes > 0.5):
+                doubts[i].append(words)
+        return np.stack(probabilities), doubts
+
+    def _score(self, batch: Sequence[_Loaded]) -> Iterator[Prediction]:
+        canvases = [loaded.canvas for loaded in batch if loaded.canvas is not None]
+        scored = iter(())  # type: Iterator[tuple[npt.NDArray[np.float64], list[str]]]
+        if canvases:
+            probabilities, doubts = self.score(np.stack(canvases))
+            scored = zip(probabilities.T, doubts, strict=True)
+        for path, canvas, size, problem in batch:
+            if canvas is None:
+                yield Prediction(path, float("nan"), float("nan"), (problem,), None, size)
+                continue
+            of_folds, doubt = next(scored)
+            spread = float(of_folds.std(ddof=1)) if len(of_folds) > 1 else 0.0
+            reasons = (*_doubt_size(size, canvas.shape), *doubt)
+            yield Prediction(path, float(of_folds.mean()), spread, reasons, canvas, size)
+
+
+_DOUBTS = {
+    "grey": "its grey levels are unlike those of the training slices",
+    "features": "its features lie far from those of the training slices",
+}
+
+
+def find_slices(paths: StrPath | Iterable[StrPath]) -> Iterator[Path]:
+    """Walk through files and folders, in order and without holding a list of them.
+
+    Parameters
+    ----------
+    paths
+        Files and folders.
+
+    Yields
+    ------
+    Path
+        Files; hidden ones are passed over.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a path does not exist, or nothing is found.
+
+    Examples
+    --------
+    >>> from covidct.runs.predictor import find_slices
+    >>> list(find_slices([]))
+    Traceback (most recent call last):
+    FileNotFoundError: no file is there to score
+    """
+    given = [paths] if isinstance(paths, str | PathLike) else paths
+    count = 0
+    for path in map(Path, given):
+        if not path.exists():
+            msg = f"{str(path)!r} does not exist"
+            raise FileNotFoundError(msg)
+        for file in _walk(path) if path.is_dir() else (path,):
+            count += 1
+            yield file
+    if count == 0:
+        msg = "no file is there to score"
+        raise FileNotFoundError(msg)
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for parent, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(parent, name) for name in sorted(files) if not name.startswith("."))
+
+
+def _load(path: Path, *, size: tuple[int, int], resize: str) -> _Loaded:
+    try:
+        image: Image.Image = read_image(path)
+    except InvalidFileError as error:
+        return _Loaded(str(path), None, (0, 0), str(error))
+    return _Loaded(str(path), to_canvas(image, size, resize=resize), image.size[::-1], "")
+
+
+def _doubt_size(size: tuple[int, int], canvas: tuple[int, ...]) -> Iterator[str]:
+    scale = min(canvas[0] / size[0], canvas[1] / size[1])
+    filling = scale**2 * size[0] * size[1] / (canvas[0] * canvas[1])
+    if scale > _LARGEST_ENLARGEMENT:
+        yield f"it has only {size[1]} x {size[0]} pixels"
+    if filling < _SMALLEST_FILLING:
+        yield f"its shape, {size[1]} x {size[0]} pixels, leaves most of the canvas empty"
+
+
+def _in_threads(load: Callable[[Path], _Loaded], paths: Iterable[Path]) -> Iterator[_Loaded]:
+    workers = Parallel(
+        n_jobs=cpu_count(), prefer="threads", return_as="generator", pre_dispatch="8*n_jobs"
+    )
+    loaded: Iterator[_Loaded] = workers(delayed(load)(path) for path in paths)
+    return loaded
+
+
+def _batches(items: Iterator[_Loaded], size: int) -> Iterator[list[_Loaded]]:
+    while batch := list(islice(items, size)):
+        yield batch
