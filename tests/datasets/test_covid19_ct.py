@@ -87,7 +87,7 @@ def extra(images: Path) -> str:
 
 def shorter(images: Path) -> str:
     path = images / NAMES[2]
-    path.write_bytes(path.read_bytes()[:-1])
+    path.write_bytes(path.read_bytes()[:-30])
     return r"1 altered: 'CT_COVID/kjr-21-e24-p5-29\.png'\."
 
 
@@ -151,6 +151,14 @@ def test_skip_with_nothing_left_is_an_error(root: Path, images: Path) -> None:
         (images / name).write_bytes(b"other")
     with pytest.raises(InvalidFileError, match=r"6 altered.*verify=\"names\""):
         covidct.load_dataset("covid19-ct", root, on_error="skip")
+
+
+def test_skip_lists_what_is_missing_and_what_cannot_be_decoded(root: Path, images: Path) -> None:
+    missing(images)
+    shorter(images)
+    dataset = covidct.load_dataset("covid19-ct", root, verify="names", on_error="skip")
+    assert [name for name, _ in dataset.skipped] == [NAMES[4], NAMES[2]]
+    assert len(dataset) == 4
 
 
 def test_names_accept_a_re_encoded_copy(root: Path, tmp_path: Path) -> None:

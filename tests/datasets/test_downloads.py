@@ -145,7 +145,7 @@ FAILURES = (
 def server(
     archives: Path, register: Callable[..., covidct.DatasetInfo], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Server]:
-    monkeypatch.setattr(downloads, "TIMEOUT", 0.5)
+    monkeypatch.setattr(downloads, "TIMEOUT", 1.0)
     monkeypatch.setattr("pooch.core.time", SimpleNamespace(sleep=lambda seconds: None))
     with Server(archives) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))

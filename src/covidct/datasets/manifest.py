@@ -144,7 +144,7 @@ def _pair(entries: Iterable[_Entry], present: dict[str, Path], *, by_stem: bool)
     """Map published names to names on disk: equal or, in a re-encoded copy, but for the suffix."""
     pairs = {entry.file: entry.file for entry in entries if entry.file in present}
     if by_stem:
-        left = {_stem(name): name for name in reversed(present) if name not in pairs}
+        left = {_stem(name): name for name in present if name not in pairs}
         for entry in entries:
             if entry.file not in pairs and _stem(entry.file) in left:
                 pairs[entry.file] = left.pop(_stem(entry.file))
