@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import joblib
 import numpy as np
@@ -23,8 +23,9 @@ from .._files import atomic_path
 from ..errors import InvalidFileError, UnknownNameError
 from ..transforms import AspectPreservingPad, checked_size, to_grayscale
 from ._cache import cache_folder
+from .ct_dataset import CTDataset
 
-__all__ = ["RESIZES", "SliceSource", "make_canvases", "to_canvas"]
+__all__ = ["RESIZES", "make_canvases", "to_canvas"]
 
 Canvas = npt.NDArray[np.uint8]
 CanvasMap = np.memmap[Any, np.dtype[np.uint8]]
@@ -42,21 +43,6 @@ _VERSION = 1
 _BLOCK = 64
 
 _logger = logging.getLogger(__name__)
-
-
-class SliceSource(Protocol):
-    """What canvases are made from; every CTDataset is one."""
-
-    names: Sequence[str]
-
-    def __len__(self) -> int:
-        """Return the number of slices."""
-
-    def read(self, index: int) -> Image.Image:
-        """Return one slice as it is stored, in any PIL mode."""
-
-    def content_hash(self) -> str:
-        """Return a digest that differs when any slice does."""
 
 
 def to_canvas(image: Image.Image, size: Sequence[int], *, resize: str = "pad") -> Canvas:
@@ -96,7 +82,7 @@ def to_canvas(image: Image.Image, size: Sequence[int], *, resize: str = "pad") -
 
 
 def make_canvases(
-    dataset: SliceSource,
+    dataset: CTDataset,
     size: Sequence[int],
     *,
     resize: str = "pad",
@@ -201,7 +187,7 @@ def _map(path: Path, shape: tuple[int, ...]) -> CanvasMap:
 def _make(
     path: Path,
     shape: tuple[int, int, int],
-    dataset: SliceSource,
+    dataset: CTDataset,
     fit: Callable[[Image.Image], Image.Image],
     *,
     n_jobs: int | None,
@@ -226,7 +212,7 @@ def _make(
             progress.update(len(block))
 
 
-def _read(dataset: SliceSource, index: int) -> Image.Image:
+def _read(dataset: CTDataset, index: int) -> Image.Image:
     try:
         return dataset.read(index)
     except OSError as error:  # told apart from those of the cache
