@@ -77,8 +77,8 @@ def bootstrap(
     level
         The coverage wished, in (0, 1).
     n_resamples
-        At least 100; the default gives ends that move by about a twentieth of the width
-        between seeds.
+        At least 100; with the default, ends move between seeds by less than a twentieth of the
+        width.
     seed
         Seed of the draws.
     threshold
@@ -168,8 +168,12 @@ def cluster_bootstrap(
     time. Resamples in which a statistic is undefined, such as those with one class, are left
     out for that statistic.
 
-    With fewer than about 50 groups, or a metric at its bound (no error in the data), every
-    bootstrap is too narrow: see `wilson` for a proportion of independent cases.
+    In simulations of patients with 2 to 15 slices that err together, 95 % intervals of an
+    accuracy of 0.76 covered it in 95 to 96 % of 400 runs with 50 to 240 patients, those of 0.96
+    in 91 % with 50 or 120 and 96 % with 240; drawing slices covered 57 to 65 %. With 20
+    patients and an accuracy of 0.96 it was 84 %: where patients are few and errors rare every
+    bootstrap is too narrow, and with no error at all its width is 0. `wilson` is sound there,
+    for one prediction of each patient.
 
     References
     ----------
