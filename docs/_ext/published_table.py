@@ -20,6 +20,10 @@ def cell(spread: published.Spread | None) -> str:
     return f"{100 * spread.mean:.1f}" + ("" if isnan(spread.sd) else f" ± {100 * spread.sd:.1f}")
 
 
+def source(result: published.PublishedResult) -> str:
+    return "the paper" if result.comparable else result.citation.partition(", quoted")[0]
+
+
 def lines_of(caption: str, results: list[published.PublishedResult]) -> Iterator[str]:
     yield f".. list-table:: {caption}"
     yield "   :header-rows: 1"
@@ -27,7 +31,7 @@ def lines_of(caption: str, results: list[published.PublishedResult]) -> Iterator
     yield ""
     header = ["network", *(METRICS[name].title for name in PAPER_METRICS), "source"]
     rows = [
-        [r.network, *(cell(r.metrics.get(name)) for name in PAPER_METRICS), r.citation]
+        [r.network, *(cell(r.metrics.get(name)) for name in PAPER_METRICS), source(r)]
         for r in results
     ]
     for row in [header, *rows]:
