@@ -150,8 +150,7 @@ def _decoded(file: BinaryIO) -> Image.Image:
         if getattr(image, "is_animated", False):
             msg = "holds several frames; save the one slice that is meant as an image of its own"
             raise _Refusal(msg)
-        image.load()
-        return ImageOps.exif_transpose(image)
+        return ImageOps.exif_transpose(image)  # decodes, and lets go of the file
 
 
 class _Strict:
