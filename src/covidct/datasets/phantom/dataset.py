@@ -209,12 +209,13 @@ def _make(spec: SliceSpec) -> Phantom:
     chest = Chest(build, level, rng, size=spec.size)
     other = OTHER_FINDINGS[_generator(seed, ILLNESS, patient).integers(len(OTHER_FINDINGS))]
     paint = ground_glass if spec.covid else other
-    diseased = paint(chest, _generator(seed, DISEASE, patient, number))
+    lung = chest.lung > 0
+    diseased = paint(chest, _generator(seed, DISEASE, patient, number)) & lung
     nothing = np.zeros_like(diseased)
     masks = {
         "lesion": diseased if spec.covid else nothing,
         "finding": nothing if spec.covid else diseased,
-        "lung": chest.lung > 0,
+        "lung": lung,
     }
     return Phantom(_scan(chest, rng), masks)
 

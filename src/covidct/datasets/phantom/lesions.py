@@ -35,9 +35,9 @@ def ground_glass(chest: Chest, rng: np.random.Generator) -> Mask:
         radii = rng.uniform(0.15, 0.29), rng.uniform(0.09, 0.16)
         window = chest.near(center, (max(radii) * 1.2,) * 2)
         veil = _veil(chest, rng, center, radii, window)
-        hazy = rng.uniform(0.75, 0.95) * smooth_step(veil * np.float32(1.9))
+        hazy = rng.uniform(0.8, 0.97) * smooth_step(veil * np.float32(1.9))
         hazy *= 1 + np.float32(0.22) * texture(rng, veil.shape, cells=14)
-        mask[window] |= _blend(chest, hazy, rng.uniform(-600, -470), window)
+        mask[window] |= _blend(chest, hazy, rng.uniform(-570, -440), window)
         if rng.uniform() < 0.4:
             core = smooth_step((veil - np.float32(rng.uniform(0.4, 0.6))) * 4)
             _blend(chest, np.float32(0.85) * core, -80, window)
@@ -97,7 +97,7 @@ def effusion(chest: Chest, rng: np.random.Generator) -> Mask:
 def oedema(chest: Chest, rng: np.random.Generator) -> Mask:
     """Spread haze from both hila, sparing the periphery: ground glass that is not COVID-19."""
     mask = _nothing(chest)
-    density = rng.uniform(-620, -480)
+    density = rng.uniform(-590, -450)
     for side in (-1, 1):
         center = (0.3 * side, rng.uniform(-0.05, 0.12))
         radii = rng.uniform(0.2, 0.28), rng.uniform(0.24, 0.36)

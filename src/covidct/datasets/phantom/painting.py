@@ -49,11 +49,9 @@ class Painting:
     --------
     >>> import numpy as np
     >>> painting = Painting((5, 5), scale=2, shift=(0, 0), tilt=0, warp=np.zeros((2, 3, 3)), hu=0)
-    >>> painting.paint_ellipse((0, 0), (0.8, 0.4), 100)
-    >>> painting.hu.astype(int)[1:4]
-    array([[  0,   0,   9,   0,   0],
-           [  0,  80, 100,  80,   0],
-           [  0,   0,   9,   0,   0]])
+    >>> painting.paint_ellipse((0, 0), (1, 0.5), 100)
+    >>> painting.hu[2].tolist()
+    [50.0, 100.0, 100.0, 100.0, 50.0]
     """
 
     def __init__(
