@@ -1,0 +1,34 @@
+"""Write finished runs as one HTML page: tables, figures, explanations, what undermines them.
+
+With --dataset, the page shows the most confident slices with Grad-CAM and the features of a fold,
+and says what an audit of the slices found.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .options import add_dataset, emit, load_slices
+
+EXAMPLE = "covidct report runs/mine --dataset folder --root my-slices"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the verb."""
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="a finished run")
+    add_dataset(parser, required=False)
+    parser.add_argument("--no-audit", action="store_true", help="do not audit the slices")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="default: RUN/report.html")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Do the work."""
+    from .. import CrossValidationResult, audit_dataset
+    from ..report import write_report
+
+    results = [CrossValidationResult.load(path) for path in args.runs]
+    dataset = None if args.dataset is None else load_slices(args)
+    audit = None if dataset is None or args.no_audit else audit_dataset(dataset)
+    output = args.output or args.runs[0] / "report.html"
+    emit(str(write_report(results, output, dataset=dataset, audit=audit)))

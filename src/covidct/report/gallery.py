@@ -1,0 +1,231 @@
+"""What needs the slices themselves: the most confident of them, and the features of a fold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal, NamedTuple, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from matplotlib.figure import Figure
+
+from ..datasets.ct_dataset import CTDataset
+from ..devices import resolve_device
+from ..explain import figures, tsne
+from ..explain.grad_cam import GradCAM
+from ..explain.regions import to_slice
+from ..inference import infer
+from ..runs.result import CrossValidationResult
+from .pictures import Picture, overlay, slice_picture
+
+__all__ = ["Exhibit", "choose", "embedding", "exhibits"]
+
+Canvases = npt.NDArray[np.uint8]
+_Target = Literal["covid", "non-covid"]
+
+_MOST_EMBEDDED = 1000
+_NEIGHBOURS = 5
+
+
+class Exhibit(NamedTuple):
+    """A slice on show.
+
+    Attributes
+    ----------
+    name, group
+        The file, and the patient or "".
+    true, called
+        Its class, and the one that the network named: 0 or 1.
+    probability
+        Of COVID-19, by the network of the fold that tested the slice.
+    fold
+        That fold.
+    picture
+        The slice.
+    overlay
+        What spoke for the class that was named, to lay upon the slice: a ``data:`` address.
+    """
+
+    name: str
+    group: str
+    true: int
+    called: int
+    probability: float
+    fold: int
+    picture: Picture
+    overlay: str
+
+    @property
+    def verdict(self) -> str:
+        """``"right"`` or ``"wrong"``."""
+        return "right" if self.true == self.called else "wrong"
+
+
+def choose(predictions: npt.NDArray[np.void], *, each: int) -> npt.NDArray[np.void]:
+    """Choose the most confident slices of both classes, called rightly and wrongly.
+
+    Parameters
+    ----------
+    predictions
+        As `CrossValidationResult.predictions`.
+    each
+        How many at most of each of the four kinds. A slice that several folds tested is shown once.
+
+    Returns
+    -------
+    structured array
+        The wrong ones first, and of each kind the most confident.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from covidct.report.gallery import choose
+    >>> fields = [("index", int), ("target", int), ("probability", float), ("logit", float)]
+    >>> rows = np.array([(0, 1, 0.9, 2.2), (1, 1, 0.1, -2.2), (2, 1, 0.8, 1.4)], fields)
+    >>> choose(rows, each=1)["index"].tolist()
+    [1, 0]
+    """
+    sure = predictions[np.argsort(-np.abs(predictions["logit"]), kind="stable")]
+    once = sure[np.sort(np.unique(sure["index"], return_index=True)[1])]
+    right = (once["probability"] >= 0.5) == (once["target"] == 1)
+    kinds = [(verdict, target) for verdict in (False, True) for target in (1, 0)]
+    chosen = [once[(right == v) & (once["target"] == t)][:each] for v, t in kinds]
+    return np.concatenate(chosen)
+
+
+def exhibits(
+    result: CrossValidationResult, dataset: CTDataset, *, canvases: Canvases, each: int
+) -> list[Exhibit]:
+    """Draw the most confident slices of a run, each explained by the network that tested it.
+
+    Parameters
+    ----------
+    result
+        The run.
+    dataset
+        Its slices.
+    canvases
+        (N, H, W), theirs.
+    each
+        As in `choose`.
+
+    Returns
+    -------
+    list of Exhibit
+        In the order of `choose`.
+    """
+    chosen = choose(result.predictions, each=each)
+    shown: dict[int, Exhibit] = {}
+    for fold in np.unique(chosen["fold"]):
+        model = result.fold_model(int(fold)).to(resolve_device("auto"))
+        for target, called in (("covid", 1), ("non-covid", 0)):
+            rows = np.flatnonzero(
+                (chosen["fold"] == fold) & ((chosen["probability"] >= 0.5) == called)
+            )
+            if rows.size:
+                cam = GradCAM(model, target=cast("_Target", target))
+                maps = cam.over(canvases, index=chosen["index"][rows]).maps
+                for row, saliency in zip(rows, maps, strict=True):
+                    shown[int(row)] = _exhibit(result, dataset, chosen[row], saliency)
+    return [shown[row] for row in sorted(shown)]
+
+
+def embedding(
+    result: CrossValidationResult, dataset: CTDataset, *, canvases: Canvases, fold: int = 0
+) -> Figure:
+    """Draw the features that the network of a fold gives its slices, by t-SNE.
+
+    Of more than 1,000 slices as many are drawn at random, by a fixed seed.
+
+    Parameters
+    ----------
+    result
+        The run.
+    dataset
+        Its slices.
+    canvases
+        (N, H, W), theirs.
+    fold
+        The fold.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        If the slices are too few, or the network gives all the same features.
+    """
+    parts = result.folds[fold]
+    index = np.concatenate([parts.train, parts.test])
+    if len(index) > _MOST_EMBEDDED:
+        index = np.random.default_rng(0).choice(index, _MOST_EMBEDDED, replace=False)
+    test = np.isin(index, parts.test)
+    model = result.fold_model(fold).to(resolve_device("auto"))
+    features = np.asarray(infer(model, canvases, index=index, features=True).features)
+    points = tsne.embed(features, perplexity=min(30.0, (len(index) - 1) / 3))
+    figure = figures.embedding(
+        points,
+        dataset.targets[index],
+        test=test,
+        palette="colour-blind",
+        classes=result.classes,
+        separation=_separation(features, points, dataset.targets[index], test),
+    )
+    figure.set_label(
+        f"t-SNE of the features of fold {fold}: {np.count_nonzero(~test)} training and "
+        f"{np.count_nonzero(test)} test slices."
+    )
+    return figure
+
+
+def _separation(
+    features: npt.NDArray[np.float32],
+    points: npt.NDArray[np.float32],
+    targets: npt.NDArray[np.int64],
+    test: npt.NDArray[np.bool_],
+) -> tsne.Separation | None:
+    """Measure how the test slices are kept apart, where they are enough for it."""
+    rarest = np.bincount(targets[test], minlength=2).min()
+    if rarest < 2 or np.count_nonzero(test) <= 2 * _NEIGHBOURS:
+        return None
+    return tsne.separation(features[test], points[test], targets[test], n_neighbors=_NEIGHBOURS)
+
+
+def _exhibit(
+    result: CrossValidationResult, dataset: CTDataset, row: np.void, saliency: torch.Tensor
+) -> Exhibit:
+    index, true, probability = int(row["index"]), int(row["target"]), float(row["probability"])
+    image, _ = dataset[index]
+    heat = to_slice(saliency, image.size[::-1], resize=result.recipe.resize).numpy(force=True)
+    called = int(probability >= 0.5)
+    words = (
+        f"CT slice {row['path']}: {result.classes[true]}, called {result.classes[called]} with "
+        f"probability {probability:.3f} of {result.classes[1]}. {_place(heat)}"
+    )
+    return Exhibit(
+        name=str(row["path"]),
+        group=str(row["group"]),
+        true=true,
+        called=called,
+        probability=probability,
+        fold=int(row["fold"]),
+        picture=slice_picture(image, alt=words),
+        overlay=overlay(heat, dataset.masks(index)),
+    )
+
+
+def _place(heat: npt.NDArray[np.float32]) -> str:
+    """Say in words where a map is strongest."""
+    if not heat.max() > 0:
+        return "The map is empty: nothing spoke for that class."
+    row, column = np.unravel_index(int(heat.argmax()), heat.shape)
+    names = (("upper", "middle", "lower"), ("left", "centre", "right"))
+    thirds = (3 * int(row) // heat.shape[0], 3 * int(column) // heat.shape[1])
+    return "The map is strongest at the {} {}.".format(*_named(names, thirds))
+
+
+def _named(names: tuple[tuple[str, ...], ...], places: tuple[int, ...]) -> Iterator[str]:
+    return (words[place] for words, place in zip(names, places, strict=True))

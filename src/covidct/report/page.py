@@ -1,0 +1,416 @@
+"""From runs to what the page says of them, and into its template."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from .. import __version__
+from ..datasets.canvases import make_canvases
+from ..evaluation import figures, metrics
+from ..models.registry import model_info
+from ..runs.result import CrossValidationResult
+from ..runs.tables import percent
+from .gallery import Exhibit, embedding, exhibits
+from .pictures import Picture, plain, vector
+from .repeat import command_line, flattened
+from .tables import (
+    Table,
+    comparison_table,
+    fold_table,
+    group_table,
+    published_of,
+    test_table,
+    unit_of,
+)
+
+if TYPE_CHECKING:
+    from ..audit import AuditReport, Finding
+    from ..datasets.ct_dataset import CTDataset
+
+__all__ = ["Notice", "Page", "RunSection", "make_page", "render", "shared_groups"]
+
+_TILES = ("accuracy", "recall", "specificity", "auc")
+_EXHIBITS = 48  # on a page, so that it stays small
+_PROTOCOLS = {
+    "paper": "slices split at random within each class, as in the paper",
+    "official": "the split that the authors of the dataset made, run from several seeds",
+    "grouped by patient": "all slices of a patient on the same side of every split",
+    "grouped by near-duplicate": "slices that look alike kept on the same side of every split",
+}
+_NO_DATASET = (
+    "Left out, since the page was written without the slices: name them, as in "
+    "covidct report RUN --dataset NAME --root FOLDER."
+)
+
+
+class Notice(NamedTuple):
+    """What a reader must know before the figures: ``"fatal"``, ``"warning"`` or ``"note"``."""
+
+    severity: str
+    title: str
+    detail: str
+
+
+class Tile(NamedTuple):
+    """A metric in large print: mean over folds, interval below."""
+
+    title: str
+    value: str
+    interval: str
+
+
+@dataclass(frozen=True)
+class RunSection:
+    """What the page says of one run.
+
+    Attributes
+    ----------
+    key
+        Its anchor in the page.
+    title
+        Network and dataset.
+    classes
+        Names of class 0 and class 1.
+    tiles
+        The metrics in large print.
+    facts, recipe
+        How it was made, as pairs of words.
+    command
+        What repeats it, or None.
+    tables
+        Folds, and patients where these are known.
+    confusion, curves, learning
+        Figures.
+    tsne, exhibits
+        What needs the slices; None and empty where there are none.
+    missing
+        Why these two are left out, a sentence each.
+    skipped
+        Names of files that were left out, with the reason.
+    """
+
+    key: str
+    title: str
+    classes: tuple[str, str]
+    tiles: tuple[Tile, ...]
+    facts: tuple[tuple[str, str], ...]
+    recipe: tuple[tuple[str, str], ...]
+    command: str | None
+    tables: tuple[Table, ...]
+    confusion: Picture
+    curves: tuple[Picture, ...]
+    learning: Picture
+    skipped: tuple[tuple[str, str], ...]
+    tsne: Picture | None = None
+    exhibits: tuple[Exhibit, ...] = ()
+    missing: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the page says.
+
+    Attributes
+    ----------
+    title
+        Its heading.
+    notices
+        What undermines the figures, the gravest first.
+    findings, verdict
+        All that the audit found, and its sum; empty without an audit.
+    sections
+        The runs.
+    comparison, tests
+        Tables of several runs; None where there is nothing to compare or to test.
+    pictures
+        Figures of several runs.
+    """
+
+    title: str
+    notices: tuple[Notice, ...]
+    findings: tuple[Finding, ...]
+    verdict: str
+    sections: tuple[RunSection, ...]
+    comparison: Table | None = None
+    tests: Table | None = None
+    pictures: tuple[Picture, ...] = ()
+
+
+def render(
+    results: Sequence[CrossValidationResult],
+    *,
+    dataset: CTDataset | None = None,
+    audit: AuditReport | None = None,
+) -> str:
+    """Write the page as HTML.
+
+    Parameters
+    ----------
+    results, dataset, audit
+        As `covidct.report.write_report` takes them.
+
+    Returns
+    -------
+    str
+        The page.
+
+    Raises
+    ------
+    ValueError
+        As `make_page` does.
+    """
+    page = make_page(results, dataset=dataset, audit=audit)
+    environment = Environment(
+        loader=PackageLoader(__package__ or "covidct.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    style, script = _asset("report.css"), _asset("report.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    html = environment.get_template("report.html").render(
+        page=page,
+        version=__version__,
+        style=style,
+        script=script,
+        script_hash=f"'sha256-{digest}'",
+    )
+    return f"{html}\n"
+
+
+def make_page(
+    results: Sequence[CrossValidationResult],
+    *,
+    dataset: CTDataset | None = None,
+    audit: AuditReport | None = None,
+) -> Page:
+    """Collect what the page says.
+
+    Parameters
+    ----------
+    results, dataset, audit
+        As `covidct.report.write_report` takes them.
+
+    Returns
+    -------
+    Page
+        All but the layout.
+
+    Raises
+    ------
+    ValueError
+        If there is no run, or none of them was made of the slices in ``dataset``.
+    """
+    if not results:
+        msg = "there is no run to report on"
+        raise ValueError(msg)
+    named = _named(results)
+    own = [r for r in results if dataset is not None and _is_of(r, dataset)]
+    if dataset is not None and not own:
+        msg = (
+            f"no run was made of these slices of {dataset.name!r}: their names, labels or contents "
+            "are others; give the dataset that the run was made of"
+        )
+        raise ValueError(msg)
+    each = max(1, _EXHIBITS // (4 * max(1, len(own))))
+    sections = tuple(
+        _section(f"run-{k}", result, dataset if result in own else None, each=each)
+        for k, result in enumerate(results, start=1)
+    )
+    several = len(results) > 1
+    return Page(
+        title=f"{len(results)} runs compared" if several else sections[0].title,
+        notices=tuple(_notices(named, audit)),
+        findings=audit.findings if audit else (),
+        verdict=audit.verdict if audit else "",
+        sections=sections,
+        comparison=comparison_table(results) if several else None,
+        tests=test_table(named) if several else None,
+        pictures=_compared(named) if several else (),
+    )
+
+
+def shared_groups(result: CrossValidationResult) -> float | None:
+    """Measure how many test slices have company of their own group in the training part.
+
+    Parameters
+    ----------
+    result
+        The run.
+
+    Returns
+    -------
+    float or None
+        Their share, over all folds; None where the group of a slice is unknown.
+    """
+    group = dict(zip(result.predictions["index"], result.predictions["group"], strict=True))
+    trained = set().union(*(fold.train.tolist() for fold in result.folds))
+    if not result.has_groups or not trained <= group.keys():
+        return None
+    shared = []
+    for fold in result.folds:
+        seen = {group[i] for i in fold.train}
+        shared += [group[i] in seen for i in fold.test]
+    return float(np.mean(shared))
+
+
+def _section(
+    key: str, result: CrossValidationResult, dataset: CTDataset | None, *, each: int
+) -> RunSection:
+    tables = (fold_table(result), group_table(result))
+    return RunSection(
+        key=key,
+        title=f"{model_info(result.model_name).title} on {result.dataset_name}",
+        classes=result.classes,
+        tiles=tuple(_tiles(result)),
+        facts=tuple(_facts(result)),
+        recipe=tuple((n, str(v)) for n, v in flattened(result.recipe.to_dict()).items()),
+        command=command_line(result),
+        tables=tuple(table for table in tables if table is not None),
+        confusion=_confusion(result),
+        curves=_curves(result),
+        learning=vector(
+            figures.learning_curves([result.history(k) for k in range(len(result.folds))])
+        ),
+        skipped=tuple((name, why) for name, why in result.run["dataset"]["skipped"]),
+        **_shown(result, dataset, each),
+    )
+
+
+def _shown(result: CrossValidationResult, dataset: CTDataset | None, each: int) -> dict[str, Any]:
+    """Collect what needs the slices."""
+    if dataset is None:
+        return {"missing": {"gallery": _NO_DATASET, "tsne": _NO_DATASET}}
+    size = result.fold_model(0).input_size
+    canvases = make_canvases(dataset, size, resize=result.recipe.resize)
+    gallery = tuple(exhibits(result, dataset, canvases=canvases, each=each))
+    try:
+        plane = vector(embedding(result, dataset, canvases=canvases))
+    except ValueError as error:
+        return {"exhibits": gallery, "missing": {"tsne": f"Left out: {error}."}}
+    return {"exhibits": gallery, "tsne": plane}
+
+
+def _notices(
+    named: Mapping[str, CrossValidationResult], audit: AuditReport | None
+) -> Iterator[Notice]:
+    for finding in audit.findings if audit else ():
+        if finding.severity != "note":
+            yield Notice(finding.severity, finding.title, finding.detail)
+    for name, result in named.items():
+        where = f"{name}: " if len(named) > 1 else ""
+        unit, share = unit_of(result), shared_groups(result)
+        if share:
+            yield Notice(
+                "warning",
+                f"{where}{unit}s stand on both sides of the split",
+                f"For {100 * share:.0f} % of the test slices, slices of the same {unit} were in "
+                f"training. A network can recognise the {unit} instead of the disease, so the "
+                f"figures are too good for new {unit}s. covidct train --protocol grouped keeps "
+                f"each {unit} on one side.",
+            )
+        elif result.protocol == "paper" and not result.has_groups:
+            yield Notice(
+                "note",
+                f"{where}it is unknown which slices are of one patient",
+                "Slices were split at random. If patients have several, some stand on both sides "
+                "of the split, and the figures are too good for new patients.",
+            )
+        if result.run["dataset"]["skipped"]:
+            yield Notice(
+                "note",
+                f"{where}{len(result.run['dataset']['skipped']):,} files were left out",
+                "They are listed, with the reasons, under “What was run”.",
+            )
+
+
+def _tiles(result: CrossValidationResult) -> Iterator[Tile]:
+    summary, intervals = result.summary(), result.intervals()
+    for name in _TILES:
+        low, high = intervals[name]
+        title = metrics.METRICS[name].title
+        yield Tile(title, percent(summary[name][0]), f"{percent(low)} to {percent(high)}")
+
+
+def _facts(result: CrossValidationResult) -> Iterator[tuple[str, str]]:
+    run, info = result.run, model_info(result.model_name)
+    counts = np.bincount(result.pooled_predictions()["target"], minlength=2)
+    yield "network", f"{info.title} ({result.model_name}), {info.parameters:.1f} million parameters"
+    yield "starting weights", run["weights"] or "random"
+    yield "dataset", f"{result.dataset_name}, {run['dataset']['slices']:,} slices"
+    tested = ", ".join(f"{counts[k]:,} {result.classes[k]}" for k in (1, 0))
+    yield "tested out of fold", f"{tested}"
+    yield "SHA-256 of the dataset", run["dataset"]["content_hash"]
+    meaning = _PROTOCOLS.get(result.protocol, "folds of the user's own making")
+    yield "protocol", f"{result.protocol}: {meaning}"
+    yield "folds", str(len(result.folds))
+    yield "scored", "the network of the last epoch; nothing was chosen on a test fold"
+    for name in ("seed", "threads", "device", "precision"):
+        if name in run:
+            yield name, str(run[name])
+    yield "run folder", result.run_dir.name
+    yield "versions", ", ".join(f"{name} {number}" for name, number in run["versions"].items())
+
+
+def _confusion(result: CrossValidationResult) -> Picture:
+    matrices = {"mean of folds": result.confusion_matrix()}
+    matrices |= {f"fold {k}": result.confusion_matrix(k) for k in range(len(result.folds))}
+    classes = (plain(result.classes[0]), plain(result.classes[1]))
+    return vector(figures.confusion_matrices(matrices, classes=classes, columns=3))
+
+
+def _curves(result: CrossValidationResult) -> tuple[Picture, ...]:
+    pooled = result.pooled_predictions()
+    folds = {"test folds": _folds(result)}
+    return (
+        vector(figures.roc(folds)),
+        vector(figures.precision_recall(folds)),
+        vector(figures.reliability({"out of fold": (pooled["target"], pooled["probability"])})),
+    )
+
+
+def _compared(named: Mapping[str, CrossValidationResult]) -> tuple[Picture, ...]:
+    beside = {name: published_of(result) for name, result in named.items()}
+    theirs = {
+        plain(name): tuple(found.published.metrics["accuracy"])
+        for name, found in beside.items()
+        if found is not None and found.comparable
+    }
+    rows = {
+        plain(name): (result.summary()["accuracy"][0], result.intervals()["accuracy"])
+        for name, result in named.items()
+    }
+    folds = {plain(name): _folds(result) for name, result in named.items()}
+    return (vector(figures.forest(rows, published=theirs)), vector(figures.roc(folds)))
+
+
+def _folds(result: CrossValidationResult) -> figures.Folds:
+    tables = [result.predictions[result.predictions["fold"] == k] for k in range(len(result.folds))]
+    return [(table["target"], table["probability"]) for table in tables]
+
+
+def _named(results: Sequence[CrossValidationResult]) -> dict[str, CrossValidationResult]:
+    """Name runs by what tells them apart."""
+    named: dict[str, CrossValidationResult] = {}
+    for number, result in enumerate(results, start=1):
+        name = f"{result.model_name}, {result.dataset_name}, {result.protocol}"
+        named[f"{name} (run {number})" if name in named else name] = result
+    return named
+
+
+def _is_of(result: CrossValidationResult, dataset: CTDataset) -> bool:
+    same: bool = result.run["dataset"]["content_hash"] == dataset.content_hash()
+    return same
+
+
+def _asset(name: str) -> str:
+    return (files(__package__ or "covidct.report") / "templates" / name).read_text("utf-8")

@@ -1,0 +1,126 @@
+"""How to repeat a run: the command, and all that its result depends on."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from ..datasets.registry import list_datasets
+from ..runs.result import CrossValidationResult
+from ..training.recipe import Recipe
+
+__all__ = ["command_line", "flattened"]
+
+_PROTOCOLS = {
+    "paper": "paper",
+    "grouped by patient": "grouped",
+    "grouped by near-duplicate": "grouped",
+    "official": "official",
+}
+_BASES = {(): Recipe, ("--demo",): Recipe.demo}
+
+
+def command_line(result: CrossValidationResult) -> str | None:
+    """Compose the call of ``covidct train`` that makes a run like this one.
+
+    Parameters
+    ----------
+    result
+        The run.
+
+    Returns
+    -------
+    str or None
+        The call, quoted for a POSIX shell; words in capitals stand for folders and files that a
+        run does not know. None where only Python can express the run: a splitter or groups of the
+        user's own, a schedule that is no stretched default.
+
+    Examples
+    --------
+    >>> import covidct
+    >>> from covidct.report.repeat import command_line
+    >>> slices = covidct.load_dataset("phantom", n=16, seed=0)
+    >>> recipe = covidct.Recipe.demo().scaled(1)
+    >>> cv = covidct.CrossValidator("shufflenet", recipe, cv=2, groups="patient", weights=None,
+    ...                             threads=1, device="cpu", precision="float32")
+    >>> print(command_line(cv.run(slices)).replace(" --", "|--").replace("|", chr(10)))
+    covidct train
+    --dataset phantom
+    --slices 16
+    --model shufflenet
+    --weights none
+    --protocol grouped
+    --folds 2
+    --demo
+    --epochs 1
+    --seed 0
+    --threads 1
+    --device cpu
+    --precision float32
+    """
+    recipe = _recipe_options(result.recipe)
+    if recipe is None or result.protocol not in _PROTOCOLS:
+        return None
+    run = result.run
+    protocol = _PROTOCOLS[result.protocol]
+    words = ["covidct", "train", *_dataset_options(run["dataset"]), "--model", result.model_name]
+    words += _weights_options(run["weights"])
+    words += ["--protocol", protocol]
+    if protocol != "official":
+        words += ["--folds", str(len(result.folds))]
+    words += recipe
+    words += ["--seed", str(run["seed"]), "--threads", str(run["threads"])]
+    if "device" in run:
+        words += ["--device", run["device"]]
+    return shlex.join([*words, "--precision", run["precision"]])
+
+
+def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Spread nested mappings out, with dotted names.
+
+    Examples
+    --------
+    >>> from covidct.report.repeat import flattened
+    >>> flattened({"epochs": 2, "augmentation": {"noise": 0.1}})
+    {'epochs': 2, 'augmentation.noise': 0.1}
+    """
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= flattened(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def _recipe_options(recipe: Recipe) -> list[str] | None:
+    """Return the shortest options that make the recipe of a default one."""
+    wanted = flattened(recipe.to_dict())
+    found = []
+    for flags, make in _BASES.items():
+        base = make()
+        options = list(flags)
+        if base.epochs != recipe.epochs:
+            base = base.scaled(recipe.epochs)
+            options += ["--epochs", str(recipe.epochs)]
+        had = flattened(base.to_dict())
+        changed = [name for name, value in wanted.items() if had[name] != value]
+        if "milestones" not in changed:
+            sets = ([f"--set={name}={wanted[name]}"] for name in changed)
+            found.append(sum(sets, options))
+    return min(found, key=len, default=None)
+
+
+def _dataset_options(dataset: Mapping[str, Any]) -> list[str]:
+    name = dataset["name"]
+    if name == "phantom":
+        return ["--dataset", name, "--slices", str(dataset["slices"])]
+    known = name in list_datasets()
+    return ["--dataset", name if known else "folder", "--root", "FOLDER"]
+
+
+def _weights_options(weights: str | None) -> list[str]:
+    if weights == "imagenet":
+        return []
+    return ["--weights", "none" if weights is None else weights.rpartition(" (sha256")[0]]

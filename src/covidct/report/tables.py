@@ -1,0 +1,228 @@
+"""The tables of the page, as text ready to be laid out."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from ..evaluation import metrics, published
+from ..evaluation.comparison import corrected_resampled_ttest, holm
+from ..runs.comparison import side_by_side
+from ..runs.result import CrossValidationResult
+from ..runs.tables import percent
+
+__all__ = [
+    "Table",
+    "comparison_table",
+    "fold_table",
+    "group_table",
+    "published_of",
+    "test_table",
+    "unit_of",
+]
+
+Row = tuple[str, ...]
+_SHOWN = (*metrics.PAPER_METRICS, "auc", "balanced_accuracy", "mcc")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table in words: the first cell of a row is its name.
+
+    Attributes
+    ----------
+    caption
+        What it shows.
+    header
+        Names of the columns.
+    rows
+        Its body.
+    footer
+        Rows that sum the body up.
+    notes
+        Sentences to stand below it.
+    """
+
+    caption: str
+    header: Row
+    rows: tuple[Row, ...]
+    footer: tuple[Row, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def unit_of(result: CrossValidationResult) -> str:
+    """Say what a group of the run's slices is, such as ``"patient"``.
+
+    Examples
+    --------
+    >>> import covidct
+    >>> from covidct.report.tables import unit_of
+    >>> slices = covidct.load_dataset("phantom", n=16, seed=0)
+    >>> recipe = covidct.Recipe.demo().scaled(1)
+    >>> cv = covidct.CrossValidator("shufflenet", recipe, cv=2, groups="patient", weights=None)
+    >>> unit_of(cv.run(slices))
+    'patient'
+    """
+    made_by = {
+        "grouped by near-duplicate": "near-duplicate group",
+        "grouped by given groups": "group",
+    }
+    return made_by.get(result.protocol) or result.run.get("group_kind") or "group"
+
+
+def published_of(result: CrossValidationResult) -> published.Comparison | None:
+    """Hold a run against what the paper reports of its network and dataset; None where nothing."""
+    known = published.results(
+        dataset=result.dataset_name, network=result.model_name, comparable=True
+    )
+    if not known:
+        return None
+    return published.compare(
+        result.summary(), result.model_name, result.dataset_name, protocol=result.protocol
+    )
+
+
+def fold_table(result: CrossValidationResult) -> Table:
+    """Lay out the metrics of all folds, with intervals and the published figures below."""
+    intervals = result.intervals()
+    drawn = unit_of(result) if result.has_groups else "slice"
+    footer = [
+        _mean_row(result.fold_metrics),
+        ("95 % interval", *(_interval(*intervals[name]) for name in _SHOWN)),
+    ]
+    notes = [
+        "sd: sample standard deviation over folds, no confidence interval. The interval: 95 % "
+        f"bootstrap of all out-of-fold predictions, drawing whole {drawn}s.",
+        *_undefined(result.fold_metrics),
+    ]
+    beside = published_of(result)
+    if beside is not None:
+        rows = {row.metric: row for row in beside.rows}
+        theirs = (percent(*_given(rows[n].theirs)) if n in rows else "–" for n in _SHOWN)
+        apart = (f"{100 * rows[n].difference:+.1f}" if n in rows else "–" for n in _SHOWN)
+        footer += [("published", *theirs), ("ours less theirs", *apart)]
+        notes += [f"Published: {beside.published.citation}.", *beside.caveats]
+    caption = "Each fold on its test slices, in per cent"
+    return Table(
+        caption, _header("fold"), _fold_rows(result.fold_metrics), tuple(footer), (*notes,)
+    )
+
+
+def group_table(result: CrossValidationResult) -> Table | None:
+    """Lay out the metrics of groups, such as patients; None where they are unknown."""
+    scores = result.patient_metrics()
+    if scores is None:
+        return None
+    unit = unit_of(result)
+    number = len(np.unique(result.predictions["group"].astype(np.str_)))
+    caption = f"Each {unit} scored once, in per cent"
+    note = f"The probability of a {unit} is the mean over its slices; there are {number:,} {unit}s."
+    notes = (note, *_undefined(scores))
+    return Table(caption, _header("fold"), _fold_rows(scores), (_mean_row(scores),), notes)
+
+
+def comparison_table(results: Sequence[CrossValidationResult]) -> Table:
+    """Lay several runs side by side."""
+    header, *rows = csv.reader(io.StringIO(side_by_side(results, style="csv")))
+    notes = (
+        "In per cent, mean ± sd over folds; the interval is a bootstrap over all out-of-fold "
+        "predictions. Figures of different protocols answer different questions.",
+    )
+    return Table("The runs side by side", (*header,), tuple(map(tuple, rows)), notes=notes)
+
+
+def test_table(results: Mapping[str, CrossValidationResult]) -> Table | None:
+    """Test the differences of all pairs of runs that have slices and folds in common.
+
+    Parameters
+    ----------
+    results
+        Name to run.
+
+    Returns
+    -------
+    Table or None
+        Differences of accuracy with corrected resampled t-tests (Nadeau and Bengio), their
+        p-values corrected by Holm's method; None where no two runs can be compared so.
+    """
+    pairs = [(a, b) for a, b in combinations(results, 2) if _same_folds(results[a], results[b])]
+    if not pairs:
+        return None
+    tests = []
+    for a, b in pairs:
+        folds = results[a].folds
+        differences = [
+            ours["accuracy"] - theirs["accuracy"]
+            for ours, theirs in zip(results[a].fold_metrics, results[b].fold_metrics, strict=True)
+        ]
+        sizes = {
+            "n_train": float(np.mean([len(fold.train) for fold in folds])),
+            "n_test": float(np.mean([len(fold.test) for fold in folds])),
+        }
+        tests.append(corrected_resampled_ttest(differences, **sizes))
+    corrected = holm([test.p_value for test in tests])
+    rows = tuple(
+        (
+            f"{a} less {b}",
+            f"{100 * test.difference:+.1f}",
+            " to ".join(f"{100 * end:+.1f}" for end in test.interval),
+            f"{test.p_value:.3f}",
+            f"{p:.3f}",
+        )
+        for (a, b), test, p in zip(pairs, tests, corrected, strict=True)
+    )
+    return Table(
+        "Differences in accuracy on the same folds, in percentage points",
+        ("runs", "difference", "95 % interval", "p", "p after Holm"),
+        rows,
+        notes=(
+            "Corrected resampled t-test (Nadeau and Bengio 2003), which allows for training parts "
+            "that overlap; Holm's method corrects for the number of tests. Pairs of runs on other "
+            "slices or other folds are not tested.",
+        ),
+    )
+
+
+def _same_folds(a: CrossValidationResult, b: CrossValidationResult) -> bool:
+    """Tell whether two runs are paired; repeats of one split are no folds to resample."""
+    same_slices = a.run["dataset"]["content_hash"] == b.run["dataset"]["content_hash"]
+    if not same_slices or a.run["folds"] != b.run["folds"]:
+        return False
+    return len({fold.test.tobytes() for fold in a.folds}) > 1
+
+
+def _header(first: str) -> Row:
+    return (first, *(metrics.METRICS[name].title for name in _SHOWN))
+
+
+def _fold_rows(scores: Iterable[Mapping[str, float]]) -> tuple[Row, ...]:
+    return tuple((str(k), *(percent(fold[n]) for n in _SHOWN)) for k, fold in enumerate(scores))
+
+
+def _mean_row(scores: Sequence[Mapping[str, float]]) -> Row:
+    summary = metrics.summarize(scores)
+    return ("mean ± sd", *(percent(*_given(summary[name])) for name in _SHOWN))
+
+
+def _given(spread: tuple[float, float]) -> tuple[float, ...]:
+    """Leave out a deviation that does not exist."""
+    return spread[:1] if math.isnan(spread[1]) else tuple(spread)
+
+
+def _interval(low: float, high: float) -> str:
+    return "–" if math.isnan(low) else f"{percent(low)} to {percent(high)}"
+
+
+def _undefined(scores: Sequence[Mapping[str, float]]) -> list[str]:
+    return [
+        f"{metrics.METRICS[name].title} is undefined (–) in {count} of {len(scores)} folds, which "
+        "its mean leaves out."
+        for name, count in metrics.count_undefined(scores).items()
+        if name in _SHOWN
+    ]
