@@ -44,7 +44,7 @@ def by_scikit_learn(targets: np.ndarray, probabilities: np.ndarray, threshold: f
     }
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=60)
 @given(PAIRS, THRESHOLDS)
 def test_scores_are_those_of_scikit_learn(pairs, threshold):
     targets, probabilities = map(np.array, zip(*pairs, strict=True))
