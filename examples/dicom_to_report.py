@@ -14,6 +14,8 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 import covidct
+from covidct.datasets.dicom import patient_group
+from covidct.report import write_report
 
 
 def write_slice(path: Path, grey: np.ndarray, patient: str) -> None:
@@ -34,18 +36,20 @@ def write_slice(path: Path, grey: np.ndarray, patient: str) -> None:
 
 root = Path(tempfile.mkdtemp())
 phantoms = covidct.load_dataset("phantom", n=32, seed=0)
-for i, (image, target) in enumerate(phantoms):
-    path = root / "slices" / phantoms.classes[target] / f"{i}.dcm"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_slice(path, np.asarray(image), patient=phantoms.groups[i])
+paths = [root / f"{i}.dcm" for i in range(len(phantoms))]
+for i, path in enumerate(paths):
+    write_slice(path, np.asarray(phantoms[i][0]), patient=phantoms.groups[i])
 
 # %%
 # Patients are known by a hash of their PatientID; names and dates go nowhere.
 
-slices = covidct.load_dataset("folder", root / "slices")
+patients = [patient_group(path) for path in paths]
+slices = covidct.CTDataset(paths, phantoms.targets, patients, name="clinic", root=root)
 print(slices)
 
-cv = covidct.CrossValidator(
-    "shufflenet", covidct.Recipe.demo().scaled(3), cv=2, weights=None, run_dir=root / "run"
+recipe = covidct.Recipe.demo().scaled(3)
+result = covidct.CrossValidator("shufflenet", recipe, cv=2, groups="patient", weights=None).run(
+    slices
 )
-result = cv.run(slices)
+page = write_report(result, root / "report.html", dataset=slices)
+print(result, page, sep="\n")

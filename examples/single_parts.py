@@ -56,6 +56,5 @@ for epoch in range(2):
 # %%
 # And our maps of their network: name the layer.
 
-images = next(iter(DataLoader(Slices(), batch_size=4)))[0]
 maps = covidct.explain.GradCAM(network, layer="layer4")(images)
 print(maps.shape, float(maps.max()))

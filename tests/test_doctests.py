@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 import covidct
+from covidct.datasets import registry as dataset_registry
+from covidct.models import registry as model_registry
 
 REPOSITORY = Path(__file__).parents[1]
 PACKAGE = Path(covidct.__file__).parent
@@ -28,8 +30,11 @@ FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
 @pytest.fixture(autouse=True)
-def in_an_empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def a_fresh_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run each page in an empty directory, and forget what it registers."""
     monkeypatch.chdir(tmp_path)
+    for registry in (dataset_registry, model_registry):
+        monkeypatch.setattr(registry, "_REGISTRY", dict(registry._REGISTRY))
 
 
 def run(test: doctest.DocTest) -> None:
