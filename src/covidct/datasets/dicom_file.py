@@ -1,0 +1,263 @@
+"""One DICOM file, opened with care: its tags, its frames, and why it is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from .._extras import require
+from ..errors import InvalidFileError
+from .reading import _PARSER_ERRORS, _STRICT, MAX_BYTES
+from .windowing import LUNG, Window
+
+__all__ = ["MAX_VOXELS", "DicomFile", "Refusal", "guarded"]
+
+#: The most pixels that a file or a series may have, all slices together.
+MAX_VOXELS = 2**29
+# A deflated file is inflated as it is opened, and deflate packs up to 1032 to 1.
+_MAX_DEFLATED = MAX_BYTES // 1032
+
+_CT = (
+    "1.2.840.10008.5.1.4.1.1.2",  # CT Image Storage
+    "1.2.840.10008.5.1.4.1.1.2.1",  # Enhanced CT Image Storage
+    "1.2.840.10008.5.1.4.1.1.2.2",  # Legacy Converted Enhanced CT Image Storage
+)
+_SCREENSHOT = (
+    "1.2.840.10008.5.1.4.1.1.7",  # Secondary Capture Image Storage
+    "1.2.840.10008.5.1.4.1.1.7.2",  # the same for several frames: grey
+    "1.2.840.10008.5.1.4.1.1.7.4",  # and colour
+)
+# Where enhanced (multi-frame) files keep what others have at their top.
+_MACROS = {
+    "ImagePositionPatient": "PlanePositionSequence",
+    "ImageOrientationPatient": "PlaneOrientationSequence",
+    "PixelSpacing": "PixelMeasuresSequence",
+    "RescaleSlope": "PixelValueTransformationSequence",
+    "RescaleIntercept": "PixelValueTransformationSequence",
+    "WindowCenter": "FrameVOILUTSequence",
+    "WindowWidth": "FrameVOILUTSequence",
+    "VOILUTFunction": "FrameVOILUTSequence",
+}
+# All that is read of a file: the patient's name, for one, is not.
+_TAGS = (
+    *("SOPClassUID", "SeriesInstanceUID", "PatientID"),
+    *("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence", *_MACROS),
+    *("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PlanarConfiguration"),
+    *("PhotometricInterpretation", "BitsAllocated", "BitsStored", "HighBit"),
+    *("PixelRepresentation", "ExtendedOffsetTable", "ExtendedOffsetTableLengths", "PixelData"),
+)
+# What pydicom needs to decode the compressions that CTs come in, by the end of the UID.
+_DECODERS = {
+    **dict.fromkeys(("50", "51", "57", "70"), "pylibjpeg pylibjpeg-libjpeg"),
+    **dict.fromkeys(("80", "81"), "pyjpegls"),
+    **dict.fromkeys(("90", "91", "201", "202", "203"), "pylibjpeg pylibjpeg-openjpeg"),
+}
+
+
+_THREAD = threading.local()
+
+
+def _is_not_ours(record: logging.LogRecord) -> bool:
+    """Tell whether something else than this module made pydicom log."""
+    del record
+    return not getattr(_THREAD, "is_reading", False)
+
+
+class Refusal(Exception):
+    """Why a file is not accepted, and what to do about it."""
+
+
+@contextmanager
+def guarded(path: Path) -> Iterator[None]:
+    """Turn what goes wrong into an InvalidFileError that names the file, and quotes none of it.
+
+    The words of a parser may contain those of the file, such as the patient's name: neither they
+    nor the traceback they came with are passed on, and what this thread makes pydicom log is not.
+    """
+    pydicom = require("pydicom", extra="dicom")
+    # Added once and left there, since it lets everything pass that is none of ours.
+    logging.getLogger("pydicom").addFilter(_is_not_ours)
+    _THREAD.is_reading = True
+    try:
+        with _STRICT:
+            yield
+    except Refusal as refusal:
+        reason = str(refusal)
+    except pydicom.errors.InvalidDicomError:
+        reason = "is no DICOM file ('DICM' is missing at byte 128); convert or remove it"
+    except (*_PARSER_ERRORS, pydicom.errors.BytesLengthException) as error:
+        system = error.strerror if isinstance(error, OSError) else None
+        reason = f"cannot be read ({system or type(error).__name__}); "
+        reason += "replace it by an intact copy or remove it"
+    else:
+        return
+    finally:
+        _THREAD.is_reading = False
+    msg = f"{str(path)!r} {reason}"
+    raise InvalidFileError(msg) from None
+
+
+class DicomFile:
+    """A file with CT slices, or with a screenshot.
+
+    Parameters
+    ----------
+    path
+        The file.
+    header_only
+        Whether to leave the pixels aside.
+
+    Raises
+    ------
+    Refusal
+        If the file is too large, or lacks a tag without which nothing can be told of it.
+    """
+
+    def __init__(self, path: Path, *, header_only: bool = False) -> None:
+        pydicom = require("pydicom", extra="dicom")
+        if path.is_dir():
+            msg = "is a folder; use covidct.datasets.dicom.read_series"
+            raise Refusal(msg)
+        self.syntax = pydicom.filereader.read_file_meta_info(path).get("TransferSyntaxUID")
+        if not self.syntax:
+            msg = "lacks TransferSyntaxUID; save it with its DICOM header"
+            raise Refusal(msg)
+        limit = _MAX_DEFLATED if self.syntax.is_deflated else MAX_BYTES
+        if path.stat().st_size > limit:
+            msg = f"has {path.stat().st_size} bytes, more than the {limit} allowed for "
+            msg += f"{self.syntax.name}; split or inflate it"
+            raise Refusal(msg)
+        self._dataset = pydicom.dcmread(
+            path, stop_before_pixels=header_only, specific_tags=list(_TAGS)
+        )
+
+    # Tags
+
+    def tag(self, keyword: str, *, frame: int = 0) -> Any:
+        """Value of a tag, None where it is missing or empty."""
+        places = [self._dataset]
+        if keyword in _MACROS:  # What is said of the frame goes before what is said of all.
+            frames = self._dataset.get("PerFrameFunctionalGroupsSequence")
+            shared = self._dataset.get("SharedFunctionalGroupsSequence")
+            groups = [*(frames[frame : frame + 1] if frames else ()), *(shared or ())]
+            places = [macro for group in groups for macro in group.get(_MACROS[keyword]) or ()]
+            places.append(self._dataset)
+        values = (place.get(keyword) for place in places)
+        return next((value for value in values if value not in (None, "")), None)
+
+    def needed(self, keyword: str, *, frame: int = 0) -> Any:
+        """Value of a tag that must be there."""
+        value = self.tag(keyword, frame=frame)
+        if value is None:
+            msg = f"lacks {keyword}; export it again with all its tags"
+            raise Refusal(msg)
+        return value
+
+    def numbers(self, keyword: str, n: int, *, frame: int = 0) -> npt.NDArray[np.float64]:
+        """Value of a tag that must hold ``n`` finite numbers."""
+        values = np.atleast_1d(np.array(self.needed(keyword, frame=frame), np.float64))
+        if values.shape != (n,) or not np.isfinite(values).all():
+            msg = f"needs {n} finite numbers in {keyword}"
+            raise Refusal(msg)
+        return values
+
+    @property
+    def frames(self) -> int:
+        """How many slices the file holds."""
+        return int(self.tag("NumberOfFrames") or 1)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width) of a slice."""
+        return int(self.needed("Rows")), int(self.needed("Columns"))
+
+    @property
+    def patient(self) -> str | None:
+        """Start of the SHA-256 of PatientID."""
+        identity = str(self.tag("PatientID") or "").strip()
+        return hashlib.sha256(identity.encode()).hexdigest()[:16] if identity else None
+
+    @property
+    def is_screenshot(self) -> bool:
+        """Whether grey values mean nothing but grey."""
+        return self.tag("SOPClassUID") in _SCREENSHOT
+
+    def require_ct(self) -> None:
+        """Refuse what is not CT."""
+        kind = self.needed("SOPClassUID")
+        if kind not in _CT:
+            # The name of a private class would be any text in the file.
+            name = kind.name if kind.is_valid and not kind.is_private else "something"
+            msg = f"holds {name}, not CT; give CT slices"
+            raise Refusal(msg)
+
+    # Pixels
+
+    def screenshot(self) -> Image.Image:
+        """Return the picture as it is stored: grey, or RGB."""
+        pixels = next(self._decoded())
+        kind = self.needed("PhotometricInterpretation")
+        depths = (np.uint8, np.uint16) if pixels.ndim == 2 else (np.uint8,)
+        if kind == "PALETTE COLOR" or pixels.dtype not in depths:
+            msg = f"is a screenshot with a palette, or of type {pixels.dtype}; save it as a PNG"
+            raise Refusal(msg)
+        if kind == "MONOCHROME1":
+            pixels = (2 ** int(self.needed("BitsStored")) - 1 - pixels).astype(pixels.dtype)
+        return Image.fromarray(pixels)
+
+    def grey(self, window: Window | None) -> Iterator[npt.NDArray[np.uint8]]:
+        """Yield each CT slice through a window, or through that of the file."""
+        self.require_ct()
+        kind = self.needed("PhotometricInterpretation")
+        if kind not in ("MONOCHROME1", "MONOCHROME2"):
+            msg = "holds a CT slice in colour, which has no Hounsfield units; export the original"
+            raise Refusal(msg)
+        for frame, stored in enumerate(self._decoded()):
+            slope = self.numbers("RescaleSlope", 1, frame=frame)
+            intercept = self.numbers("RescaleIntercept", 1, frame=frame)
+            grey = (window or self._own_window(frame)).show(stored * slope + intercept)
+            yield 255 - grey if kind == "MONOCHROME1" else grey
+
+    def _own_window(self, frame: int) -> Window:
+        level, width = (
+            float(np.ravel(self.needed(keyword, frame=frame))[0])
+            for keyword in ("WindowCenter", "WindowWidth")
+        )
+        shape = str(self.tag("VOILUTFunction", frame=frame) or LUNG.shape)
+        window = Window(level, width, shape)
+        if not window.is_valid:
+            msg = 'has a display window that DICOM does not allow; choose "lung" or your own'
+            raise Refusal(msg)
+        return window
+
+    def _decoded(self) -> Iterator[npt.NDArray[Any]]:
+        """Yield the stored values of each frame, (H, W) or, in colour, (H, W, 3)."""
+        pydicom = require("pydicom", extra="dicom")
+        height, width = self.shape
+        samples = int(self.tag("SamplesPerPixel") or 1)
+        voxels = height * width * samples * self.frames
+        if not 0 < voxels <= MAX_VOXELS:
+            msg = f"has {self.frames} frames of {height} x {width} pixels; "
+            msg += f"1 to {MAX_VOXELS} pixels are allowed in all"
+            raise Refusal(msg)
+        self.needed("PixelData")
+        try:
+            yield from pydicom.pixels.iter_pixels(self._dataset)
+        except RuntimeError:  # of which NotImplementedError is one: no plug-in could decode them
+            package = _DECODERS.get(self.syntax.rpartition(".")[2], "python-gdcm")
+            msg = f"cannot be decoded from {self.syntax.name} ({self.syntax}); if it is intact, "
+            msg += f"a decoder is missing: pip install {package}"
+            raise Refusal(msg) from None
+        except ValueError:
+            msg = "has pixels that are cut off, or that its tags describe wrongly; "
+            msg += "replace it by an intact copy or remove it"
+            raise Refusal(msg) from None
