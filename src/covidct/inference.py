@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from .devices import Precision, autocast, resolve_device, resolve_precision
 from .models.classifier import CTClassifier
+from .models.modes import evaluating
 
 __all__ = ["Inference", "infer"]
 
@@ -95,10 +96,9 @@ def infer(
     order = np.arange(len(canvases)) if index is None else np.asarray(index)
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
     logits, pooled = [], []
-    was_training = {module: module.training for module in model.modules()}
-    model.eval().to(where)
+    model.to(where)
     try:
-        with torch.inference_mode(), autocast(where, dtype):
+        with evaluating(model), torch.inference_mode(), autocast(where, dtype):
             for batch in tqdm(batches, desc="infer", disable=None if progress else True):
                 maps = model.feature_maps(_fetch(canvases, batch, where))
                 logits.append(model.head(maps).float())
@@ -106,8 +106,6 @@ def infer(
                     pooled.append(model.pool(maps).float())
     finally:
         model.to(home)
-        for module, training in was_training.items():
-            module.training = training
     return Inference(
         torch.cat(logits).cpu().numpy() if logits else np.empty(0, np.float32),
         torch.cat(pooled).cpu().numpy() if pooled else None,

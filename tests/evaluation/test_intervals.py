@@ -124,3 +124,8 @@ def test_wilson_of_no_case_is_undefined_and_of_more_than_all_refused():
     assert np.isnan(intervals.wilson(0, 0)).all()
     with pytest.raises(ValueError, match="between 0 and n = 3, got 4"):
         intervals.wilson(4, 3)
+
+
+def test_two_groups_of_one_class_each_give_an_interval_or_nan_without_a_warning():
+    ends = intervals.bootstrap([0, 0, 1, 1], [0.1, 0.2, 0.9, 0.8], groups=["a", "a", "b", "b"])
+    assert np.isnan(ends["auc"]).all() or ends["auc"][0] <= ends["auc"][1]

@@ -101,7 +101,7 @@ def test_resume_does_only_what_is_missing(run, tmp_path, monkeypatch):
 
 def test_another_run_in_the_folder_is_refused(run, quick):
     run()
-    with pytest.raises(ValueError, match="holds another run: .*seed was 0, is 1"):
+    with pytest.raises(ValueError, match=r"holds another run: .*seed was 0, is 1"):
         run(seed=1)
     with pytest.raises(ValueError, match="recipe differ"):
         run(recipe=quick.scaled(3))

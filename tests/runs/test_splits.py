@@ -115,5 +115,5 @@ def test_folds_of_foreign_splitters_are_checked(anonymous, train, test, message)
 
 def test_torn_groups_of_foreign_splitters_are_refused(phantoms):
     splitter = StratifiedKFold(3, shuffle=True, random_state=0)
-    with pytest.raises(ValueError, match="group .* in both training and test part"):
+    with pytest.raises(ValueError, match=r"group .* in both training and test part"):
         make_split(phantoms, splitter, groups="patient")

@@ -60,7 +60,9 @@ def test_blur_equals_torchvision(canvases):
     candidates = [s / 100 for s in range(10, 151)]
     for image, result in zip(canvases[:4], out[:4], strict=True):
         errors = [
-            (functional.gaussian_blur(image[None] / 255, 9, s) - result)[..., 8:-8, 8:-8].abs().max()
+            (functional.gaussian_blur(image[None] / 255, 9, s) - result)[..., 8:-8, 8:-8]
+            .abs()
+            .max()
             for s in candidates
         ]
         assert min(errors) < 5e-3

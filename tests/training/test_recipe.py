@@ -33,7 +33,9 @@ def test_scaling_keeps_the_shape_of_the_schedule(epochs):
 
 
 def test_survives_json():
-    recipe = Recipe(optimizer="sgd", augmentation=Augmentation.none(), milestones=((3, 1e-3),))
+    recipe = Recipe(
+        optimizer="sgd", augmentation=Augmentation.none(), milestones=((3, 1e-3),), canvas=(64, 96)
+    )
     assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
 
 
@@ -50,6 +52,8 @@ def test_survives_json():
         {"weight_decay": -1},
         {"optimizer": "adam"},
         {"resize": "crop"},
+        {"canvas": "large"},
+        {"canvas": (0, 5)},
         {"pos_weight": 0},
     ],
 )
@@ -75,5 +79,5 @@ def test_refuses_augmentation_out_of_range(wrong):
     ],
 )
 def test_unknown_options_are_named(call):
-    with pytest.raises(UnknownNameError, match="did you mean '(learning_rate|noise)'"):
+    with pytest.raises(UnknownNameError, match=r"did you mean '(learning_rate|noise)'"):
         call()

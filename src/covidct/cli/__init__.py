@@ -15,10 +15,16 @@ from .options import WrongCallError
 __all__ = ["main"]
 
 _VERBS = {
+    "demo": "run the whole on phantoms: audit, folds, explanations, report",
     "datasets": "list the datasets, or describe one",
     "models": "list the networks, or describe one",
+    "audit": "say whether a dataset, and a split of it, is fit to be believed",
     "train": "cross-validate a network on a dataset",
     "evaluate": "score a finished run on slices of another source",
+    "predict": "score new slices with a finished run",
+    "explain": "draw and measure the explanations of a finished run",
+    "report": "write finished runs as one HTML page",
+    "export": "write a fitted network as ONNX, or as a folder to share",
 }
 
 

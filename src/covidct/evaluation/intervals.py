@@ -238,7 +238,9 @@ def _bca(point: float, drawn: Floats, *, left_out: Floats, z: float) -> Interval
     # Half of the ties count as below: an accuracy takes few values.
     below = np.count_nonzero(drawn < point) + np.count_nonzero(drawn == point) / 2
     bias = special.ndtri((below + 0.5) / (drawn.size + 1))
-    influence = np.nanmean(left_out) - left_out[~np.isnan(left_out)]
+    # With two groups, one of each class, a metric may be undefined whichever is left out.
+    left_out = left_out[~np.isnan(left_out)]
+    influence = left_out.sum() / max(left_out.size, 1) - left_out
     scale = np.sum(influence**2) ** 1.5
     acceleration = np.sum(influence**3) / (6 * scale) if scale > 0 else 0.0
     ends = bias + np.array([-z, z])

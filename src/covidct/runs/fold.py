@@ -12,14 +12,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from filelock import FileLock, Timeout
-from safetensors.torch import save_file
 
-from .._files import atomic_path
 from ..devices import Precision
 from ..errors import TrainingDivergedError
 from ..inference import infer
 from ..models.classifier import CTClassifier, create_model
 from ..models.registry import ArchitectureInfo, list_models, register_model
+from ..models.weights import save_state
 from ..training.profile import Profile
 from ..training.recipe import Recipe
 from ..training.trainer import EpochRecord, Trainer
@@ -87,7 +86,8 @@ def run_fold(job: FoldJob, *, wait: bool, profile: Profile | None = None) -> str
 
 def canvas_size(model: ArchitectureInfo, recipe: Recipe) -> tuple[int, int]:
     """Return the (height, width) of the canvases that a recipe gives to a network."""
-    return model.default_size if recipe.canvas == "default" else model.custom_size
+    sizes = {"custom": model.custom_size, "default": model.default_size}
+    return sizes[recipe.canvas] if isinstance(recipe.canvas, str) else recipe.canvas
 
 
 def _fit_and_score(job: FoldJob, directory: RunDirectory, profile: Profile | None) -> None:
@@ -118,7 +118,7 @@ def _fit_and_score(job: FoldJob, directory: RunDirectory, profile: Profile | Non
         directory.write_table(folder / "validation.csv", PREDICTION_FIELDS.names or (), rows)
     rows = _score(job, model, test)
     _refer(job, model).save(folder / "reference.safetensors")
-    _save_model(model, folder / "model.safetensors")
+    save_state(model, folder / "model.safetensors")
     directory.write_table(folder / "predictions.csv", PREDICTION_FIELDS.names or (), rows)
     if trainer.store:
         trainer.store.clear()
@@ -164,12 +164,6 @@ def _refer(job: FoldJob, model: CTClassifier) -> Reference:
         for index in (job.fold.train, job.fold.test)
     ]
     return Reference.fit(*parts)
-
-
-def _save_model(model: CTClassifier, path: Path) -> None:
-    state = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
-    with atomic_path(path) as temporary:
-        save_file(state, temporary, metadata={"model": model.info.name})
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from functools import partial
 from itertools import islice
 from os import PathLike
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -107,7 +107,7 @@ class Predictor:
         models: Sequence[CTClassifier],
         references: Sequence[Reference],
         *,
-        resize: str = "pad",
+        resize: Literal["pad", "stretch"] = "pad",
         device: str = "auto",
         precision: Precision = "float32",
     ) -> None:
@@ -117,7 +117,7 @@ class Predictor:
         self.device = resolve_device(device)
         self.models = [model.to(self.device).eval() for model in models]
         self.references = list(references)
-        self.resize = resize
+        self.resize: Literal["pad", "stretch"] = resize
         self.precision: Precision = precision
 
     @classmethod

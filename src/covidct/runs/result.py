@@ -238,6 +238,16 @@ class CrossValidationResult:
         load_state(model, self._directory.fold(fold) / "model.safetensors")
         return model.eval()
 
+    def model_card(self, fold: int) -> dict[str, Any]:
+        """Collect what whoever gets the network of a fold has to know, for its ``save``."""
+        return {
+            "resize": self.recipe.resize,
+            "training_data": f"{self.dataset_name} ({self.run['dataset']['content_hash']}), "
+            f"without fold {fold} of {len(self.folds)}",
+            "protocol": self.protocol,
+            "metrics": json_ready(self.fold_metrics[fold]),
+        }
+
     def fold_reference(self, fold: int) -> Reference:
         """Return what the slices of a fold look like, to compare new ones with.
 

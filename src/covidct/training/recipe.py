@@ -11,7 +11,6 @@ from ..errors import UnknownNameError
 __all__ = ["Augmentation", "Recipe"]
 
 _CHOICES = {
-    "canvas": ("custom", "default"),
     "optimizer": ("lamb", "adamw", "sgd"),
     "resize": ("pad", "stretch"),
     "strategy": ("fine-tuning", "feature-extraction"),
@@ -118,7 +117,7 @@ class Recipe:
         ``"fine-tuning"`` trains all weights, ``"feature-extraction"`` the new head alone.
     canvas
         ``"custom"`` for the canvas that Table 1 gives the network, ``"default"`` for the size
-        that it was made for.
+        that it was made for, or a (height, width) of one's own.
     resize
         ``"pad"`` keeps the aspect ratio and pads, ``"stretch"`` fills the canvas.
     pos_weight
@@ -150,7 +149,7 @@ class Recipe:
     optimizer: Literal["lamb", "adamw", "sgd"] = "lamb"
     weight_decay: float = 1.0
     strategy: Literal["fine-tuning", "feature-extraction"] = "fine-tuning"
-    canvas: Literal["custom", "default"] = "custom"
+    canvas: Literal["custom", "default"] | tuple[int, int] = "custom"
     resize: Literal["pad", "stretch"] = "pad"
     pos_weight: float = 1.0
     augmentation: Augmentation = field(default_factory=Augmentation)
@@ -171,6 +170,9 @@ class Recipe:
         if [epoch for epoch, _ in self.milestones] != sorted(epoch for epoch, _ in self.milestones):
             msg = f"milestones must be in the order of their epochs, got {self.milestones!r}"
             raise ValueError(msg)
+        if self.canvas not in ("custom", "default") and not _is_size(self.canvas):
+            msg = f"canvas must be 'custom', 'default' or (height, width), got {self.canvas!r}"
+            raise ValueError(msg)
         for option, choices in _CHOICES.items():
             if getattr(self, option) not in choices:
                 offer = ", ".join(map(repr, choices))
@@ -179,10 +181,10 @@ class Recipe:
 
     @classmethod
     def demo(cls) -> Recipe:
-        """Train a small network on a few hundred phantoms in a minute or two.
+        """Train a small network from scratch on a few hundred phantoms, in a minute or so.
 
-        LAMB moves a tensor by at most the learning rate times its norm in a step, so that the
-        paper's rates hardly move anything in few steps; this recipe's are ten times as high.
+        LAMB moves a tensor by at most the learning rate times its norm in a step, so that a short
+        schedule of the paper's hardly moves anything; this recipe uses AdamW, on small canvases.
 
         Returns
         -------
@@ -198,9 +200,14 @@ class Recipe:
         return cls(
             epochs=12,
             batch_size=16,
-            learning_rate=1e-2,
-            milestones=((8, 3e-3), (10, 1e-3)),
-            weight_decay=0.01,
+            learning_rate=1e-3,
+            milestones=((8, 2e-4),),
+            optimizer="adamw",
+            weight_decay=0.05,
+            canvas=(80, 104),
+            augmentation=Augmentation(
+                crop=0.1, blur_probability=0, noise=0.02, brightness=0.1, contrast=0.1
+            ),
         )
 
     def rate_at(self, epoch: int) -> float:
@@ -320,10 +327,20 @@ class Recipe:
         options = dict(values)
         if "milestones" in options:
             options["milestones"] = tuple((int(e), float(r)) for e, r in options["milestones"])
+        if isinstance(options.get("canvas"), list):
+            options["canvas"] = tuple(options["canvas"])
         if "augmentation" in options:
             _refuse_unknown(options["augmentation"], Augmentation)
             options["augmentation"] = Augmentation(**options["augmentation"])
         return cls(**options)
+
+
+def _is_size(value: object) -> bool:
+    return (
+        isinstance(value, tuple)
+        and len(value) == 2
+        and all(type(n) is int and n > 0 for n in value)
+    )
 
 
 def _refuse_unknown(options: Mapping[str, Any], kind: type) -> None:

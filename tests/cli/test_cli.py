@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+
+from covidct import cli
+
+
+@pytest.fixture(scope="module")
+def run_dir(tiny, tmp_path_factory):
+    """A finished run, made through the command line."""
+    folder = tmp_path_factory.mktemp("cli") / "run"
+    arguments = "--dataset phantom --slices 24 --weights none --protocol grouped --folds 2"
+    arguments = [*arguments.split(), "--demo", "--epochs", "2", "--threads", "1"]
+    code = cli.main(
+        ["train", "--model", tiny, "--run-dir", str(folder), "--device", "cpu", *arguments]
+    )
+    assert code == 0
+    return folder
+
+
+@pytest.fixture
+def images(phantoms, tmp_path):
+    for i in range(2):
+        phantoms[i][0].save(tmp_path / f"{i}.png")
+    return tmp_path
+
+
+@pytest.mark.parametrize("verb", sorted(cli._VERBS))
+def test_help_shows_an_example(verb, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main([verb, "--help"])
+    assert stop.value.code == 0
+    assert f"covidct {verb}" in capsys.readouterr().out.split("example:")[1]
+
+
+def test_lists(capsys):
+    assert cli.main(["models", "resnet*"]) == 0
+    assert capsys.readouterr().out.split() == ["resnet18", "resnet50", "resnet101"]
+    assert cli.main(["models", "squeezenet", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["custom_size"] == [255, 335]
+    assert cli.main(["datasets"]) == 0
+    assert "covid19-ct" in capsys.readouterr().out
+    assert cli.main(["datasets", "covid19-ct", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["counts"] == [397, 349]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["models", "resnet1"], "did you mean 'resnet18'"),
+        (["datasets", "covid"], "unknown dataset 'covid'"),
+        (["train", "--dataset", "phantom", "--model", "resnet1"], "did you mean 'resnet18'"),
+        (["train", "--dataset", "phantom", "--model", "resnet18", "--epochs", "0"], "epochs"),
+        (["train", "--dataset", "phantom", "--model", "resnet18", "--set", "lr=1"], "option 'lr'"),
+        (["train", "--dataset", "phantom", "--model", "resnet18", "--protocol", "x"], "'x'"),
+        (["explain", "nowhere"], "either --dataset"),
+    ],
+)
+def test_wrong_calls_exit_with_2(arguments, message, capsys):
+    assert cli.main(arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["evaluate", "nowhere", "--dataset", "phantom"],
+        ["predict", "nowhere", "x.png"],
+        ["export", "nowhere", "x.onnx"],
+        ["audit", "--dataset", "folder", "--root", "nowhere"],
+    ],
+)
+def test_failures_exit_with_1(arguments, capsys):
+    assert cli.main(arguments) == 1
+    assert "nowhere" in capsys.readouterr().err
+
+
+def test_predict(run_dir, images, capsys):
+    assert cli.main(["predict", str(run_dir), str(images)]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [row["path"] for row in rows] == [str(images / "0.png"), str(images / "1.png")]
+    assert cli.main(["predict", str(run_dir), str(images), "--json"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert float(rows[0]["probability"]) == pytest.approx(lines[0]["probability"])
+
+
+def test_evaluate(run_dir, capsys):
+    arguments = ["--dataset", "phantom", "--slices", "8", "--json"]
+    assert cli.main(["evaluate", str(run_dir), *arguments]) == 0
+    (evaluation,) = json.loads(capsys.readouterr().out)
+    assert len(evaluation["folds"]) == 2
+
+
+def test_explain(run_dir, images, tmp_path, capsys):
+    out = tmp_path / "out"
+    arguments = ["--dataset", "phantom", "--slices", "24", "--output", str(out)]
+    assert cli.main(["explain", str(run_dir), *arguments]) == 0
+    assert {p.name for p in out.iterdir()} == {
+        "faithfulness.json",
+        "faithfulness.txt",
+        "grad_cam.png",
+        "tsne.png",
+    }
+    assert "padding" in capsys.readouterr().out
+    other = tmp_path / "other"
+    arguments = ["--images", str(images / "0.png"), "--output", str(other)]
+    assert cli.main(["explain", str(run_dir), *arguments]) == 0
+    assert (other / "grad_cam.png").stat().st_size > 1000
+
+
+def test_export_and_share(run_dir, tmp_path):
+    assert cli.main(["export", str(run_dir), str(tmp_path / "model")]) == 0
+    card = json.loads((tmp_path / "model/card.json").read_text())
+    assert card["protocol"] == "grouped by patient"
+    assert cli.main(["export", str(run_dir), str(tmp_path / "model.onnx")]) == 0
+
+
+def test_demo(tmp_path, capsys, monkeypatch):
+    arguments = ["--slices", "24", "--folds", "2", "--epochs", "1"]
+    assert cli.main(["demo", "--output", str(tmp_path / "demo"), *arguments]) == 0
+    assert "report.html" in capsys.readouterr().out
+    assert (tmp_path / "demo/report.html").stat().st_size > 10_000
