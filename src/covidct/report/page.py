@@ -312,7 +312,7 @@ def _notices(
         if share:
             yield Notice(
                 "warning",
-                f"{where}{unit}s stand on both sides of the split",
+                f"{where}{unit.capitalize()}s stand on both sides of the split",
                 f"For {100 * share:.0f} % of the test slices, slices of the same {unit} were in "
                 f"training. A network can recognise the {unit} instead of the disease, so the "
                 f"figures are too good for new {unit}s. covidct train --protocol grouped keeps "
@@ -321,14 +321,15 @@ def _notices(
         elif result.protocol == "paper" and not result.has_groups:
             yield Notice(
                 "note",
-                f"{where}it is unknown which slices are of one patient",
+                f"{where}It is unknown which slices are of one patient",
                 "Slices were split at random. If patients have several, some stand on both sides "
                 "of the split, and the figures are too good for new patients.",
             )
-        if result.run["dataset"]["skipped"]:
+        left_out = len(result.run["dataset"]["skipped"])
+        if left_out:
             yield Notice(
                 "note",
-                f"{where}{len(result.run['dataset']['skipped']):,} files were left out",
+                f"{where}{left_out:,} file{'s were' if left_out > 1 else ' was'} left out",
                 "They are listed, with the reasons, under “What was run”.",
             )
 
@@ -365,7 +366,8 @@ def _confusion(result: CrossValidationResult) -> Picture:
     matrices = {"mean of folds": result.confusion_matrix()}
     matrices |= {f"fold {k}": result.confusion_matrix(k) for k in range(len(result.folds))}
     classes = (plain(result.classes[0]), plain(result.classes[1]))
-    return vector(figures.confusion_matrices(matrices, classes=classes, columns=3))
+    columns = 4 if len(matrices) == 4 else 3
+    return vector(figures.confusion_matrices(matrices, classes=classes, columns=columns))
 
 
 def _curves(result: CrossValidationResult) -> tuple[Picture, ...]:
@@ -381,7 +383,7 @@ def _curves(result: CrossValidationResult) -> tuple[Picture, ...]:
 def _compared(named: Mapping[str, CrossValidationResult]) -> tuple[Picture, ...]:
     beside = {name: published_of(result) for name, result in named.items()}
     theirs = {
-        plain(name): tuple(found.published.metrics["accuracy"])
+        plain(name): found.published.metrics["accuracy"]
         for name, found in beside.items()
         if found is not None and found.comparable
     }

@@ -28,6 +28,7 @@ __all__ = [
 ]
 
 Row = tuple[str, ...]
+_INTERVAL = "95 % bootstrap of all out-of-fold predictions"
 _SHOWN = (*metrics.PAPER_METRICS, "auc", "balanced_accuracy", "mcc")
 
 
@@ -91,21 +92,20 @@ def published_of(result: CrossValidationResult) -> published.Comparison | None:
 def fold_table(result: CrossValidationResult) -> Table:
     """Lay out the metrics of all folds, with intervals and the published figures below."""
     intervals = result.intervals()
-    drawn = unit_of(result) if result.has_groups else "slice"
+    drawn = f"whole {unit_of(result)}" if result.has_groups else "slice"
     footer = [
         _mean_row(result.fold_metrics),
         ("95 % interval", *(_interval(*intervals[name]) for name in _SHOWN)),
     ]
     notes = [
-        "sd: sample standard deviation over folds, no confidence interval. The interval: 95 % "
-        f"bootstrap of all out-of-fold predictions, drawing whole {drawn}s.",
+        f"sd: sample standard deviation over folds. The interval: {_INTERVAL}, drawing {drawn}s.",
         *_undefined(result.fold_metrics),
     ]
     beside = published_of(result)
     if beside is not None:
-        rows = {row.metric: row for row in beside.rows}
-        theirs = (percent(*_given(rows[n].theirs)) if n in rows else "–" for n in _SHOWN)
-        apart = (f"{100 * rows[n].difference:+.1f}" if n in rows else "–" for n in _SHOWN)
+        both = {row.metric: row for row in beside.rows}
+        theirs = (percent(*_given(both[n].theirs)) if n in both else "–" for n in _SHOWN)
+        apart = (f"{100 * both[n].difference:+.1f}" if n in both else "–" for n in _SHOWN)
         footer += [("published", *theirs), ("ours less theirs", *apart)]
         notes += [f"Published: {beside.published.citation}.", *beside.caveats]
     caption = "Each fold on its test slices, in per cent"
@@ -131,10 +131,11 @@ def comparison_table(results: Sequence[CrossValidationResult]) -> Table:
     """Lay several runs side by side."""
     header, *rows = csv.reader(io.StringIO(side_by_side(results, style="csv")))
     notes = (
-        "In per cent, mean ± sd over folds; the interval is a bootstrap over all out-of-fold "
-        "predictions. Figures of different protocols answer different questions.",
+        f"Mean ± sd over folds. The interval: {_INTERVAL}.",
+        "Figures of different protocols answer different questions.",
     )
-    return Table("The runs side by side", (*header,), tuple(map(tuple, rows)), notes=notes)
+    caption = "The runs side by side, in per cent"
+    return Table(caption, tuple(header), tuple(map(tuple, rows)), notes=notes)
 
 
 def test_table(results: Mapping[str, CrossValidationResult]) -> Table | None:
@@ -182,9 +183,9 @@ def test_table(results: Mapping[str, CrossValidationResult]) -> Table | None:
         ("runs", "difference", "95 % interval", "p", "p after Holm"),
         rows,
         notes=(
-            "Corrected resampled t-test (Nadeau and Bengio 2003), which allows for training parts "
-            "that overlap; Holm's method corrects for the number of tests. Pairs of runs on other "
-            "slices or other folds are not tested.",
+            "Corrected resampled t-test (Nadeau and Bengio 2003): training parts overlap.",
+            "Holm's method corrects the p-values for the number of tests.",
+            "Pairs of runs on other slices or other folds are not tested.",
         ),
     )
 
