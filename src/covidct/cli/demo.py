@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=Path, default=Path("covidct-demo"), help="folder (default: %(default)s)"
     )
-    parser.add_argument("--slices", type=int, default=300, help="phantoms (default: %(default)s)")
+    parser.add_argument("--slices", type=int, default=240, help="phantoms (default: %(default)s)")
     parser.add_argument("--folds", type=int, default=3, help="folds (default: %(default)s)")
     parser.add_argument("--epochs", type=int, help="shorten or stretch the demo's recipe")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")

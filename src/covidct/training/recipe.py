@@ -198,10 +198,10 @@ class Recipe:
         True
         """
         return cls(
-            epochs=12,
+            epochs=9,
             batch_size=16,
             learning_rate=1e-3,
-            milestones=((8, 2e-4),),
+            milestones=((6, 2e-4),),
             optimizer="adamw",
             weight_decay=0.05,
             canvas=(80, 104),
