@@ -35,7 +35,15 @@ if TYPE_CHECKING:
     from ..audit import AuditReport, Finding
     from ..datasets.ct_dataset import CTDataset
 
-__all__ = ["Notice", "Page", "RunSection", "make_page", "render", "shared_groups"]
+__all__ = [
+    "Notice",
+    "Page",
+    "RunSection",
+    "find_notices",
+    "make_page",
+    "render",
+    "shared_groups",
+]
 
 _TILES = ("accuracy", "recall", "specificity", "auc")
 _EXHIBITS = 48  # on a page, so that it stays small
@@ -76,7 +84,7 @@ class RunSection:
     key
         Its anchor in the page.
     title
-        Network and dataset.
+        Network, dataset and protocol.
     classes
         Names of class 0 and class 1.
     tiles
@@ -229,7 +237,7 @@ def make_page(
     several = len(results) > 1
     return Page(
         title=f"{len(results)} runs compared" if several else sections[0].title,
-        notices=tuple(_notices(named, audit)),
+        notices=tuple(find_notices(named, audit)),
         findings=audit.findings if audit else (),
         verdict=audit.verdict if audit else "",
         sections=sections,
@@ -267,9 +275,10 @@ def _section(
     key: str, result: CrossValidationResult, dataset: CTDataset | None, *, each: int
 ) -> RunSection:
     tables = (fold_table(result), group_table(result))
+    network = model_info(result.model_name).title
     return RunSection(
         key=key,
-        title=f"{model_info(result.model_name).title} on {result.dataset_name}",
+        title=f"{network} on {result.dataset_name} (protocol: {result.protocol})",
         classes=result.classes,
         tiles=tuple(_tiles(result)),
         facts=tuple(_facts(result)),
@@ -300,9 +309,23 @@ def _shown(result: CrossValidationResult, dataset: CTDataset | None, each: int) 
     return {"exhibits": gallery, "tsne": plane}
 
 
-def _notices(
-    named: Mapping[str, CrossValidationResult], audit: AuditReport | None
+def find_notices(
+    named: Mapping[str, CrossValidationResult], audit: AuditReport | None = None
 ) -> Iterator[Notice]:
+    """Collect what undermines the figures of runs.
+
+    Parameters
+    ----------
+    named
+        Name to run.
+    audit
+        Of the slices.
+
+    Yields
+    ------
+    Notice
+        Those of the audit first.
+    """
     for finding in audit.findings if audit else ():
         if finding.severity != "note":
             yield Notice(finding.severity, finding.title, finding.detail)

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from covidct import AuditReport, CTDataset
+from covidct.audit import Finding
+from covidct.report import write_report
+from covidct.report.page import find_notices, render, shared_groups
+from covidct.runs.tables import percent
+
+HOSTILE = "<script>alert(1)</script>.png"
+
+
+@pytest.fixture
+def audit():
+    findings = (
+        Finding("fatal", "Sizes tell <all>", "Crop them.", {}),
+        Finding("note", "Slices are few", "Add some.", {}),
+    )
+    return AuditReport("phantom", "24 slices", findings, np.arange(24), {})
+
+
+def test_needs_no_other_file_and_no_network(html):
+    for address in ("http:", "https:", "//fonts", "@import", 'src="/', "url("):
+        assert address not in html
+    assert "default-src 'none'" in html
+
+
+def test_can_be_read_aloud(html, outline):
+    page = outline(html)
+    assert page.all("html") == [{"lang": "en"}]
+    assert all("alt" in image for image in page.all("img"))
+    ids = Counter(attributes["id"] for _, attributes in page.elements if "id" in attributes)
+    assert set(ids.values()) == {1}
+    labelled = {a["aria-labelledby"] for _, a in page.elements if "aria-labelledby" in a}
+    assert labelled <= set(ids)
+    assert len(page.all("table")) == len(page.all("caption")) == 2
+    assert all(cell.get("scope") in ("row", "col") for cell in page.all("th"))
+    levels = [int(tag[1]) for tag, _ in page.elements if tag in ("h1", "h2", "h3", "h4")]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert np.diff(levels).max() <= 1
+
+
+def test_says_what_the_run_says(html, random, outline):
+    text = outline(html).text
+    assert "no medical device" in text
+    for name in ("accuracy", "recall", "specificity", "auc"):
+        assert percent(*random.summary()[name]) in text
+        assert " to ".join(map(percent, random.intervals()[name])) in text
+    assert "Each patient scored once" in text
+    assert random.run["dataset"]["content_hash"] in text
+    assert f"torch {random.run['versions']['torch']}" in text
+
+
+def test_names_are_harmless(tiny, phantoms, train, tmp_path, outline):
+    paths = [tmp_path / "slices" / name for name in [HOSTILE, *(f"{i}.png" for i in range(11))]]
+    for i, path in enumerate(paths):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        phantoms[i][0].resize((60, 50), Image.Resampling.BILINEAR).save(path)
+    dataset = CTDataset(
+        paths,
+        phantoms.targets[:12],
+        [f"<b>{i % 3}{phantoms.targets[i]}</b>" for i in range(12)],
+        classes=('" onload="alert(2)', "$\\frac$ <i>"),
+        name="</title><script>alert(3)</script>",
+        root=tmp_path / "slices",
+        skipped=[("<img src=x onerror=alert(4)>.png", "broken & \udcff")],
+    )
+    with pytest.warns(UserWarning, match="split at random"):
+        result = train(tiny, dataset, tmp_path / "run")
+    html = write_report(result, tmp_path / "report.html", dataset=dataset).read_text("utf-8")
+    page = outline(html)
+    assert len(page.all("script")) == 1
+    assert not any(name.startswith("on") for _, a in page.elements for name in a)
+    assert page.all("b", "i") == []
+    assert HOSTILE in page.text
+    assert "<img src=x onerror=alert(4)>.png" in page.text
+    assert "1 file left out" in page.text
+
+
+def test_patients_on_both_sides_are_named(random, grouped):
+    (notice,) = find_notices({"random": random})
+    share = f"{100 * shared_groups(random):.0f} %"
+    assert notice.title == "Patients stand on both sides of the split"
+    assert share in notice.detail
+    assert share != "0 %"
+    assert shared_groups(grouped) == 0
+    assert list(find_notices({"grouped": grouped})) == []
+
+
+def test_unknown_patients_are_said_to_be(random, changed):
+    predictions = random.predictions.copy()
+    predictions["group"] = ""
+    (notice,) = find_notices({"random": changed(random, predictions=predictions)})
+    assert "unknown" in notice.title
+    assert notice.severity == "note"
+
+
+def test_groups_of_training_slices_may_be_unknown(grouped, changed):
+    only_first = grouped.predictions[grouped.predictions["fold"] == 0]
+    assert shared_groups(changed(grouped, predictions=only_first)) is None
+
+
+def test_what_undermines_the_figures_stands_above_them(grouped, audit, outline):
+    text = outline(render([grouped], audit=audit)).text
+    assert text.index("Sizes tell <all>") < text.index("Results") < text.index("Slices are few")
+    assert audit.verdict in text
+
+
+def test_without_slices_says_how_to_get_them(bare, outline):
+    page = outline(bare)
+    assert page.text.count("covidct report RUN --dataset NAME") == 2
+    assert page.all("form") == []
+
+
+def test_other_slices_are_refused(grouped, phantoms):
+    with pytest.raises(ValueError, match="no run was made of these slices of 'phantom'"):
+        render([grouped], dataset=phantoms.subset(range(20)))
+
+
+def test_no_run_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="no run"):
+        write_report([], tmp_path / "report.html")
+
+
+def test_same_bytes_each_time(grouped, bare):
+    assert render([grouped]) == bare
+
+
+def test_published_figures_stand_beside(grouped, changed, outline):
+    squeezenet = changed(grouped, model_name="squeezenet", dataset_name="covid19-ct")
+    text = outline(render([squeezenet])).text
+    assert "87.3 ± 3.2" in text
+    assert "Not the same protocol" in text
+
+
+def test_several_runs_are_compared(random, grouped, outline):
+    page = outline(render([random, random]))
+    assert "2 runs compared" in page.text
+    assert "tiny, phantom, paper less tiny, phantom, paper (run 2)" in page.text
+    assert {a["href"] for a in page.all("a")} >= {"#run-1", "#run-2"}
+    assert len({a["id"] for _, a in page.elements if "id" in a}) > 10
+
+
+def test_stays_small(html):
+    """A page of many slices has 48 of them at most, so 24 may take half of 10 MB."""
+    assert len(html) < 5e6

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import base64
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from covidct.report.gallery import choose, exhibits
+from covidct.report.pictures import overlay, slice_picture
+
+
+def opened(address):
+    return Image.open(io.BytesIO(base64.b64decode(address.partition("base64,")[2])))
+
+
+def test_overlay_lets_the_slice_through_where_there_is_no_evidence():
+    heat = np.zeros((40, 60), np.float32)
+    heat[:, 30:] = 1
+    pixels = np.asarray(opened(overlay(heat)).convert("RGBA"))
+    assert pixels.shape == (40, 60, 4)
+    assert (pixels[:, :25, 3] == 0).all()
+    assert (pixels[:, 35:, 3] > 150).all()
+
+
+def test_overlay_outlines_lesions():
+    lesion = np.zeros((40, 60), bool)
+    lesion[10:30, 10:30] = True
+    pixels = np.asarray(
+        opened(overlay(np.zeros((40, 60), np.float32), {"lesion": lesion})).convert("RGBA")
+    )
+    opaque = pixels[..., 3] == 255
+    assert opaque[10, 10:30].all()
+    assert not opaque[15:25, 15:25].any()
+    assert not opaque[~lesion].any()
+
+
+@pytest.mark.parametrize(
+    ("size", "shrunk"), [((640, 320), (320, 160)), ((30, 900), (11, 320)), ((8, 9), (8, 9))]
+)
+def test_slices_are_shrunk_and_never_enlarged(size, shrunk):
+    picture = slice_picture(Image.new("L", size), alt="a slice")
+    assert (picture.width, picture.height) == shrunk
+    assert opened(picture.source).size == shrunk
+
+
+def test_most_confident_of_each_kind():
+    fields = [
+        ("index", int),
+        ("target", int),
+        ("probability", float),
+        ("logit", float),
+        ("fold", int),
+    ]
+    logits = [3.0, 2.0, 5.0, -1.0, -4.0, -2.0, 0.0]
+    targets = [1, 1, 0, 0, 0, 1, 1]
+    rows = [
+        (i, t, 1 / (1 + np.exp(-x)), x, 0)
+        for i, t, x in zip(range(7), targets, logits, strict=True)
+    ]
+    rows.append((1, 1, 0.99, 4.6, 1))  # tested twice: shown where the network was surer
+    chosen = choose(np.array(rows, fields), each=2)
+    assert chosen["index"].tolist() == [5, 2, 1, 0, 4, 3]
+    assert chosen["fold"].tolist() == [0, 0, 1, 0, 0, 0]
+
+
+def test_each_slice_is_explained_by_the_network_that_tested_it(grouped, phantoms):
+    from covidct.datasets.canvases import make_canvases
+
+    canvases = make_canvases(phantoms, grouped.fold_model(0).input_size)
+    shown = exhibits(grouped, phantoms, canvases=canvases, each=3)
+    assert [e.verdict for e in shown] == sorted((e.verdict for e in shown), reverse=True)
+    index = {name: i for i, name in enumerate(phantoms.names)}
+    for exhibit in shown:
+        i = index[exhibit.name]
+        assert i in grouped.folds[exhibit.fold].test
+        assert exhibit.true == phantoms.targets[i]
+        assert exhibit.called == (exhibit.probability >= 0.5)
+        assert opened(exhibit.overlay).size == (exhibit.picture.width, exhibit.picture.height)
+        assert exhibit.name in exhibit.picture.alt

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import shlex
+from dataclasses import replace
+
+import pytest
+
+import covidct
+from covidct.cli import _parser
+from covidct.cli.train import _recipe
+from covidct.report.repeat import command_line
+
+DEMO = covidct.Recipe.demo()
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        covidct.Recipe(),
+        DEMO,
+        DEMO.scaled(7),
+        covidct.Recipe().scaled(30),
+        replace(DEMO, batch_size=5, learning_rate=1e-5, resize="stretch"),
+        replace(DEMO, augmentation=replace(DEMO.augmentation, noise=0.0)),
+    ],
+)
+def test_command_makes_the_same_recipe(grouped, changed, recipe):
+    words = shlex.split(command_line(changed(grouped, recipe=recipe)))
+    args = _parser().parse_args(words[1:])
+    assert _recipe(args) == recipe
+    assert (args.model, args.protocol, args.folds, args.slices) == ("tiny", "grouped", 2, 24)
+    assert (args.weights, args.seed, args.threads, args.device) == ("none", 0, 1, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("weights", "option"),
+    [("imagenet", "imagenet"), (None, "none"), ("my net.pt (sha256 0123)", "my net.pt")],
+)
+def test_weights(grouped, changed, weights, option):
+    words = shlex.split(command_line(changed(grouped, {"weights": weights})))
+    assert _parser().parse_args(words[1:]).weights == option
+
+
+def test_own_slices(grouped, changed):
+    own = {**grouped.run["dataset"], "name": "mine; rm -rf ~"}
+    words = shlex.split(command_line(changed(grouped, {"dataset": own})))
+    assert words[2:6] == ["--dataset", "folder", "--root", "FOLDER"]
+
+
+def test_official_split_has_no_number_of_folds(grouped, changed):
+    assert "--folds" not in command_line(changed(grouped, protocol="official"))
+
+
+def test_only_python_can_express_it(grouped, changed):
+    assert command_line(changed(grouped, protocol="GroupShuffleSplit")) is None
+    odd = replace(covidct.Recipe(), milestones=((3, 1e-4),))
+    assert command_line(changed(grouped, recipe=odd)) is None
