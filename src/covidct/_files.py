@@ -29,6 +29,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def clear_remains(folder: Path) -> None:
+    """Remove what killed processes left of unfinished files; nobody else may write there now."""
+    for remains in folder.glob(".*.part"):
+        remains.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` as UTF-8, atomically."""
     with atomic_path(path) as temporary:

@@ -179,8 +179,10 @@ class CrossValidator:
             if not directory.is_finished(number)
         ]
         self._run_jobs(directory, jobs)
-        result = CrossValidationResult.load(run_dir)
-        result.write_summary()
+        with FileLock(run_dir / ".lock"):
+            directory.tidy(len(split.folds))
+            result = CrossValidationResult.load(run_dir)
+            result.write_summary()
         result._temporary = temporary
         return result
 

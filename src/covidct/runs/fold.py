@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 from filelock import FileLock, Timeout
 
+from .._files import clear_remains
 from ..devices import Precision
 from ..errors import TrainingDivergedError
 from ..inference import infer
@@ -74,6 +75,7 @@ def run_fold(job: FoldJob, *, wait: bool, profile: Profile | None = None) -> str
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / ".lock", timeout=-1 if wait else 0):
+            clear_remains(folder)
             if not directory.is_finished(job.number):
                 with _threads(job.threads):
                     _fit_and_score(job, directory, profile)

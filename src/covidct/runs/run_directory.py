@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .._files import write_json, write_text
+from .._files import clear_remains, write_json, write_text
 from ..errors import InvalidFileError
+from ..training.checkpoint import CheckpointStore
 
 __all__ = ["PREDICTION_FIELDS", "RunDirectory", "software_versions"]
 
@@ -73,6 +74,12 @@ class RunDirectory:
     def is_finished(self, number: int) -> bool:
         """Say whether a fold has been trained and scored."""
         return (self.fold(number) / "predictions.csv").exists()
+
+    def tidy(self, n_folds: int) -> None:
+        """Remove what killed processes left of a run whose folds are all finished."""
+        for folder in (self.path, *map(self.fold, range(n_folds))):
+            clear_remains(folder)
+            CheckpointStore(folder).clear()
 
     def write_spec(self, spec: Mapping[str, Any]) -> None:
         """Write ``run.json``."""

@@ -1,0 +1,60 @@
+"""A process that has imported all there is to import, and forks a run whenever it is told to.
+
+It reads lines: "start RUN_DIR" answers the process id of a new run, "wait PID" its exit code.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+from functools import partial
+
+import covidct
+from covidct import cli
+from covidct.runs import fold
+from covidct.training.trainer import Trainer
+
+ARGUMENTS = (
+    "train --dataset phantom --slices 24 --model tiny --weights none --protocol grouped --folds 2 "
+    "--demo --epochs 4 --threads 1 --device cpu --run-dir"
+)
+
+
+def noted(job, *rest, fit=fold._fit_and_score):
+    """Say in the log that a fold is begun, or gone on with."""
+    sys.stdout.write(f"fit {job.number}\n")
+    sys.stdout.flush()
+    fit(job, *rest)
+
+
+def live(run_dir: str) -> int:
+    """Do the run in this process; what it says goes into a file beside the folder."""
+    log = os.open(f"{run_dir}.{os.getpid()}.log", os.O_WRONLY | os.O_CREAT)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    code = cli.main([*ARGUMENTS.split(), run_dir])
+    sys.stdout.flush()
+    return code
+
+
+def main() -> None:
+    covidct.register_model(
+        replace(covidct.model_info("shufflenet"), name="tiny", custom_size=(40, 56))
+    )
+    fold._fit_and_score = noted
+    fold.Trainer = partial(Trainer, checkpoint_every=0.0)  # a kill may hit any epoch of a fold
+    for line in sys.stdin:
+        verb, argument = line.rstrip("\n").split(" ", 1)
+        if verb == "wait":
+            answer = os.waitstatus_to_exitcode(os.waitpid(int(argument), 0)[1])
+        else:
+            answer = os.fork()
+            if answer == 0:
+                os._exit(live(argument))
+        sys.stdout.write(f"{answer}\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
