@@ -1,0 +1,70 @@
+"""The order of files: slices of one scan are mostly numbered one after another."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["file_blocks", "file_order"]
+
+Ints = npt.NDArray[np.int64]
+
+
+def file_order(names: Sequence[str]) -> Ints:
+    """Return the positions that sort names as a person would: 9 before 10.
+
+    Parameters
+    ----------
+    names
+        (N,) names of files.
+
+    Returns
+    -------
+    ndarray of int64, shape (N,)
+
+    Examples
+    --------
+    >>> from covidct.audit.file_order import file_order
+    >>> file_order(["Covid (10).png", "Covid (9).png", "Covid (1).png"]).tolist()
+    [2, 1, 0]
+    """
+    return np.array(sorted(range(len(names)), key=lambda i: _parts(names[i])), dtype=np.int64)
+
+
+def file_blocks(names: Sequence[str], targets: Ints, *, length: int) -> Ints:
+    """Label runs of neighbouring files within a class.
+
+    Parameters
+    ----------
+    names
+        (N,) names of files.
+    targets
+        (N,), 0 or 1.
+    length
+        Files in a run.
+
+    Returns
+    -------
+    ndarray of int64, shape (N,)
+        Every run has a label of its own.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from covidct.audit.file_order import file_blocks
+    >>> file_blocks(["a9", "a10", "a1", "b"], np.array([0, 0, 0, 1]), length=2).tolist()
+    [0, 2, 0, 1]
+    """
+    order = file_order(names)
+    labels = np.empty(len(names), np.int64)
+    for target in (0, 1):
+        run = order[targets[order] == target]
+        labels[run] = 2 * (np.arange(len(run)) // length) + target
+    return labels
+
+
+def _parts(name: str) -> list[tuple[str, int]]:
+    return [(text, int(digits or -1)) for text, digits in re.findall(r"(\D*)(\d*)", name)]

@@ -1,0 +1,55 @@
+"""Folds for the audit's own small classifiers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+__all__ = ["fold_numbers"]
+
+_N_FOLDS = 5
+
+
+def fold_numbers(
+    targets: npt.NDArray[np.int64], groups: npt.NDArray[Any] | None = None, *, seed: int = 0
+) -> npt.NDArray[np.int64] | None:
+    """Deal slices into stratified folds.
+
+    Parameters
+    ----------
+    targets
+        (N,), 0 or 1.
+    groups
+        (N,), what must not be torn apart; None deals single slices.
+    seed
+        Seed of the shuffling.
+
+    Returns
+    -------
+    ndarray of int64, shape (N,), or None
+        The fold of each slice, of five, or of as many as the class with fewer groups has groups;
+        None where that is less than two.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from covidct.audit.folds import fold_numbers
+    >>> folds = fold_numbers(np.array([0, 0, 0, 1, 1, 1]))
+    >>> np.bincount(folds).tolist()
+    [2, 2, 2]
+    >>> fold_numbers(np.array([0, 0, 1, 1]), np.array(["a", "a", "b", "c"])) is None
+    True
+    """
+    units = np.arange(len(targets)) if groups is None else groups
+    n_splits = min(_N_FOLDS, *(len(np.unique(units[targets == target])) for target in (0, 1)))
+    if n_splits < 2:
+        return None
+    kind = StratifiedKFold if groups is None else StratifiedGroupKFold
+    splitter = kind(n_splits, shuffle=True, random_state=seed)
+    folds = np.empty(len(targets), np.int64)
+    for number, (_, test) in enumerate(splitter.split(targets, targets, groups)):
+        folds[test] = number
+    return folds
