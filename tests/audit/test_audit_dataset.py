@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import covidct
+from covidct.audit import near_duplicate_groups
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Forty phantoms of ten patients as files."""
+    covidct.load_dataset("phantom", n=40, seed=1).save(tmp_path / "slices")
+    return tmp_path / "slices"
+
+
+def audit(folder):
+    return covidct.audit_dataset(covidct.load_dataset("folder", folder))
+
+
+def named(report, words):
+    return [finding for finding in report.findings if words in finding.title]
+
+
+def test_clean_slices_have_no_fatal_finding(folder):
+    report = audit(folder)
+    assert not [finding for finding in report.findings if finding.severity == "fatal"]
+    assert len(report.groups) == 40
+    assert report.verdict
+
+
+def test_one_slice_under_both_labels_is_fatal(folder):
+    image = next((folder / "COVID").rglob("*.png"))
+    other = next((folder / "non-COVID").rglob("*.png"))
+    copy = other.with_name("copy.png")
+    with Image.open(image) as pixels:
+        pixels.save(copy, compress_level=1)  # other bytes, the same pixels
+    (folder / "groups.csv").unlink()
+    report = audit(folder)
+    (finding,) = named(report, "one slice under both labels")
+    assert finding.severity == "fatal"
+    assert "copy.png" in json.dumps(report.to_dict())
+    assert "copy.png" in str(report)
+    dataset = covidct.load_dataset("folder", folder)
+    positions = [dataset.paths.index(path) for path in (image, copy)]
+    assert len(set(report.groups[positions])) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda image: image.resize((image.width * 3 // 4, image.height * 3 // 4)),
+        lambda image: Image.fromarray(np.asarray(image)[1:, 1:]),
+        lambda image: image.point(lambda grey: min(255, grey + 3)),
+    ],
+    ids=["resized", "cropped by a pixel", "brighter"],
+)
+def test_near_duplicates_share_a_group(folder, change):
+    image = next((folder / "COVID").rglob("*.png"))
+    with Image.open(image) as pixels:
+        change(pixels).save(image.with_name("again.png"))
+    (folder / "groups.csv").unlink()
+    dataset = covidct.load_dataset("folder", folder)
+    groups = near_duplicate_groups(dataset)
+    positions = [dataset.paths.index(p) for p in (image, image.with_name("again.png"))]
+    assert len(set(groups[positions])) == 1
+    assert len(set(groups)) > 10  # no component swallows the set
+
+
+def test_a_shortcut_is_found(folder):
+    for path in (folder / "COVID").rglob("*.png"):
+        with Image.open(path) as image:
+            image.convert("RGBA").save(path)
+    (finding, *_) = named(audit(folder), "colour mode")
+    assert finding.severity == "fatal"
+
+
+def test_same_slices_same_report(folder):
+    assert audit(folder).to_dict() == audit(folder).to_dict()
