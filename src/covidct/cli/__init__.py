@@ -21,6 +21,7 @@ _VERBS = {
     "audit": "say whether a dataset, and a split of it, is fit to be believed",
     "train": "cross-validate a network on a dataset",
     "evaluate": "score a finished run on slices of another source",
+    "sweep": "cross-validate many networks on many datasets",
     "predict": "score new slices with a finished run",
     "explain": "draw and measure the explanations of a finished run",
     "report": "write finished runs as one HTML page",

@@ -12,7 +12,11 @@ __all__ = ["side_by_side"]
 
 
 def side_by_side(
-    results: Sequence[CrossValidationResult], *, metric: str = "accuracy", style: str = "text"
+    results: Sequence[CrossValidationResult],
+    *,
+    metric: str = "accuracy",
+    style: str = "text",
+    variants: Sequence[str] | None = None,
 ) -> str:
     """Lay out runs in rows: per slice with an interval, and per patient where ids are known.
 
@@ -24,6 +28,9 @@ def side_by_side(
         A name out of ``covidct.evaluation.metrics.METRICS``.
     style
         ``"text"``, ``"markdown"``, ``"latex"`` or ``"csv"``.
+    variants
+        What to call each run in a column of its own, where network, dataset and protocol do not
+        tell them apart.
 
     Returns
     -------
@@ -51,7 +58,12 @@ def side_by_side(
         f"{title} per patient",
         "AUC per slice",
     ]
-    return render_table(header, [_row(result, metric) for result in results], style=style)
+    rows = [_row(result, metric) for result in results]
+    if variants is not None:
+        header.insert(2, "variant")
+        for row, variant in zip(rows, variants, strict=True):
+            row.insert(2, variant)
+    return render_table(header, rows, style=style)
 
 
 def _row(result: CrossValidationResult, metric: str) -> list[str]:
