@@ -46,7 +46,7 @@ def test_learns_a_bright_square(tiny, optimizer):
     _, trainer = fit(tiny, recipe)
     history = trainer.fit(*slices())
     assert history[-1].loss < 0.5 * history[0].loss
-    assert history[-1].accuracy >= 0.9
+    assert history[-1].accuracy > 0.85
 
 
 def test_same_seed_same_bits_and_other_seed_others(tiny):

@@ -143,7 +143,13 @@ class AuditReport:
         return "Nothing was found that would make a score on these slices worth less than it looks."
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the whole report as what JSON can hold."""
+        """Return the whole report as what JSON can hold.
+
+        Returns
+        -------
+        dict
+            All but the groups' own slices, as plain values.
+        """
         return {
             "dataset": self.dataset,
             "subject": self.subject,

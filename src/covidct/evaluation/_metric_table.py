@@ -28,6 +28,8 @@ class Metric:
         Why it can be undefined; ``{unit}`` stands for what is counted.
     greater_is_better
         False for a loss, such as the Brier score.
+    formula
+        From counts to the value.
 
     Examples
     --------

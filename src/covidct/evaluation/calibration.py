@@ -46,8 +46,16 @@ Strategy = Literal["uniform", "quantile"]
 class ReliabilityCurve(NamedTuple):
     """Predictions in B bins; what is NaN lies in an empty bin.
 
-    ``edges`` are the (B + 1,) ends of the bins, ``probability`` the (B,) mean probabilities,
-    ``observed`` the (B,) shares of COVID-19 and ``counts`` the (B,) numbers of slices.
+    Attributes
+    ----------
+    edges
+        (B + 1,) ends of the bins.
+    probability
+        (B,) mean probabilities.
+    observed
+        (B,) shares of COVID-19.
+    counts
+        (B,) numbers of slices.
     """
 
     edges: Floats

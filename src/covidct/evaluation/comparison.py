@@ -43,7 +43,18 @@ __all__ = [
 class ResampledTTest(NamedTuple):
     """What `corrected_resampled_ttest` finds.
 
-    ``difference`` is the mean over the folds, ``interval`` its confidence interval.
+    Attributes
+    ----------
+    difference
+        Mean over the folds.
+    interval
+        Its confidence interval.
+    statistic
+        Student's t.
+    degrees_of_freedom
+        Folds less one.
+    p_value
+        Two-sided.
     """
 
     difference: float
@@ -56,8 +67,16 @@ class ResampledTTest(NamedTuple):
 class PermutationTest(NamedTuple):
     """What `permutation_test` finds.
 
-    ``difference`` is the metric of a less that of b; ``exact`` says whether each of the
-    ``n_permutations`` possible swaps was tried once, or so many were drawn.
+    Attributes
+    ----------
+    difference
+        The metric of a less that of b.
+    p_value
+        Two-sided.
+    n_permutations
+        Swaps that were tried.
+    exact
+        Whether these are all possible swaps, or so many were drawn.
     """
 
     difference: float

@@ -45,7 +45,13 @@ _MAX_BLOCKS = 500
 
 
 class Interval(NamedTuple):
-    """Both ends of a confidence interval, in the unit of the statistic."""
+    """Both ends of a confidence interval, in the unit of the statistic.
+
+    Attributes
+    ----------
+    low, high
+        The ends; NaN where the statistic is undefined.
+    """
 
     low: float
     high: float

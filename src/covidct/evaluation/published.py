@@ -51,7 +51,15 @@ __all__ = [
 
 
 class Spread(NamedTuple):
-    """A mean over folds with its standard deviation, as fractions; NaN where none is given."""
+    """A mean over folds with its standard deviation, as fractions.
+
+    Attributes
+    ----------
+    mean
+        The mean.
+    sd
+        The standard deviation; NaN where none is given.
+    """
 
     mean: float
     sd: float = nan
@@ -210,8 +218,16 @@ def results(
 class ComparisonRow(NamedTuple):
     """One metric of ours beside theirs, as fractions.
 
-    ``difference`` is ours less theirs, ``in_their_sds`` the same in their standard deviations,
-    NaN where they give none or 0.
+    Attributes
+    ----------
+    metric
+        Its name.
+    ours, theirs
+        What each gives.
+    difference
+        Ours less theirs.
+    in_their_sds
+        The same in their standard deviations; NaN where they give none or 0.
     """
 
     metric: str

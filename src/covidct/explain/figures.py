@@ -176,7 +176,7 @@ def embedding(
     >>> from covidct.explain import figures
     >>> points = np.random.default_rng(0).normal(size=(20, 2))
     >>> figure = figures.embedding(points, np.arange(20) % 2, test=np.arange(20) < 4)
-    >>> [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    >>> [text.get_text() for text in figure.legends[0].get_texts()]
     ['COVID, train (8)', 'COVID, test (2)', 'non-COVID, train (8)', 'non-COVID, test (2)']
     """
     if palette not in _PALETTES:

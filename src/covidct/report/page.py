@@ -39,6 +39,7 @@ __all__ = [
     "Notice",
     "Page",
     "RunSection",
+    "Tile",
     "find_notices",
     "make_page",
     "render",

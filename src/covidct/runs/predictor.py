@@ -24,7 +24,7 @@ from ..models.classifier import CTClassifier
 from .novelty import Reference, grey_levels
 from .result import CrossValidationResult
 
-__all__ = ["Prediction", "Predictor"]
+__all__ = ["Prediction", "Predictor", "find_slices"]
 
 StrPath = str | PathLike[str]
 
@@ -84,6 +84,11 @@ class Predictor:
         As in :func:`covidct.devices.resolve_device`.
     precision
         Arithmetic, as in :func:`covidct.devices.resolve_precision`.
+
+    Raises
+    ------
+    ValueError
+        If there is no model, or not one reference for each.
 
     Examples
     --------

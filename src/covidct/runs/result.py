@@ -166,7 +166,13 @@ class CrossValidationResult:
         return bool((self.predictions["group"] != "").all())
 
     def pooled_predictions(self) -> npt.NDArray[np.void]:
-        """Return one row for each slice: its mean over the folds that tested it."""
+        """Return one row for each slice: its mean over the folds that tested it.
+
+        Returns
+        -------
+        structured array
+            With the fields of ``predictions``, in the order of the dataset.
+        """
         order = np.argsort(self.predictions["index"], kind="stable")
         rows = self.predictions[order]
         _, first, inverse, counts = np.unique(
@@ -215,11 +221,32 @@ class CrossValidationResult:
         return np.asarray(np.mean(counts, axis=0), dtype=np.float64)
 
     def history(self, fold: int) -> dict[str, npt.NDArray[np.float64]]:
-        """Return the learning curve of a fold, a column for each field of ``EpochRecord``."""
+        """Return the learning curve of a fold.
+
+        Parameters
+        ----------
+        fold
+            Number of the fold; the first is 0.
+
+        Returns
+        -------
+        dict
+            One column for each field of ``EpochRecord``.
+        """
         return self._directory.read_history(fold, EpochRecord._fields)
 
     def fold_model(self, fold: int) -> CTClassifier:
-        """Return the fitted network of a fold, in evaluation mode on the CPU.
+        """Return the fitted network of a fold.
+
+        Parameters
+        ----------
+        fold
+            Number of the fold; the first is 0.
+
+        Returns
+        -------
+        CTClassifier
+            In evaluation mode, on the CPU.
 
         Raises
         ------
@@ -239,7 +266,18 @@ class CrossValidationResult:
         return model.eval()
 
     def model_card(self, fold: int) -> dict[str, Any]:
-        """Collect what whoever gets the network of a fold has to know, for its ``save``."""
+        """Collect what whoever gets the network of a fold has to know.
+
+        Parameters
+        ----------
+        fold
+            Number of the fold; the first is 0.
+
+        Returns
+        -------
+        dict
+            The ``card`` of ``CTClassifier.save``.
+        """
         return {
             "resize": self.recipe.resize,
             "training_data": f"{self.dataset_name} ({self.run['dataset']['content_hash']}), "
@@ -250,6 +288,16 @@ class CrossValidationResult:
 
     def fold_reference(self, fold: int) -> Reference:
         """Return what the slices of a fold look like, to compare new ones with.
+
+        Parameters
+        ----------
+        fold
+            Number of the fold; the first is 0.
+
+        Returns
+        -------
+        Reference
+            Means, deviations and limits.
 
         Raises
         ------
@@ -305,7 +353,13 @@ class CrossValidationResult:
         write_json(self.run_dir / "metrics.json", self.to_dict())
 
     def to_dict(self) -> dict[str, Any]:
-        """Collect the metrics as plain values for JSON; what is undefined is None."""
+        """Collect the metrics for JSON.
+
+        Returns
+        -------
+        dict
+            Plain values; what is undefined is None.
+        """
         summary = {name: {"mean": m, "sd": sd} for name, (m, sd) in self.summary().items()}
         content = {
             "model": self.model_name,

@@ -13,7 +13,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from ..datasets.ct_dataset import CTDataset
 
-__all__ = ["Fold", "LeakageWarning", "Split", "make_split"]
+__all__ = ["Fold", "LeakageWarning", "Split", "Splitter", "make_split"]
 
 Index = npt.NDArray[np.int64]
 

@@ -176,7 +176,7 @@ class Trainer:
             msg = f"give as many targets as canvases, got {len(targets)} and {len(canvases)}"
             raise ValueError(msg)
         with self.profile("data"):
-            data = torch.from_numpy(np.ascontiguousarray(canvases)).to(self.device)
+            data = torch.tensor(canvases, device=self.device)  # a copy: canvases are read-only
             labels = torch.from_numpy(np.asarray(targets, dtype=np.float32)).to(self.device)
         history = self._resume()
         saved = time.monotonic()
