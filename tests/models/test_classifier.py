@@ -33,8 +33,8 @@ def settled(name: str) -> covidct.CTClassifier:
     """Create a network whose batch normalisation has seen canvases, so that its logits vary."""
     model = create(name).train()
     with torch.no_grad():
-        for _ in range(30):
-            model(canvases(8))
+        for _ in range(10):
+            model(canvases(4))
     return model.eval()
 
 

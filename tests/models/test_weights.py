@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.error import URLError
 
 import pytest
+import timm
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -76,6 +77,12 @@ def test_a_folder_comes_first(folder: Path, name: str) -> None:
     write(state, folder / name)
     (folder / "shufflenet_v2_x1_0.pth").write_text("of another network")
     assert has_weights(covidct.create_model("shufflenet"), state)
+
+
+def test_weights_of_a_timm_network_go_by_its_name_there(folder: Path) -> None:
+    state = timm.create_model("mobilenetv3_small_050").state_dict()
+    save_file(state, folder / "mobilenetv3_small_050.safetensors")
+    assert has_weights(covidct.create_model("timm:mobilenetv3_small_050"), state)
 
 
 def test_the_file_used_is_logged(folder: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -52,12 +52,12 @@ def timm_info(name: str) -> ArchitectureInfo:
         raise error
     options: dict[str, Any] = {"model_name": name, "num_classes": 0, "global_pool": ""}
     try:
-        with torch.device("meta"):
+        with torch.random.fork_rng(devices=[]):
             network: Any = timm.create_model(**options).eval()
         config = network.pretrained_cfg
         height, width = config["input_size"][1:]
         canvas = (height // _STRIDE * _STRIDE, round(width * 10 / 7 / _STRIDE) * _STRIDE)
-        feature_dim = _feature_dim(network, canvas)
+        feature_dim = _feature_dim(network.to("meta"), canvas)
     except (AssertionError, RuntimeError, TypeError, ValueError) as error:
         msg = (
             f"model 'timm:{name}' can't be used ({type(error).__name__}: {error}); it must give "

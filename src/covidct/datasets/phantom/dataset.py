@@ -23,12 +23,16 @@ from .chest import Chest, Patient
 from .lesions import OTHER_FINDINGS, ground_glass
 from .painting import FloatImage
 
-__all__ = ["PhantomDataset", "load"]
+__all__ = ["Phantom", "PhantomDataset", "SliceSpec", "load"]
 
 VERSION = 1  # Raised whenever a pixel changes: it enters the content hash.
 CLASSES = ("non-COVID", "COVID")
 # Independent streams of random numbers: what is healthy never depends on the class.
 BUILD, SLICE, DISEASE, ILLNESS = range(4)
+
+# Once an array of this size was freed, glibc keeps the memory of smaller ones for the next. Else
+# each of the many temporary arrays of a slice is fetched from the kernel, at half of all time.
+np.empty(2**24, np.uint8)
 
 
 class SliceSpec(NamedTuple):

@@ -14,7 +14,16 @@ import numpy.typing as npt
 from .chest import AIR, MUSCLE, Chest
 from .painting import FloatImage, Point, Window, smooth_step, texture
 
-__all__ = ["OTHER_FINDINGS", "ground_glass"]
+__all__ = [
+    "OTHER_FINDINGS",
+    "consolidation",
+    "effusion",
+    "emphysema",
+    "ground_glass",
+    "nodules",
+    "normal",
+    "oedema",
+]
 
 Mask = npt.NDArray[np.bool_]
 Painter = Callable[[Chest, np.random.Generator], Mask]

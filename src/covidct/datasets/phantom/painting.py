@@ -77,13 +77,21 @@ class Painting:
 
     def near(self, center: Point, radii: Point, *, margin: float = 0.02) -> Window:
         """Rows and columns of the box around an upright shape, clipped to the picture."""
-        at = self.to_pixels(np.array(center[0]), np.array(center[1]))
-        window = []
-        for place, radius, n in zip(at[::-1], radii[::-1], self.hu.shape, strict=True):
-            reach = (radius + margin) * self.scale + 1
-            low, high = int(place - reach), int(place + reach) + 2
-            window.append(slice(min(max(low, 0), n), min(max(high, 0), n)))
-        return window[0], window[1]
+        x, y = center
+        i, j = self._nearest(y, self._row), self._nearest(x, self._column)
+        # As in to_pixels, without the cost of arrays that hold one number.
+        x -= float(self.x[i, j]) - float(self._column[j])
+        y -= float(self.y[i, j]) - float(self._row[i])
+        rows = self._span(y, radii[1] + margin, self._row)
+        return rows, self._span(x, radii[0] + margin, self._column)
+
+    def _nearest(self, at: float, axis: FloatImage) -> int:
+        return min(max(int((at - float(axis[0])) * self.scale), 0), len(axis) - 1)
+
+    def _span(self, at: float, reach: float, axis: FloatImage) -> slice:
+        low = int((at - reach - float(axis[0])) * self.scale - 1)
+        high = int((at + reach - float(axis[0])) * self.scale + 3)
+        return slice(min(max(low, 0), len(axis)), min(max(high, 0), len(axis)))
 
     def to_pixels(self, x: Coordinates, y: Coordinates) -> tuple[Coordinates, Coordinates]:
         """Column and row of points, in fractions of a pixel; right to about a pixel."""
