@@ -12,6 +12,7 @@ import pytest
 import torch
 from captum.attr import LayerGradCam
 from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
 
 import covidct
 from covidct.models.preprocessing import Preprocessing
@@ -30,12 +31,10 @@ def canvases(n: int = 2) -> Tensor:
 
 
 def settled(name: str) -> covidct.CTClassifier:
-    """Create a network whose batch normalisation has seen canvases, so that its logits vary."""
-    model = create(name).train()
-    with torch.no_grad():
-        for _ in range(10):
-            model(canvases(4))
-    return model.eval()
+    """Create a network whose batch normalisation knows canvases, so that its logits vary."""
+    model = create(name)
+    update_bn([canvases(8)], model)
+    return model
 
 
 # --- preprocessing ---------------------------------------------------------------------------
