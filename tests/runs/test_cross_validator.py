@@ -202,3 +202,10 @@ def test_tables(run, style):
     table = run().table(style)
     assert "mean ± sd" in table or r"mean $\pm$ sd" in table
     assert "Accuracy" in table
+
+
+def test_groups_of_both_classes_have_no_metrics_of_their_own(run, phantoms):
+    pairs = np.arange(len(phantoms)) // 8  # a patient of each class
+    result = run(groups=pairs)
+    assert result.patient_metrics() is None
+    assert result.to_dict()["patients"] is None

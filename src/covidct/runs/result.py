@@ -189,9 +189,11 @@ class CrossValidationResult:
         Returns
         -------
         list of dict or None
-            As ``fold_metrics``; None where groups are unknown.
+            As ``fold_metrics``; None where groups are unknown, or one has slices of both classes.
         """
-        if not self.has_groups:
+        pooled = self.pooled_predictions()
+        pairs = {(row["group"], row["target"]) for row in pooled}
+        if not self.has_groups or len(pairs) > len({group for group, _ in pairs}):
             return None
         scores = []
         for k in range(len(self.folds)):
