@@ -1,4 +1,4 @@
-"""A run that is killed, interrupted or done twice at once ends with the bits of one that was not."""
+"""A run that is killed, interrupted or done twice at once ends with the bits of one left alone."""
 
 from __future__ import annotations
 
