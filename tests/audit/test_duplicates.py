@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import covidct
+from covidct.audit import candidates, duplicates
+from covidct.audit.candidates import candidate_pairs, fingerprints
+from covidct.audit.duplicates import Pairs, find_pairs, group_labels, similarities
+from covidct.audit.facts import CANVAS, gather_facts
+
+
+def jpeg(image, quality):
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=quality)
+    return Image.open(file)
+
+
+def canvas(image):
+    return np.asarray(image.resize((CANVAS, CANVAS), Image.Resampling.BOX))
+
+
+@pytest.fixture(scope="module")
+def patients():
+    """One slice of each of 16 patients."""
+    return covidct.load_dataset("phantom", n=16, seed=3, slices_per_patient=1)
+
+
+@pytest.mark.parametrize(
+    ("change", "least"),
+    [
+        (lambda image: jpeg(image, 20), 0.95),
+        (lambda image: image.resize((image.width // 2, image.height // 2)), 0.95),
+        (lambda image: image.crop((1, 0, image.width, image.height)), duplicates.SAME),
+        (lambda image: image.point(lambda grey: int(0.8 * grey + 20)), 0.95),
+    ],
+    ids=["JPEG", "halved", "cropped by a pixel", "another window"],
+)
+def test_copies_are_one_slice_and_strangers_are_not(patients, change, least):
+    images = [patients.read(i) for i in range(len(patients))]
+    canvases = np.stack([canvas(i) for i in images] + [canvas(change(i)) for i in images])
+    own = np.stack([np.arange(16), np.arange(16, 32)], axis=1)
+    strangers = np.stack(np.triu_indices(16, 1), axis=1)
+    assert similarities(canvases, own).min() >= least
+    assert similarities(canvases, strangers).max() < duplicates.NEAR
+    found = {tuple(pair) for pair in candidate_pairs(fingerprints(canvases)).tolist()}
+    assert {tuple(pair) for pair in own.tolist()} <= found
+
+
+def test_blank_slices_resemble_nothing():
+    canvases = np.stack([np.full((64, 64), level, np.uint8) for level in (0, 90, 255)])
+    pairs = np.array([[0, 1], [0, 2], [1, 2]])
+    np.testing.assert_array_equal(similarities(canvases, pairs), 0)
+
+
+def test_identical_slices_are_paired_with_the_first_only(patients):
+    again = patients.subset([0, 1, 0, 2, 0, 1])
+    pairs = find_pairs(gather_facts(again), again.names)
+    assert sorted(pairs.index[pairs.identical].tolist()) == [[0, 2], [0, 4], [1, 5]]
+    np.testing.assert_array_equal(pairs.similarity[pairs.identical], 1)
+
+
+def test_groups_are_chains_of_pairs_in_order_of_appearance():
+    index = np.array([[1, 3], [3, 4], [2, 5]])
+    pairs = Pairs(index, np.ones(3, np.float32), np.zeros(3, np.bool_))
+    assert group_labels(pairs, 6).tolist() == [0, 1, 2, 1, 1, 2]
+
+
+def test_hashing_finds_what_comparing_all_finds(monkeypatch):
+    rng = np.random.default_rng(0)
+    prints = rng.normal(size=(3000, 63)).astype(np.float32)
+    prints /= np.linalg.norm(prints, axis=1, keepdims=True)
+    step = rng.normal(size=(3000, 63)).astype(np.float32)
+    step *= 0.15 / np.linalg.norm(step, axis=1, keepdims=True)  # like neighbouring slices
+    both = np.concatenate([prints, prints + step])
+    monkeypatch.setattr(candidates, "_COMPARE_ALL_UP_TO", len(both))
+    everything = {tuple(pair) for pair in candidate_pairs(both).tolist()}
+    monkeypatch.setattr(candidates, "_COMPARE_ALL_UP_TO", 0)
+    hashed = {tuple(pair) for pair in candidate_pairs(both).tolist()}
+    assert len(everything) >= 3000
+    assert hashed <= everything
+    assert len(hashed) >= 0.99 * len(everything)
+
+
+def test_thousands_alike_cost_no_square(monkeypatch):
+    monkeypatch.setattr(candidates, "_COMPARE_ALL_UP_TO", 0)
+    prints = np.zeros((5000, 63), np.float32)
+    most = 5000 * candidates._WORDS * candidates._WINDOW
+    assert 5000 - 1 <= len(candidate_pairs(prints)) <= most < 5000**2 / 2
+
+
+def test_one_slice_is_its_own_group(patients):
+    assert covidct.audit_dataset(patients.subset([0])).groups.tolist() == [0]

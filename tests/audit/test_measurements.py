@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import covidct
+from covidct.audit.facts import SliceFacts, gather_facts
+from covidct.audit.file_order import file_blocks
+from covidct.audit.findings import RULES
+from covidct.audit.folds import fold_numbers
+from covidct.audit.leakage import probe_leakage
+from covidct.audit.shortcuts import measure_shortcuts
+from covidct.errors import InvalidFileError
+
+
+def facts_of(n, **changes):
+    values = {
+        "digests": np.arange(n).astype(str),
+        "canvases": np.zeros((n, 64, 64), np.uint8),
+        "formats": np.full(n, "PNG"),
+        "modes": np.full(n, "L"),
+        "sizes": np.full((n, 2), 300),
+        "bit_depths": np.full(n, 8),
+        "coloured": np.zeros(n),
+    }
+    return SliceFacts(**values | changes)
+
+
+def test_facts_tell_how_a_slice_is_stored(tmp_path):
+    grey = Image.new("L", (40, 30), 200)
+    marked = grey.convert("RGB")
+    marked.paste((255, 0, 0), (0, 0, 10, 30))  # a quarter of it is red
+    grey.save(tmp_path / "a.png")
+    marked.save(tmp_path / "b.png")
+    grey.convert("RGBA").save(tmp_path / "c.png")
+    grey.save(tmp_path / "d.png", "JPEG")
+    paths = sorted(tmp_path.iterdir())
+    facts = gather_facts(covidct.CTDataset(paths, [0, 1, 0, 1]))
+    assert facts.formats.tolist() == ["PNG", "PNG", "PNG", "JPEG"]
+    assert facts.modes.tolist() == ["L", "RGB", "RGBA", "L"]
+    assert facts.sizes.tolist() == [[30, 40]] * 4
+    np.testing.assert_allclose(facts.coloured, [0, 0.25, 0, 0])
+    assert facts.digests[0] == facts.digests[2] != facts.digests[1]
+    assert facts.borders[0] == 200
+
+
+def test_an_unreadable_slice_is_named(tmp_path):
+    for name in ("good.png", "bad.png"):
+        Image.new("L", (40, 30)).save(tmp_path / name)
+    dataset = covidct.CTDataset(sorted(tmp_path.iterdir()), [0, 1])
+    (tmp_path / "bad.png").write_bytes(b"\x89PNG nothing")
+    with pytest.raises(InvalidFileError, match=r"bad\.png"):
+        covidct.audit_dataset(dataset)
+
+
+@pytest.mark.parametrize(
+    ("name", "column"),
+    [
+        ("file format", {"formats": np.tile(["JPEG", "PNG"], 50)}),
+        ("colour mode", {"modes": np.tile(["RGB", "RGBA"], 50)}),
+        ("image size", {"sizes": np.tile([[300, 400], [301, 400]], (50, 1))}),
+        ("bit depth", {"bit_depths": np.tile([8, 16], 50)}),
+        ("burned-in colour", {"coloured": np.tile([0, 0.1], 50)}),
+        (
+            "border grey level",
+            {"canvases": np.tile(np.uint8([0, 80]), 50)[:, None, None] * np.ones((64, 64), "u1")},
+        ),
+    ],
+)
+def test_each_planted_shortcut_is_found(name, column):
+    (shortcut,) = measure_shortcuts(facts_of(100, **column), np.tile([0, 1], 50))
+    assert shortcut.sees == (name,)
+    assert shortcut.accuracy == 1
+    assert shortcut.base_rate == 0.5
+
+
+def test_two_properties_tell_together_what_neither_tells_alone():
+    rng = np.random.default_rng(0)
+    first, second = rng.integers(0, 2, (2, 400))
+    facts = facts_of(
+        400, formats=np.array(["JPEG", "PNG"])[first], modes=np.array(["L", "RGB"])[second]
+    )
+    alone, other, together = measure_shortcuts(facts, first ^ second)
+    assert alone.low <= 0.55
+    assert other.low <= 0.55
+    assert together.sees == ("file format", "colour mode")
+    assert together.accuracy == 1
+
+
+def test_a_property_of_a_patient_is_no_shortcut_when_patients_stay_together():
+    rng = np.random.default_rng(0)
+    patients = np.repeat(np.arange(40), 10)
+    sizes = np.stack([rng.permutation(40) + 200, np.full(40, 300)], axis=1)[patients]
+    facts, targets = facts_of(400, sizes=sizes), rng.integers(0, 2, 40)[patients]
+    (torn,) = measure_shortcuts(facts, targets)
+    (whole,) = measure_shortcuts(facts, targets, groups=patients)
+    assert torn.accuracy > whole.accuracy + 0.1
+    assert whole.high - whole.low > torn.high - torn.low
+
+
+def test_the_probe_is_that_of_scikit_learn():
+    from sklearn.model_selection import PredefinedSplit, cross_val_score
+    from sklearn.neighbors import KNeighborsClassifier
+
+    rng = np.random.default_rng(0)
+    patients = np.repeat(np.arange(30), 4)
+    targets = patients % 2
+    base = rng.integers(0, 200, (30, 8, 8))[patients]
+    canvases = (base + rng.integers(0, 55, base.shape)).astype(np.uint8)
+    random, grouped = probe_leakage(
+        canvases, targets, groupings={"random": None, "by patient": patients}, repeats=1
+    )
+    for probe, groups in ((random, None), (grouped, patients)):
+        scores = cross_val_score(
+            KNeighborsClassifier(1, metric="correlation", algorithm="brute"),
+            canvases.reshape(120, -1),
+            targets,
+            cv=PredefinedSplit(fold_numbers(targets, groups)),
+        )
+        sizes = np.bincount(fold_numbers(targets, groups))
+        assert probe.accuracy == pytest.approx(np.average(scores, weights=sizes))
+    assert random.accuracy > 0.95
+    assert grouped.accuracy < 0.75
+    assert (random.n_groups, grouped.n_groups) == (120, 30)
+
+
+def test_folds_keep_groups_whole():
+    groups = np.arange(60) // 3
+    folds = fold_numbers(np.tile([0, 1], 30), groups, seed=4)
+    assert len(set(zip(groups.tolist(), folds.tolist(), strict=True))) == 20
+    assert set(folds.tolist()) == {0, 1, 2, 3, 4}
+
+
+def test_blocks_follow_numbers_and_never_mix_classes():
+    names = [f"{kind} ({number}).png" for kind in "ab" for number in (10, 2, 1, 9)]
+    targets = np.repeat([0, 1], 4)
+    blocks = file_blocks(names, targets, length=2)
+    assert blocks[[2, 1]].tolist() == [blocks[2]] * 2
+    assert blocks[[3, 0]].tolist() == [blocks[3]] * 2
+    assert not set(blocks[:4]) & set(blocks[4:])
+
+
+@pytest.mark.parametrize(
+    ("rule", "value", "severity"),
+    [
+        ("contradiction", 0, None),
+        ("contradiction", 1, "fatal"),
+        ("likeness", 1, "warning"),
+        ("shortcut", 0.05, "note"),
+        ("shortcut", 0.5, "warning"),
+        ("shortcut", 0.95, "fatal"),
+        ("leak", -0.01, "note"),
+        ("leak", 0.05, "warning"),
+    ],
+)
+def test_rules(rule, value, severity):
+    assert RULES[rule].severity(value) == severity
+
+
+def test_records_of_patients_and_split_are_read(slice_folder):
+    dataset = covidct.load_dataset("folder", slice_folder)
+    odd = covidct.CTDataset(
+        dataset.paths,
+        dataset.targets,
+        ["p1"] * 7 + ["p2"] * 5,
+        official_split=["train"] * 3 + ["test"] * 9,
+        skipped=[("broken.png", "is empty")],
+    )
+    titles = {finding.title for finding in covidct.audit_dataset(odd).findings}
+    assert "1 patient has slices of both labels" in titles
+    assert "1 patient lies in two parts of the official split" in titles
+    assert "1 file was left out" in titles
+
+
+def test_one_class_is_fatal_and_still_audited(phantoms):
+    report = covidct.audit_dataset(phantoms.subset(phantoms.targets == 1))
+    assert report.findings[0].severity == "fatal"
+    assert report.findings[0].title == "All slices are of one class: COVID"
+    assert not report.tables["shortcuts"]
+    assert not report.tables["leakage"]
