@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+import covidct
 from covidct.explain import faithfulness
 from covidct.explain.faithfulness import Faithfulness, Measure
 
@@ -82,6 +83,17 @@ def test_the_model_is_left_as_it_was(brightness: nn.Module, spots: Spots) -> Non
     assert all(module.training for module in brightness.modules())
     assert all(map(torch.equal, before, brightness.parameters()))
     assert all(p.grad is None and p.requires_grad for p in brightness.parameters())
+
+
+def test_a_layer_of_a_finer_grid() -> None:
+    torch.manual_seed(0)
+    model = covidct.create_model("resnet18", weights=None)
+    canvases = np.random.default_rng(0).integers(0, 256, (2, 64, 96), dtype=np.uint8)
+    options = {"sizes": [(64, 96)] * 2, "steps": 1}
+    default = faithfulness.table(model, canvases, **options)
+    finer = faithfulness.table(model, canvases, layer="backbone.layer3", **options)
+    assert (default.settings["layer"], default.settings["grid"]) == ("backbone", "2 x 3")
+    assert (finer.settings["layer"], finer.settings["grid"]) == ("backbone.layer3", "4 x 6")
 
 
 def test_at_most_so_many_slices_are_perturbed(brightness: nn.Module, spots: Spots) -> None:

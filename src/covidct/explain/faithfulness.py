@@ -14,9 +14,15 @@ from torch import Tensor
 
 from ..devices import Precision
 from ..models.classifier import CTClassifier
-from .grad_cam import GradCAM, upsample
+from .grad_cam import upsample
 from .perturbation import Curves, perturb
-from .randomization import RandomizationTest, randomization_test, randomize, rank_correlation
+from .randomization import (
+    RandomizationTest,
+    randomization_test,
+    randomize,
+    rank_correlation,
+    signed_maps,
+)
 from .regions import EnergyShare, Masks, canvas_regions, energy_share, hits, peaks, widen
 
 __all__ = [
@@ -115,6 +121,7 @@ def table(
     sizes: Sequence[Sequence[int]],
     masks: Sequence[Masks | None] | None = None,
     point_at: str = "lesion",
+    layer: str | None = None,
     target: Literal["covid", "non-covid"] = "covid",
     resize: Literal["pad", "stretch"] = "pad",
     border: float = 0.05,
@@ -143,6 +150,9 @@ def table(
         `covidct.CTDataset.masks` gives, or None where unknown.
     point_at
         Name of the masks that the pointing game is about.
+    layer
+        Name of the layer to explain, as in `covidct.explain.GradCAM`. An earlier one than the
+        default has a finer grid; on a grid of few cells any map hits within one cell.
     target
         Explain the evidence for ``"covid"`` or ``"non-covid"``.
     resize
@@ -192,8 +202,10 @@ def table(
     size = canvases.shape[1:]
     regions = canvas_regions(sizes, size, masks=masks, border=border, resize=resize)
     passes: _Passes = {"batch_size": batch_size, "precision": precision}
-    cells = _signed_maps(model, canvases, target, passes)
-    blind = _signed_maps(randomize(model, seed=seed), canvases, target, passes)
+    cells, blind = (
+        signed_maps(network, canvases, layer=layer, target=target, **passes)
+        for network in (model, randomize(model, seed=seed))
+    )
     rng = np.random.default_rng(seed)
     drawn = np.sort(rng.permutation(len(canvases))[:n_perturbed])
     random = torch.from_numpy(rng.random(cells.shape, dtype=np.float32))
@@ -215,10 +227,13 @@ def table(
         *_pointing_rows(cells, blind, regions, point_at),
         _curve_row("deletion", curves.deletion_area, chance.deletion_area),
         _curve_row("insertion", curves.insertion_area, chance.insertion_area),
-        *_randomization_rows(randomization_test(model, canvases[drawn], seed=seed, **passes)),
+        *_randomization_rows(
+            randomization_test(model, canvases[drawn], layer=layer, seed=seed, **passes)
+        ),
     ]
     settings: dict[str, str | int | float] = {
         "evidence for": target,
+        "layer": str(layer or getattr(model, "cam_layer", "last")),
         "grid": " x ".join(map(str, cells.shape[1:])),
         "border": border,
         "baseline": baseline,
@@ -231,23 +246,6 @@ def table(
 class _Passes(TypedDict):
     batch_size: int
     precision: Precision
-
-
-def _signed_maps(
-    model: CTClassifier,
-    canvases: npt.NDArray[np.uint8],
-    target: Literal["covid", "non-covid"],
-    passes: _Passes,
-) -> Tensor:
-    cam = GradCAM(
-        model,
-        target=target,
-        relu=False,
-        normalize=False,
-        upsample=False,
-        precision=passes["precision"],
-    )
-    return cam.over(canvases, batch_size=passes["batch_size"]).maps
 
 
 def _energy_rows(maps: Tensor, regions: Mapping[str, Tensor]) -> Iterator[Measure]:

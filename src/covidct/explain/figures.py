@@ -14,8 +14,8 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, ListedColormap, Normalize
 from matplotlib.figure import Figure
+from matplotlib.gridspec import GridSpec
 from matplotlib.image import AxesImage
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from PIL import Image
 from torch import Tensor
@@ -103,32 +103,23 @@ def saliency_maps(
     pixels = [np.asarray(image) for image in images]
     columns = min(columns, len(pixels))
     blocks = -(-len(pixels) // columns)
-    shape = np.median([image.shape[0] / image.shape[1] for image in pixels])
-    heading = 0.16 * sum(values is not None for values in (names, targets, probabilities))
-    figure = Figure(
-        figsize=(1.8 * columns + 0.7, blocks * (2 * 1.8 * shape + heading) + 0.35),
-        dpi=200,
-        layout=ConstrainedLayoutEngine(
-            compress=True, w_pad=0.02, h_pad=0.02, wspace=0.01, hspace=0.01
-        ),
+    figure, grid = _canvas_of(
+        columns, blocks, pixels, lines=sum(x is not None for x in (names, targets, probabilities))
     )
-    axes = figure.subplots(2 * blocks, columns, squeeze=False)
-    for ax in axes.flat:
-        ax.set_axis_off()
     colours, norm = _colours(signed=bool(maps.min() < 0))
     for i, image in enumerate(pixels):
-        above, below = axes[2 * (i // columns) : 2 * (i // columns) + 2, i % columns]
-        above.set_anchor("S")
-        below.set_anchor("N")
+        row, column = 3 * (i // columns) + 1, i % columns
+        above, below = (figure.add_subplot(grid[row + k, column], anchor="SN"[k]) for k in (0, 1))
         for ax in (above, below):
             ax.imshow(image, cmap="gray", vmin=0, vmax=255)
+            ax.set_axis_off()
         overlay = below.imshow(
             to_slice(maps[i], image.shape, resize=resize).numpy(force=True), cmap=colours, norm=norm
         )
         for name, mask in ((masks and masks[i]) or {}).items():
             _outline(below, mask, name)
-        above.set_title(_heading(i, names, targets, probabilities, classes), fontsize=_SMALL)
-    _colour_bar(figure, overlay, axes)
+        above.set_title(_heading(i, names, targets, probabilities, classes), fontsize=_SMALL, pad=3)
+    _colour_bar(figure, overlay, grid)
     _mask_legend(figure, masks)
     return figure
 
@@ -295,11 +286,37 @@ def _heading(
     return "\n".join(lines)
 
 
-def _colour_bar(figure: Figure, overlay: AxesImage, axes: npt.NDArray[np.object_]) -> None:
-    bar = figure.colorbar(overlay, ax=axes, fraction=0.03, aspect=30, pad=0.01)
+def _canvas_of(
+    columns: int, blocks: int, pixels: Sequence[npt.NDArray[np.uint8]], *, lines: int
+) -> tuple[Figure, GridSpec]:
+    """Lay out, in inches, blocks of a heading, the slices and their maps, and a colour bar."""
+    width, bar, gap, below = 1.8, 0.12, 0.04, 0.3
+    height = width * float(np.median([image.shape[0] / image.shape[1] for image in pixels]))
+    widths = [width] * columns + [bar]
+    heights = [0.08 + 0.15 * lines, height, height] * blocks
+    across = sum(widths) + gap * columns + 0.65  # the bar's label
+    down = sum(heights) + gap * (len(heights) - 1) + below
+    figure = Figure(figsize=(across, down), dpi=200)
+    grid = figure.add_gridspec(
+        len(heights),
+        len(widths),
+        width_ratios=widths,
+        height_ratios=heights,
+        left=gap / across,
+        right=1 - 0.65 / across,
+        bottom=below / down,
+        top=1.0,
+        wspace=gap / float(np.mean(widths)),
+        hspace=gap / float(np.mean(heights)),
+    )
+    return figure, grid
+
+
+def _colour_bar(figure: Figure, overlay: AxesImage, grid: GridSpec) -> None:
+    bar = figure.colorbar(overlay, cax=figure.add_subplot(grid[1:, -1]))
     bar.ax.set_facecolor("0.35")
     bar.ax.tick_params(labelsize=_SMALL - 1)
-    bar.set_label("evidence, relative to the largest of each map", fontsize=_SMALL)
+    bar.set_label("evidence, relative to the largest of a map", fontsize=_SMALL - 1)
 
 
 def _mask_legend(figure: Figure, masks: Sequence[Masks | None] | None) -> None:
@@ -307,7 +324,7 @@ def _mask_legend(figure: Figure, masks: Sequence[Masks | None] | None) -> None:
     if names:
         lines = [Line2D([], [], color=_OUTLINES.get(name, _ORANGE), lw=1.2) for name in names]
         legend = figure.legend(
-            lines, names, loc="outside lower left", ncols=len(names), fontsize=_SMALL
+            lines, names, loc="lower left", ncols=len(names), fontsize=_SMALL, borderaxespad=0.2
         )
         legend.get_frame().set(facecolor="0.35", edgecolor="none")
         for text in legend.get_texts():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,13 @@ from ..devices import Precision
 from ..models.classifier import CTClassifier
 from .grad_cam import GradCAM
 
-__all__ = ["RandomizationTest", "randomization_test", "randomize", "rank_correlation"]
+__all__ = [
+    "RandomizationTest",
+    "randomization_test",
+    "randomize",
+    "rank_correlation",
+    "signed_maps",
+]
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -99,6 +105,7 @@ def randomization_test(
     canvases: npt.NDArray[np.uint8],
     *,
     shares: tuple[float, ...] = (0.0, 0.25, 0.5, 1.0),
+    layer: str | None = None,
     batch_size: int = 32,
     precision: Precision = "float32",
     seed: int = 0,
@@ -116,6 +123,8 @@ def randomization_test(
         (N, H, W) uint8, at least two.
     shares
         Shares of the layers to randomise, from the last backwards.
+    layer
+        Name of the layer to explain, as in `covidct.explain.GradCAM`.
     batch_size
         Canvases in one pass.
     precision
@@ -150,17 +159,60 @@ def randomization_test(
         msg = f"give at least two canvases, since maps of two are compared; got {len(canvases)}"
         raise ValueError(msg)
 
-    def explain(network: nn.Module) -> Tensor:
-        cam = GradCAM(network, relu=False, normalize=False, upsample=False, precision=precision)
-        return cam.over(canvases, batch_size=batch_size).maps
-
-    before = explain(model)
-    correlations = [
-        np.abs(rank_correlation(before, explain(randomize(model, share=share, seed=seed))))
+    options: dict[str, Any] = {"layer": layer, "batch_size": batch_size, "precision": precision}
+    before = signed_maps(model, canvases, **options)
+    after = (
+        signed_maps(randomize(model, share=share, seed=seed), canvases, **options)
         for share in tqdm(shares, desc="randomisation", leave=False, disable=None)
-    ]
+    )
+    correlations = np.stack([np.abs(rank_correlation(before, maps)) for maps in after])
     reference = np.abs(rank_correlation(before, before.roll(1, dims=0)))
-    return RandomizationTest(shares, np.stack(correlations), reference)
+    return RandomizationTest(shares, correlations, reference)
+
+
+def signed_maps(
+    model: nn.Module,
+    canvases: npt.NDArray[np.uint8],
+    *,
+    layer: str | None = None,
+    target: Literal["covid", "non-covid"] = "covid",
+    batch_size: int = 32,
+    precision: Precision = "float32",
+) -> Tensor:
+    """Compute the raw maps of many canvases: signed, and on the grid of the layer.
+
+    Parameters
+    ----------
+    model, layer, target, precision
+        As in `covidct.explain.GradCAM`.
+    canvases
+        (N, H, W) uint8.
+    batch_size
+        Canvases in one pass.
+
+    Returns
+    -------
+    Tensor
+        (N, h, w).
+
+    Examples
+    --------
+    >>> import numpy as np, covidct
+    >>> from covidct.explain.randomization import signed_maps
+    >>> model = covidct.create_model("shufflenet", weights=None)
+    >>> signed_maps(model, np.zeros((3, 64, 96), np.uint8)).shape
+    torch.Size([3, 2, 3])
+    """
+    cam = GradCAM(
+        model,
+        layer=layer,
+        target=target,
+        relu=False,
+        normalize=False,
+        upsample=False,
+        precision=precision,
+    )
+    return cam.over(canvases, batch_size=batch_size).maps
 
 
 def rank_correlation(a: Tensor, b: Tensor) -> npt.NDArray[np.float64]:
