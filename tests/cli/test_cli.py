@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import argparse
 import csv
 import io
 import json
@@ -7,6 +8,7 @@ import json
 import pytest
 
 from covidct import cli
+from covidct.cli import train
 
 
 @pytest.fixture(scope="module")
@@ -20,6 +22,18 @@ def run_dir(tiny, tmp_path_factory):
     )
     assert code == 0
     return folder
+
+
+def test_values_of_the_recipe_are_json_or_text():
+    given = "canvas=[40,56] resize=stretch batch_size=8 augmentation.noise=0"
+    changes = [word for change in given.split() for word in ("--set", change)]
+    parser = argparse.ArgumentParser()
+    train.add_arguments(parser)
+    recipe = train._recipe(
+        parser.parse_args(["--dataset", "phantom", "--model", "resnet18", *changes])
+    )
+    assert recipe.canvas == (40, 56)
+    assert (recipe.resize, recipe.batch_size, recipe.augmentation.noise) == ("stretch", 8, 0)
 
 
 @pytest.fixture

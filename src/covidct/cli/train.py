@@ -6,6 +6,7 @@ A run that was interrupted goes on where it stopped when the same command is giv
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="OPTION=VALUE",
         dest="changes",
-        help="change an option of the recipe, such as batch_size=16 or augmentation.noise=0",
+        help="change an option of the recipe, such as batch_size=16, canvas=[128,176], resize=stretch "
+        "or augmentation.noise=0",
     )
     parser.add_argument("--run-dir", type=Path, help="default: runs/DATASET-MODEL-PROTOCOL")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
@@ -113,12 +115,11 @@ def _recipe(args: argparse.Namespace) -> Recipe:
 
 
 def _parse(value: str) -> Any:
-    for kind in (int, float):
-        try:
-            return kind(value)
-        except ValueError:
-            continue
-    return value
+    """Read a value as JSON, and as the text that it is where it isn't JSON."""
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
 
 
 def _cross_validate(
