@@ -48,8 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="OPTION=VALUE",
         dest="changes",
-        help="change an option of the recipe, such as batch_size=16, canvas=[128,176], resize=stretch "
-        "or augmentation.noise=0",
+        help="change an option of the recipe, such as resize=stretch, canvas=[128,176] or "
+        "augmentation.noise=0",
     )
     parser.add_argument("--run-dir", type=Path, help="default: runs/DATASET-MODEL-PROTOCOL")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
