@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from math import isnan
@@ -121,6 +122,23 @@ class TestCompare:
         assert not comparison.comparable
         assert "Not the same protocol: ours is 'grouped by patient'" in str(comparison)
         assert "Not the same" not in str(published.compare(self.OURS, "squeezenet", "covid19-ct"))
+
+    def test_departures_make_it_not_comparable_and_are_named(self):
+        departures = ["30 epochs instead of 100", "random weights instead of ImageNet's"]
+        comparison = published.compare(
+            self.OURS, "squeezenet", "covid19-ct", departures=departures, notes=["A note."]
+        )
+        assert not comparison.comparable
+        assert "not comparable" in str(comparison).splitlines()[0]
+        assert f"ours has {'; '.join(departures)}." in str(comparison)
+        assert comparison.caveats[-1] == "A note."
+
+    def test_as_json(self):
+        given = published.compare(self.OURS, "squeezenet", "covid19-ct").to_dict()
+        assert json.loads(json.dumps(given, allow_nan=False))["comparable"] is True
+        assert given["rows"]["f1"]["ours"] == {"mean": 0.85, "sd": None}
+        assert given["rows"]["accuracy"]["in_their_sds"] == pytest.approx(-0.375)
+        assert given["departures"] == []
 
     @pytest.mark.parametrize("dataset", DATASETS)
     def test_a_slice_that_does_not_exist_is_mentioned_where_it_counts(self, dataset):

@@ -1,6 +1,12 @@
-"""The figures of `covidct.evaluation.published`, in per cent, as they were printed."""
+"""What `covidct.evaluation.published` knows: figures in per cent, as printed, and their records."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import nan
+from types import MappingProxyType
+from typing import NamedTuple
 
 CITATION = (
     "Alshazly, Linse, Barth, Martinetz: Explainable COVID-19 detection using chest CT scans and "
@@ -79,3 +85,128 @@ SIBLING_ROWS = """
     ViT-S      | 96.9 88.5
     xDNN       | 85.6 65.3
 """
+
+
+class Spread(NamedTuple):
+    """A mean over folds with its standard deviation, as fractions.
+
+    Attributes
+    ----------
+    mean
+        The mean.
+    sd
+        The standard deviation; NaN where none is given.
+    """
+
+    mean: float
+    sd: float = nan
+
+
+@dataclass(frozen=True)
+class PublishedResult:
+    """One row of somebody's table.
+
+    Attributes
+    ----------
+    network
+        covidct's name of one of the paper's twelve networks, else what its authors call theirs.
+    dataset
+        covidct's name of the dataset, or another where the slices are others.
+    metrics
+        What is given of `covidct.evaluation.metrics.METRICS`, as fractions.
+    protocol
+        How slices were split into training and test.
+    citation
+        Where the figures stand.
+    comparable
+        Whether a run of covidct with ``protocol="paper"`` measures the same.
+    reason
+        Why it is or is not comparable.
+    note
+        What else is to be known, such as a misprint; often empty.
+    """
+
+    network: str
+    dataset: str
+    metrics: Mapping[str, Spread]
+    protocol: str
+    citation: str
+    comparable: bool
+    reason: str
+    note: str = ""
+
+
+def _spread(cell: str) -> Spread:
+    mean, _, sd = cell.partition("±")
+    # Rounding, since 0.01 * 88.1 is 0.8809999999999999.
+    return Spread(round(float(mean) / 100, 6), round(float(sd) / 100, 6) if sd else nan)
+
+
+def _metrics(cells: Sequence[str], names: Sequence[str] = HEADER) -> Mapping[str, Spread]:
+    given = zip(names, cells, strict=True)
+    return MappingProxyType({name: _spread(cell) for name, cell in given if cell != "–"})
+
+
+def paper_results() -> list[PublishedResult]:
+    """List the paper's own rows."""
+    return [
+        PublishedResult(
+            network=network,
+            dataset=dataset,
+            metrics=_metrics(cells),
+            protocol=PROTOCOL,
+            citation=f"{CITATION}, Table 2",
+            comparable=True,
+            reason="the same five-fold split of slices at random, stratified by class",
+            note=NOTES.get((dataset, network), ""),
+        )
+        for dataset, rows in PAPER_ROWS.items()
+        for network, *cells in (line.split() for line in rows.strip().splitlines())
+    ]
+
+
+def quoted_results() -> list[PublishedResult]:
+    """List the rows that the paper quotes."""
+    return [
+        PublishedResult(
+            network=network.strip(),
+            dataset=dataset,
+            metrics=_metrics(cells.split()),
+            protocol="that of the quoted work, which the quotation does not state",
+            citation=f"{source.strip()}, quoted in Table 2 of {CITATION}",
+            comparable=False,
+            reason="another work's own splits and training, quoted without them",
+        )
+        for dataset, rows in QUOTED_ROWS.items()
+        for network, source, cells in (line.split("|") for line in rows.strip().splitlines())
+    ]
+
+
+def later_results() -> list[PublishedResult]:
+    """List what came after the paper."""
+    covidnets = PublishedResult(
+        network="CovidDenseNet",
+        dataset="covid19-ct",
+        metrics=_metrics(COVIDNETS.split(), (*HEADER, "auc")),
+        protocol="the set's own split into training, validation and test, patients apart",
+        citation="Alshazly, Linse, Abdalla, Barth, Martinetz: COVID-Nets: deep CNN architectures "
+        "for detecting COVID-19 using chest CT scans, PeerJ Computer Science 7 (2021) e655",
+        comparable=False,
+        reason="no patient stands on both sides, unlike in random slices",
+    )
+    sibling = [
+        PublishedResult(
+            network=network.strip(),
+            dataset="sars-cov-2-ct-210-patients",
+            metrics=_metrics([f1], ["f1"]),
+            protocol=protocol,
+            citation="unpublished notebook values",
+            comparable=False,
+            reason="a sibling of sars-cov-2-ct: 4,173 slices of 210 patients, whose ids are known",
+        )
+        for network, cells in (line.split("|") for line in SIBLING_ROWS.strip().splitlines())
+        for f1, protocol in zip(
+            cells.split(), ("random slices", "patients kept together"), strict=True
+        )
+    ]
+    return [covidnets, *sibling]

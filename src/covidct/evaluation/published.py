@@ -19,23 +19,20 @@ Spread(mean=0.929, sd=0.022)
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from math import isnan, nan
-from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from .._files import json_ready
 from ..errors import UnknownNameError
 from ._published_tables import (
-    CITATION,
-    COVIDNETS,
-    HEADER,
-    NOTES,
-    PAPER_ROWS,
-    PROTOCOL,
-    QUOTED_ROWS,
-    SIBLING_ROWS,
+    PublishedResult,
+    Spread,
+    later_results,
+    paper_results,
+    quoted_results,
 )
 
 __all__ = [
@@ -49,133 +46,10 @@ __all__ = [
     "results",
 ]
 
-
-class Spread(NamedTuple):
-    """A mean over folds with its standard deviation, as fractions.
-
-    Attributes
-    ----------
-    mean
-        The mean.
-    sd
-        The standard deviation; NaN where none is given.
-    """
-
-    mean: float
-    sd: float = nan
-
-
-@dataclass(frozen=True)
-class PublishedResult:
-    """One row of somebody's table.
-
-    Attributes
-    ----------
-    network
-        covidct's name of one of the paper's twelve networks, else what its authors call theirs.
-    dataset
-        covidct's name of the dataset, or another where the slices are others.
-    metrics
-        What is given of `covidct.evaluation.metrics.METRICS`, as fractions.
-    protocol
-        How slices were split into training and test.
-    citation
-        Where the figures stand.
-    comparable
-        Whether a run of covidct with ``protocol="paper"`` measures the same.
-    reason
-        Why it is or is not comparable.
-    note
-        What else is to be known, such as a misprint; often empty.
-    """
-
-    network: str
-    dataset: str
-    metrics: Mapping[str, Spread]
-    protocol: str
-    citation: str
-    comparable: bool
-    reason: str
-    note: str = ""
-
-
-def _spread(cell: str) -> Spread:
-    mean, _, sd = cell.partition("±")
-    # Rounding, since 0.01 * 88.1 is 0.8809999999999999.
-    return Spread(round(float(mean) / 100, 6), round(float(sd) / 100, 6) if sd else nan)
-
-
-def _metrics(cells: Sequence[str], names: Sequence[str] = HEADER) -> Mapping[str, Spread]:
-    given = zip(names, cells, strict=True)
-    return MappingProxyType({name: _spread(cell) for name, cell in given if cell != "–"})
-
-
-def _paper() -> list[PublishedResult]:
-    return [
-        PublishedResult(
-            network=network,
-            dataset=dataset,
-            metrics=_metrics(cells),
-            protocol=PROTOCOL,
-            citation=f"{CITATION}, Table 2",
-            comparable=True,
-            reason="the same five-fold split of slices at random, stratified by class",
-            note=NOTES.get((dataset, network), ""),
-        )
-        for dataset, rows in PAPER_ROWS.items()
-        for network, *cells in (line.split() for line in rows.strip().splitlines())
-    ]
-
-
-def _quoted() -> list[PublishedResult]:
-    return [
-        PublishedResult(
-            network=network.strip(),
-            dataset=dataset,
-            metrics=_metrics(cells.split()),
-            protocol="that of the quoted work, which the quotation does not state",
-            citation=f"{source.strip()}, quoted in Table 2 of {CITATION}",
-            comparable=False,
-            reason="another work's own splits and training, quoted without them",
-        )
-        for dataset, rows in QUOTED_ROWS.items()
-        for network, source, cells in (line.split("|") for line in rows.strip().splitlines())
-    ]
-
-
-def _later() -> list[PublishedResult]:
-    covidnets = PublishedResult(
-        network="CovidDenseNet",
-        dataset="covid19-ct",
-        metrics=_metrics(COVIDNETS.split(), (*HEADER, "auc")),
-        protocol="the set's own split into training, validation and test, patients apart",
-        citation="Alshazly, Linse, Abdalla, Barth, Martinetz: COVID-Nets: deep CNN architectures "
-        "for detecting COVID-19 using chest CT scans, PeerJ Computer Science 7 (2021) e655",
-        comparable=False,
-        reason="no patient stands on both sides, unlike in random slices",
-    )
-    sibling = [
-        PublishedResult(
-            network=network.strip(),
-            dataset="sars-cov-2-ct-210-patients",
-            metrics=_metrics([f1], ["f1"]),
-            protocol=protocol,
-            citation="unpublished notebook values",
-            comparable=False,
-            reason="a sibling of sars-cov-2-ct: 4,173 slices of 210 patients, whose ids are known",
-        )
-        for network, cells in (line.split("|") for line in SIBLING_ROWS.strip().splitlines())
-        for f1, protocol in zip(
-            cells.split(), ("random slices", "patients kept together"), strict=True
-        )
-    ]
-    return [covidnets, *sibling]
-
-
-TABLE_2: tuple[PublishedResult, ...] = (*_paper(), *_quoted())
+TABLE_2: tuple[PublishedResult, ...] = (*paper_results(), *quoted_results())
 """The paper's Table 2: twelve networks on two datasets, and the works that it quotes."""
 
-LATER: tuple[PublishedResult, ...] = tuple(_later())
+LATER: tuple[PublishedResult, ...] = tuple(later_results())
 """What has been reported since, above all when patients are kept together."""
 
 
@@ -251,21 +125,55 @@ class Comparison:
         One for each metric that both have.
     caveats
         Sentences that should stand wherever the rows do.
+    departures
+        In what else ours is not the paper's experiment, such as ``"random weights instead of
+        ImageNet's"``.
     """
 
     published: PublishedResult
     protocol: str
     rows: tuple[ComparisonRow, ...]
     caveats: tuple[str, ...]
+    departures: tuple[str, ...] = ()
 
     @property
     def comparable(self) -> bool:
-        """Whether both come from the same protocol."""
-        return self.protocol == "paper"
+        """Whether both are the same experiment, as far as the paper describes its own."""
+        return self.protocol == "paper" and not self.departures
+
+    def to_dict(self) -> dict[str, Any]:
+        """Collect the rows for JSON.
+
+        Returns
+        -------
+        dict
+            Plain values; what is undefined is None.
+        """
+        content = {
+            "network": self.published.network,
+            "dataset": self.published.dataset,
+            "protocol": self.protocol,
+            "citation": self.published.citation,
+            "comparable": self.comparable,
+            "departures": self.departures,
+            "rows": {
+                metric: {
+                    "ours": ours._asdict(),
+                    "theirs": theirs._asdict(),
+                    "difference": difference,
+                    "in_their_sds": in_their_sds,
+                }
+                for metric, ours, theirs, difference, in_their_sds in self.rows
+            },
+            "caveats": self.caveats,
+        }
+        ready: dict[str, Any] = json_ready(content)
+        return ready
 
     def __str__(self) -> str:
         head = (
-            f"{self.published.network} on {self.published.dataset}, per cent\n"
+            f"{self.published.network} on {self.published.dataset}, per cent"
+            f"{'' if self.comparable else ' (not comparable, see below)'}\n"
             f"ours:   protocol {self.protocol!r}\ntheirs: {self.published.citation}"
         )
         names = ("", "ours", "theirs", "difference", "in their sd")
@@ -300,6 +208,8 @@ def compare(
     dataset: str,
     *,
     protocol: str = "paper",
+    departures: Iterable[str] = (),
+    notes: Iterable[str] = (),
 ) -> Comparison:
     """Hold a cross-validation of one network against the paper's.
 
@@ -315,6 +225,11 @@ def compare(
     protocol
         Ours, as ``CrossValidationResult.protocol`` names it. Anything but ``"paper"`` is another
         protocol, and the caveats say so.
+    departures
+        In what else ours is not the paper's experiment, such as ``"30 epochs instead of 100"``;
+        any makes the two not comparable.
+    notes
+        Further caveats.
 
     Returns
     -------
@@ -346,7 +261,9 @@ def compare(
         for name, value in theirs.metrics.items()
         if name in summary
     )
-    return Comparison(theirs, protocol, rows, _caveats(theirs, protocol))
+    departed = tuple(departures)
+    caveats = (*_caveats(theirs, protocol, departed), *notes)
+    return Comparison(theirs, protocol, rows, caveats, departed)
 
 
 def _of_the_paper(network: str, dataset: str) -> PublishedResult:
@@ -368,7 +285,7 @@ def _row(name: str, ours: Spread, theirs: Spread) -> ComparisonRow:
     )
 
 
-def _caveats(theirs: PublishedResult, protocol: str) -> tuple[str, ...]:
+def _caveats(theirs: PublishedResult, protocol: str, departures: Sequence[str]) -> tuple[str, ...]:
     spread = (
         "Their standard deviation is over five folds (which kind is not stated): it says how much "
         "folds differ. It is no standard error, so a distance in it is no test."
@@ -385,11 +302,15 @@ def _caveats(theirs: PublishedResult, protocol: str) -> tuple[str, ...]:
         f"Not the same protocol: ours is {protocol!r}, theirs splits slices at random, which is "
         "easier where patients have several. The difference is not the network's."
     )
+    departed = f"Not the same experiment: ours has {'; '.join(departures)}."
     counts = "The paper counts 2,482 slices; the files that exist are 2,481."
-    return (
-        spread,
-        leaks if protocol == "paper" else other,
-        unstated,
-        *([counts] if theirs.dataset == "sars-cov-2-ct" else []),
-        *([theirs.note] if theirs.note else []),
-    )
+    said = {
+        spread: True,
+        leaks: protocol == "paper",
+        other: protocol != "paper",
+        departed: bool(departures),
+        unstated: True,
+        counts: theirs.dataset == "sars-cov-2-ct",
+        theirs.note: bool(theirs.note),
+    }
+    return tuple(sentence for sentence, applies in said.items() if applies)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from .._files import json_ready, write_json
+from ..datasets.registry import dataset_info
 from ..errors import InvalidFileError
-from ..evaluation import intervals, metrics
-from ..evaluation.intervals import Interval
+from ..evaluation import published
 from ..models.classifier import CTClassifier
 from ..models.registry import model_info
 from ..models.weights import load_state
@@ -21,8 +22,8 @@ from ..training.recipe import Recipe
 from ..training.trainer import EpochRecord
 from .novelty import Reference
 from .run_directory import PREDICTION_FIELDS, RunDirectory
+from .scores import ScoredFolds
 from .splits import Fold
-from .tables import percent, render_table
 
 if TYPE_CHECKING:
     from ..datasets.ct_dataset import CTDataset
@@ -30,10 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CrossValidationResult"]
 
-_SHOWN = (*metrics.PAPER_METRICS, "auc", "balanced_accuracy", "mcc")
 
-
-class CrossValidationResult:
+class CrossValidationResult(ScoredFolds):
     """The folds of a run: tables, out-of-fold predictions, fitted networks.
 
     Made by :meth:`covidct.CrossValidator.run`, or read by :meth:`load`. Printing it gives the
@@ -69,20 +68,24 @@ class CrossValidationResult:
     """
 
     def __init__(self, directory: RunDirectory, spec: dict[str, Any]) -> None:
-        self.run = spec
-        self.run_dir = directory.path
-        self.recipe = Recipe.from_dict(spec["recipe"])
-        self.model_name: str = spec["model"]
-        self.dataset_name: str = spec["dataset"]["name"]
-        self.classes: tuple[str, str] = tuple(spec["dataset"]["classes"])
-        self.protocol: str = spec["protocol"]
-        self.folds = tuple(
+        folds = tuple(
             Fold(**{part: np.array(index, dtype=np.int64) for part, index in fold.items()})
             for fold in spec["folds"]
         )
-        tables = [directory.read_predictions(k, fold.test) for k, fold in enumerate(self.folds)]
-        self.predictions: npt.NDArray[np.void] = np.concatenate(tables)
-        self.fold_metrics = [metrics.score(t["target"], t["probability"]) for t in tables]
+        super().__init__(
+            model_name=spec["model"],
+            dataset_name=spec["dataset"]["name"],
+            content_hash=spec["dataset"]["content_hash"],
+            classes=tuple(spec["dataset"]["classes"]),
+            protocol=spec["protocol"],
+            folds=folds,
+            predictions=np.concatenate(
+                [directory.read_predictions(k, fold.test) for k, fold in enumerate(folds)]
+            ),
+        )
+        self.run = spec
+        self.run_dir = directory.path
+        self.recipe = Recipe.from_dict(spec["recipe"])
         self._directory = directory
         self._temporary: TemporaryDirectory[str] | None = None
 
@@ -126,101 +129,6 @@ class CrossValidationResult:
         except (KeyError, TypeError) as error:
             msg = f"'{run_dir}/run.json' was damaged or edited: {error}"
             raise InvalidFileError(msg) from error
-
-    def summary(self) -> dict[str, tuple[float, float]]:
-        """Average each metric over the folds.
-
-        Returns
-        -------
-        dict
-            Metric to (mean, sample standard deviation over folds), as fractions. The deviation
-            is no confidence interval; see :meth:`intervals`.
-        """
-        return metrics.summarize(self.fold_metrics)
-
-    def intervals(self, *, level: float = 0.95) -> dict[str, Interval]:
-        """Bootstrap confidence intervals of the metrics of the out-of-fold predictions.
-
-        Whole groups are drawn where groups are known, since their slices are alike, and single
-        slices elsewhere.
-
-        Parameters
-        ----------
-        level
-            Coverage of the intervals.
-
-        Returns
-        -------
-        dict
-            Metric to (low, high), as fractions.
-        """
-        pooled = self.pooled_predictions()
-        groups = pooled["group"] if self.has_groups else None
-        return intervals.bootstrap(
-            pooled["target"], pooled["probability"], groups=groups, level=level
-        )
-
-    @property
-    def has_groups(self) -> bool:
-        """Whether it is known which slices belong together."""
-        return bool((self.predictions["group"] != "").all())
-
-    def pooled_predictions(self) -> npt.NDArray[np.void]:
-        """Return one row for each slice: its mean over the folds that tested it.
-
-        Returns
-        -------
-        structured array
-            With the fields of ``predictions``, in the order of the dataset.
-        """
-        order = np.argsort(self.predictions["index"], kind="stable")
-        rows = self.predictions[order]
-        _, first, inverse, counts = np.unique(
-            rows["index"], return_index=True, return_inverse=True, return_counts=True
-        )
-        pooled = rows[first].copy()
-        for field in ("probability", "logit"):
-            pooled[field] = np.bincount(inverse, weights=rows[field]) / counts
-        return pooled
-
-    def patient_metrics(self) -> list[dict[str, float]] | None:
-        """Score groups instead of slices, fold by fold: the mean probability of their slices.
-
-        Returns
-        -------
-        list of dict or None
-            As ``fold_metrics``; None where groups are unknown, or one has slices of both classes.
-        """
-        pooled = self.pooled_predictions()
-        pairs = {(row["group"], row["target"]) for row in pooled}
-        if not self.has_groups or len(pairs) > len({group for group, _ in pairs}):
-            return None
-        scores = []
-        for k in range(len(self.folds)):
-            part = self.predictions[self.predictions["fold"] == k]
-            targets, probabilities, _ = metrics.per_group(
-                part["target"], part["probability"], part["group"].astype(np.str_)
-            )
-            scores.append(metrics.score(targets, probabilities))
-        return scores
-
-    def confusion_matrix(self, fold: int | None = None) -> npt.NDArray[np.float64]:
-        """Count slices by true and predicted class.
-
-        Parameters
-        ----------
-        fold
-            One fold; by default the average over the folds, as in Figs. 9 and 10 of the paper.
-
-        Returns
-        -------
-        ndarray
-            [[true negatives, false positives], [false negatives, true positives]].
-        """
-        numbers = range(len(self.folds)) if fold is None else [fold]
-        parts = [self.predictions[self.predictions["fold"] == k] for k in numbers]
-        counts = [metrics.confusion_matrix(p["target"], p["probability"]) for p in parts]
-        return np.asarray(np.mean(counts, axis=0), dtype=np.float64)
 
     def history(self, fold: int) -> dict[str, npt.NDArray[np.float64]]:
         """Return the learning curve of a fold.
@@ -308,6 +216,55 @@ class CrossValidationResult:
         """
         return Reference.load(self._directory.fold(fold) / "reference.safetensors")
 
+    def compare_published(self) -> published.Comparison:
+        """Hold the run against what the paper reports of its network on its dataset.
+
+        Returns
+        -------
+        Comparison
+            Ours beside theirs, with the difference in their standard deviations; printing it
+            gives a table. It says in what the run is another experiment, such as protocol,
+            weights, canvas or epochs, so that the rows are not comparable.
+
+        Raises
+        ------
+        UnknownNameError
+            If the paper has no such network or dataset.
+        """
+        return published.compare(
+            self.summary(),
+            self.model_name,
+            self.dataset_name,
+            protocol=self.protocol,
+            departures=self._departures(),
+            notes=self._doubts(),
+        )
+
+    def _departures(self) -> Iterator[str]:
+        """Say in what the run is not the paper's experiment, the protocol aside."""
+        slices = self.run["dataset"]["slices"]
+        complete = sum(dataset_info(self.dataset_name).counts or ())
+        if slices != complete:
+            yield f"{slices} slices instead of {complete}"
+        if self.protocol != "official" and len(self.folds) != 5:
+            yield f"{len(self.folds)} folds instead of 5"
+        if self.run["weights"] is None:
+            yield "random weights instead of ImageNet's"
+        if self.recipe.epochs != Recipe().epochs:
+            yield f"{self.recipe.epochs} epochs instead of {Recipe().epochs}"
+        ours, paper = (
+            dict(recipe.pop("augmentation"), **recipe)
+            for recipe in (self.recipe.to_dict(), Recipe().scaled(self.recipe.epochs).to_dict())
+        )
+        for option, value in paper.items():
+            if ours[option] != value:
+                yield f"{option} {ours[option]} instead of {value}"
+
+    def _doubts(self) -> Iterator[str]:
+        weights = self.run["weights"]
+        if weights not in (None, "imagenet"):
+            yield f"Our weights are from {weights}; comparable if they are ImageNet's."
+
     def evaluate(self, dataset: CTDataset) -> ExternalEvaluation:
         """Score the fitted folds on slices of another source.
 
@@ -325,63 +282,12 @@ class CrossValidationResult:
 
         return evaluate_externally(self, dataset)
 
-    def table(self, style: str = "text") -> str:
-        """Lay out the metrics of all folds in per cent, with mean ± standard deviation.
-
-        Parameters
-        ----------
-        style
-            ``"text"``, ``"markdown"``, ``"latex"`` or ``"csv"``.
-
-        Returns
-        -------
-        str
-            The table.
-        """
-        rows = [
-            [str(k), *(percent(scores[name]) for name in _SHOWN)]
-            for k, scores in enumerate(self.fold_metrics)
-        ]
-        summary = self.summary()
-        mean = [percent(*summary[name]) for name in _SHOWN]
-        header = ["fold", *(metrics.METRICS[name].title for name in _SHOWN)]
-        return render_table(header, [*rows, ["mean ± sd", *mean]], style=style)
-
     def write_summary(self) -> None:
         """Write ``predictions.csv`` and ``metrics.json`` of the whole run."""
         self._directory.write_table(
             self.run_dir / "predictions.csv", PREDICTION_FIELDS.names or (), self.predictions
         )
         write_json(self.run_dir / "metrics.json", self.to_dict())
-
-    def to_dict(self) -> dict[str, Any]:
-        """Collect the metrics for JSON.
-
-        Returns
-        -------
-        dict
-            Plain values; what is undefined is None.
-        """
-        summary = {name: {"mean": m, "sd": sd} for name, (m, sd) in self.summary().items()}
-        content = {
-            "model": self.model_name,
-            "dataset": self.dataset_name,
-            "protocol": self.protocol,
-            "summary": summary,
-            "folds": self.fold_metrics,
-            "intervals_95": self.intervals(),
-            "patients": self.patient_metrics(),
-        }
-        ready: dict[str, Any] = json_ready(content)
-        return ready
-
-    def __str__(self) -> str:
-        title = f"{self.model_name} on {self.dataset_name}, protocol: {self.protocol} (per cent)"
-        notes = [
-            f"In {count} of {len(self.folds)} folds {name} is undefined (–) and left out."
-            for name, count in metrics.count_undefined(self.fold_metrics).items()
-        ]
-        return "\n".join([title, self.table(), "sd: sample standard deviation.", *notes])
 
     def __repr__(self) -> str:
         return f"<CrossValidationResult {self.model_name} on {self.dataset_name}: {self.run_dir}>"
