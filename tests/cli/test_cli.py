@@ -4,11 +4,18 @@ import argparse
 import csv
 import io
 import json
+import sys
+import warnings
 
 import pytest
 
 from covidct import cli
 from covidct.cli import train
+
+
+def _standard_showwarning(*warning, **_):
+    """Do what Python does where no test framework collects warnings."""
+    sys.stderr.write(warnings.formatwarning(*warning[:4]))
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +29,18 @@ def run_dir(tiny, tmp_path_factory):
     )
     assert code == 0
     return folder
+
+
+def test_warnings_name_no_code(tiny, tmp_path, capfd):
+    arguments = "--dataset phantom --slices 24 --weights none --folds 2 --demo --epochs 1"
+    formatted = warnings.formatwarning
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = _standard_showwarning
+        code = cli.main(["train", "--model", tiny, "--run-dir", str(tmp_path), *arguments.split()])
+    assert code == 0
+    assert "covidct: WARNING: slices are split at random" in capfd.readouterr().err
+    assert warnings.formatwarning is formatted
 
 
 def test_values_of_the_recipe_are_json_or_text():

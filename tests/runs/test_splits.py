@@ -60,6 +60,12 @@ def test_random_split_of_known_patients_warns(phantoms, anonymous):
         make_split(phantoms, 2, groups="patient")
 
 
+def test_random_split_of_found_copies_warns(anonymous):
+    copies = [0, 1, 2, 3, 4, 5, 0, 1, 2, 6, 7, 8, 9, 10, 11, 6, 7, 8]
+    with pytest.warns(LeakageWarning, match="near-duplicate groups .* groups='near-duplicate'"):
+        make_split(anonymous.subset(copies), 3)
+
+
 def with_split(dataset: CTDataset, parts: list[str]) -> CTDataset:
     return CTDataset(dataset.paths, dataset.targets, official_split=parts)
 

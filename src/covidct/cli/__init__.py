@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 
 from .. import __version__
@@ -54,7 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="covidct: %(levelname)s: %(message)s")
     try:
-        args.run(args)
+        with _plain_warnings():
+            args.run(args)
     except KeyboardInterrupt:
         hint = getattr(args, "resume_hint", "what is finished is kept")
         return _complain(args, f"interrupted; {hint}", 130)
@@ -94,6 +97,21 @@ def _parser() -> argparse.ArgumentParser:
         )
         command.set_defaults(run=module.run)
     return parser
+
+
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Leave out the place in the code, which means nothing to who typed a command."""
+
+    def plain(message: Warning | str, *_: object, **__: object) -> str:
+        return f"covidct: WARNING: {message}\n"
+
+    before = warnings.formatwarning
+    warnings.formatwarning = plain
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
 
 
 def _complain(args: argparse.Namespace, message: str, code: int) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
+from ..audit.duplicates import near_duplicate_groups
 from ..datasets.ct_dataset import CTDataset
 
 __all__ = ["Fold", "LeakageWarning", "Split", "Splitter", "make_split"]
@@ -106,7 +107,8 @@ def make_split(
     Warns
     -----
     LeakageWarning
-        If slices are split at random although their groups are known.
+        If slices are split at random and that tears groups apart: those that the dataset knows,
+        or else the near-duplicates among its slices.
 
     Examples
     --------
@@ -138,7 +140,7 @@ def make_split(
     )
     for number, fold in enumerate(folds):
         _check_fold(number, fold, dataset, labels)
-    if labels is None and dataset.groups is not None:
+    if labels is None:
         _warn_if_torn(dataset, folds)
     return Split(protocol, folds, dataset.groups if labels is None else labels)
 
@@ -150,8 +152,6 @@ def _resolve_groups(
         return None, ""
     if isinstance(groups, str):
         if groups == "near-duplicate":
-            from ..audit.duplicates import near_duplicate_groups
-
             return near_duplicate_groups(dataset).astype(np.str_), groups
         if groups != "patient":
             msg = (
@@ -224,14 +224,16 @@ def _check_fold(
 
 
 def _warn_if_torn(dataset: CTDataset, folds: Sequence[Fold]) -> None:
-    groups = dataset.groups
+    """Say how many groups, known or else found, a random split tears apart."""
+    groups, kind, remedy = dataset.groups, dataset.group_kind, "patient"
     if groups is None:
-        return
+        kind = remedy = "near-duplicate"
+        groups = near_duplicate_groups(dataset).astype(np.str_)
     torn = {g for fold in folds for g in np.intersect1d(groups[fold.train], groups[fold.test])}
     if torn:
         msg = (
             f"slices are split at random: {len(torn)} of {len(np.unique(groups))} "
-            f"{dataset.group_kind} groups have slices in training and test part of one fold, which "
-            "flatters the result; run it again with groups='patient' for the honest figure"
+            f"{kind} groups have slices in training and test part of one fold, which "
+            f"flatters the result; run it again with groups={remedy!r} for the honest figure"
         )
         warnings.warn(msg, LeakageWarning, stacklevel=4)
