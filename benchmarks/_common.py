@@ -1,0 +1,111 @@
+"""What the benchmarks share: options, taking turns, tables, and the figures as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+Runs = Mapping[str, Callable[[], object]]
+Times = dict[str, list[float]]
+
+
+def make_parser(description: str | None, *, rounds: int | None = None) -> argparse.ArgumentParser:
+    """Return a parser with ``--json``, and with ``--rounds`` where contestants take turns."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
+    if rounds:
+        text = f"turns of each contestant, at least 3 (default: {rounds})"
+        parser.add_argument("--rounds", type=_at_least(3), default=rounds, help=text)
+    return parser
+
+
+def add_machine(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--threads", type=_at_least(1), default=2, help="default: 2")
+    parser.add_argument("--device", default="cpu", help="default: cpu")
+
+
+def add_slices(parser: argparse.ArgumentParser, *, slices: int) -> None:
+    parser.add_argument("--dataset", default="phantom", help="default: phantom")
+    parser.add_argument("--root", type=Path, help="its folder; phantoms have none")
+    parser.add_argument("--slices", type=_at_least(4), default=slices, help=f"default: {slices}")
+
+
+def _at_least(lowest: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if int(text) < lowest:
+            msg = f"must be at least {lowest}, got {text}"
+            raise argparse.ArgumentTypeError(msg)
+        return int(text)
+
+    return number
+
+
+def take_turns(
+    runs: Runs, rounds: int, *, wait: Callable[[], None] = lambda: None
+) -> tuple[Times, Times]:
+    """Return the wall and the processor seconds of each run, after one that isn't counted.
+
+    Taking turns spreads what else the machine does over all of them. Processor time is that of
+    this process and all its threads, not of its children.
+    """
+    wall: Times = {name: [] for name in runs}
+    processor: Times = {name: [] for name in runs}
+    for turn in range(rounds + 1):
+        for name, run in runs.items():
+            start = time.perf_counter(), time.process_time()
+            run()
+            wait()
+            if turn:
+                wall[name].append(time.perf_counter() - start[0])
+                processor[name].append(time.process_time() - start[1])
+    return wall, processor
+
+
+def medians(times: Times) -> dict[str, float]:
+    return {name: statistics.median(seconds) for name, seconds in times.items()}
+
+
+def ratio(times: Times, one: str, other: str) -> float:
+    """Return how many times longer than ``one`` the ``other`` took, in the median turn.
+
+    Within a turn both ran under nearly the same load, unlike the medians of each.
+    """
+    turns = zip(times[one], times[other], strict=True)
+    return statistics.median(theirs / ours for ours, theirs in turns)
+
+
+def table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    head = list(header)
+    return "\n".join(
+        "| " + " | ".join(map(str, row)) + " |" for row in [head, ["---"] * len(head), *rows]
+    )
+
+
+def write_json(options: argparse.Namespace, results: object, *packages: str) -> None:
+    """Write the results, what was asked for, and where it ran, if ``--json`` asks for it."""
+    if not options.json:
+        return
+    asked: dict[str, Any] = {
+        key: str(value) if isinstance(value, Path) else value
+        for key, value in vars(options).items()
+        if key != "json"
+    }
+    machine = {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "load": os.getloadavg(),
+        "versions": {package: version(package) for package in ("covidct", *packages)},
+    }
+    report = {"options": asked, "machine": machine, "results": results}
+    options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
