@@ -6,13 +6,14 @@ It reads lines: "start RUN_DIR" answers the process id of a new run, "wait PID" 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from dataclasses import replace
 from functools import partial
 
 import covidct
 from covidct import cli
-from covidct.runs import fold
+from covidct.runs import cross_validator, fold  # noqa: F401 - what a run imports, imported once
 from covidct.training.trainer import Trainer
 
 ARGUMENTS = (
@@ -29,7 +30,11 @@ def noted(job, *rest, fit=fold._fit_and_score):
 
 
 def live(run_dir: str) -> int:
-    """Do the run in this process; what it says goes into a file beside the folder."""
+    """Do the run in this process; what it says goes into a file beside the folder.
+
+    Who starts the tests in the background may have had SIGINT ignored, which processes inherit.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     log = os.open(f"{run_dir}.{os.getpid()}.log", os.O_WRONLY | os.O_CREAT)
     os.dup2(log, 1)
     os.dup2(log, 2)

@@ -21,14 +21,19 @@ def survive(begin, folder: Path, undisturbed, same_bits, *, kills: int) -> None:
     killed = number = in_mid_fold = 0
     while killed < kills:
         run_dir = folder / f"run {number}"
+        fresh, begun = not run_dir.exists(), time.monotonic()
         process = begin(run_dir)
-        time.sleep(rng.uniform(0, life))
+        moment = begun + rng.uniform(0, life)
+        while not (ended := (run_dir / "metrics.json").exists()) and time.monotonic() < moment:
+            time.sleep(0.005)
+        if ended and fresh:
+            life = time.monotonic() - begun  # the machine has less to do than it had
         process.send(signal.SIGKILL)
         code = process.wait()
         assert code in (0, -signal.SIGKILL), process.said()
-        killed += code != 0
+        killed += not ended
         in_mid_fold += any(run_dir.glob("folds/*/checkpoint.pt"))
-        if code == 0:
+        if ended:
             same_bits(run_dir, undisturbed)
             number += 1
     process = begin(folder / f"run {number}")
