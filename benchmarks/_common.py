@@ -6,12 +6,15 @@ import argparse
 import json
 import os
 import platform
+import resource
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+import torch
 
 Runs = Mapping[str, Callable[[], object]]
 Times = dict[str, list[float]]
@@ -50,25 +53,29 @@ def _at_least(lowest: int) -> Callable[[str], int]:
     return number
 
 
-def take_turns(
-    runs: Runs, rounds: int, *, wait: Callable[[], None] = lambda: None
-) -> tuple[Times, Times]:
+def take_turns(runs: Runs, rounds: int, *, device: str = "cpu") -> tuple[Times, Times]:
     """Return the wall and the processor seconds of each run, after one that isn't counted.
 
     Taking turns spreads what else the machine does over all of them. Processor time is that of
-    this process and all its threads, not of its children.
+    this process, all its threads, and its children that ended in the turn.
     """
     wall: Times = {name: [] for name in runs}
     processor: Times = {name: [] for name in runs}
     for turn in range(rounds + 1):
         for name, run in runs.items():
-            start = time.perf_counter(), time.process_time()
+            start = time.perf_counter(), _processor_seconds()
             run()
-            wait()
+            if device.startswith("cuda"):
+                torch.cuda.synchronize(device)
             if turn:
                 wall[name].append(time.perf_counter() - start[0])
-                processor[name].append(time.process_time() - start[1])
+                processor[name].append(_processor_seconds() - start[1])
     return wall, processor
+
+
+def _processor_seconds() -> float:
+    usages = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 def medians(times: Times) -> dict[str, float]:

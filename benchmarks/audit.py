@@ -10,13 +10,13 @@ do; the share of those that hashing finds is given too.
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
+import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from _common import make_parser, table, write_json
 from sklearn.neighbors import NearestNeighbors
 
 import covidct
@@ -87,17 +87,14 @@ def audit(dataset: covidct.CTDataset) -> dict[str, float | int | str]:
     }
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = make_parser(__doc__)
     parser.add_argument("--dataset", default="phantom", help="what to audit (default: phantom)")
     parser.add_argument("--root", type=Path, help="its folder; phantoms have none")
     parser.add_argument("--phantoms", type=int, default=1000, help="how many (default: 1000)")
     parser.add_argument("--sizes", type=int, nargs="+", default=[1_000, 10_000, 100_000])
     parser.add_argument("--all-pairs-up-to", type=int, default=20_000, metavar="N")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if min(options.sizes) < 2:
         parser.error(f"--sizes must be at least 2, got {min(options.sizes)}")
     if options.dataset == "phantom":
@@ -111,17 +108,21 @@ def main() -> int:
         f"audit of {cost['slices']} slices ({cost['dataset']}): {cost['wall_s']:.1f} s, "
         f"{cost['wall_s_per_1000']:.1f} s for 1,000, {cost['processor_s']:.1f} s of processor time"
     )
-    print("\n| fingerprints | hashing, s | pairs found | all pairs, s | all pairs / hashing |")
-    print("|---:|---:|---:|---:|---:|")
-    rows = searches(options.sizes, all_pairs_up_to=options.all_pairs_up_to)
-    for row in rows:
-        slow = "- | -" if row["ratio"] is None else f"{row['all_pairs_s']:.2f} | {row['ratio']:.1f}"
-        print(f"| {row['n']:,} | {row['hashing_s']:.2f} | {row['found']:.2%} | {slow} |")
-    if options.json:
-        figures = {"cores": os.cpu_count(), "audit": cost, "search": rows}
-        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+    searched = searches(options.sizes, all_pairs_up_to=options.all_pairs_up_to)
+    header = ("fingerprints", "hashing, s", "pairs found", "all pairs, s", "all pairs / hashing")
+    rows = (
+        (
+            f"{row['n']:,}",
+            f"{row['hashing_s']:.2f}",
+            f"{row['found']:.2%}",
+            *("-" if row[key] is None else f"{row[key]:.1f}" for key in ("all_pairs_s", "ratio")),
+        )
+        for row in searched
+    )
+    print("\n" + table(header, rows))
+    write_json(options, {"audit": cost, "search": searched}, "numpy", "scikit-learn")
     return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main())

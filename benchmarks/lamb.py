@@ -1,7 +1,7 @@
 """covidct's LAMB beside torch-optimizer's: milliseconds per step on the tensors of a network.
 
 The two take turns, so that what else the machine does falls on both, and the median of their
-rounds counts. Before anything is timed, a few steps of both are compared.
+turns counts. Before anything is timed, a few steps of both are compared.
 
     python benchmarks/lamb.py --models shufflenet --threads 2 --json lamb.json
 """
@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
-import statistics
 import sys
-import time
-from importlib.metadata import version
-from pathlib import Path
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 import torch
+from _common import add_machine, make_parser, medians, ratio, table, take_turns, write_json
 from torch import nn
 from torch_optimizer import Lamb as PeerLamb
 
@@ -33,80 +32,60 @@ def with_gradients(network: nn.Module, device: torch.device) -> list[nn.Paramete
     return parameters
 
 
-def seconds(optimizer: torch.optim.Optimizer, device: torch.device, steps: int) -> float:
-    start = time.perf_counter()
+def take_steps(optimizer: torch.optim.Optimizer, steps: int) -> None:
     for _ in range(steps):
         optimizer.step()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return (time.perf_counter() - start) / steps
 
 
-def measure(name: str, options: argparse.Namespace) -> dict[str, object]:
+def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
     device = torch.device(options.device)
     torch.manual_seed(0)
     network = covidct.create_model(name, weights=None)
     tensors = {kind: with_gradients(network, device) for kind in ("covidct", "torch-optimizer")}
     makers = {"covidct": covidct.Lamb, "torch-optimizer": PeerLamb}
-    settings = {"lr": 3e-4, "weight_decay": 1.0}
-    optimizers = {kind: makers[kind](tensors[kind], **settings) for kind in makers}
+    optimizers = {kind: makers[kind](tensors[kind], lr=3e-4, weight_decay=1.0) for kind in makers}
     for optimizer in optimizers.values():
-        seconds(optimizer, device, 3)  # warm up, and what is compared
+        take_steps(optimizer, 3)
     difference = max(
         float((ours - theirs).detach().abs().max())
         for ours, theirs in zip(*tensors.values(), strict=True)
     )
-    times: dict[str, list[float]] = {kind: [] for kind in optimizers}
-    for _ in range(options.rounds):
-        for kind, optimizer in optimizers.items():
-            times[kind].append(seconds(optimizer, device, options.steps))
-    medians = {kind: statistics.median(rounds) for kind, rounds in times.items()}
+    runs = {kind: partial(take_steps, optimizers[kind], options.steps) for kind in makers}
+    wall, processor = take_turns(runs, options.rounds, device=options.device)
     return {
         "network": name,
         "tensors": len(tensors["covidct"]),
         "largest difference after 3 steps": difference,
-        "seconds per step": times,
-        "median seconds per step": medians,
-        "ratio": medians["torch-optimizer"] / medians["covidct"],
+        "milliseconds per step": {
+            kind: 1e3 * seconds / options.steps for kind, seconds in medians(wall).items()
+        },
+        "ratio": ratio(wall, "covidct", "torch-optimizer"),
+        "seconds": wall,
+        "processor seconds": processor,
     }
 
 
-def table(results: list[dict[str, object]]) -> str:
-    lines = [
-        "| network | tensors | covidct, ms | torch-optimizer, ms | ratio | largest difference |",
-        "|---|---|---|---|---|---|",
-    ]
-    for result in results:
-        medians = result["median seconds per step"]
-        assert isinstance(medians, dict)
-        cost = " | ".join(f"{1e3 * median:.2f}" for median in medians.values())
-        difference = result["largest difference after 3 steps"]
-        ratio = f"{result['ratio']:.2f} | {difference:.1e}"
-        lines.append(f"| {result['network']} | {result['tensors']} | {cost} | {ratio} |")
-    return "\n".join(lines)
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = make_parser(__doc__, rounds=5)
+    add_machine(parser)
     parser.add_argument("--models", nargs="+", default=["shufflenet"], metavar="NAME")
-    parser.add_argument("--steps", type=int, default=10, help="in a round (default: 10)")
-    parser.add_argument("--rounds", type=int, default=5, help="at least 3 (default: 5)")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
-    options = parser.parse_args()
-    if options.rounds < 3:
-        parser.error(f"--rounds must be at least 3, got {options.rounds}")
+    parser.add_argument("--steps", type=int, default=10, help="in a turn (default: 10)")
+    options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     results = [measure(name, options) for name in options.models]
-    print(table(results))
-    if options.json:
-        versions = {package: version(package) for package in ("torch", "torch-optimizer")}
-        settings = {"device": options.device, "threads": options.threads, "versions": versions}
-        report = {"environment": settings, "results": results}
-        options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    rows = (
+        (
+            result["network"],
+            result["tensors"],
+            *(f"{cost:.2f}" for cost in result["milliseconds per step"].values()),
+            f"{result['ratio']:.2f}",
+            f"{result['largest difference after 3 steps']:.1e}",
+        )
+        for result in results
+    )
+    header = ("network", "tensors", "covidct, ms", "torch-optimizer, ms", "ratio", "difference")
+    print(table(header, rows))
+    write_json(options, results, "torch", "torch-optimizer")
     return 0
 
 

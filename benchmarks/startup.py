@@ -1,6 +1,6 @@
 """What it costs to start: milliseconds of processor time over an empty interpreter.
 
-The commands take turns, and the median of their rounds counts. Processor time, unlike wall time,
+The commands take turns, and the median of their turns counts. Processor time, unlike wall time,
 hardly depends on what else the machine does; both are written down.
 
     python benchmarks/startup.py --rounds 11 --json startup.json
@@ -8,14 +8,12 @@ hardly depends on what else the machine does; both are written down.
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import statistics
 import subprocess
 import sys
-import time
-from pathlib import Path
+from collections.abc import Sequence
+from functools import partial
+
+from _common import make_parser, medians, table, take_turns, write_json
 
 MAIN = "import sys; from covidct.cli import main; sys.argv[0] = 'covidct'; main({})"
 COMMANDS = {
@@ -28,43 +26,34 @@ COMMANDS = {
 }
 
 
-def seconds(code: str) -> tuple[float, float]:
-    """Return the wall and the processor time of a new interpreter."""
-    before, start = os.times(), time.perf_counter()
+def run(code: str) -> None:
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
-    wall, after = time.perf_counter() - start, os.times()
-    spent = after.children_user + after.children_system
-    return wall, spent - before.children_user - before.children_system
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = make_parser(__doc__, rounds=7).parse_args(arguments)
+    runs = {command: partial(run, code) for command, code in COMMANDS.items()}
+    wall, processor = (
+        {command: 1e3 * seconds for command, seconds in medians(times).items()}
+        for times in take_turns(runs, options.rounds)
     )
-    parser.add_argument("--rounds", type=int, default=7, help="at least 3 (default: 7)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
-    options = parser.parse_args()
-    if options.rounds < 3:
-        parser.error(f"--rounds must be at least 3, got {options.rounds}")
-    for code in COMMANDS.values():
-        seconds(code)  # warm up: files into memory, bytecode compiled
-    times: dict[str, list[tuple[float, float]]] = {command: [] for command in COMMANDS}
-    for _ in range(options.rounds):
-        for command, code in COMMANDS.items():
-            times[command].append(seconds(code))
-    medians = {
-        command: [1e3 * statistics.median(column) for column in zip(*rounds, strict=True)]
-        for command, rounds in times.items()
-    }
-    empty = medians["empty interpreter"]
-    print("| command | wall, ms | processor, ms | processor over empty, ms | ratio |")
-    print("|---|---|---|---|---|")
-    for command, (wall, spent) in medians.items():
-        over = f"{spent - empty[1]:.0f} | {spent / empty[1]:.1f}"
-        print(f"| {command} | {wall:.0f} | {spent:.0f} | {over} |")
-    if options.json:
-        report = {"python": sys.version, "milliseconds": medians, "seconds": times}
-        options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    empty = processor["empty interpreter"]
+    results = [
+        {
+            "command": command,
+            "wall, ms": wall[command],
+            "processor, ms": spent,
+            "processor over empty, ms": spent - empty,
+            "ratio": spent / empty,
+        }
+        for command, spent in processor.items()
+    ]
+    rows = (
+        [name, *(f"{figure:.0f}" for figure in figures), f"{times:.1f}"]
+        for name, *figures, times in (result.values() for result in results)
+    )
+    print(table(results[0], rows))
+    write_json(options, results)
     return 0
 
 

@@ -178,9 +178,7 @@ def measure(name: str, split: Split, options: argparse.Namespace) -> dict[str, A
         "covidct": ours(info, canvases, split, options),
         "peer": peer(info, split, options),
     }
-    cuda = torch.device(options.device).type == "cuda"
-    wait = torch.cuda.synchronize if cuda else lambda: None
-    wall, processor = take_turns(runs, options.rounds, wait=wait)
+    wall, processor = take_turns(runs, options.rounds, device=options.device)
     images = len(split.train) * options.epochs
     rates = {run: images / seconds for run, seconds in medians(wall).items()}
     spent = {run: 1e3 * seconds / images for run, seconds in medians(processor).items()}
