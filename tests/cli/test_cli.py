@@ -131,6 +131,7 @@ def test_evaluate(run_dir, capsys):
 def test_explain(run_dir, images, tmp_path, capsys):
     out = tmp_path / "out"
     arguments = ["--dataset", "phantom", "--slices", "24", "--output", str(out)]
+    arguments += ["--layer", "backbone.stage3"]
     assert cli.main(["explain", str(run_dir), *arguments]) == 0
     assert {p.name for p in out.iterdir()} == {
         "faithfulness.json",
@@ -138,9 +139,13 @@ def test_explain(run_dir, images, tmp_path, capsys):
         "grad_cam.png",
         "tsne.png",
     }
-    assert "padding" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "padding" in said
+    assert "layer backbone.stage3, grid 8 x 11" in said
     other = tmp_path / "other"
     arguments = ["--images", str(images / "0.png"), "--output", str(other)]
+    assert cli.main(["explain", str(run_dir), *arguments, "--layer", "stage3"]) == 2
+    assert "did you mean 'backbone.stage3'" in capsys.readouterr().err
     assert cli.main(["explain", str(run_dir), *arguments]) == 0
     assert (other / "grad_cam.png").stat().st_size > 1000
 

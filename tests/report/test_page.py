@@ -8,6 +8,7 @@ from PIL import Image
 
 from covidct import AuditReport, CTDataset
 from covidct.audit import Finding
+from covidct.errors import UnknownNameError
 from covidct.report import write_report
 from covidct.report.page import find_notices, render, shared_groups
 from covidct.runs.tables import percent
@@ -150,3 +151,11 @@ def test_several_runs_are_compared(random, grouped, outline):
 def test_stays_small(html):
     """A page of many slices has 48 of them at most, so 24 may take half of 10 MB."""
     assert len(html) < 5e6
+
+
+def test_the_layer_that_is_explained_is_said(grouped, phantoms, html):
+    page = render([grouped], dataset=phantoms, layer="backbone.stage3")
+    assert "Grad-CAM at the layer <code>backbone.stage3</code>" in page
+    assert "at the layer" not in html
+    with pytest.raises(UnknownNameError, match="unknown layer 'stage9'"):
+        render([grouped], dataset=phantoms, layer="stage9")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .options import WrongCallError, add_dataset, emit, emit_json, load_slices
+from .options import WrongCallError, add_dataset, add_layer, emit, emit_json, load_slices
 
 EXAMPLE = "covidct explain runs/mine --dataset folder --root my-slices --fold 0"
 
@@ -19,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_dataset(parser, required=False)
     parser.add_argument("--fold", type=int, default=0, help="default: %(default)s")
     parser.add_argument("--images", type=Path, nargs="+", metavar="PATH", help="images or folders")
+    add_layer(parser)
     parser.add_argument("--output", type=Path, help="folder (default: RUN/explain)")
     parser.add_argument("--json", action="store_true", help="print the table as JSON")
 
@@ -34,10 +35,11 @@ def run(args: argparse.Namespace) -> None:
     output = args.output or args.run_dir / "explain"
     if args.images:
         predictor = Predictor.from_run(args.run_dir)
-        emit(str(explain_predictions(predictor, predictor(args.images), output)))
+        predictions = predictor(args.images)
+        emit(str(explain_predictions(predictor, predictions, output, layer=args.layer)))
         return
     result = CrossValidationResult.load(args.run_dir)
-    table = explain_fold(result, load_slices(args), output, fold=args.fold)
+    table = explain_fold(result, load_slices(args), output, fold=args.fold, layer=args.layer)
     if args.json:
         emit_json(table.to_dict())
     else:

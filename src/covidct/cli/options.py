@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ..datasets.ct_dataset import CTDataset
 
-__all__ = ["WrongCallError", "add_dataset", "checked_call", "emit", "emit_json", "load_slices"]
+__all__ = [
+    "WrongCallError",
+    "add_dataset",
+    "add_layer",
+    "checked_call",
+    "emit",
+    "emit_json",
+    "load_slices",
+]
 
 
 class WrongCallError(ValueError):
@@ -53,6 +61,16 @@ def add_dataset(parser: argparse.ArgumentParser, *, required: bool = True) -> No
     )
     parser.add_argument(
         "--slices", type=int, metavar="N", help="how many slices 'phantom' draws (default: 240)"
+    )
+
+
+def add_layer(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names the layer to explain."""
+    parser.add_argument(
+        "--layer",
+        metavar="NAME",
+        help="layer that Grad-CAM explains, such as backbone.layer3 of a ResNet, whose grid is "
+        "twice as fine (default: the last with rows and columns)",
     )
 
 

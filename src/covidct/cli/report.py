@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .options import add_dataset, emit, load_slices
+from .options import add_dataset, add_layer, emit, load_slices
 
 EXAMPLE = "covidct report runs/mine --dataset folder --root my-slices"
 
@@ -19,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="a finished run")
     add_dataset(parser, required=False)
     parser.add_argument("--no-audit", action="store_true", help="do not audit the slices")
+    add_layer(parser)
     parser.add_argument("--output", type=Path, metavar="FILE", help="default: RUN/report.html")
 
 
@@ -31,4 +32,4 @@ def run(args: argparse.Namespace) -> None:
     dataset = None if args.dataset is None else load_slices(args)
     audit = None if dataset is None or args.no_audit else audit_dataset(dataset)
     output = args.output or args.runs[0] / "report.html"
-    emit(str(write_report(results, output, dataset=dataset, audit=audit)))
+    emit(str(write_report(results, output, dataset=dataset, audit=audit, layer=args.layer)))

@@ -33,6 +33,7 @@ def explain_fold(
     folder: str | PathLike[str],
     *,
     fold: int = 0,
+    layer: str | None = None,
     count: int = 8,
     seed: int = 0,
 ) -> faithfulness.Faithfulness:
@@ -50,6 +51,9 @@ def explain_fold(
         and ``faithfulness.json`` go.
     fold
         The fold.
+    layer
+        Name of the layer to explain, as in `GradCAM`; an earlier one than the default has a finer
+        grid.
     count
         Slices that ``grad_cam.png`` shows at most.
     seed
@@ -89,13 +93,19 @@ def explain_fold(
     sizes = [dataset[i][0].size[::-1] for i in covid]
     masks = [dataset.masks(int(i)) for i in covid]
     table = faithfulness.table(
-        model, canvases[covid], sizes=sizes, masks=masks, resize=result.recipe.resize, seed=seed
+        model,
+        canvases[covid],
+        sizes=sizes,
+        masks=masks,
+        layer=layer,
+        resize=result.recipe.resize,
+        seed=seed,
     )
     write_text(folder / "faithfulness.txt", f"{table}\n")
     write_json(folder / "faithfulness.json", table.to_dict())
     scored = {int(row["index"]): row["probability"] for row in result.predictions}
     shown = sorted(covid, key=lambda i: -scored[int(i)])[:count]
-    maps = GradCAM(model)(torch.from_numpy(canvases[np.array(shown)]).unsqueeze(1))
+    maps = GradCAM(model, layer=layer).over(canvases, index=np.array(shown)).maps
     drawing = figures.saliency_maps(
         [dataset[int(i)][0] for i in shown],
         maps,
@@ -117,6 +127,8 @@ def explain_predictions(
     predictor: Predictor,
     predictions: Sequence[Prediction],
     folder: str | PathLike[str],
+    *,
+    layer: str | None = None,
 ) -> Path:
     """Draw the maps of slices from anywhere, as the paper's external test does (Figs. 15 and 16).
 
@@ -128,6 +140,8 @@ def explain_predictions(
         What they said of the slices.
     folder
         Where ``grad_cam.png`` goes.
+    layer
+        As in `explain_fold`.
 
     Returns
     -------
@@ -143,9 +157,9 @@ def explain_predictions(
     if not readable:
         msg = "there is no slice to explain"
         raise ValueError(msg)
-    canvases = torch.from_numpy(np.stack([p.canvas for p in readable if p.canvas is not None]))
-    batch = canvases.unsqueeze(1).to(predictor.device)
-    maps = torch.stack([GradCAM(model)(batch).cpu() for model in predictor.models]).mean(dim=0)
+    canvases = np.stack([p.canvas for p in readable if p.canvas is not None])
+    each = [GradCAM(model, layer=layer).over(canvases).maps for model in predictor.models]
+    maps = torch.stack(each).mean(dim=0)
     drawing = figures.saliency_maps(
         [to_grayscale(read_image(p.path)) for p in readable],
         maps,

@@ -23,6 +23,7 @@ def write_report(
     *,
     dataset: CTDataset | None = None,
     audit: AuditReport | None = None,
+    layer: str | None = None,
 ) -> Path:
     """Write a page about one run, or one that compares several.
 
@@ -40,6 +41,8 @@ def write_report(
         features of a fold by t-SNE.
     audit
         What `covidct.audit_dataset` said of them; what undermines the figures stands on top.
+    layer
+        Name of the layer that Grad-CAM explains, as in `covidct.explain.GradCAM`.
 
     Returns
     -------
@@ -49,7 +52,8 @@ def write_report(
     Raises
     ------
     ValueError
-        If there is no run, or none of them was made of the slices in ``dataset``.
+        If there is no run, none of them was made of the slices in ``dataset``, or the networks
+        lack the layer.
 
     Examples
     --------
@@ -71,6 +75,8 @@ def write_report(
     runs = [results] if isinstance(results, CrossValidationResult) else list(results)
     page = Path(path)
     # A name that is not valid UTF-8 holds surrogates, which no UTF-8 file may.
-    html = render(runs, dataset=dataset, audit=audit).encode("utf-8", "backslashreplace")
+    html = render(runs, dataset=dataset, audit=audit, layer=layer).encode(
+        "utf-8", "backslashreplace"
+    )
     write_text(page, html.decode("utf-8"))
     return page

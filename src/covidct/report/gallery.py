@@ -95,7 +95,12 @@ def choose(predictions: npt.NDArray[np.void], *, each: int) -> npt.NDArray[np.vo
 
 
 def exhibits(
-    result: CrossValidationResult, dataset: CTDataset, *, canvases: Canvases, each: int
+    result: CrossValidationResult,
+    dataset: CTDataset,
+    *,
+    canvases: Canvases,
+    each: int,
+    layer: str | None = None,
 ) -> list[Exhibit]:
     """Draw the most confident slices of a run, each explained by the network that tested it.
 
@@ -109,6 +114,8 @@ def exhibits(
         (N, H, W), theirs.
     each
         As in `choose`.
+    layer
+        As in `covidct.explain.GradCAM`.
 
     Returns
     -------
@@ -124,7 +131,7 @@ def exhibits(
                 (chosen["fold"] == fold) & ((chosen["probability"] >= 0.5) == called)
             )
             if rows.size:
-                cam = GradCAM(model, target=cast("_Target", target))
+                cam = GradCAM(model, layer=layer, target=cast("_Target", target))
                 maps = cam.over(canvases, index=chosen["index"][rows]).maps
                 for row, saliency in zip(rows, maps, strict=True):
                     shown[int(row)] = _exhibit(result, dataset, chosen[row], saliency)

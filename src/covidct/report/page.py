@@ -104,6 +104,8 @@ class RunSection:
         Why these two are left out, a sentence each.
     skipped
         Names of files that were left out, with the reason.
+    layer
+        The layer that Grad-CAM explains; None for the last with rows and columns.
     """
 
     key: str
@@ -121,6 +123,7 @@ class RunSection:
     tsne: Picture | None = None
     exhibits: tuple[Exhibit, ...] = ()
     missing: Mapping[str, str] = field(default_factory=dict)
+    layer: str | None = None
 
 
 @dataclass(frozen=True)
@@ -158,12 +161,13 @@ def render(
     *,
     dataset: CTDataset | None = None,
     audit: AuditReport | None = None,
+    layer: str | None = None,
 ) -> str:
     """Write the page as HTML.
 
     Parameters
     ----------
-    results, dataset, audit
+    results, dataset, audit, layer
         As `covidct.report.write_report` takes them.
 
     Returns
@@ -176,7 +180,7 @@ def render(
     ValueError
         As `make_page` does.
     """
-    page = make_page(results, dataset=dataset, audit=audit)
+    page = make_page(results, dataset=dataset, audit=audit, layer=layer)
     environment = Environment(
         loader=PackageLoader(__package__ or "covidct.report"),
         autoescape=True,
@@ -201,12 +205,13 @@ def make_page(
     *,
     dataset: CTDataset | None = None,
     audit: AuditReport | None = None,
+    layer: str | None = None,
 ) -> Page:
     """Collect what the page says.
 
     Parameters
     ----------
-    results, dataset, audit
+    results, dataset, audit, layer
         As `covidct.report.write_report` takes them.
 
     Returns
@@ -217,7 +222,8 @@ def make_page(
     Raises
     ------
     ValueError
-        If there is no run, or none of them was made of the slices in ``dataset``.
+        If there is no run, none of them was made of the slices in ``dataset``, or the networks
+        lack the layer.
     """
     if not results:
         msg = "there is no run to report on"
@@ -232,7 +238,7 @@ def make_page(
         raise ValueError(msg)
     each = max(1, _EXHIBITS // (4 * max(1, len(own))))
     sections = tuple(
-        _section(f"run-{k}", result, dataset if result in own else None, each=each)
+        _section(f"run-{k}", result, dataset if result in own else None, each=each, layer=layer)
         for k, result in enumerate(results, start=1)
     )
     several = len(results) > 1
@@ -273,7 +279,12 @@ def shared_groups(result: CrossValidationResult) -> float | None:
 
 
 def _section(
-    key: str, result: CrossValidationResult, dataset: CTDataset | None, *, each: int
+    key: str,
+    result: CrossValidationResult,
+    dataset: CTDataset | None,
+    *,
+    each: int,
+    layer: str | None,
 ) -> RunSection:
     tables = (fold_table(result), group_table(result))
     network = model_info(result.model_name).title
@@ -292,17 +303,20 @@ def _section(
             figures.learning_curves([result.history(k) for k in range(len(result.folds))])
         ),
         skipped=tuple((name, why) for name, why in result.run["dataset"]["skipped"]),
-        **_shown(result, dataset, each),
+        layer=layer,
+        **_shown(result, dataset, each=each, layer=layer),
     )
 
 
-def _shown(result: CrossValidationResult, dataset: CTDataset | None, each: int) -> dict[str, Any]:
+def _shown(
+    result: CrossValidationResult, dataset: CTDataset | None, *, each: int, layer: str | None
+) -> dict[str, Any]:
     """Collect what needs the slices."""
     if dataset is None:
         return {"missing": {"gallery": _NO_DATASET, "tsne": _NO_DATASET}}
     size = result.fold_model(0).input_size
     canvases = make_canvases(dataset, size, resize=result.recipe.resize)
-    gallery = tuple(exhibits(result, dataset, canvases=canvases, each=each))
+    gallery = tuple(exhibits(result, dataset, canvases=canvases, each=each, layer=layer))
     try:
         plane = vector(embedding(result, dataset, canvases=canvases))
     except ValueError as error:

@@ -198,13 +198,13 @@ class Recipe:
         True
         """
         return cls(
-            epochs=9,
+            epochs=7,
             batch_size=16,
             learning_rate=1e-3,
-            milestones=((6, 2e-4),),
+            milestones=((5, 2e-4),),
             optimizer="adamw",
             weight_decay=0.05,
-            canvas=(80, 104),
+            canvas=(128, 168),
             augmentation=Augmentation(
                 crop=0.1, blur_probability=0, noise=0.02, brightness=0.1, contrast=0.1
             ),

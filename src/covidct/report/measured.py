@@ -1,0 +1,147 @@
+"""The tables of a sweep as JSON, ready for a page of documentation that shows measured numbers."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from .._files import write_json
+from ..evaluation import metrics
+from ..runs.paired import PairedTests
+from ..runs.presets import Cell
+from ..runs.result import CrossValidationResult
+from ..runs.sweep import SweepResult
+from ..runs.tables import percent
+from .repeat import command_line
+from .tables import published_of
+
+__all__ = ["write_measured"]
+
+_SHOWN = (*metrics.PAPER_METRICS, "auc")
+
+
+def write_measured(
+    done: SweepResult, folder: str | PathLike[str], *, tests: PairedTests | None = None
+) -> list[Path]:
+    """Write what is finished of a sweep, a file for each dataset.
+
+    Parameters
+    ----------
+    done
+        The sweep.
+    folder
+        Where ``DATASET-sweep.json``, and ``DATASET-tests.json`` where cells were compared, go:
+        ``{"title", "command", "machine", "date", "columns", "rows", "notes"}``, with all cells as
+        text. What made and when is read from the runs.
+    tests
+        The tests of differences between cells.
+
+    Returns
+    -------
+    list of Path
+        The files.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from covidct.report.measured import write_measured
+    >>> from covidct.runs.sweep import SweepResult
+    >>> write_measured(SweepResult({}), tempfile.mkdtemp())
+    []
+    """
+    written = []
+    for dataset in dict.fromkeys(cell.dataset for cell in done.results):
+        cells = {cell: run for cell, run in done.results.items() if cell.dataset == dataset}
+        tables = {"sweep": _results_table(dataset, cells)}
+        mine = [t for t in tests.tests if t.a.startswith(f"{dataset}/")] if tests else []
+        if tests and mine:
+            of_dataset = PairedTests(tests.metric, tests.unit, tuple(mine))
+            tables["tests"] = _tests_table(dataset, cells, of_dataset, len(tests.tests))
+        for kind, table in tables.items():
+            path = Path(folder) / f"{dataset}-{kind}.json"
+            write_json(path, {**table, **_origin(cells.values())})
+            written.append(path)
+    return written
+
+
+def _results_table(dataset: str, cells: Mapping[Cell, CrossValidationResult]) -> dict[str, Any]:
+    titles = [metrics.METRICS[name].title for name in _SHOWN]
+    rows, notes = [], ["± is the sample standard deviation over folds, the interval a bootstrap."]
+    for cell, run in cells.items():
+        summary, (low, high) = run.summary(), run.intervals()["accuracy"]
+        beside = published_of(run)
+        theirs = ["", ""]
+        if beside is not None:
+            row = beside.rows[0]
+            theirs = [row.texts()[2], row.texts()[-1]]
+            if not beside.comparable:
+                theirs = [f"({text})" for text in theirs]
+                notes.append(f"{run.model_name}, {cell.variant}: {'; '.join(beside.obstacles)}.")
+        rows.append(
+            [
+                run.model_name,
+                cell.variant,
+                run.protocol,
+                *(percent(*summary[name]) for name in _SHOWN),
+                f"{percent(low)} to {percent(high)}",
+                *theirs,
+            ]
+        )
+    if any(row[-1].startswith("(") for row in rows):
+        notes.insert(1, "In brackets: another experiment than the paper's, in what is said below.")
+    return {
+        "title": f"{dataset}, in per cent",
+        "columns": [
+            *("network", "variant", "protocol", *titles),
+            *("accuracy, 95 % interval", "paper's accuracy", "difference in its sd"),
+        ],
+        "rows": rows,
+        "notes": notes,
+    }
+
+
+def _tests_table(
+    dataset: str, cells: Iterable[Cell], tests: PairedTests, total: int
+) -> dict[str, Any]:
+    header, *rows = csv.reader(io.StringIO(tests.table("csv")))
+    short = {str(cell): f"{cell.model} {cell.variant}" for cell in cells}
+    names = [f"{short[test.a]} less {short[test.b]}" for test in tests.tests]
+    return {
+        "title": f"{dataset}: differences of {tests.metric} on the same folds, percentage points",
+        "columns": header,
+        "rows": [[name, *row[1:]] for name, row in zip(names, rows, strict=True)],
+        "notes": [
+            (
+                f"Interval and permutation: of whole {tests.unit}s. Folds: corrected resampled "
+                f"t-test. Holm's correction is for all {total} tests of the sweep."
+            )
+        ],
+    }
+
+
+def _origin(runs: Iterable[CrossValidationResult]) -> dict[str, Any]:
+    """Say how, on what and when runs were made, as their folders tell it."""
+    listed: Sequence[CrossValidationResult] = list(runs)
+    commands = [command_line(run) or f"# only from Python: {run.run_dir.name}" for run in listed]
+    days = sorted(
+        datetime.fromtimestamp((run.run_dir / "run.json").stat().st_mtime, UTC).date().isoformat()
+        for run in listed
+    )
+    return {
+        "command": "\n".join(commands),
+        "machine": "; ".join(dict.fromkeys(map(_machine, listed))),
+        "date": " to ".join(dict.fromkeys((days[0], days[-1]))),
+    }
+
+
+def _machine(run: CrossValidationResult) -> str:
+    about = run.run
+    return (
+        f"{about.get('device', 'cpu')} with {about['threads']} threads, {about['precision']}, "
+        f"torch {about['versions'].get('torch', '?')}, {about['versions'].get('platform', '?')}"
+    )
