@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 
+import pytest
+from sklearn.model_selection import PredefinedSplit
+
 import covidct
 from covidct.runs.run_directory import PREDICTION_FIELDS, RunDirectory
 
@@ -26,3 +29,12 @@ def test_constant_predictions_are_told(cross_validate, tmp_path):
         assert scores["recall"] == 0
     assert "In 2 of 2 folds precision is undefined (–) and left out." in str(constant)
     assert constant.to_dict()["folds"][0]["precision"] is None
+
+
+def test_a_fold_without_positives_is_refused_before_any_training(tiny, phantoms, tmp_path):
+    """Its sensitivity and AUC would be undefined, and their mean one over fewer folds."""
+    folds = PredefinedSplit(phantoms.targets)  # fold 0 has all of class 0, fold 1 the others
+    validator = covidct.CrossValidator(tiny, cv=folds, weights=None, run_dir=tmp_path / "run")
+    with pytest.raises(ValueError, match="fold 0 has only class"):
+        validator.run(phantoms)
+    assert not (tmp_path / "run").exists()
