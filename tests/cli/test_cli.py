@@ -140,7 +140,7 @@ def test_explain(run_dir, images, tmp_path, capsys):
         "tsne.png",
     }
     said = capsys.readouterr().out
-    assert "padding" in said
+    assert "pointing game" in said
     assert "layer backbone.stage3, grid 8 x 11" in said
     other = tmp_path / "other"
     arguments = ["--images", str(images / "0.png"), "--output", str(other)]
