@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,10 @@ import pytest
 from PIL import Image
 
 import covidct
+
+# Networks as small as those of the tests run no faster on several threads, and far slower where the
+# cores are busy. PyTorch reads this when it is first imported, here and in the processes begun.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(autouse=True)
