@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import textwrap
@@ -11,8 +12,10 @@ from filelock import FileLock
 import covidct
 from covidct import cli
 from covidct.errors import InvalidFileError, UnknownNameError
+from covidct.report.measured import write_measured
 from covidct.runs import fold as fold_module
-from covidct.runs.sweep import PRESETS, Cell, find_finished, plan, sweep, time_left
+from covidct.runs.presets import Cell
+from covidct.runs.sweep import SweepResult, sweep, time_left
 
 OPTIONS = {"folds": 2, "threads": 1, "device": "cpu"}
 
@@ -57,7 +60,8 @@ def test_a_cell_is_the_cross_validation_of_its_options(do, cells, tiny, phantoms
 
 def test_what_is_finished_is_not_done_again(do, cells, monkeypatch):
     first = do(cells[1:])
-    assert list(find_finished(cells, first.results[cells[1]].run_dir.parents[2])) == cells[1:]
+    loaded = SweepResult.load(first.results[cells[1]].run_dir.parents[2])
+    assert list(loaded.results) == cells[1:]
     second = do()
     monkeypatch.setattr(fold_module, "_fit_and_score", None)  # nothing is left to do
     third = do(cells[::-1])
@@ -93,7 +97,8 @@ def test_processes_share_a_folder_without_doing_a_fold_twice(tiny, tmp_path):
         from dataclasses import replace
         import covidct
         from covidct.runs import fold
-        from covidct.runs.sweep import Cell, sweep
+        from covidct.runs.presets import Cell
+        from covidct.runs.sweep import sweep
         shufflenet = covidct.model_info("shufflenet")
         covidct.register_model(replace(shufflenet, name="tiny", custom_size=(40, 56)))
         fit = fold._fit_and_score
@@ -121,34 +126,136 @@ def test_processes_share_a_folder_without_doing_a_fold_twice(tiny, tmp_path):
     assert done == [f"{name} {number}" for name in "abc" for number in (0, 1)]
 
 
-def test_estimate_scales_with_slices_and_epochs(do, cells, quick):
-    finished = do(cells[:1]).results
-    (result,) = finished.values()
-    seconds = sum(result.history(k)["seconds"].sum() for k in (0, 1))
-    longer = Cell(**{**vars(cells[1]), "dataset": "larger", "recipe": quick.scaled(6)})
-    sizes = {"phantom": 24, "larger": 240}
-    assert time_left([longer], finished, sizes) == pytest.approx(30 * seconds)
-    assert time_left([longer], finished, sizes, n_jobs=2) == pytest.approx(15 * seconds)
-    assert time_left([], finished, sizes) == 0
-    assert time_left(cells, {}, sizes) is None
-
-
-def test_a_speed_of_the_same_network_counts_before_others(do, cells):
-    (result,) = do(cells[:1]).results.values()
-    finished = {cells[0]: result}
-    other = Cell(**{**vars(cells[0]), "model": "resnet18"})
-    assert time_left([other], finished, {"phantom": 24}) == time_left(
-        cells[:1], finished, {"phantom": 24}
+@pytest.fixture
+def one_done(made_up_run, tmp_path):
+    """A folder with one finished cell that took 50 s; and cells of other work."""
+    recipe = covidct.Recipe(epochs=2, milestones=(), canvas=(40, 56))
+    done = Cell(dataset="a", model="squeezenet", variant="x", recipe=recipe)
+    made_up_run(
+        lambda t, i: t, name="a", slices=100, recipe=recipe, folder=tmp_path / done.path, seconds=10
     )
+    return done, tmp_path
 
 
-def test_finished_cells_of_other_epochs_and_damaged_ones_are_not_taken(do, cells, tmp_path):
-    do(cells[:1])
-    other = Cell(**{**vars(cells[0]), "recipe": cells[0].recipe.scaled(5)})
-    assert find_finished([other], tmp_path) == {}
-    (tmp_path / cells[0].path / "run.json").write_text("{")
+def changed(cell, **changes):
+    return Cell(**{**vars(cell), **changes})
+
+
+def test_estimate_scales_with_slices_pixels_and_epochs(one_done):
+    done, folder = one_done
+    longer = changed(done, dataset="b", recipe=done.recipe.replace(epochs=6, canvas=(80, 56)))
+    sizes = {"a": 100, "b": 1000}
+    assert time_left([done, longer], folder, sizes) == pytest.approx(50 * 3 * 2 * 10)
+    assert time_left([done, longer], folder, sizes, n_jobs=2) == pytest.approx(25 * 3 * 2 * 10)
+    assert time_left([done], folder, sizes) == 0
+    assert time_left([longer], folder, sizes) is None
+
+
+def test_estimate_counts_finished_folds_of_a_cell_under_way(one_done):
+    done, folder = one_done
+    for k in (3, 4):
+        (folder / done.path / "folds" / str(k) / "predictions.csv").unlink()
+    assert time_left([done], folder, {"a": 100}) == pytest.approx(20)
+    assert SweepResult.load(folder).results == {}
+
+
+def test_a_speed_of_the_same_network_counts_before_others(one_done, made_up_run):
+    done, folder = one_done
+    slow = changed(done, model="resnet18")
+    made_up_run(
+        lambda t, i: t,
+        name="a",
+        slices=100,
+        recipe=done.recipe,
+        model="resnet18",
+        folder=folder / slow.path,
+        seconds=1000,
+    )
+    cells = [done, slow, changed(done, variant="y")]
+    assert time_left(cells, folder, {"a": 100}) == pytest.approx(50)
+    other = [done, slow, changed(done, model="resnet50")]
+    assert 50 < time_left(other, folder, {"a": 100}) < 5000
+
+
+def test_a_folder_of_another_recipe_is_still_to_do(one_done):
+    done, folder = one_done
+    other = changed(done, recipe=done.recipe.replace(resize="stretch"))
+    assert time_left([done, other], folder, {"a": 100}) == pytest.approx(50)
+
+
+def test_a_damaged_run_is_named(one_done):
+    done, folder = one_done
+    assert list(SweepResult.load(folder).results) == [done]
+    (folder / done.path / "run.json").write_text("{")
     with pytest.raises(InvalidFileError, match=r"run\.json"):
-        find_finished(cells, tmp_path)
+        SweepResult.load(folder)
+
+
+def noisy(seed, share):
+    def judge(targets, index):
+        wrong = np.random.default_rng((seed, int(index[0]))).random(len(index)) < share
+        return np.where(wrong, 1 - targets, targets)
+
+    return judge
+
+
+@pytest.fixture
+def swept(made_up_run, tmp_path):
+    """Two networks under three variants, of which the stretched ones are worse."""
+    for seed, (model, variant) in enumerate(
+        (m, v) for m in ("resnet18", "squeezenet") for v in ("paper", "stretch", "grouped")
+    ):
+        worse = variant == "stretch"
+        made_up_run(
+            noisy(seed, 0.3 if worse else 0.05),
+            recipe=covidct.Recipe(resize="stretch") if worse else None,
+            model=model,
+            protocol="grouped by patient" if variant == "grouped" else "paper",
+            folder=tmp_path / "covid19-ct" / model / variant,
+        )
+    return SweepResult.load(tmp_path)
+
+
+def test_cells_that_differ_in_one_thing_are_compared(swept):
+    tests = swept.compare(n_permutations=199)
+    pairs = [(t.a.split("/", 1)[1], t.b.split("/", 1)[1]) for t in tests.tests]
+    assert pairs == [
+        ("resnet18/grouped", "squeezenet/grouped"),
+        ("resnet18/paper", "resnet18/stretch"),
+        ("resnet18/paper", "squeezenet/paper"),
+        ("resnet18/stretch", "squeezenet/stretch"),
+        ("squeezenet/paper", "squeezenet/stretch"),
+    ]
+    found = [t.p_permutation_holm <= 0.05 and t.p_folds_holm <= 0.05 for t in tests.tests]
+    assert found == [False, True, False, False, True]
+    assert swept.compare(baseline="none", n_permutations=1).tests[0].a.endswith("grouped")
+
+
+def test_beside_the_paper(swept):
+    header, *rows = swept.published("csv").splitlines()
+    assert header.startswith("run,ours,theirs")
+    assert len(rows) == 6
+    assert "90.3 ± 2.5" in rows[1]
+    assert rows[1].endswith("–")
+    assert rows[2].endswith("resize stretch instead of pad")
+    assert "grouped by patient" in rows[0]
+    assert swept.published(metric="auc") == ""
+
+
+def test_page_for_the_documentation(swept, tmp_path):
+    paths = write_measured(swept, tmp_path / "page", tests=swept.compare(n_permutations=99))
+    assert [path.name for path in paths] == ["covid19-ct-sweep.json", "covid19-ct-tests.json"]
+    results, tests = (json.loads(path.read_text("utf-8")) for path in paths)
+    for table in (results, tests):
+        assert all(len(row) == len(table["columns"]) for row in table["rows"])
+        assert table["command"].count("covidct train") == 6
+        assert "1 thread, float32" in table["machine"]
+    rows = {(row[0], row[1]): row for row in results["rows"]}
+    assert rows["resnet18", "paper"][-2] == "90.3 ± 2.5"
+    assert rows["resnet18", "stretch"][-2] == "(90.3 ± 2.5)"
+    assert any("resnet18, stretch: resize" in note for note in results["notes"])
+    assert tests["rows"][1][0] == "resnet18 paper less resnet18 stretch"
+    assert str(tmp_path) not in paths[0].read_text("utf-8")
 
 
 def test_bad_sweeps_fail_at_once(do, cells):
@@ -156,61 +263,54 @@ def test_bad_sweeps_fail_at_once(do, cells):
         do([cells[0], Cell(**{**vars(cells[1]), "variant": "plain"})])
     with pytest.raises(UnknownNameError, match="'phantom'"):
         do(datasets={})
-    with pytest.raises(UnknownNameError, match="did you mean 'table2'"):
-        plan("table", ["resnet18"], ["phantom"])
-    with pytest.raises(UnknownNameError, match="did you mean 'resnet18'"):
-        plan("table2", ["resnet1"], ["phantom"])
 
 
-def test_table2_is_the_papers():
-    names = [name for name in covidct.list_models() if name != "tiny"]
-    cells = plan("table2", names, ["covid19-ct", "sars-cov-2-ct"])
-    assert len(cells) == 2 * len(names)
-    assert {cell.recipe for cell in cells} == {covidct.Recipe()}
-    assert {(cell.protocol, cell.weights) for cell in cells} == {("paper", "imagenet")}
-
-
-def test_an_ablation_differs_from_the_paper_in_one_thing():
-    paper = covidct.Recipe().to_dict()
-    linked = {"optimizer", "learning_rate", "weight_decay", "milestones"}
-    seen = set()
-    for name, variant in PRESETS["ablations"].items():
-        changed = {key for key, value in variant.recipe.to_dict().items() if value != paper[key]}
-        assert len(changed) == (name != "paper") or changed == linked
-        seen.add(variant.recipe)
-    assert len(seen) == len(PRESETS["ablations"])
-    sgd = PRESETS["ablations"]["sgd"].recipe
-    rates = [covidct.Recipe().rate_at(epoch) / sgd.rate_at(epoch) for epoch in range(100)]
-    np.testing.assert_allclose(rates, rates[0])
-
-
-def test_command_line(tiny, phantoms, tmp_path, capsys):
+@pytest.mark.filterwarnings("ignore::covidct.runs.splits.LeakageWarning")
+def test_command_line(tiny, tmp_path, capsys, caplog):
     covidct.load_dataset("phantom", n=24, seed=0).save(tmp_path / "slices")
-    shared = ["sweep", "--preset", "honest", "--models", tiny, "--datasets", "folder"]
-    shared += ["--roots", f"folder={tmp_path / 'slices'}", "--folder", str(tmp_path / "sweep")]
-    shared += ["--epochs", "1", "--weights", "none"]
-    doing = ["--folds", "2", "--threads", "1", "--device", "cpu", "--table", "markdown"]
-    assert cli.main([*shared, "--dry-run"]) == 0
+    shared = ["sweep", "--folder", str(tmp_path / "sweep")]
+    planned = ["--preset", "honest,ablations", "--only", "grouped,stretch,official"]
+    planned += ["--models", f"{tiny}*", "--datasets", f"folder={tmp_path / 'slices'}"]
+    planned += ["--demo", "--epochs", "1", "--weights", "none"]
+    planned += ["--folds", "2", "--threads", "1", "--device", "cpu"]
+    shown = ["--table", "markdown"]
+    assert cli.main([*shared, *planned, "--dry-run"]) == 0
     out = capsys.readouterr().out.splitlines()
-    assert out == [f"to do     folder/{tiny}/grouped", f"to do     folder/{tiny}/official"]
-    assert cli.main([*shared, *doing]) == 0
+    assert out == [f"to do     folder/{tiny}/grouped", f"to do     folder/{tiny}/stretch"]
+    assert "folder has no official split" in caplog.text
+    assert cli.main([*shared, *planned, *shown]) == 0
+    assert "2 of 2 cells done" in caplog.text
     table = capsys.readouterr().out
     assert table.startswith("|")
     assert "grouped by patient" in table
-    assert cli.main([*shared, "--finished", "--table", "markdown"]) == 0
+    assert cli.main([*shared, *shown, "--finished"]) == 0
     assert capsys.readouterr().out == table
-    assert cli.main([*shared, "--dry-run"]) == 0
+    assert cli.main([*shared, *planned, "--dry-run"]) == 0
     out = capsys.readouterr().out.splitlines()
     assert out[0] == f"finished  folder/{tiny}/grouped"
-    assert "1 to do; 1 of them in about" in out[2]
+    assert out[2] == "0 to do, in about 0 h"
 
 
-def test_command_line_names_what_failed(tiny, phantoms, tmp_path, capsys):
-    phantoms_folder = tmp_path / "slices"
-    covidct.load_dataset("phantom", n=8, seed=0).save(phantoms_folder)
-    arguments = ["sweep", "--preset", "honest", "--models", tiny, "--datasets", "folder"]
-    arguments += ["--roots", f"folder={phantoms_folder}", "--folder", str(tmp_path / "sweep")]
+def test_command_line_names_what_failed(tiny, tmp_path, capsys):
+    covidct.load_dataset("phantom", n=8, seed=0).save(tmp_path / "slices")
+    arguments = ["sweep", "--preset", "honest", "--models", tiny, "--dataset", "folder"]
+    arguments += ["--root", str(tmp_path / "slices"), "--folder", str(tmp_path / "sweep")]
     assert cli.main([*arguments, "--weights", "none", "--epochs", "1", "--folds", "100"]) == 1
     assert f"folder/{tiny}/grouped: " in capsys.readouterr().err
-    assert cli.main([*arguments, "--roots", "x=y"]) == 2
-    assert "--roots takes NAME=PATH" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "give --dataset NAME"),
+        (["--dataset", "phantom", "--preset", "table"], "did you mean 'table2'"),
+        (["--dataset", "phantom", "--only", "padding"], "unknown variant 'padding'"),
+        (["--dataset", "phantom", "--models", "resnet1"], "did you mean 'resnet18'"),
+        (["--dataset", "phantom", "--scale", "0"], "canvas"),
+        (["--datasets", "phantom", "phantom=x"], "'phantom' is named twice"),
+        (["--dataset", "phantom", "--metric", "acu"], "did you mean"),
+    ],
+)
+def test_wrong_calls_exit_with_2(arguments, message, capsys):
+    assert cli.main(["sweep", *arguments]) == 2
+    assert message in capsys.readouterr().err

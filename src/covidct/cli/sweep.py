@@ -2,7 +2,8 @@
 
 A sweep that was interrupted goes on when the same command is given again, and the same command in
 several shells, or on several machines with a common disk, shares the work. A cell that fails stops
-no other; with --finished, the table of what is there so far is printed and nothing is computed.
+no other. --dry-run says what is left to do and how long it will take; --finished prints the tables
+of what is there so far, and --page writes them for the documentation.
 """
 
 from __future__ import annotations
@@ -13,35 +14,43 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .options import WrongCallError, checked_call, emit
+from .recipe_options import add_recipe, read_recipe
+from .several import add_datasets, load_datasets, roots_of
 
 if TYPE_CHECKING:
     from ..datasets.ct_dataset import CTDataset
-    from ..runs.sweep import Cell
+    from ..runs.presets import Cell
+    from ..runs.sweep import SweepResult
 
 _LOG = logging.getLogger(__name__)
 
 EXAMPLE = (
-    "covidct sweep --preset table2 --models all --datasets covid19-ct,sars-cov-2-ct \\\n"
-    "    --roots covid19-ct=data/covid19-ct sars-cov-2-ct=data/sars-cov-2-ct"
+    "covidct sweep --preset table2 \\\n"
+    "    --datasets covid19-ct=data/covid19-ct sars-cov-2-ct=data/sars-cov-2-ct\n"
+    "  covidct sweep --preset ablations --only paper,stretch --models squeezenet --scale 0.5 \\\n"
+    "    --epochs 20 --datasets covid19-ct=data/covid19-ct"
 )
-
-_PRESETS = ("table2", "ablations", "honest")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the verb."""
     parser.add_argument(
         "--preset",
-        choices=_PRESETS,
         default="table2",
-        help="the paper's recipe and protocol; one change of the recipe at a time; grouped and "
-        "official splits (default: %(default)s)",
+        metavar="A[,B]",
+        help="of table2 (the paper's recipe and protocol), ablations (one change of it at a time) "
+        "and honest (grouped and official splits) (default: %(default)s)",
     )
-    parser.add_argument("--models", default="all", metavar="A,B", help="networks (default: all)")
-    parser.add_argument("--datasets", required=True, metavar="A,B", help="datasets")
     parser.add_argument(
-        "--roots", nargs="+", default=[], metavar="NAME=PATH", help="where datasets lie"
+        "--only", default="*", metavar="A,B", help="variants of the presets, such as paper,no-*"
     )
+    parser.add_argument(
+        "--models",
+        default="paper",
+        metavar="A,B",
+        help="networks, or patterns of their names (default: the paper's twelve)",
+    )
+    add_datasets(parser)
     parser.add_argument(
         "--folder",
         type=Path,
@@ -54,44 +63,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="'imagenet', 'none' for random weights, or a file (default: %(default)s)",
     )
     parser.add_argument("--folds", type=int, default=5, help="folds (default: %(default)s)")
-    parser.add_argument("--epochs", type=int, help="shorten or stretch the recipes' schedules")
+    add_recipe(parser)
+    parser.add_argument(
+        "--scale", type=float, default=1.0, help="factor on the sides of the canvases"
+    )
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N")
     parser.add_argument("--precision", default="auto", choices=("auto", "float32", "bfloat16"))
     parser.add_argument("--n-jobs", type=int, default=1, help="folds of a cell at a time")
     parser.add_argument("--threads", type=int, help="threads for each fold")
+    parser.add_argument("--metric", default="accuracy", help="of tables and tests")
     parser.add_argument(
         "--table", default="text", choices=("text", "markdown", "latex", "csv"), help="style"
     )
     only = parser.add_mutually_exclusive_group()
     only.add_argument("--dry-run", action="store_true", help="list the cells and do nothing")
-    only.add_argument("--finished", action="store_true", help="print the table and do nothing")
+    only.add_argument("--finished", action="store_true", help="print what is there, do nothing")
+    parser.add_argument(
+        "--page", type=Path, metavar="FOLDER", help="write the tables as JSON, one per dataset"
+    )
 
 
 def run(args: argparse.Namespace) -> None:
     """Do the work."""
-    from .. import list_models
-    from ..runs.sweep import SweepResult, find_finished, plan, sweep
+    from ..evaluation.metrics import find_metric
+    from ..runs.sweep import SweepResult, sweep
 
     args.resume_hint = "give the same command again to go on; finished folds are kept"
-    names = args.datasets.split(",")
-    with checked_call():
-        cells = plan(
-            args.preset,
-            list_models() if args.models == "all" else args.models.split(","),
-            names,
-            epochs=args.epochs,
-            weights=None if args.weights == "none" else args.weights,
-        )
-    roots = _roots(args, names)
-    if args.dry_run:
-        _list_cells(cells, args.folder)
-        return
+    find_metric(args.metric)
     if args.finished:
-        emit(SweepResult(find_finished(cells, args.folder)).table(args.table))
+        _show(SweepResult.load(args.folder), args)
         return
-    datasets = _load(names, roots)
-    cells = _possible(cells, datasets)
+    planned = _plan(args)
+    datasets = load_datasets(args)
+    cells = _possible(planned, datasets)
+    if args.dry_run:
+        _list_cells(cells, datasets, args)
+        return
+    logging.getLogger("covidct.runs.sweep").setLevel(logging.INFO)
     done = sweep(
         cells,
         args.folder,
@@ -103,28 +112,35 @@ def run(args: argparse.Namespace) -> None:
         precision=args.precision,
         threads=args.threads,
     )
-    emit(done.table(args.table))
+    _show(done, args)
     if done.failures:
         reasons = "".join(f"\n  {cell}: {why}" for cell, why in done.failures.items())
         msg = f"{len(done.failures)} of {len(cells)} cells failed, the others are kept:{reasons}"
         raise RuntimeError(msg)
 
 
-def _roots(args: argparse.Namespace, names: list[str]) -> dict[str, Path]:
-    roots = {}
-    for text in args.roots:
-        name, equals, path = text.partition("=")
-        if not equals or name not in names:
-            msg = f"--roots takes NAME=PATH for the --datasets {', '.join(names)}, got {text!r}"
-            raise WrongCallError(msg)
-        roots[name] = Path(path)
-    return roots
+def _plan(args: argparse.Namespace) -> tuple[Cell, ...]:
+    from .. import list_models
+    from ..runs.presets import plan
 
-
-def _load(names: list[str], roots: dict[str, Path]) -> dict[str, CTDataset]:
-    from .. import load_dataset
-
-    return {name: load_dataset(name, roots.get(name)) for name in names}
+    roots = roots_of(args)
+    if not roots:
+        msg = "give --dataset NAME --root PATH, or --datasets NAME=PATH ..."
+        raise WrongCallError(msg)
+    models = None
+    if args.models != "paper":
+        patterns = args.models.split(",")
+        models = [name for p in patterns for name in list_models(p) or [p]]
+    with checked_call():
+        return plan(
+            args.preset.split(","),
+            roots,
+            models=models,
+            only=args.only.split(","),
+            recipe=read_recipe(args),
+            scale=args.scale,
+            weights=None if args.weights == "none" else args.weights,
+        )
 
 
 def _possible(cells: tuple[Cell, ...], datasets: dict[str, CTDataset]) -> tuple[Cell, ...]:
@@ -135,15 +151,31 @@ def _possible(cells: tuple[Cell, ...], datasets: dict[str, CTDataset]) -> tuple[
     return tuple(c for c in cells if c.protocol != "official" or c.dataset not in out)
 
 
-def _list_cells(cells: tuple[Cell, ...], folder: Path) -> None:
-    from ..runs.sweep import find_finished, time_left
+def _list_cells(
+    cells: tuple[Cell, ...], datasets: dict[str, CTDataset], args: argparse.Namespace
+) -> None:
+    from ..runs.sweep import SweepResult, time_left
 
-    finished = find_finished(cells, folder)
+    recipes = {cell.path: cell.recipe for cell in SweepResult.load(args.folder).results}
+    left = [cell for cell in cells if recipes.get(cell.path) != cell.recipe]
     for cell in cells:
-        emit(f"{'finished' if cell in finished else 'to do':9} {cell}")
-    sizes = {cell.dataset: result.run["dataset"]["slices"] for cell, result in finished.items()}
-    left = [cell for cell in cells if cell not in finished]
-    known = [cell for cell in left if cell.dataset in sizes]
-    seconds = time_left(known, finished, sizes)
+        emit(f"{'to do' if cell in left else 'finished':9} {cell}")
+    slices = {name: len(dataset) for name, dataset in datasets.items()}
+    seconds = time_left(cells, args.folder, slices, folds=args.folds, n_jobs=args.n_jobs)
     if seconds is not None:
-        emit(f"{len(left)} to do; {len(known)} of them in about {seconds / 3600:.2g} h")
+        emit(f"{len(left)} to do, in about {seconds / 3600:.2g} h")
+
+
+def _show(done: SweepResult, args: argparse.Namespace) -> None:
+    emit(done.table(args.table, metric=args.metric))
+    beside = done.published(args.table, metric=args.metric)
+    if beside:
+        emit(f"\n{beside}")
+    tests = done.compare(args.metric)
+    if tests.tests:
+        emit(f"\n{tests if args.table == 'text' else tests.table(args.table)}")
+    if args.page:
+        from ..report.measured import write_measured
+
+        for path in write_measured(done, args.page, tests=tests):
+            emit(f"\nwrote {path}")

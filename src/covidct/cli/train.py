@@ -6,11 +6,11 @@ A run that was interrupted goes on where it stopped when the same command is giv
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .options import WrongCallError, add_dataset, checked_call, emit, emit_json, load_slices
+from .recipe_options import add_recipe, read_recipe
 
 if TYPE_CHECKING:
     from ..datasets.ct_dataset import CTDataset
@@ -40,17 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "unknown, near-duplicates) kept together; the authors' own split (default: %(default)s)",
     )
     parser.add_argument("--folds", type=int, default=5, help="folds (default: %(default)s)")
-    parser.add_argument("--demo", action="store_true", help="the recipe of covidct demo")
-    parser.add_argument("--epochs", type=int, help="shorten or stretch the recipe's schedule")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="OPTION=VALUE",
-        dest="changes",
-        help="change an option of the recipe, such as resize=stretch, canvas=[128,176] or "
-        "augmentation.noise=0",
-    )
+    add_recipe(parser)
     parser.add_argument("--run-dir", type=Path, help="default: runs/DATASET-MODEL-PROTOCOL")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N")
@@ -78,7 +68,7 @@ def run(args: argparse.Namespace) -> None:
         raise WrongCallError(msg)
     args.resume_hint = "give the same command again to go on; finished folds are kept"
     with checked_call():
-        recipe = _recipe(args)
+        recipe = read_recipe(args)
         profile = Profile(resolve_device(args.device)) if args.profile else None
     dataset = load_slices(args)
     results = [_cross_validate(args, p, protocols, recipe, dataset, profile) for p in protocols]
@@ -91,35 +81,6 @@ def run(args: argparse.Namespace) -> None:
         emit("\n" + side_by_side(results, style=args.table))
     if profile is not None:
         emit(f"\n{profile}")
-
-
-def _recipe(args: argparse.Namespace) -> Recipe:
-    from .. import Recipe
-
-    recipe = Recipe.demo() if args.demo else Recipe()
-    if args.epochs is not None:
-        recipe = recipe.scaled(args.epochs)
-    values = recipe.to_dict()
-    for change in args.changes:
-        option, equals, value = change.partition("=")
-        if not equals:
-            msg = f"--set takes OPTION=VALUE, got {change!r}"
-            raise ValueError(msg)
-        table, _, key = option.rpartition(".")
-        if table not in ("", "augmentation"):
-            msg = f"--set knows options of the recipe and of its augmentation, got {option!r}"
-            raise ValueError(msg)
-        target = values[table] if table else values
-        target[key] = _parse(value)
-    return Recipe.from_dict(values)
-
-
-def _parse(value: str) -> Any:
-    """Read a value as JSON, and as the text that it is where it isn't JSON."""
-    try:
-        return json.loads(value)
-    except ValueError:
-        return value
 
 
 def _cross_validate(

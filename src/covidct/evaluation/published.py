@@ -110,6 +110,22 @@ class ComparisonRow(NamedTuple):
     difference: float
     in_their_sds: float
 
+    def texts(self) -> tuple[str, ...]:
+        """Write the row for a table.
+
+        Returns
+        -------
+        tuple of str
+            The metric, ours, theirs and the difference in per cent, and that in their sd.
+        """
+        return (
+            self.metric,
+            _percent(self.ours),
+            _percent(self.theirs),
+            f"{100 * self.difference:+.1f}",
+            "–" if isnan(self.in_their_sds) else f"{self.in_their_sds:+.1f}",
+        )
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -139,7 +155,13 @@ class Comparison:
     @property
     def comparable(self) -> bool:
         """Whether both are the same experiment, as far as the paper describes its own."""
-        return self.protocol == "paper" and not self.departures
+        return not self.obstacles
+
+    @property
+    def obstacles(self) -> tuple[str, ...]:
+        """What makes the two incomparable: another protocol, and the departures."""
+        protocol = () if self.protocol == "paper" else (f"protocol {self.protocol!r}",)
+        return (*protocol, *self.departures)
 
     def to_dict(self) -> dict[str, Any]:
         """Collect the rows for JSON.
@@ -177,7 +199,7 @@ class Comparison:
             f"ours:   protocol {self.protocol!r}\ntheirs: {self.published.citation}"
         )
         names = ("", "ours", "theirs", "difference", "in their sd")
-        cells = [names, *(_cells(row) for row in self.rows)]
+        cells = [names, *(row.texts() for row in self.rows)]
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         table = ["  ".join(_aligned(line, widths)).rstrip() for line in cells]
         return "\n".join([head, "", *table, "", *(f"- {caveat}" for caveat in self.caveats)])
@@ -185,16 +207,6 @@ class Comparison:
 
 def _aligned(line: Sequence[str], widths: Sequence[int]) -> list[str]:
     return [line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]
-
-
-def _cells(row: ComparisonRow) -> tuple[str, ...]:
-    return (
-        row.metric,
-        _percent(row.ours),
-        _percent(row.theirs),
-        f"{100 * row.difference:+.1f}",
-        "–" if isnan(row.in_their_sds) else f"{row.in_their_sds:+.1f}",
-    )
 
 
 def _percent(value: Spread) -> str:

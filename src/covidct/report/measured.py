@@ -141,7 +141,8 @@ def _origin(runs: Iterable[CrossValidationResult]) -> dict[str, Any]:
 
 def _machine(run: CrossValidationResult) -> str:
     about = run.run
+    threads = "1 thread" if about["threads"] == 1 else f"{about['threads']} threads"
     return (
-        f"{about.get('device', 'cpu')} with {about['threads']} threads, {about['precision']}, "
+        f"{about.get('device', 'cpu')} with {threads}, {about['precision']}, "
         f"torch {about['versions'].get('torch', '?')}, {about['versions'].get('platform', '?')}"
     )

@@ -82,11 +82,7 @@ def published_of(result: CrossValidationResult) -> published.Comparison | None:
     known = published.results(
         dataset=result.dataset_name, network=result.model_name, comparable=True
     )
-    if not known:
-        return None
-    return published.compare(
-        result.summary(), result.model_name, result.dataset_name, protocol=result.protocol
-    )
+    return result.compare_published() if known else None
 
 
 def fold_table(result: CrossValidationResult) -> Table:

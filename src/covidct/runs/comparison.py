@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..evaluation import metrics
-from .result import CrossValidationResult
+from .scores import ScoredFolds
 from .tables import percent, render_table
 
 __all__ = ["side_by_side"]
 
 
 def side_by_side(
-    results: Sequence[CrossValidationResult],
+    results: Sequence[ScoredFolds],
     *,
     metric: str = "accuracy",
     style: str = "text",
@@ -66,7 +66,7 @@ def side_by_side(
     return render_table(header, rows, style=style)
 
 
-def _row(result: CrossValidationResult, metric: str) -> list[str]:
+def _row(result: ScoredFolds, metric: str) -> list[str]:
     low, high = result.intervals()[metric]
     patients = result.patient_metrics()
     return [

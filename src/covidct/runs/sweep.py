@@ -5,156 +5,36 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from ..datasets.ct_dataset import CTDataset
 from ..errors import InvalidFileError, UnknownNameError
+from ..evaluation import published
 from ..models.registry import model_info
-from ..training.recipe import Augmentation, Recipe
+from ..training.recipe import Recipe
+from ..training.trainer import EpochRecord
 from .comparison import side_by_side
 from .cross_validator import CrossValidator
+from .fold import canvas_size
+from .paired import PairedTests, compare_runs, same_folds
+from .presets import Cell
 from .result import CrossValidationResult
+from .run_directory import RunDirectory
+from .tables import render_table
 
-__all__ = [
-    "PRESETS",
-    "Cell",
-    "SweepResult",
-    "Variant",
-    "find_finished",
-    "plan",
-    "sweep",
-    "time_left",
-]
+__all__ = ["SweepResult", "sweep", "time_left"]
 
 _LOG = logging.getLogger(__name__)
 
 # What stops a cell and not the sweep: weights that are missing, a split that the dataset does not
 # allow, a loss that became NaN, a device that is out of memory.
 _FAILURES = (ValueError, OSError, RuntimeError, ImportError, MemoryError)
-
-_PROTOCOLS = ("paper", "grouped", "official")
-
-
-@dataclass(frozen=True)
-class Variant:
-    """How the networks of a preset are trained and tested.
-
-    Parameters
-    ----------
-    recipe
-        How to train.
-    protocol
-        ``"paper"`` (slices at random), ``"grouped"`` (patients, or near-duplicates where patients
-        are unknown, kept together) or ``"official"`` (the split of the dataset's authors).
-
-    Raises
-    ------
-    UnknownNameError
-        If there is no such protocol.
-
-    Examples
-    --------
-    >>> from covidct.runs.sweep import PRESETS
-    >>> PRESETS["ablations"]["stretch"].recipe.resize
-    'stretch'
-    """
-
-    recipe: Recipe = field(default_factory=Recipe)
-    protocol: str = "paper"
-
-    def __post_init__(self) -> None:
-        if self.protocol not in _PROTOCOLS:
-            kind = "protocol"
-            raise UnknownNameError.among(kind, self.protocol, _PROTOCOLS)
-
-
-def _optimized(optimizer: str, learning_rate: float, weight_decay: float) -> Variant:
-    """Exchange the optimizer; its learning rate falls as that of the paper does."""
-    paper = Recipe()
-    milestones = tuple(
-        (epoch, learning_rate * rate / paper.learning_rate) for epoch, rate in paper.milestones
-    )
-    return Variant(
-        paper.replace(
-            optimizer=optimizer,
-            learning_rate=learning_rate,
-            weight_decay=weight_decay,
-            milestones=milestones,
-        )
-    )
-
-
-def _augmented(**changes: float) -> Variant:
-    return Variant(Recipe(augmentation=Augmentation(**changes)))
-
-
-#: Preset -> name of the variant -> variant. A variant of "ablations" differs from the paper's in
-#: one thing. Rates and decays of AdamW and SGD are ours, the usual ones for fine-tuning.
-PRESETS: Mapping[str, Mapping[str, Variant]] = {
-    "table2": {"paper": Variant()},
-    "ablations": {
-        "paper": Variant(),
-        "stretch": Variant(Recipe(resize="stretch")),
-        "default-canvas": Variant(Recipe(canvas="default")),
-        "feature-extraction": Variant(Recipe(strategy="feature-extraction")),
-        "adamw": _optimized("adamw", learning_rate=1e-4, weight_decay=0.05),
-        "sgd": _optimized("sgd", learning_rate=1e-3, weight_decay=1e-4),
-        "no-augmentation": Variant(Recipe(augmentation=Augmentation.none())),
-        "no-crop": _augmented(crop=0),
-        "no-blur": _augmented(blur_probability=0),
-        "no-noise": _augmented(noise=0),
-        "no-brightness": _augmented(brightness=0),
-        "no-contrast": _augmented(contrast=0),
-        "no-flip": _augmented(flip_probability=0),
-        "affine": _augmented(rotation=10, shear=10),
-    },
-    "honest": {"grouped": Variant(protocol="grouped"), "official": Variant(protocol="official")},
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cell:
-    """One cross-validation of a sweep.
-
-    Parameters
-    ----------
-    dataset
-        Name of the dataset, a key of the mapping that :func:`sweep` gets.
-    model
-        Name of the network.
-    variant
-        What tells the cell from others of the same network and dataset; names its folder.
-    recipe, protocol
-        As for :class:`Variant`.
-    weights
-        As in :func:`covidct.create_model`.
-
-    Examples
-    --------
-    >>> from covidct.runs.sweep import Cell
-    >>> Cell(dataset="covid19-ct", model="resnet18", variant="paper").path.as_posix()
-    'covid19-ct/resnet18/paper'
-    """
-
-    dataset: str
-    model: str
-    variant: str
-    recipe: Recipe = field(default_factory=Recipe)
-    protocol: str = "paper"
-    weights: str | None = "imagenet"
-
-    @property
-    def path(self) -> Path:
-        """Its folder below that of the sweep."""
-        return Path(self.dataset, self.model.replace(":", "-"), self.variant)
-
-    def __str__(self) -> str:
-        return self.path.as_posix()
 
 
 @dataclass(frozen=True)
@@ -178,6 +58,44 @@ class SweepResult:
     results: Mapping[Cell, CrossValidationResult]
     failures: Mapping[Cell, str] = field(default_factory=dict)
 
+    @classmethod
+    def load(cls, folder: str | PathLike[str]) -> Self:
+        """Read all finished cells of a folder; those under way are passed over.
+
+        Parameters
+        ----------
+        folder
+            Of the sweep.
+
+        Returns
+        -------
+        SweepResult
+            Its runs, by dataset, network and variant.
+
+        Raises
+        ------
+        InvalidFileError
+            If a run was damaged.
+        """
+        found = {}
+        for path in sorted(Path(folder).glob("*/*/*/run.json")):
+            try:
+                result = CrossValidationResult.load(path.parent)
+            except InvalidFileError:
+                raise
+            except ValueError:
+                continue  # folds are missing
+            cell = Cell(
+                dataset=path.parts[-4],
+                model=result.model_name,
+                variant=path.parts[-2],
+                recipe=result.recipe,
+                protocol=result.protocol.partition(" ")[0],
+                weights=result.run["weights"],
+            )
+            found[cell] = result
+        return cls(found)
+
     def table(self, style: str = "text", *, metric: str = "accuracy") -> str:
         """Lay out the finished cells in rows, as :func:`covidct.runs.comparison.side_by_side`."""
         if not self.results:
@@ -187,61 +105,68 @@ class SweepResult:
             list(self.results.values()), metric=metric, style=style, variants=labels
         )
 
+    def published(self, style: str = "text", *, metric: str = "accuracy") -> str:
+        """Lay out the finished cells beside what the paper reports of their networks.
 
-def plan(
-    preset: str,
-    models: Iterable[str],
-    datasets: Iterable[str],
-    *,
-    epochs: int | None = None,
-    weights: str | None = "imagenet",
-) -> tuple[Cell, ...]:
-    """List the cells of a preset.
+        Parameters
+        ----------
+        style
+            ``"text"``, ``"markdown"``, ``"latex"`` or ``"csv"``.
+        metric
+            One of the five that the paper reports.
 
-    Parameters
-    ----------
-    preset
-        A key of :data:`PRESETS`.
-    models, datasets
-        Names of networks and datasets.
-    epochs
-        Scale the recipes to so many epochs.
-    weights
-        As in :func:`covidct.create_model`.
+        Returns
+        -------
+        str
+            The table, in per cent, with what makes a row another experiment than the paper's;
+            empty where the paper has none of the networks, or not the metric.
+        """
+        rows = []
+        for cell, result in self.results.items():
+            if not published.results(dataset=cell.dataset, network=cell.model, comparable=True):
+                continue
+            beside = result.compare_published()
+            rows += [
+                [str(cell), *row.texts()[1:], "; ".join(beside.obstacles) or "–"]
+                for row in beside.rows
+                if row.metric == metric
+            ]
+        header = ["run", "ours", "theirs", "difference", "in their sd", "not comparable for"]
+        return render_table(header, rows, style=style) if rows else ""
 
-    Returns
-    -------
-    tuple of Cell
-        A cell for each dataset, network and variant.
+    def compare(
+        self, metric: str = "accuracy", *, baseline: str = "paper", n_permutations: int = 10_000
+    ) -> PairedTests:
+        """Test the differences between cells, corrected for the number of tests in the sweep.
 
-    Raises
-    ------
-    UnknownNameError
-        If there is no such preset or network.
+        Compared are cells on the same folds: networks of one variant with each other, and variants
+        of one network with the baseline.
 
-    Examples
-    --------
-    >>> from covidct.runs.sweep import plan
-    >>> [str(cell) for cell in plan("honest", ["resnet18"], ["covid19-ct"])]
-    ['covid19-ct/resnet18/grouped', 'covid19-ct/resnet18/official']
-    """
-    if preset not in PRESETS:
-        kind = "preset"
-        raise UnknownNameError.among(kind, preset, PRESETS)
-    names = [model_info(model).name for model in models]
-    return tuple(
-        Cell(
-            dataset=dataset,
-            model=model,
-            variant=name,
-            recipe=variant.recipe if epochs is None else variant.recipe.scaled(epochs),
-            protocol=variant.protocol,
-            weights=weights,
-        )
-        for dataset in datasets
-        for model in names
-        for name, variant in PRESETS[preset].items()
-    )
+        Parameters
+        ----------
+        metric
+            A name out of ``covidct.evaluation.metrics.METRICS``.
+        baseline
+            The variant with which others are compared.
+        n_permutations
+            As for :func:`covidct.evaluation.comparison.permutation_test`.
+
+        Returns
+        -------
+        PairedTests
+            None of them where no two cells can be compared.
+        """
+        pairs = [
+            (str(a), str(b))
+            for a, b in combinations(self.results, 2)
+            if same_folds(self.results[a], self.results[b])
+            and (
+                a.variant == b.variant
+                or (a.model == b.model and baseline in (a.variant, b.variant))
+            )
+        ]
+        runs = {str(cell): result for cell, result in self.results.items()}
+        return compare_runs(runs, metric=metric, pairs=pairs, n_permutations=n_permutations)
 
 
 def sweep(
@@ -288,7 +213,8 @@ def sweep(
     --------
     >>> import tempfile
     >>> import covidct
-    >>> from covidct.runs.sweep import Cell, sweep
+    >>> from covidct.runs.presets import Cell
+    >>> from covidct.runs.sweep import sweep
     >>> slices = covidct.load_dataset("phantom", n=16, seed=0)
     >>> recipe = covidct.Recipe.demo().scaled(1)
     >>> cell = Cell(dataset="phantom", model="shufflenet", variant="demo", recipe=recipe,
@@ -298,6 +224,7 @@ def sweep(
     ('grouped by patient', {})
     """
     _refuse_clashes(cells, datasets)
+    sizes = {name: len(dataset) for name, dataset in datasets.items()}
     results: dict[Cell, CrossValidationResult] = {}
     failures: dict[Cell, str] = {}
     bar = tqdm(total=len(cells), desc="cells", unit="cell", disable=None, leave=False)
@@ -325,105 +252,94 @@ def sweep(
                 failures[cell] = str(error) or type(error).__name__
                 _LOG.warning("%s failed: %s", cell, failures[cell])
             bar.update()
-            bar.set_postfix_str(_describe_rest(cells, results, failures, datasets, n_jobs))
+            at_work = [c for c in cells if c not in failures]
+            seconds = time_left(at_work, folder, sizes, folds=folds, n_jobs=n_jobs)
+            rest = "" if seconds is None else f"about {seconds / 3600:.2g} h left"
+            bar.set_postfix_str(rest)
+            finished = len(results) + len(failures)
+            _LOG.info("%d of %d cells done, the last %s; %s", finished, len(cells), cell, rest)
     bar.close()
     return SweepResult({cell: results[cell] for cell in cells if cell in results}, failures)
 
 
-def find_finished(
-    cells: Iterable[Cell], folder: str | PathLike[str]
-) -> dict[Cell, CrossValidationResult]:
-    """Read the runs of those cells that are finished.
-
-    Parameters
-    ----------
-    cells
-        The cells to look for.
-    folder
-        Of the sweep.
-
-    Returns
-    -------
-    dict
-        The finished cells and their runs, in the order of the cells.
-
-    Raises
-    ------
-    InvalidFileError
-        If a run was damaged.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from covidct.runs.sweep import find_finished, plan
-    >>> find_finished(plan("table2", ["resnet18"], ["covid19-ct"]), tempfile.mkdtemp())
-    {}
-    """
-    found = {}
-    for cell in cells:
-        try:
-            result = CrossValidationResult.load(Path(folder) / cell.path)
-        except InvalidFileError:
-            raise
-        except (FileNotFoundError, ValueError):
-            continue  # not begun, or folds are missing
-        if result.recipe == cell.recipe:
-            found[cell] = result
-    return found
-
-
 def time_left(
     cells: Iterable[Cell],
-    finished: Mapping[Cell, CrossValidationResult],
-    sizes: Mapping[str, int],
+    folder: str | PathLike[str],
+    slices: Mapping[str, int],
     *,
+    folds: int = 5,
     n_jobs: int = 1,
 ) -> float | None:
-    """Estimate how long the unfinished cells will take one process.
+    """Estimate how long the unfinished folds of a sweep will take one process.
 
-    A cell's work is its slices times its epochs; its speed that of the finished cells of its
-    network or, where there are none, of all of them.
+    The work of a fold is its training slices times their pixels times the epochs; its speed that
+    of the finished folds of its network or, where there are none, of all of them.
 
     Parameters
     ----------
     cells
-        The cells that are left.
-    finished
-        Finished cells and their runs.
-    sizes
-        Slices of each dataset.
+        All cells, finished or not.
+    folder
+        Of the sweep.
+    slices
+        The number of slices of each dataset.
+    folds
+        Folds of a cell that has not begun.
     n_jobs
         Folds at a time.
 
     Returns
     -------
     float or None
-        Seconds; None where no cell is finished.
+        Seconds; None where no fold is finished.
 
     Examples
     --------
-    >>> from covidct.runs.sweep import plan, time_left
-    >>> time_left(plan("table2", ["resnet18"], ["phantom"]), {}, {"phantom": 240}) is None
+    >>> import tempfile
+    >>> from covidct.runs.presets import plan
+    >>> from covidct.runs.sweep import time_left
+    >>> cells = plan("table2", ["phantom"], models=["resnet18"])
+    >>> time_left(cells, tempfile.mkdtemp(), {"phantom": 240}) is None
     True
     """
-    if not finished:
+    loads = [_measure(cell, Path(folder), slices[cell.dataset], folds) for cell in cells]
+    done = [load for load in loads if load.done]
+    if not done:
         return None
-    costs: dict[str, list[tuple[float, int]]] = {}
-    for cell, result in finished.items():
-        seconds = sum(result.history(k)["seconds"].sum() for k in range(len(result.folds)))
-        work = sizes[cell.dataset] * cell.recipe.epochs
-        costs.setdefault(cell.model, []).append((float(seconds), work))
-    everything = [cost for costs_of_model in costs.values() for cost in costs_of_model]
-    return sum(
-        sizes[cell.dataset] * cell.recipe.epochs * _speed(costs.get(cell.model, everything))
-        for cell in cells
-    ) / max(1, n_jobs)
+    seconds = 0.0
+    for load in loads:
+        alike = [other for other in done if other.model == load.model] or done
+        speed = sum(other.done for other in alike) / sum(other.seconds for other in alike)
+        seconds += load.left / speed
+    return seconds / max(1, n_jobs)
 
 
-def _speed(costs: Iterable[tuple[float, int]]) -> float:
-    """Return the seconds for each slice and epoch."""
-    seconds, work = zip(*costs, strict=True)
-    return float(sum(seconds) / sum(work))
+class _Load(NamedTuple):
+    """The work of a cell, in slices times pixels times epochs."""
+
+    model: str
+    done: float
+    left: float
+    seconds: float
+
+
+def _measure(cell: Cell, folder: Path, slices: int, folds: int) -> _Load:
+    directory = RunDirectory(folder / cell.path)
+    spec = directory.read_spec()
+    if spec is None or Recipe.from_dict(spec["recipe"]) != cell.recipe:
+        sizes, done = [slices * (folds - 1) / folds] * folds, []
+    else:
+        sizes = [len(fold["train"]) for fold in spec["folds"]]
+        done = [k for k in range(len(sizes)) if directory.is_finished(k)]
+    height, width = canvas_size(model_info(cell.model), cell.recipe)
+    cost = height * width * cell.recipe.epochs
+    histories = [directory.read_history(k, EpochRecord._fields) for k in done]
+    return _Load(
+        cell.model,
+        done=cost * sum(sizes[k] for k in done),
+        left=cost * sum(size for k, size in enumerate(sizes) if k not in done),
+        seconds=sum(float(history["seconds"].sum()) for history in histories),
+    )
 
 
 def _split_options(protocol: str, dataset: CTDataset, folds: int) -> dict[str, Any]:
@@ -458,16 +374,3 @@ def _refuse_clashes(cells: Sequence[Cell], datasets: Mapping[str, CTDataset]) ->
         if cell.dataset not in datasets:
             kind = "dataset of a cell"
             raise UnknownNameError.among(kind, cell.dataset, datasets)
-
-
-def _describe_rest(
-    cells: Iterable[Cell],
-    results: Mapping[Cell, CrossValidationResult],
-    failures: Mapping[Cell, str],
-    datasets: Mapping[str, CTDataset],
-    n_jobs: int,
-) -> str:
-    sizes = {name: len(dataset) for name, dataset in datasets.items()}
-    left = [cell for cell in cells if cell not in results and cell not in failures]
-    seconds = time_left(left, results, sizes, n_jobs=n_jobs)
-    return "" if seconds is None else f"about {seconds / 3600:.1f} h left"

@@ -1,0 +1,134 @@
+"""Averages of fitted networks: several runs on the same folds, or the repeats of one split."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from scipy import special
+
+from .external import ExternalEvaluation
+from .paired import check_same_folds
+from .result import CrossValidationResult
+from .scores import ScoredFolds
+from .splits import Fold
+
+if TYPE_CHECKING:
+    from ..datasets.ct_dataset import CTDataset
+
+__all__ = ["Ensemble"]
+
+
+class Ensemble(ScoredFolds):
+    """The mean probability of several runs, fold by fold, with all that follows from it.
+
+    A slice is scored by the networks of the fold that tests it, none of which was fitted to it.
+    Members should be chosen before their scores on these folds are known: an ensemble of the best
+    of many runs has been fitted to the test slices.
+
+    Parameters
+    ----------
+    members
+        Runs on the same slices under one protocol and on the same folds.
+    siblings
+        Whether to average folds as well that train and test on the same slices: the repeats of an
+        official split from several seeds. Folds of a cross-validation are no such siblings, since
+        a network would score slices that it was fitted to.
+
+    Attributes
+    ----------
+    members : tuple of CrossValidationResult
+        The runs.
+
+    Raises
+    ------
+    ValueError
+        If there is nothing to average, or members differ in slices, protocol or folds.
+
+    Examples
+    --------
+    >>> import covidct
+    >>> from covidct.runs.ensemble import Ensemble
+    >>> slices = covidct.load_dataset("phantom", n=16, seed=0)
+    >>> recipe = covidct.Recipe.demo().scaled(1)
+    >>> def run(recipe):
+    ...     options = {"cv": 2, "groups": "patient", "weights": None}
+    ...     return covidct.CrossValidator("shufflenet", recipe, **options).run(slices)
+    >>> both = Ensemble([run(recipe), run(recipe.replace(resize="stretch"))])
+    >>> both.model_name, len(both.predictions)
+    ('shufflenet + shufflenet', 16)
+    """
+
+    def __init__(self, members: Sequence[CrossValidationResult], *, siblings: bool = False) -> None:
+        if len(members) < (1 if siblings else 2):
+            msg = f"an ensemble needs at least two runs, or siblings=True, got {len(members)} run"
+            raise ValueError(msg)
+        first = members[0]
+        for other in members[1:]:
+            check_same_folds(str(first.run_dir), first, str(other.run_dir), other)
+        self.members = tuple(members)
+        self._merged = _siblings(first) if siblings else [[k] for k in range(len(first.folds))]
+        super().__init__(
+            model_name=" + ".join(member.model_name for member in members),
+            dataset_name=first.dataset_name,
+            content_hash=first.content_hash,
+            classes=first.classes,
+            protocol=first.protocol,
+            folds=tuple(first.folds[numbers[0]] for numbers in self._merged),
+            predictions=np.concatenate(
+                [self._average(k, numbers) for k, numbers in enumerate(self._merged)]
+            ),
+        )
+
+    def _average(self, fold: int, numbers: Sequence[int]) -> npt.NDArray[np.void]:
+        """Average the predictions of folds that test the same slices."""
+        parts = [member.fold_predictions(k) for member in self.members for k in numbers]
+        rows = parts[0].copy()
+        rows["fold"] = fold
+        rows["probability"] = np.mean([part["probability"] for part in parts], axis=0)
+        tiny = np.finfo(np.float64).eps
+        rows["logit"] = special.logit(np.clip(rows["probability"], tiny, 1 - tiny))
+        return rows
+
+    def evaluate(self, dataset: CTDataset) -> ExternalEvaluation:
+        """Score slices of another source with the fitted folds of all members.
+
+        Parameters
+        ----------
+        dataset
+            The other slices.
+
+        Returns
+        -------
+        ExternalEvaluation
+            Its row for a fold is the mean probability of the members' networks of that fold.
+        """
+        each = [member.evaluate(dataset) for member in self.members]
+        of_folds = np.mean([evaluation.probabilities for evaluation in each], axis=0)
+        return ExternalEvaluation(
+            trained_on=each[0].trained_on,
+            tested_on=each[0].tested_on,
+            probabilities=np.stack([of_folds[numbers].mean(axis=0) for numbers in self._merged]),
+            targets=each[0].targets,
+            groups=each[0].groups,
+        )
+
+
+def _siblings(result: CrossValidationResult) -> list[list[int]]:
+    """Group the numbers of folds that train on the same slices and test the same ones."""
+    alike: dict[tuple[bytes, bytes], list[int]] = {}
+    for number, fold in enumerate(result.folds):
+        alike.setdefault(_key(fold), []).append(number)
+    if len(alike) == len(result.folds):
+        msg = (
+            f"no two folds of {str(result.run_dir)!r} train and test on the same slices; averaging "
+            "them would let networks score slices that they were fitted to"
+        )
+        raise ValueError(msg)
+    return list(alike.values())
+
+
+def _key(fold: Fold) -> tuple[bytes, bytes]:
+    return fold.train.tobytes(), fold.test.tobytes()

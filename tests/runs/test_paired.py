@@ -1,0 +1,106 @@
+"""Differences between runs on the same folds, and what is no pair."""
+
+from __future__ import annotations
+
+import json
+from math import isnan
+
+import numpy as np
+import pytest
+
+from covidct.evaluation import comparison
+from covidct.runs.paired import compare_runs, same_folds
+
+
+def judging(seed, share):
+    def judge(targets, index):
+        rng = np.random.default_rng((seed, int(index[0])))
+        wrong = rng.random(len(index)) < share
+        return np.where(wrong, 1 - targets, targets) * 0.8 + 0.1
+
+    return judge
+
+
+PATIENTS = [f"p{i // 10}" for i in range(200)]
+
+
+@pytest.fixture
+def runs(made_up_run):
+    return {
+        name: made_up_run(judging(seed, share), slices=200, groups=PATIENTS)
+        for seed, (name, share) in enumerate([("good", 0.02), ("bad", 0.35), ("worse", 0.4)])
+    }
+
+
+def test_each_number_is_that_of_the_evaluation(runs):
+    tests = compare_runs(runs, metric="auc", n_permutations=499, seed=3)
+    assert [(t.a, t.b) for t in tests.tests] == [
+        ("good", "bad"),
+        ("good", "worse"),
+        ("bad", "worse"),
+    ]
+    first = tests.tests[0]
+    good, bad = (runs[name].pooled_predictions() for name in ("good", "bad"))
+    pair = good["target"], good["probability"], bad["probability"]
+    options = {"groups": np.array(PATIENTS), "metric": "auc", "seed": 3}
+    swapped = comparison.permutation_test(*pair, n_permutations=499, **options)
+    assert (first.difference, first.p_permutation) == (swapped.difference, swapped.p_value)
+    assert first.interval == comparison.difference_interval(*pair, **options)
+    differences = [
+        a["auc"] - b["auc"]
+        for a, b in zip(runs["good"].fold_metrics, runs["bad"].fold_metrics, strict=True)
+    ]
+    over = comparison.corrected_resampled_ttest(differences, n_train=160, n_test=40)
+    assert first.p_folds == over.p_value
+    for kind in ("p_permutation", "p_folds"):
+        expected = comparison.holm([getattr(t, kind) for t in tests.tests])
+        np.testing.assert_array_equal([getattr(t, f"{kind}_holm") for t in tests.tests], expected)
+
+
+def test_text_and_json(runs):
+    tests = compare_runs(runs, pairs=[("good", "bad")], n_permutations=199)
+    assert "good less bad" in str(tests)
+    assert "of whole groups" in str(tests)
+    assert "for 1 tests" in str(tests)
+    given = json.loads(json.dumps(tests.to_dict(), allow_nan=False))
+    assert given["tests"][0]["a"] == "good"
+    assert given["metric"] == "accuracy"
+    assert tests.table("markdown").startswith("| runs")
+
+
+def test_repeats_of_one_split_are_not_tested_over_folds(made_up_run):
+    runs = {
+        name: made_up_run(judging(seed, 0.2), slices=100, repeats=3, protocol="official")
+        for seed, name in enumerate("ab")
+    }
+    (test,) = compare_runs(runs, n_permutations=99).tests
+    assert isnan(test.p_folds)
+    assert isnan(test.p_folds_holm)
+    assert 0 < test.p_permutation <= 1
+    assert "–" in compare_runs(runs, n_permutations=99).table()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": "sars-cov-2-ct"}, "the other of 'sars-cov-2-ct'"),
+        ({"protocol": "grouped by patient"}, "of the other 'grouped by patient'"),
+        ({"folds": 4}, "their folds differ"),
+    ],
+)
+def test_what_is_no_pair_is_left_out_or_refused(made_up_run, changes, message):
+    runs = {
+        "a": made_up_run(judging(0, 0.1), slices=100),
+        "b": made_up_run(judging(1, 0.1), slices=100, **changes),
+    }
+    assert not same_folds(runs["a"], runs["b"])
+    nothing = compare_runs(runs)
+    assert nothing.tests == ()
+    assert str(nothing).startswith("no two runs")
+    with pytest.raises(ValueError, match=message):
+        compare_runs(runs, pairs=[("a", "b")])
+
+
+def test_unknown_metric(runs):
+    with pytest.raises(ValueError, match="did you mean 'auc'"):
+        compare_runs(runs, metric="acu")
