@@ -239,7 +239,12 @@ class ScoredFolds:
 
     def __str__(self) -> str:
         title = f"{self.model_name} on {self.dataset_name}, protocol: {self.protocol} (per cent)"
-        notes = [
+        random = (
+            "Split at random, so that slices of one patient may stand on both sides; this run does "
+            "not say what a grouped split gives."
+        )
+        notes = [random] if self.protocol == "paper" else []
+        notes += [
             f"In {count} of {len(self.folds)} folds {name} is undefined (–) and left out."
             for name, count in metrics.count_undefined(self.fold_metrics).items()
         ]
