@@ -38,7 +38,7 @@ nitpicky = True
 nitpick_ignore_regex = [
     (r"py:.*", r"(?!covidct\.).*"),  # other projects are not resolved offline
     # Not public, and named in annotations all the same:
-    (r"py:class", r"covidct\..*(\._.*|\.(FloatMap|Model|RunDirectory|SliceSource|Splitter))"),
+    (r"py:class", r"covidct\..*(\._.*|\.(FloatMap|Model|RunDirectory|Splitter))"),
 ]
 
 autodoc_typehints_format = "short"

@@ -2,7 +2,7 @@
 
 A pair of *near-duplicates* is found in two steps.
 
-1. *Which could be.* Slices with near fingerprints (:mod:`covidct.audit.candidates`: the lowest
+1. *Which could be.* Slices with near fingerprints (``covidct.audit.candidates``: the lowest
    spatial frequencies), and slices whose files lie at most five apart in the order of names.
 2. *Which are.* The correlation of the edges in the two canvases: of their gradient magnitudes.
    Body outlines make all chest CTs alike in grey, but edges coincide in one patient only. From 0.80
