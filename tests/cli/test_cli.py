@@ -4,6 +4,7 @@ import argparse
 import csv
 import io
 import json
+import shutil
 import sys
 import warnings
 
@@ -91,6 +92,8 @@ def test_lists(capsys):
         (["train", "--dataset", "phantom", "--model", "resnet18", "--set", "lr=1"], "option 'lr'"),
         (["train", "--dataset", "phantom", "--model", "resnet18", "--protocol", "x"], "'x'"),
         (["explain", "nowhere"], "either --dataset"),
+        (["evaluate", "nowhere"], "either --dataset"),
+        (["compare", "nowhere"], "at least two runs"),
     ],
 )
 def test_wrong_calls_exit_with_2(arguments, message, capsys):
@@ -126,6 +129,31 @@ def test_evaluate(run_dir, capsys):
     assert cli.main(["evaluate", str(run_dir), *arguments]) == 0
     (evaluation,) = json.loads(capsys.readouterr().out)
     assert len(evaluation["folds"]) == 2
+
+
+def test_evaluate_on_several_datasets(run_dir, slice_folder, capsys):
+    several = ["--datasets", "phantom", f"folder={slice_folder}", "--slices", "24"]
+    assert cli.main(["evaluate", str(run_dir), *several]) == 0
+    out = capsys.readouterr().out
+    assert "on phantom" in out
+    assert "on folder" in out
+    assert ")*" in out
+
+
+def test_compare_and_average(run_dir, tmp_path, capsys):
+    other = tmp_path / "other"
+    shutil.copytree(run_dir, other)
+    assert cli.main(["compare", str(run_dir), "--baseline", str(other), "--json"]) == 0
+    (test,) = json.loads(capsys.readouterr().out)["tests"]
+    assert (test["difference"], test["p_permutation"]) == (0, 1)
+    assert cli.main(["ensemble", str(run_dir), str(other)]) == 0
+    assert "ensemble less" in capsys.readouterr().out
+    assert cli.main(["ensemble", str(run_dir), str(other), "--json"]) == 0
+    average = json.loads(capsys.readouterr().out)
+    single = json.loads((run_dir / "metrics.json").read_text())
+    assert average["summary"]["accuracy"]["mean"] == pytest.approx(
+        single["summary"]["accuracy"]["mean"]
+    )
 
 
 def test_explain(run_dir, images, tmp_path, capsys):

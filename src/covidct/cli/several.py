@@ -39,8 +39,10 @@ def roots_of(args: argparse.Namespace) -> dict[str, Path | None]:
 
 
 def load_datasets(args: argparse.Namespace) -> dict[str, CTDataset]:
-    """Load the datasets that the options name."""
-    return {
-        name: load_slices(argparse.Namespace(**{**vars(args), "dataset": name, "root": root}))
-        for name, root in roots_of(args).items()
-    }
+    """Load the datasets that the options name; --slices is for phantoms alone."""
+    loaded = {}
+    for name, root in roots_of(args).items():
+        slices = args.slices if name == "phantom" else None
+        options = {**vars(args), "dataset": name, "root": root, "slices": slices}
+        loaded[name] = load_slices(argparse.Namespace(**options))
+    return loaded

@@ -22,7 +22,7 @@ from ..transforms import to_grayscale
 from . import faithfulness, figures, tsne
 from .grad_cam import GradCAM
 
-__all__ = ["explain_fold", "explain_predictions"]
+__all__ = ["explain_fold", "explain_predictions", "save_figure"]
 
 Index = npt.NDArray[np.int64]
 
@@ -115,11 +115,11 @@ def explain_fold(
         classes=result.classes,
         resize=result.recipe.resize,
     )
-    _save(drawing, folder / "grad_cam.png")
+    save_figure(drawing, folder / "grad_cam.png")
     index = np.concatenate([split.train, split.test])
     features = np.asarray(infer(model, canvases, index=index, features=True).features)
     test = np.arange(len(index)) >= len(split.train)
-    _save(_embedding(features, dataset.targets[index], test, seed), folder / "tsne.png")
+    save_figure(_embedding(features, dataset.targets[index], test, seed), folder / "tsne.png")
     return table
 
 
@@ -167,7 +167,7 @@ def explain_predictions(
         names=[Path(p.path).name for p in readable],
         resize=predictor.resize,
     )
-    return _save(drawing, Path(folder) / "grad_cam.png")
+    return save_figure(drawing, Path(folder) / "grad_cam.png")
 
 
 def _embedding(
@@ -183,7 +183,21 @@ def _embedding(
     return figures.embedding(points, targets, test=test, separation=separation)
 
 
-def _save(figure: Figure, path: Path) -> Path:
+def save_figure(figure: Figure, path: Path) -> Path:
+    """Write a figure as PNG, whole or not at all.
+
+    Parameters
+    ----------
+    figure
+        The figure.
+    path
+        Where it goes.
+
+    Returns
+    -------
+    Path
+        The same.
+    """
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=150)
     return path

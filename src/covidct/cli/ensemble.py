@@ -1,0 +1,50 @@
+"""Average the probabilities of finished runs on the same folds, and score the average.
+
+Each slice is scored by the networks of the fold that tests it. --siblings averages the repeats of
+an official split too. With --dataset, the fitted folds are averaged on slices of another source.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .options import add_dataset, checked_call, emit, emit_json, load_slices
+
+EXAMPLE = "covidct ensemble runs/resnet18 runs/densenet121"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the verb."""
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="a finished run")
+    parser.add_argument(
+        "--siblings", action="store_true", help="average repeats of one split as well"
+    )
+    add_dataset(parser, required=False)
+    parser.add_argument("--metric", default="accuracy", help="of tests (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print the metrics as JSON")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Do the work."""
+    from .. import CrossValidationResult
+    from ..runs.comparison import side_by_side
+    from ..runs.ensemble import Ensemble
+    from ..runs.paired import compare_runs, same_folds
+
+    members = {path.as_posix(): CrossValidationResult.load(path) for path in args.runs}
+    with checked_call():
+        ensemble = Ensemble(list(members.values()), siblings=args.siblings)
+    if args.dataset is not None:
+        found = ensemble.evaluate(load_slices(args))
+        emit_json(found.to_dict()) if args.json else emit(str(found))
+        return
+    if args.json:
+        emit_json(ensemble.to_dict())
+        return
+    emit(f"{ensemble}\n\n{side_by_side([*members.values(), ensemble])}")
+    # The average of siblings has one fold where its members have several.
+    pairs = [("ensemble", name) for name, run in members.items() if same_folds(ensemble, run)]
+    if pairs:
+        runs = {"ensemble": ensemble, **members}
+        emit(f"\n{compare_runs(runs, metric=args.metric, pairs=pairs)}")

@@ -1,0 +1,168 @@
+"""The paper's Figs. 9 to 16, from the finished cells of a sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+
+from ..datasets.ct_dataset import CTDataset
+from ..errors import UnknownNameError
+from ..evaluation.figures import confusion_matrices
+from ..models.registry import model_info
+from ..runs.predictor import Predictor
+from ..runs.result import CrossValidationResult
+from ..runs.sweep import SweepResult
+from .fold import explain_fold, explain_predictions, save_figure
+
+__all__ = ["draw_paper"]
+
+_IN_A_FIGURE = 8  # slices
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """What the paper shows of a dataset: a network, and the numbers of its figures."""
+
+    network: str = ""
+    confusion: str = ""
+    tsne: str = ""
+    maps: str = ""
+    external: tuple[str, str] = ("", "")
+
+
+_OF_THE_PAPER = {
+    "sars-cov-2-ct": _Shown(
+        "inception_v3", "Fig. 9: ", "Fig. 11: ", "Fig. 13: ", ("Fig. 15: ", "Fig. 16: ")
+    ),
+    "covid19-ct": _Shown("densenet169", "Fig. 10: ", "Fig. 12: ", "Fig. 14: "),
+}
+
+
+def draw_paper(
+    done: SweepResult,
+    datasets: Mapping[str, CTDataset],
+    folder: str | PathLike[str],
+    *,
+    variant: str = "paper",
+    images: Sequence[str | PathLike[str]] = (),
+    fold: int = 0,
+    seed: int = 0,
+) -> dict[str, Path]:
+    """Draw what the paper draws of each dataset of a sweep.
+
+    Confusion matrices of all networks (Figs. 9 and 10); of one network, the paper's where it is
+    finished and else the first, t-SNE of a fold's features (Figs. 11 and 12), Grad-CAM of its test
+    slices (Figs. 13 and 14) with measures of how far they can be believed, and Grad-CAM of slices
+    of another source (Figs. 15 and 16). Of another source COVID-19 slices are taken at equal
+    distances, whatever the network says of them.
+
+    Parameters
+    ----------
+    done
+        The sweep.
+    datasets
+        Its slices, by the names that the cells use. Only confusion matrices are drawn of a dataset
+        that is not given.
+    folder
+        Where the figures go: ``DATASET/confusion.png``, ``DATASET/NETWORK/``,
+        ``DATASET/NETWORK/on-OTHER-1/``.
+    variant
+        Which of the variants of a network is shown.
+    images
+        Images, or folders of them, of another source; by default those of the other datasets.
+    fold
+        The fold that is explained.
+    seed
+        Of all that is drawn.
+
+    Returns
+    -------
+    dict
+        What a figure shows, with its number in the paper where it has one, to its file.
+
+    Raises
+    ------
+    UnknownNameError
+        If no cell of that variant is finished.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import covidct
+    >>> from covidct.explain.paper import draw_paper
+    >>> from covidct.runs.presets import Cell
+    >>> from covidct.runs.sweep import sweep
+    >>> slices = {"phantom": covidct.load_dataset("phantom", n=16, seed=0)}
+    >>> cell = Cell(dataset="phantom", model="shufflenet", variant="grouped", weights=None,
+    ...             recipe=covidct.Recipe.demo().scaled(1), protocol="grouped")
+    >>> done = sweep([cell], tempfile.mkdtemp(), datasets=slices, folds=2)
+    >>> for shown in draw_paper(done, slices, tempfile.mkdtemp(), variant="grouped"):
+    ...     print(shown)
+    confusion matrices, phantom
+    t-SNE, shufflenet on phantom
+    Grad-CAM, shufflenet on phantom
+    """
+    runs: dict[str, dict[str, CrossValidationResult]] = {}
+    for cell, result in done.results.items():
+        if cell.variant == variant:
+            runs.setdefault(cell.dataset, {})[cell.model] = result
+    if not runs:
+        kind = "finished variant"
+        raise UnknownNameError.among(kind, variant, {cell.variant for cell in done.results})
+    drawn: dict[str, Path] = {}
+    for dataset, networks in runs.items():
+        place, paper = Path(folder) / dataset, _OF_THE_PAPER.get(dataset, _Shown())
+        matrices = {
+            model_info(name).title: result.confusion_matrix() for name, result in networks.items()
+        }
+        classes = next(iter(networks.values())).classes
+        drawn[f"{paper.confusion}confusion matrices, {dataset}"] = save_figure(
+            confusion_matrices(matrices, classes=classes), place / "confusion.png"
+        )
+        if dataset not in datasets:
+            continue
+        network = paper.network if paper.network in networks else next(iter(networks))
+        result, place = networks[network], place / network.replace(":", "-")
+        explain_fold(result, datasets[dataset], place, fold=fold, seed=seed)
+        drawn[f"{paper.tsne}t-SNE, {network} on {dataset}"] = place / "tsne.png"
+        drawn[f"{paper.maps}Grad-CAM, {network} on {dataset}"] = place / "grad_cam.png"
+        others = {name: other for name, other in datasets.items() if name != dataset}
+        for source, number, files in _other_sources(others, images):
+            path = _draw_external(result, files, place / f"on-{source}-{number + 1}")
+            of_paper = paper.external[number]
+            drawn[f"{of_paper}Grad-CAM, {network} of {dataset} on {source}, {number + 1}"] = path
+    return drawn
+
+
+def _other_sources(
+    others: Mapping[str, CTDataset], images: Sequence[str | PathLike[str]]
+) -> Iterator[tuple[str, int, list[str | PathLike[str]]]]:
+    """Yield the sources of external slices, and the slices of two figures each."""
+    sources = {"images": list(images)} if images else {n: _spread(d) for n, d in others.items()}
+    for name, files in sources.items():
+        for number in range(2):
+            part = files[number * _IN_A_FIGURE : (number + 1) * _IN_A_FIGURE]
+            if part:
+                yield name, number, part
+
+
+def _spread(dataset: CTDataset) -> list[str | PathLike[str]]:
+    """Take COVID-19 slices at equal distances; phantoms are no files and have none."""
+    files = [
+        path
+        for path, target in zip(dataset.paths, dataset.targets, strict=True)
+        if target == 1 and path.is_file()
+    ]
+    count = min(2 * _IN_A_FIGURE, len(files))
+    return [files[i] for i in np.linspace(0, len(files) - 1, count).astype(int)] if files else []
+
+
+def _draw_external(
+    result: CrossValidationResult, files: Sequence[str | PathLike[str]], place: Path
+) -> Path:
+    predictor = Predictor.from_run(result.run_dir)
+    return explain_predictions(predictor, predictor(files), place)
