@@ -27,7 +27,7 @@ from pydicom.uid import (
 )
 
 from covidct.datasets import dicom_file
-from covidct.datasets.dicom import Volume, patient_group, read_series, read_slice
+from covidct.datasets.dicom import Volume, is_volume, patient_group, read_series, read_slice
 from covidct.datasets.reading import read_image
 from covidct.errors import InvalidFileError, UnknownNameError
 
@@ -536,6 +536,20 @@ def test_a_multi_frame_file_is_a_series(tmp_path: Path) -> None:
         assert_shows(own[index], expected(hu + 1024, 40 * frame, 400 + frame))
     with pytest.raises(InvalidFileError, match=r"holds 3 frames; choose .*read_series"):
         read_slice(path)
+
+
+def test_volumes_are_known(tmp_path: Path) -> None:
+    write_series(folder := tmp_path / "series")
+    assert is_volume(folder)
+    (folder / ".hidden").write_text("passed over")
+    assert is_volume(folder)
+    multi = save(enhanced(stored(3, (3, *SHAPE))), tmp_path / "enhanced.dcm")
+    assert is_volume(multi)
+    assert not any(map(is_volume, (folder / "a.dcm", folder / ".hidden", tmp_path, "nowhere")))
+    save(make(SeriesInstanceUID=SERIES + ".2"), folder / "of another series")
+    assert not is_volume(folder)
+    (folder / "of another series").write_text("no DICOM")
+    assert not is_volume(folder)
 
 
 def test_a_series_shipped_with_pydicom() -> None:

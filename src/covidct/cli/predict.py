@@ -1,7 +1,9 @@
 """Score new slices with the fitted folds of a run.
 
-For research; no medical device. A slice that looks unlike those the networks were fitted to is
-said to, in the column of doubts.
+A folder with one DICOM series, or a multi-frame file, is a volume: its slices come in the order in
+which they lie in the body, each with its position in mm, beside the mean of the highest third of
+them. For research; no medical device. A slice that looks unlike those the networks were fitted to
+is said to, in the column of doubts.
 """
 
 from __future__ import annotations
@@ -10,23 +12,34 @@ import argparse
 import csv
 import json
 import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from .options import emit
+from .options import add_layer, emit
 
 if TYPE_CHECKING:
-    from ..runs.predictor import Prediction
+    from PIL import Image
+
+    from ..runs.prediction import Prediction, VolumePrediction
+    from ..runs.predictor import Predictor
 
 EXAMPLE = "covidct predict runs/mine new-slices/ --json > predictions.jsonl"
 
-_COLUMNS = ("path", "probability", "spread", "doubts")
+_COLUMNS = (
+    *("path", "probability", "spread", "doubts"),
+    *("position", "volume", "volume_probability"),  # empty where a slice is of no volume
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the verb."""
     parser.add_argument("run_dir", type=Path, metavar="RUN", help="a finished run")
-    parser.add_argument("paths", type=Path, nargs="+", metavar="PATH", help="images or folders")
+    parser.add_argument(
+        "paths", type=Path, nargs="+", metavar="PATH", help="images, folders, DICOM series"
+    )
     parser.add_argument(
         "--on-error",
         choices=("raise", "skip"),
@@ -35,7 +48,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N")
     parser.add_argument("--batch-size", type=int, default=32, help="default: %(default)s")
+    parser.add_argument("--cam", type=Path, metavar="FOLDER", help="draw the map of each slice")
+    add_layer(parser)
+    parser.add_argument(
+        "--plot", type=Path, metavar="FOLDER", help="draw how the probability runs along a volume"
+    )
     parser.add_argument("--json", action="store_true", help="write one JSON object a line")
+
+
+class _Scored(NamedTuple):
+    """A slice, how to get its picture, and of which volume it is."""
+
+    prediction: Prediction
+    image: Callable[[], Image.Image]
+    position: float | None = None
+    volume: VolumePrediction | None = None
+
+    def row(self) -> dict[str, object]:
+        from .._files import json_ready
+
+        named = {name: getattr(self.prediction, name) for name in _COLUMNS[:4]}
+        whole = (None, None) if self.volume is None else (self.volume.path, self.volume.probability)
+        row: dict[str, object] = json_ready(
+            {**named, "position": self.position, "volume": whole[0], "volume_probability": whole[1]}
+        )
+        return row
 
 
 def run(args: argparse.Namespace) -> None:
@@ -43,20 +80,69 @@ def run(args: argparse.Namespace) -> None:
     from .. import Predictor
 
     predictor = Predictor.from_run(args.run_dir, device=args.device)
-    stream = predictor.stream(args.paths, on_error=args.on_error, batch_size=args.batch_size)
-    if args.json:
-        for prediction in stream:
-            emit(json.dumps(_row(prediction), allow_nan=False))
-        return
+    write = _write_json if args.json else _csv_writer()
+    for number, scored in enumerate(_score(args, predictor), start=1):
+        if args.cam is not None and scored.prediction.canvas is not None:
+            _draw_map(args, predictor, scored, number)
+        write(scored)
+
+
+def _score(args: argparse.Namespace, predictor: Predictor) -> Iterator[_Scored]:
+    from ..datasets.dicom import is_volume
+
+    for volumes, paths in groupby(args.paths, key=is_volume):
+        if volumes:
+            for path in paths:
+                yield from _score_volume(args, predictor, path)
+            continue
+        stream = predictor.stream(paths, on_error=args.on_error, batch_size=args.batch_size)
+        yield from (_Scored(p, partial(_read, p.path)) for p in stream)
+
+
+def _score_volume(args: argparse.Namespace, predictor: Predictor, path: Path) -> Iterator[_Scored]:
+    from PIL import Image
+
+    volume = predictor.volume(path, batch_size=args.batch_size)
+    if args.plot is not None:
+        _plot(volume, args.plot / f"{path.resolve().name}.png")
+    parts = zip(volume.slices, volume.pixels, volume.positions, strict=True)
+    for prediction, pixels, position in parts:
+        yield _Scored(prediction, partial(Image.fromarray, pixels), float(position), volume)
+
+
+def _plot(volume: VolumePrediction, path: Path) -> None:
+    from ..explain.figures import along_body
+    from ..explain.fold import save_figure
+
+    each = [(p.probability, p.spread) for p in volume.slices]
+    figure = along_body(volume.positions, *zip(*each, strict=True), aggregate=volume.probability)
+    save_figure(figure, path)
+
+
+def _draw_map(args: argparse.Namespace, predictor: Predictor, scored: _Scored, number: int) -> None:
+    from ..explain.each import draw_map
+
+    # Numbered, since files of several folders may have one name.
+    picture = args.cam / f"{number:05d}-{Path(scored.prediction.path).name}.png"
+    draw_map(predictor, scored.prediction, scored.image(), picture, layer=args.layer)
+
+
+def _read(path: str) -> Image.Image:
+    from ..datasets.reading import read_image
+    from ..transforms import to_grayscale
+
+    return to_grayscale(read_image(path))
+
+
+def _write_json(scored: _Scored) -> None:
+    emit(json.dumps(scored.row(), allow_nan=False))
+
+
+def _csv_writer() -> Callable[[_Scored], None]:
     writer = csv.DictWriter(sys.stdout, _COLUMNS, lineterminator="\n")
     writer.writeheader()
-    for prediction in stream:
-        row = _row(prediction)
-        writer.writerow({**row, "doubts": "; ".join(prediction.doubts)})
 
+    def write(scored: _Scored) -> None:
+        writer.writerow({**scored.row(), "doubts": "; ".join(scored.prediction.doubts)})
 
-def _row(prediction: Prediction) -> dict[str, object]:
-    from .._files import json_ready
-
-    row: dict[str, object] = json_ready({name: getattr(prediction, name) for name in _COLUMNS})
-    return row
+    return write

@@ -25,7 +25,7 @@ from ._parallel import some
 from .dicom_file import MAX_VOXELS, DicomFile, Refusal, guarded
 from .windowing import WindowChoice, as_window
 
-__all__ = ["Volume", "patient_group", "read_series", "read_slice"]
+__all__ = ["Volume", "is_volume", "patient_group", "read_series", "read_slice"]
 
 logger = logging.getLogger(__name__)
 
@@ -211,6 +211,55 @@ def patient_group(path: StrPath) -> str | None:
     path = Path(path)
     with guarded(path):
         return DicomFile(path, header_only=True).patient
+
+
+def is_volume(path: StrPath) -> bool:
+    """Tell whether a path holds several slices of one CT series, and nothing else.
+
+    Parameters
+    ----------
+    path
+        A folder with the DICOM files of one series, or a multi-frame DICOM file, is a volume.
+        Anything else is not: a folder with other visible files or folders, files of several series,
+        a single slice, a screenshot, what cannot be read.
+
+    Returns
+    -------
+    bool
+        Whether to read it by :func:`read_series`.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If there are DICOM files, and pydicom is not installed.
+
+    Examples
+    --------
+    >>> from pydicom.data import get_testdata_file
+    >>> from covidct.datasets.dicom import is_volume
+    >>> is_volume(get_testdata_file("CT_small.dcm", download=False))
+    False
+    """
+    path = Path(path)
+    frames, first = 0, None
+    try:
+        files = sorted(path.iterdir()) if path.is_dir() else [path]
+        for file in files:
+            if file.name.startswith(".") or file.name == "DICOMDIR":
+                continue
+            if not file.is_file() or not _has_magic(file):
+                return False
+            with guarded(file):
+                header = DicomFile(file, header_only=True)
+                header.require_ct()
+                series = header.needed("SeriesInstanceUID")
+                frames += header.frames
+            if first not in (None, series):
+                return False
+            first = series
+    except (OSError, InvalidFileError):
+        return False
+    return frames > 1
 
 
 # A stack of slices

@@ -24,7 +24,7 @@ from .perturbation import Curves
 from .regions import Masks, to_slice
 from .tsne import Separation
 
-__all__ = ["embedding", "perturbation_curves", "saliency_maps"]
+__all__ = ["along_body", "embedding", "perturbation_curves", "saliency_maps"]
 
 _SMALL = 8  # points
 _BLUE, _ORANGE, _GREEN, _VERMILLION, _SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9"
@@ -246,6 +246,62 @@ def perturbation_curves(curves: Curves, *, chance: Curves | None = None) -> Figu
         ax.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("probability of the target", fontsize=_SMALL)
     axes[1].legend(fontsize=_SMALL, frameon=False)
+    return figure
+
+
+def along_body(
+    positions: npt.ArrayLike,
+    probabilities: npt.ArrayLike,
+    spreads: npt.ArrayLike,
+    *,
+    aggregate: float | None = None,
+    covid: str = "COVID",
+) -> Figure:
+    """Show how the probability runs along the body.
+
+    Parameters
+    ----------
+    positions
+        (N,) of the slices, in mm, ascending.
+    probabilities, spreads
+        (N,) means and standard deviations over the folds.
+    aggregate
+        Of the volume, drawn as a line across.
+    covid
+        Name of class 1.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        With a band of one standard deviation.
+
+    Raises
+    ------
+    ValueError
+        For no slices and lists of different lengths.
+
+    Examples
+    --------
+    >>> from covidct.explain import figures
+    >>> figure = figures.along_body([0, 5, 10], [0.1, 0.8, 0.4], [0.1, 0.1, 0.0], aggregate=0.8)
+    >>> figure.axes[0].get_xlabel()
+    'position along the body (mm)'
+    """
+    z, mean, sd = (np.asarray(x, np.float64) for x in (positions, probabilities, spreads))
+    _check_lengths(len(z), probabilities=mean, spreads=sd)
+    figure = Figure(figsize=(6.0, 2.7), dpi=200, layout="constrained")
+    ax = figure.subplots()
+    low, high = np.clip([mean - sd, mean + sd], 0, 1)
+    ax.fill_between(z, low, high, color=_BLUE, alpha=0.2, lw=0, label="± sd over folds")
+    ax.plot(z, mean, color=_BLUE, marker=".", markersize=4, lw=1, label="slices")
+    if aggregate is not None:
+        ax.axhline(aggregate, color=_VERMILLION, lw=1, ls="--", label=f"volume: {aggregate:.3f}")
+    ax.set(ylim=(-0.02, 1.02))
+    ax.set_xlabel("position along the body (mm)", fontsize=_SMALL)
+    ax.set_ylabel(f"P({covid})", fontsize=_SMALL)
+    ax.tick_params(labelsize=_SMALL)
+    ax.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside upper center", ncols=3, fontsize=_SMALL, frameon=False)
     return figure
 
 

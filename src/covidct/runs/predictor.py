@@ -16,15 +16,18 @@ from joblib import Parallel, cpu_count, delayed
 from PIL import Image
 
 from ..datasets.canvases import to_canvas
+from ..datasets.dicom import read_series
 from ..datasets.reading import read_image
+from ..datasets.windowing import WindowChoice
 from ..devices import Precision, resolve_device
 from ..errors import InvalidFileError
 from ..inference import infer
 from ..models.classifier import CTClassifier
 from .novelty import Reference, grey_levels
+from .prediction import Prediction, VolumePrediction
 from .result import CrossValidationResult
 
-__all__ = ["Prediction", "Predictor", "find_slices"]
+__all__ = ["Prediction", "Predictor", "VolumePrediction", "find_slices"]
 
 StrPath = str | PathLike[str]
 
@@ -32,34 +35,6 @@ StrPath = str | PathLike[str]
 # and one that fills less of its canvas is a strip rather than a slice.
 _LARGEST_ENLARGEMENT = 4.0
 _SMALLEST_FILLING = 0.4
-
-
-class Prediction(NamedTuple):
-    """What the folds of a run make of one slice.
-
-    Attributes
-    ----------
-    path
-        The file, as it was given or found.
-    probability
-        Of COVID-19: the mean over the folds. NaN where the file could not be read.
-    spread
-        Sample standard deviation over the folds.
-    doubts
-        Why the slice looks unlike those that the networks were fitted to, or why it could not be
-        read; empty where nothing speaks against it.
-    canvas
-        (H, W) uint8: what the networks saw. None where the file could not be read.
-    size
-        (height, width) of the image.
-    """
-
-    path: str
-    probability: float
-    spread: float
-    doubts: tuple[str, ...]
-    canvas: npt.NDArray[np.uint8] | None
-    size: tuple[int, int]
 
 
 class _Loaded(NamedTuple):
@@ -210,6 +185,45 @@ class Predictor:
             if problems and on_error == "raise":
                 raise InvalidFileError(problems[0])
             yield from self._score(batch)
+
+    def volume(
+        self, path: StrPath, *, window: WindowChoice = "lung", batch_size: int = 32
+    ) -> VolumePrediction:
+        """Score all slices of one examination.
+
+        Parameters
+        ----------
+        path
+            A folder with the DICOM files of one CT series, or a multi-frame file.
+        window
+            The display window, as in :func:`covidct.datasets.dicom.read_series`.
+        batch_size
+            Slices in one pass.
+
+        Returns
+        -------
+        VolumePrediction
+            The slices in the order in which they lie in the body, and an aggregate.
+
+        Raises
+        ------
+        FileNotFoundError, InvalidFileError, ModuleNotFoundError, ValueError
+            As :func:`covidct.datasets.dicom.read_series` does.
+        """
+        found = read_series(path, window=window)
+        size = self.models[0].input_size
+        folder = Path(path) if Path(path).is_dir() else Path(path).parent
+        loaded = (
+            _Loaded(
+                str(folder / name),
+                to_canvas(found[i], size, resize=self.resize),
+                found.slices.shape[1:],
+                "",
+            )
+            for i, name in enumerate(found.names)
+        )
+        scored = [p for batch in _batches(loaded, batch_size) for p in self._score(batch)]
+        return VolumePrediction(str(path), tuple(scored), found.positions, found.slices)
 
     def score(
         self, canvases: npt.NDArray[np.uint8]
