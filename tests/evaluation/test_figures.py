@@ -187,6 +187,15 @@ class TestLearningCurves:
         watched = {**HISTORY, "monitor_loss": [1.0] * 4, "monitor_accuracy": [0.5] * 4}
         assert "watched" in legend(figures.learning_curves([watched]))
 
+    @pytest.mark.parametrize(("scored", "marker"), [([1.0, 0.5], "None"), ([np.nan, 0.5], ".")])
+    def test_epochs_between_which_nothing_was_watched_are_joined(self, scored, marker):
+        sparse = [np.nan, scored[0], np.nan, scored[1]]
+        history = {**HISTORY, "monitor_loss": sparse, "monitor_accuracy": sparse}
+        loss = figures.learning_curves([history]).axes[0]
+        (line,) = [line for line in loss.lines if line.get_label() == "watched"]
+        assert line.get_ydata().tolist() == [value for value in scored if value == value]
+        assert line.get_marker() == marker
+
     def test_gradual_schedule_has_no_steps(self):
         epochs = np.arange(40)
         flat = dict.fromkeys(("loss", "accuracy"), np.ones(40))

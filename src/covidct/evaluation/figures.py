@@ -16,6 +16,7 @@ Confusion matrices. ResNet18: 9.0 of 79.4 non-COVID and 65.0 of 69.8 COVID were 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -239,15 +240,16 @@ def learning_curves(histories: Sequence[Mapping[str, npt.ArrayLike]]) -> Figure:
     >>> fold = {"epoch": [0, 1], "loss": [0.7, 0.4], "accuracy": [0.5, 0.8],
     ...         "learning_rate": [3e-4, 1e-4]}
     >>> print(figures.learning_curves([fold]).get_label())
-    Learning curves of 1 folds over 2 epochs. Training loss ends at 0.400, accuracy at 0.800.
+    Learning curves of 1 fold over 2 epochs. Training loss ends at 0.400, accuracy at 0.800.
     """
     check_some("history", histories)
     folds = [{k: np.asarray(v, dtype=np.float64) for k, v in h.items()} for h in histories]
     ends = [np.mean([fold[name][-1] for fold in folds]) for name in ("loss", "accuracy")]
+    counted = f"{len(folds)} fold{'s' if len(folds) > 1 else ''}"
     figure = blank(
         7.2,
         3.2,
-        alt=f"Learning curves of {len(folds)} folds over {len(folds[0]['epoch'])} epochs. "
+        alt=f"Learning curves of {counted} over {len(folds[0]['epoch'])} epochs. "
         f"Training loss ends at {ends[0]:.3f}, accuracy at {ends[1]:.3f}.",
     )
     for ax, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
@@ -274,11 +276,18 @@ def _draw_histories(
     line: str,
 ) -> None:
     for fold in folds:
-        ax.plot(fold["epoch"], fold[name], color=colour, linewidth=0.6, alpha=0.45)
+        _draw_known(ax, fold["epoch"], fold[name], color=colour, linewidth=0.6, alpha=0.45)
     shortest = min(len(fold["epoch"]) for fold in folds)
     mean = np.mean([fold[name][:shortest] for fold in folds], axis=0)
     counted = f"{label}, mean of {len(folds)} folds" if len(folds) > 1 else label
-    ax.plot(folds[0]["epoch"][:shortest], mean, color=colour, linestyle=line, label=counted)
+    epochs = folds[0]["epoch"][:shortest]
+    _draw_known(ax, epochs, mean, color=colour, linestyle=line, label=counted)
+
+
+def _draw_known(ax: Axes, epochs: Floats, values: Floats, **style: Any) -> None:
+    """Join the epochs that were scored, which may be every tenth; mark one that stands alone."""
+    known = np.isfinite(values)
+    ax.plot(epochs[known], values[known], marker="." if known.sum() == 1 else "None", **style)
 
 
 def _changes(fold: Mapping[str, Floats]) -> Floats:

@@ -114,7 +114,8 @@ def _palette() -> npt.NDArray[np.uint8]:
     """(256, 4): what speaks more covers more, and the last colour outlines."""
     values = np.arange(255) / 254
     shades = mpl.colormaps["inferno"](values)
-    shades[:, 3] = 0.7 * values
+    # Weak evidence is all over a coarse map: shown, it would veil the slice.
+    shades[:, 3] = 0.85 * np.clip((values - 0.15) / 0.85, 0, 1)
     return np.vstack([(255 * shades).round(), _OUTLINE_COLOUR]).astype(np.uint8)
 
 
