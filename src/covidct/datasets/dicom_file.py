@@ -16,7 +16,7 @@ from PIL import Image
 
 from .._extras import require
 from ..errors import InvalidFileError
-from .reading import _PARSER_ERRORS, _STRICT, MAX_BYTES
+from ._decoding import MAX_BYTES, PARSER_ERRORS, STRICT
 from .windowing import LUNG, Window
 
 __all__ = ["MAX_VOXELS", "DicomFile", "Refusal", "guarded"]
@@ -88,13 +88,13 @@ def guarded(path: Path) -> Iterator[None]:
     logging.getLogger("pydicom").addFilter(_is_not_ours)
     _THREAD.is_reading = True
     try:
-        with _STRICT:
+        with STRICT:
             yield
     except Refusal as refusal:
         reason = str(refusal)
     except pydicom.errors.InvalidDicomError:
         reason = "is no DICOM file ('DICM' is missing at byte 128); convert or remove it"
-    except (*_PARSER_ERRORS, pydicom.errors.BytesLengthException) as error:
+    except (*PARSER_ERRORS, pydicom.errors.BytesLengthException) as error:
         system = error.strerror if isinstance(error, OSError) else None
         reason = f"cannot be read ({system or type(error).__name__}); "
         reason += "replace it by an intact copy or remove it"

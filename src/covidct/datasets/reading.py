@@ -3,45 +3,21 @@
 from __future__ import annotations
 
 import stat
-import struct
-import threading
-import warnings
-import zlib
-from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
 
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..errors import InvalidFileError
+from ._decoding import MAX_BYTES, PARSER_ERRORS, STRICT
 
 __all__ = ["MAX_BYTES", "MAX_PIXELS", "read_image"]
 
 #: The most pixels that an image may have: a slice has a few hundred thousand.
 MAX_PIXELS = 100_000_000
-#: The most bytes that a file may have: some decoders read it whole.
-MAX_BYTES = 1_000_000_000
 
 # What pictures come in. PIL would also try parsers that run other programs (EPS) or are obscure.
 _FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
-
-# PIL promises no closed list of what its parsers raise on a broken file; all these it has raised.
-_PARSER_ERRORS = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    MemoryError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    Image.DecompressionBombError,
-    struct.error,
-    zlib.error,
-)
 
 
 def read_image(path: Path | str) -> Image.Image:
@@ -88,7 +64,7 @@ def read_image(path: Path | str) -> Image.Image:
                 return _decoded(file)
     except _Refusal as refusal:
         raise _invalid(path, str(refusal)) from None
-    except _PARSER_ERRORS as error:
+    except PARSER_ERRORS as error:
         raise _invalid(path, _reason(error)) from error
 
     from .dicom import read_slice  # here, since pydicom is optional
@@ -139,7 +115,7 @@ def _is_dicom(file: BinaryIO) -> bool:
 
 
 def _decoded(file: BinaryIO) -> Image.Image:
-    with _STRICT:
+    with STRICT:
         image = Image.open(file, formats=_FORMATS)
         if image.width * image.height > MAX_PIXELS:
             msg = (
@@ -151,37 +127,3 @@ def _decoded(file: BinaryIO) -> Image.Image:
             msg = "holds several frames; save the one slice that is meant as an image of its own"
             raise _Refusal(msg)
         return ImageOps.exif_transpose(image)  # decodes, and lets go of the file
-
-
-class _Strict:
-    """Silence PIL's remarks, which are judged here, and let it pass no truncated file.
-
-    Both settings belong to the whole process. Were each thread to swap them by itself, one could
-    restore what another had set, for good. So all that read at the same time share one swap.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._readers = 0
-        self._restore = ExitStack()
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if not self._readers:
-                self._restore.enter_context(warnings.catch_warnings(action="ignore"))
-                self._restore.callback(_allow_truncated, ImageFile.LOAD_TRUNCATED_IMAGES)
-                _allow_truncated(False)
-            self._readers += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._readers -= 1
-            if not self._readers:
-                self._restore.close()
-
-
-def _allow_truncated(allowed: bool, /) -> None:
-    ImageFile.LOAD_TRUNCATED_IMAGES = allowed
-
-
-_STRICT = _Strict()

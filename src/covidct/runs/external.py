@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .._files import json_ready
-from ..datasets.canvases import make_canvases
-from ..datasets.ct_dataset import CTDataset
 from ..evaluation import intervals, metrics
 from ..evaluation.intervals import Interval
-from ..inference import infer
 from .tables import percent, render_table
 
-if TYPE_CHECKING:
-    from .result import CrossValidationResult
-
-__all__ = ["ExternalEvaluation", "evaluate_externally"]
+__all__ = ["ExternalEvaluation"]
 
 
 @dataclass(frozen=True)
@@ -90,30 +84,3 @@ class ExternalEvaluation:
         title = f"trained on {self.trained_on}, tested on {self.tested_on} (per cent)"
         header = ["metric", "folds", "ensemble", "95 % interval"]
         return f"{title}\n{render_table(header, rows)}"
-
-
-def evaluate_externally(result: CrossValidationResult, dataset: CTDataset) -> ExternalEvaluation:
-    """Score each fitted fold of a run on other slices, as its recipe prepares them.
-
-    Parameters
-    ----------
-    result
-        The run.
-    dataset
-        The other slices.
-
-    Returns
-    -------
-    ExternalEvaluation
-        The probabilities and their metrics.
-    """
-    models = [result.fold_model(k) for k in range(len(result.folds))]
-    canvases = make_canvases(dataset, models[0].input_size, resize=result.recipe.resize)
-    rows = [infer(model, canvases, progress=True).probabilities for model in models]
-    return ExternalEvaluation(
-        trained_on=result.dataset_name,
-        tested_on=dataset.name,
-        probabilities=np.stack(rows),
-        targets=dataset.targets,
-        groups=dataset.groups,
-    )

@@ -12,14 +12,17 @@ import numpy as np
 import numpy.typing as npt
 
 from .._files import json_ready, write_json
+from ..datasets.canvases import make_canvases
 from ..datasets.registry import dataset_info
 from ..errors import InvalidFileError
 from ..evaluation import published
+from ..inference import infer
 from ..models.classifier import CTClassifier
 from ..models.registry import model_info
 from ..models.weights import load_state
 from ..training.recipe import Recipe
 from ..training.trainer import EpochRecord
+from .external import ExternalEvaluation
 from .novelty import Reference
 from .run_directory import PREDICTION_FIELDS, RunDirectory
 from .scores import ScoredFolds
@@ -27,7 +30,6 @@ from .splits import Fold
 
 if TYPE_CHECKING:
     from ..datasets.ct_dataset import CTDataset
-    from .external import ExternalEvaluation
 
 __all__ = ["CrossValidationResult"]
 
@@ -278,9 +280,16 @@ class CrossValidationResult(ScoredFolds):
         ExternalEvaluation
             What each fold, and their mean probability, make of them.
         """
-        from .external import evaluate_externally
-
-        return evaluate_externally(self, dataset)
+        models = [self.fold_model(k) for k in range(len(self.folds))]
+        canvases = make_canvases(dataset, models[0].input_size, resize=self.recipe.resize)
+        rows = [infer(model, canvases, progress=True).probabilities for model in models]
+        return ExternalEvaluation(
+            trained_on=self.dataset_name,
+            tested_on=dataset.name,
+            probabilities=np.stack(rows),
+            targets=dataset.targets,
+            groups=dataset.groups,
+        )
 
     def write_summary(self) -> None:
         """Write ``predictions.csv`` and ``metrics.json`` of the whole run."""

@@ -231,5 +231,5 @@ class Chest(Painting):
         tissue += np.float32(self.patient.sag) * self.y
         tissue += np.float32(self.patient.lung)
         self.hu += inside * (tissue - self.hu)
-        self.vessels = draw_vessels(self) * inside
+        self.vessels = draw_vessels(self, self.lung, self.rng) * inside
         self.hu += self.vessels * (MUSCLE - self.hu)

@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from .chest import Chest
-    from .painting import FloatImage
+    from .painting import FloatImage, Painting
 
 __all__ = ["draw_vessels"]
 
@@ -19,13 +18,17 @@ Points = npt.NDArray[np.float64]  # (N, 3): x, y, radius
 GENERATIONS, ROOTS, DOTS = 4, 5, 110
 
 
-def draw_vessels(chest: Chest) -> FloatImage:
+def draw_vessels(painting: Painting, lung: FloatImage, rng: np.random.Generator) -> FloatImage:
     """Draw the vessels of both lungs.
 
     Parameters
     ----------
-    chest
-        Gives the grid, the depth below the pleura, and the random generator.
+    painting
+        Gives the grid.
+    lung
+        (H, W) depth below the pleura.
+    rng
+        Where they run.
 
     Returns
     -------
@@ -33,22 +36,22 @@ def draw_vessels(chest: Chest) -> FloatImage:
         Part of each pixel, 0 to 1, that is vessel. It fades in the outermost centimetre, where
         vessels are too fine to be seen.
     """
-    points = np.concatenate([_trees(chest.rng, 1 / chest.scale), _dots(chest.rng)])
-    column, row = chest.to_pixels(points[:, 0], points[:, 1])
-    radius = points[:, 2] * chest.scale
+    points = np.concatenate([_trees(rng, 1 / painting.scale), _dots(rng)])
+    column, row = painting.to_pixels(points[:, 0], points[:, 1])
+    radius = points[:, 2] * painting.scale
     # The nearest pixel, and whether it is lung, far enough from the border for any disc.
     left, top = np.rint(column), np.rint(row)
-    height, width = chest.hu.shape
+    height, width = painting.hu.shape
     reach = int(np.ceil(radius.max() + 0.5))
     kept = (left >= reach) & (left < width - reach) & (top >= reach) & (top < height - reach)
     at = np.where(kept, top * width + left, 0).astype(np.intp)
-    kept &= chest.lung.ravel()[at] > 0
-    canvas = np.zeros(chest.hu.shape, np.float32)
+    kept &= lung.ravel()[at] > 0
+    canvas = np.zeros(painting.hu.shape, np.float32)
     offset = np.stack([left - column, top - row], -1).astype(np.float32)
     thick = radius > 1.5
     for part in (kept & thick, kept & ~thick):
         _stamp(canvas, at[part], offset[part], radius[part].astype(np.float32))
-    canvas *= np.clip(chest.lung * np.float32(14), 0, 1)
+    canvas *= np.clip(lung * np.float32(14), 0, 1)
     return canvas
 
 
