@@ -181,7 +181,7 @@ class Recipe:
 
     @classmethod
     def demo(cls) -> Recipe:
-        """Train a small network from scratch on a few hundred phantoms, in a minute or so.
+        """Train a small network on a few hundred phantoms, in a minute or so.
 
         LAMB moves a tensor by at most the learning rate times its norm in a step, so that a short
         schedule of the paper's hardly moves anything; this recipe uses AdamW, on small canvases.
