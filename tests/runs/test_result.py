@@ -76,3 +76,8 @@ def test_a_dataset_of_ones_own_is_refused(run):
     own = {"name": "mine", "classes": ["a", "b"], "slices": 746, "content_hash": "", "skipped": []}
     with pytest.raises(UnknownNameError, match="dataset of the paper 'mine'"):
         run(dataset=own).compare_published()
+
+
+@pytest.mark.parametrize(("protocol", "said"), [("paper", True), ("grouped by patient", False)])
+def test_a_random_split_says_what_it_leaves_open(run, protocol, said):
+    assert ("does not say what a grouped split gives" in str(run(protocol=protocol))) is said
