@@ -40,7 +40,7 @@ def test_grouped_split_tears_no_group(phantoms, groups):
 
 def test_near_duplicates_stay_together(anonymous):
     split = make_split(anonymous, 2, groups="near-duplicate")
-    assert split.protocol == "grouped by near-duplicate"
+    assert (split.protocol, split.group_kind) == ("grouped by near-duplicate", "near-duplicate")
     assert len(split.groups) == 12
 
 

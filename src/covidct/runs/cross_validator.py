@@ -248,7 +248,7 @@ class CrossValidator:
                 "skipped": [list(entry) for entry in dataset.skipped],
             },
             "protocol": split.protocol,
-            "group_kind": dataset.group_kind if split.groups is not None else None,
+            "group_kind": split.group_kind,
             "folds": [
                 {part: getattr(fold, part).tolist() for part in ("train", "test", "validation")}
                 for fold in split.folds

@@ -59,12 +59,15 @@ class Split:
     folds
         The folds.
     groups
-        (N,) labels of what must not be torn apart, or None where nothing is known.
+        (N,) labels of what belongs together, or None where nothing is known.
+    group_kind
+        What a group is, such as ``"patient"``; None where nothing is known.
     """
 
     protocol: str
     folds: tuple[Fold, ...]
     groups: npt.NDArray[np.str_] | None
+    group_kind: str | None
 
 
 def make_split(
@@ -142,7 +145,9 @@ def make_split(
         _check_fold(number, fold, dataset, labels)
     if labels is None:
         _warn_if_torn(dataset, folds)
-    return Split(protocol, folds, dataset.groups if labels is None else labels)
+    if labels is None:
+        return Split(protocol, folds, *_known_groups(dataset))
+    return Split(protocol, folds, labels, kind)
 
 
 def _resolve_groups(
@@ -201,7 +206,11 @@ def _official(dataset: CTDataset, repeats: int) -> Split:
     )
     fold = Fold(train, test, validation)
     _check_fold(0, fold, dataset, dataset.groups)
-    return Split("official", (fold,) * repeats, dataset.groups)
+    return Split("official", (fold,) * repeats, *_known_groups(dataset))
+
+
+def _known_groups(dataset: CTDataset) -> tuple[npt.NDArray[np.str_] | None, str | None]:
+    return dataset.groups, None if dataset.groups is None else dataset.group_kind
 
 
 def _check_fold(
