@@ -15,6 +15,7 @@ import copy
 import json
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -54,14 +55,14 @@ def pointing(result: covidct.CrossValidationResult, slices: covidct.CTDataset, l
     return rows
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--labels", choices=("true", "shuffled"), nargs="+", default=["true"])
     parser.add_argument("--threads", type=int, default=1, help="default: 1")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     network, slices = demo_network(), covidct.load_dataset("phantom", n=240, seed=0)
     figures = {}
     for labels in options.labels:

@@ -11,7 +11,7 @@ import warnings
 import pytest
 
 from covidct import cli
-from covidct.cli import train
+from covidct.cli.recipe_options import add_recipe, read_recipe
 
 
 def _standard_showwarning(*warning, **_):
@@ -48,10 +48,8 @@ def test_values_of_the_recipe_are_json_or_text():
     given = "canvas=[40,56] resize=stretch batch_size=8 augmentation.noise=0"
     changes = [word for change in given.split() for word in ("--set", change)]
     parser = argparse.ArgumentParser()
-    train.add_arguments(parser)
-    recipe = train._recipe(
-        parser.parse_args(["--dataset", "phantom", "--model", "resnet18", *changes])
-    )
+    add_recipe(parser)
+    recipe = read_recipe(parser.parse_args(changes))
     assert recipe.canvas == (40, 56)
     assert (recipe.resize, recipe.batch_size, recipe.augmentation.noise) == ("stretch", 8, 0)
 
