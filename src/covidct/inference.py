@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 from tqdm import tqdm
 
+from ._memory import keep_freed_memory
 from .devices import Precision, autocast, resolve_device, resolve_precision
 from .models.classifier import CTClassifier
 from .models.modes import evaluating
@@ -98,7 +99,7 @@ def infer(
     logits, pooled = [], []
     model.to(where)
     try:
-        with evaluating(model), torch.inference_mode(), autocast(where, dtype):
+        with keep_freed_memory(), evaluating(model), torch.inference_mode(), autocast(where, dtype):
             for batch in tqdm(batches, desc="infer", disable=None if progress else True):
                 maps = model.feature_maps(_fetch(canvases, batch, where))
                 logits.append(model.head(maps).float())

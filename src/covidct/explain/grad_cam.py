@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
+from .._memory import keep_freed_memory
 from ..devices import Precision, autocast, resolve_precision
 from ..errors import UnknownNameError
 from ..models.modes import evaluating
@@ -210,10 +211,11 @@ class GradCAM:
             msg = f"give at least one canvas, (N, H, W): got {len(index)} of {canvases.shape}"
             raise ValueError(msg)
         batches = [index[i : i + batch_size] for i in range(0, len(index), batch_size)]
-        parts = [
-            self.explain(torch.from_numpy(np.ascontiguousarray(canvases[batch])).unsqueeze(1))
-            for batch in tqdm(batches, desc="Grad-CAM", leave=False, disable=None)
-        ]
+        with keep_freed_memory():
+            parts = [
+                self.explain(torch.from_numpy(np.ascontiguousarray(canvases[batch])).unsqueeze(1))
+                for batch in tqdm(batches, desc="Grad-CAM", leave=False, disable=None)
+            ]
         maps, logits = (torch.cat(part) for part in zip(*parts, strict=True))
         return Explanation(maps, logits)
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from joblib import Parallel, cpu_count, delayed
 from PIL import Image
 
+from .._memory import keep_freed_memory
 from ..datasets.canvases import to_canvas
 from ..datasets.dicom import read_series
 from ..datasets.reading import read_image
@@ -180,11 +181,12 @@ class Predictor:
             msg = f"on_error must be 'raise' or 'skip', got {on_error!r}"
             raise ValueError(msg)
         load = partial(_load, size=self.models[0].input_size, resize=self.resize)
-        for batch in _batches(_in_threads(load, find_slices(paths)), batch_size):
-            problems = [loaded.problem for loaded in batch if loaded.problem]
-            if problems and on_error == "raise":
-                raise InvalidFileError(problems[0])
-            yield from self._score(batch)
+        with keep_freed_memory():
+            for batch in _batches(_in_threads(load, find_slices(paths)), batch_size):
+                problems = [loaded.problem for loaded in batch if loaded.problem]
+                if problems and on_error == "raise":
+                    raise InvalidFileError(problems[0])
+                yield from self._score(batch)
 
     def volume(
         self, path: StrPath, *, window: WindowChoice = "lung", batch_size: int = 32

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from .._memory import keep_freed_memory
 from ..devices import Precision, autocast, resolve_device, resolve_precision
 from ..errors import TrainingDivergedError
 from ..inference import infer
@@ -190,19 +191,20 @@ class Trainer:
             disable=None if progress else True,
             leave=False,
         )
-        for epoch in bar:
-            start = time.perf_counter()
-            rate, loss, accuracy = self._run_epoch(epoch, data, labels)
-            last = epoch + 1 == self.recipe.epochs
-            watched = (float("nan"), float("nan"))
-            if monitor is not None and (last or (epoch + 1) % monitor_every == 0):
-                watched = self._watch(*monitor)
-            seconds = time.perf_counter() - start
-            history.append(EpochRecord(epoch, rate, loss, accuracy, *watched, seconds))
-            bar.set_postfix(loss=f"{loss:.3f}", accuracy=f"{accuracy:.1%}")
-            if self.store and (last or time.monotonic() - saved >= self.checkpoint_every):
-                self._save(history)
-                saved = time.monotonic()
+        with keep_freed_memory():
+            for epoch in bar:
+                start = time.perf_counter()
+                rate, loss, accuracy = self._run_epoch(epoch, data, labels)
+                last = epoch + 1 == self.recipe.epochs
+                watched = (float("nan"), float("nan"))
+                if monitor is not None and (last or (epoch + 1) % monitor_every == 0):
+                    watched = self._watch(*monitor)
+                seconds = time.perf_counter() - start
+                history.append(EpochRecord(epoch, rate, loss, accuracy, *watched, seconds))
+                bar.set_postfix(loss=f"{loss:.3f}", accuracy=f"{accuracy:.1%}")
+                if self.store and (last or time.monotonic() - saved >= self.checkpoint_every):
+                    self._save(history)
+                    saved = time.monotonic()
         return history
 
     def _run_epoch(self, epoch: int, data: Tensor, labels: Tensor) -> tuple[float, float, float]:
