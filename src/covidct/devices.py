@@ -51,7 +51,9 @@ def resolve_device(device: str | torch.device | None = "auto") -> torch.device:
     return resolved
 
 
-def resolve_precision(precision: Precision, device: torch.device) -> torch.dtype:
+def resolve_precision(
+    precision: Precision, device: torch.device, *, on_cpu: Precision = "auto"
+) -> torch.dtype:
     """Choose the arithmetic of forward and backward passes.
 
     Parameters
@@ -62,6 +64,8 @@ def resolve_precision(precision: Precision, device: torch.device) -> torch.dtype
         elsewhere.
     device
         The device that will compute.
+    on_cpu
+        What ``"auto"`` is to mean on a CPU, where a network has a say in it.
 
     Returns
     -------
@@ -80,6 +84,8 @@ def resolve_precision(precision: Precision, device: torch.device) -> torch.dtype
     >>> resolve_precision("float32", torch.device("cpu"))
     torch.float32
     """
+    if precision == "auto" and device.type == "cpu":
+        precision = on_cpu
     choices = {
         "float32": torch.float32,
         "bfloat16": torch.bfloat16,

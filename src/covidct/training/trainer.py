@@ -115,7 +115,7 @@ class Trainer:
     ) -> None:
         self.recipe = recipe or Recipe()
         self.device = resolve_device(device)
-        self.dtype = resolve_precision(precision, self.device)
+        self.dtype = resolve_precision(precision, self.device, on_cpu=model.info.cpu_precision)
         self.seed = (seed,) if isinstance(seed, int) else seed
         self.store = CheckpointStore(checkpoint_dir) if checkpoint_dir else None
         self.checkpoint_every = checkpoint_every
