@@ -14,6 +14,9 @@ from tqdm import tqdm
 Item = TypeVar("Item")
 Value = TypeVar("Value")
 
+# As many tasks wait at most: a pool takes in all that it is given, a kilobyte or two for each.
+_BLOCK = 4096
+
 
 def map_in_threads(
     function: Callable[[Item], Value], items: Sequence[Item], *, description: str
@@ -22,10 +25,11 @@ def map_in_threads(
     pool = ThreadPoolExecutor()
     try:
         with tqdm(total=len(items), desc=description, disable=None, leave=False) as bar:
-            values = []
-            for value in pool.map(function, items):
-                values.append(value)
-                bar.update()
+            values: list[Value] = []
+            for start in range(0, len(items), _BLOCK):
+                for value in pool.map(function, items[start : start + _BLOCK]):
+                    values.append(value)
+                    bar.update()
             return values
     finally:
         # The first failure, or a Ctrl-C, ends the work: what still waits is not begun.
