@@ -174,6 +174,19 @@ def test_explain(run_dir, images, tmp_path, capsys):
     assert "did you mean 'backbone.stage3'" in capsys.readouterr().err
     assert cli.main(["explain", str(run_dir), *arguments]) == 0
     assert (other / "grad_cam.png").stat().st_size > 1000
+    assert "no table: it takes two slices" in capsys.readouterr().out
+
+
+def test_explain_several_folds(run_dir, tmp_path, capsys):
+    arguments = ["--dataset", "phantom", "--slices", "24", "--output", str(tmp_path), "--json"]
+    assert cli.main(["explain", str(run_dir), *arguments, "--fold", "0", "1"]) == 0
+    mean = json.loads(capsys.readouterr().out)
+    assert mean["settings"]["networks"] == 2
+    folds = [json.loads((tmp_path / f"fold-{k}/faithfulness.json").read_text()) for k in range(2)]
+    rows = [row for fold in folds for row in fold["measures"]]
+    values = [row["value"] for row in rows if row["name"].startswith("deletion")]
+    row = next(row for row in mean["measures"] if row["name"].startswith("deletion"))
+    assert row["value"] == pytest.approx(sum(values) / 2)
 
 
 def test_export_and_share(run_dir, tmp_path):

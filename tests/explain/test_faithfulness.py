@@ -124,3 +124,21 @@ def test_an_undefined_figure_is_none() -> None:
 def test_too_few_canvases(brightness: nn.Module, spots: Spots, n: int) -> None:
     with pytest.raises(ValueError, match=f"at least two canvases and a size for each, got {n}, 6"):
         faithfulness.table(brightness, spots[0][:n], sizes=[(64, 96)] * 6)
+
+
+def test_tables_of_several_networks_are_averaged() -> None:
+    def of(network: int, value: float, chance: float, *more: str) -> Faithfulness:
+        names = ("energy in border", *more)
+        rows = (Measure(name=x, value=value, references={"even": chance}, n=2) for x in names)
+        return Faithfulness(measures=tuple(rows), settings={"layer": "last", "seed": network})
+
+    one = of(0, 0.2, 0.1)
+    assert faithfulness.average([one]) is one
+    both = faithfulness.average([of(0, 0.2, 0.1, "deletion"), of(1, 0.4, 0.3)])
+    row, alone = both.measures
+    assert (alone.name, alone.value, alone.n) == ("deletion", 0.2, 2)
+    assert (row.value, row.references["even"]) == pytest.approx((0.3, 0.2))
+    assert row.n == 4
+    assert both.settings == {"networks": 2, "layer": "last"}
+    with pytest.raises(ValueError, match="at least one table"):
+        faithfulness.average([])

@@ -56,6 +56,21 @@ def test_what_is_known_of_a_slice_stands_above_it(
     assert figure.axes[2].get_title() == "b\ntrue class non-COVID\nP(COVID) = 0.250"
 
 
+def test_names_of_files_are_no_formulas_and_do_not_run_into_each_other(
+    images: list[Image.Image], maps: torch.Tensor
+) -> None:
+    names = ["$x$.png", "2020.02.10.20021584-p6-52%0.png", "short.png"]
+    figure = figures.saliency_maps(images, maps, names=names)
+    titles = [ax.title for ax in figure.axes[:6:2]]
+    assert [title.get_text() for title in titles] == [
+        names[0],
+        "2020.02.10.20…-p6-52%0.png",
+        names[2],
+    ]
+    assert not any(title.get_parse_math() for title in titles)
+    assert rendered(figure)
+
+
 def test_masks_are_outlined_and_named(images: list[Image.Image], maps: torch.Tensor) -> None:
     lesion = np.zeros((40, 60), dtype=bool)
     lesion[5:20, 10:30] = True

@@ -7,40 +7,85 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .options import WrongCallError, add_dataset, add_layer, emit, emit_json, load_slices
 
+if TYPE_CHECKING:
+    from ..explain.faithfulness import Faithfulness
+    from ..runs.result import CrossValidationResult
+
 EXAMPLE = "covidct explain runs/mine --dataset folder --root my-slices --fold 0"
+_NO_TABLE = "no table: it takes two slices that were called COVID-19"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the verb."""
     parser.add_argument("run_dir", type=Path, metavar="RUN", help="a finished run")
     add_dataset(parser, required=False)
-    parser.add_argument("--fold", type=int, default=0, help="default: %(default)s")
+    parser.add_argument(
+        "--fold",
+        type=int,
+        nargs="+",
+        default=[0],
+        metavar="K",
+        help="folds (default: 0); of several, the table is the mean",
+    )
     parser.add_argument("--images", type=Path, nargs="+", metavar="PATH", help="images or folders")
     add_layer(parser)
+    parser.add_argument(
+        "--palette",
+        choices=("paper", "colour-blind"),
+        default="paper",
+        help="colours of t-SNE (default: %(default)s)",
+    )
     parser.add_argument("--output", type=Path, help="folder (default: RUN/explain)")
     parser.add_argument("--json", action="store_true", help="print the table as JSON")
 
 
 def run(args: argparse.Namespace) -> None:
     """Do the work."""
-    from .. import CrossValidationResult, Predictor
-    from ..explain.fold import explain_fold, explain_predictions
+    from .. import CrossValidationResult
 
     if (args.dataset is None) == (args.images is None):
         msg = "give either --dataset, whose test slices are explained, or --images"
         raise WrongCallError(msg)
     output = args.output or args.run_dir / "explain"
     if args.images:
-        predictor = Predictor.from_run(args.run_dir)
-        predictions = predictor(args.images)
-        emit(str(explain_predictions(predictor, predictions, output, layer=args.layer)))
-        return
-    result = CrossValidationResult.load(args.run_dir)
-    table = explain_fold(result, load_slices(args), output, fold=args.fold, layer=args.layer)
-    if args.json:
-        emit_json(table.to_dict())
+        table = _explain_images(args, output)
     else:
-        emit(f"{table}\n\nfigures and table: {output}")
+        table = _explain_folds(CrossValidationResult.load(args.run_dir), args, output)
+    if args.json:
+        emit_json(None if table is None else table.to_dict())
+    else:
+        emit(f"{table or _NO_TABLE}\n\nfigures and table: {output}")
+
+
+def _explain_images(args: argparse.Namespace, output: Path) -> Faithfulness | None:
+    from .. import Predictor
+    from ..explain.fold import explain_predictions
+
+    predictor = Predictor.from_run(args.run_dir)
+    return explain_predictions(predictor, predictor(args.images), output, layer=args.layer)
+
+
+def _explain_folds(
+    result: CrossValidationResult, args: argparse.Namespace, output: Path
+) -> Faithfulness:
+    from ..explain.faithfulness import average
+    from ..explain.fold import explain_fold
+
+    slices, several = load_slices(args), len(args.fold) > 1
+    return average(
+        [
+            explain_fold(
+                result,
+                slices,
+                output / f"fold-{fold}" if several else output,
+                fold=fold,
+                layer=args.layer,
+                palette=args.palette,
+            )
+            for fold in args.fold
+        ]
+    )

@@ -5,14 +5,12 @@ from __future__ import annotations
 from os import PathLike
 from pathlib import Path
 
-import torch
 from PIL import Image
 
 from ..runs.prediction import Prediction
 from ..runs.predictor import Predictor
 from . import figures
-from .fold import save_figure
-from .grad_cam import GradCAM
+from .fold import mean_maps, save_figure
 
 __all__ = ["draw_map"]
 
@@ -69,13 +67,11 @@ def draw_map(
     if prediction.canvas is None:
         msg = f"{prediction.path!r} could not be read, so that there is nothing to explain"
         raise ValueError(msg)
-    canvas = prediction.canvas[None]
-    maps = [GradCAM(model, layer=layer).over(canvas).maps for model in predictor.models]
     drawing = figures.saliency_maps(
         [image],
-        torch.stack(maps).mean(dim=0),
+        mean_maps(predictor, prediction.canvas[None], layer=layer),
         probabilities=[prediction.probability],
-        names=[Path(prediction.path).name.replace("$", r"\$")],  # which would begin a formula
+        names=[Path(prediction.path).name],
         resize=predictor.resize,
     )
     return save_figure(drawing, Path(path))

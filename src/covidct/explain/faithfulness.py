@@ -31,6 +31,7 @@ __all__ = [
     "Faithfulness",
     "Measure",
     "RandomizationTest",
+    "average",
     "canvas_regions",
     "energy_share",
     "hits",
@@ -55,7 +56,7 @@ class Measure:
     name
         What was measured.
     value
-        The figure; all lie in [0, 1].
+        The figure; all lie in [0, 1], except silhouettes, in [-1, 1].
     references
         What chance, or a map that knows nothing, gives.
     n
@@ -241,6 +242,64 @@ def table(
         "seed": seed,
     }
     return Faithfulness(measures=tuple(m for m in measures if m.n), settings=settings)
+
+
+def average(tables: Sequence[Faithfulness]) -> Faithfulness:
+    """Average the tables of several networks, such as the folds of a run.
+
+    Parameters
+    ----------
+    tables
+        At least one.
+
+    Returns
+    -------
+    Faithfulness
+        Of each row the mean over the tables that have it, in which each counts the same. Numbers
+        of slices are added, so that a slice counts once for each network that explained it. Of
+        the settings those that all share.
+
+    Raises
+    ------
+    ValueError
+        For no table.
+
+    Examples
+    --------
+    >>> from covidct.explain.faithfulness import Faithfulness, Measure, average
+    >>> rows = [Measure(name="x", value=v, references={"chance": 0.5}, n=4) for v in (0.7, 0.9)]
+    >>> print(average([Faithfulness(measures=(row,), settings={}) for row in rows]))
+    measure  value  slices  beside it
+    x        0.800       8  0.500 chance
+    (networks 2)
+    """
+    if not tables:
+        msg = "give at least one table"
+        raise ValueError(msg)
+    if len(tables) == 1:
+        return tables[0]
+    rows: dict[str, list[Measure]] = {}
+    for measure in (measure for table in tables for measure in table.measures):
+        rows.setdefault(measure.name, []).append(measure)
+    settings = {
+        name: value
+        for name, value in tables[0].settings.items()
+        if all(table.settings.get(name) == value for table in tables)
+    }
+    return Faithfulness(
+        measures=tuple(map(_averaged, rows.values())),
+        settings={"networks": len(tables), **settings},
+    )
+
+
+def _averaged(rows: Sequence[Measure]) -> Measure:
+    names = [name for name in rows[0].references if all(name in row.references for row in rows)]
+    return Measure(
+        name=rows[0].name,
+        value=float(np.mean([row.value for row in rows])),
+        references={name: float(np.mean([row.references[name] for row in rows])) for name in names},
+        n=sum(row.n for row in rows),
+    )
 
 
 class _Passes(TypedDict):

@@ -24,9 +24,12 @@ from .perturbation import Curves
 from .regions import Masks, to_slice
 from .tsne import Separation
 
+Palette = Literal["paper", "colour-blind"]
+
 __all__ = ["along_body", "embedding", "perturbation_curves", "saliency_maps"]
 
 _SMALL = 8  # points
+_LONGEST_NAME = 26  # characters above a slice
 _BLUE, _ORANGE, _GREEN, _VERMILLION, _SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9"
 # (class, in the test fold) -> colour. The second row is Okabe and Ito's, apart for every eye.
 _PALETTES = {
@@ -118,7 +121,8 @@ def saliency_maps(
         )
         for name, mask in ((masks and masks[i]) or {}).items():
             _outline(below, mask, name)
-        above.set_title(_heading(i, names, targets, probabilities, classes), fontsize=_SMALL, pad=3)
+        heading = _heading(i, names, targets, probabilities, classes)
+        above.set_title(heading, fontsize=_SMALL, pad=3, parse_math=False)
     _colour_bar(figure, overlay, grid)
     _mask_legend(figure, masks)
     return figure
@@ -129,7 +133,7 @@ def embedding(
     targets: npt.ArrayLike,
     *,
     test: npt.ArrayLike,
-    palette: Literal["paper", "colour-blind"] = "paper",
+    palette: Palette = "paper",
     classes: tuple[str, str] = ("non-COVID", "COVID"),
     separation: Separation | None = None,
 ) -> Figure:
@@ -334,12 +338,18 @@ def _heading(
     probabilities: Sequence[float] | None,
     classes: tuple[str, str],
 ) -> str:
-    lines = [names[i]] if names is not None else []
+    lines = [_shortened(names[i])] if names is not None else []
     if targets is not None:
         lines.append(f"true class {classes[targets[i]]}")
     if probabilities is not None:
         lines.append(f"P({classes[1]}) = {probabilities[i]:.3f}")
     return "\n".join(lines)
+
+
+def _shortened(name: str) -> str:
+    """Keep a name from running into its neighbour's: its ends tell files apart best."""
+    half = _LONGEST_NAME // 2
+    return name if len(name) <= _LONGEST_NAME else f"{name[:half]}…{name[-half + 1 :]}"
 
 
 def _canvas_of(

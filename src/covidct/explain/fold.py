@@ -1,8 +1,9 @@
-"""The explanations of a fitted fold, in one folder."""
+"""The explanations of a fitted fold, or of new slices, in one folder."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 
@@ -10,21 +11,27 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from .._files import atomic_path, write_json, write_text
 from ..datasets.canvases import make_canvases
 from ..datasets.ct_dataset import CTDataset
 from ..datasets.reading import read_image
+from ..devices import resolve_device
 from ..inference import infer
+from ..models.classifier import CTClassifier
 from ..runs.predictor import Prediction, Predictor
 from ..runs.result import CrossValidationResult
 from ..transforms import to_grayscale
 from . import faithfulness, figures, tsne
+from .faithfulness import Faithfulness, Measure
 from .grad_cam import GradCAM
 
-__all__ = ["explain_fold", "explain_predictions", "save_figure"]
+__all__ = ["embed_fold", "explain_fold", "explain_predictions", "mean_maps", "save_figure"]
 
-Index = npt.NDArray[np.int64]
+_ON_A_PAGE = 24  # slices: six rows of four
+_NEIGHBOURS = 5
+_PERTURBED = 32  # slices, shared among the folds of a run
 
 
 def explain_fold(
@@ -35,8 +42,9 @@ def explain_fold(
     fold: int = 0,
     layer: str | None = None,
     count: int = 8,
+    palette: figures.Palette = "paper",
     seed: int = 0,
-) -> faithfulness.Faithfulness:
+) -> Faithfulness:
     """Draw and measure what the network of a fold looks at.
 
     Parameters
@@ -46,9 +54,9 @@ def explain_fold(
     dataset
         The slices that it was made of.
     folder
-        Where ``grad_cam.png`` (COVID-19 slices of the test fold that were recognised, as in
-        Figs. 13 and 14 of the paper), ``tsne.png`` (as in Figs. 11 and 12), ``faithfulness.txt``
-        and ``faithfulness.json`` go.
+        Where ``grad_cam.png`` (the COVID-19 slices of the test fold that were recognised most
+        surely, as in Figs. 13 and 14 of the paper; where none was, the nearest to it),
+        ``tsne.png`` (as in Figs. 11 and 12), ``faithfulness.txt`` and ``faithfulness.json`` go.
     fold
         The fold.
     layer
@@ -56,13 +64,16 @@ def explain_fold(
         grid.
     count
         Slices that ``grad_cam.png`` shows at most.
+    palette
+        Colours of ``tsne.png``, as in `covidct.explain.figures.embedding`.
     seed
         Of all that is drawn.
 
     Returns
     -------
     Faithfulness
-        How far the maps of the test fold's COVID-19 slices can be believed.
+        How far the maps of the test fold's COVID-19 slices can be believed and, where the test
+        fold has enough slices for it, how well t-SNE keeps its classes apart.
 
     Raises
     ------
@@ -86,41 +97,30 @@ def explain_fold(
         msg = f"the run was made of other slices of {result.dataset_name!r} than those given"
         raise ValueError(msg)
     folder = Path(folder)
-    model = result.fold_model(fold)
+    model = result.fold_model(fold).to(resolve_device("auto"))
     canvases = make_canvases(dataset, model.input_size, resize=result.recipe.resize)
     split = result.folds[fold]
     covid = split.test[dataset.targets[split.test] == 1]
-    sizes = [dataset[i][0].size[::-1] for i in covid]
-    masks = [dataset.masks(int(i)) for i in covid]
     table = faithfulness.table(
         model,
         canvases[covid],
-        sizes=sizes,
-        masks=masks,
+        sizes=[dataset[int(i)][0].size[::-1] for i in covid],
+        masks=[dataset.masks(int(i)) for i in covid],
         layer=layer,
         resize=result.recipe.resize,
         seed=seed,
     )
-    write_text(folder / "faithfulness.txt", f"{table}\n")
-    write_json(folder / "faithfulness.json", table.to_dict())
-    scored = {int(row["index"]): row["probability"] for row in result.predictions}
-    shown = sorted(covid, key=lambda i: -scored[int(i)])[:count]
-    maps = GradCAM(model, layer=layer).over(canvases, index=np.array(shown)).maps
-    drawing = figures.saliency_maps(
-        [dataset[int(i)][0] for i in shown],
-        maps,
-        probabilities=[float(scored[int(i)]) for i in shown],
-        targets=[1] * len(shown),
-        masks=[dataset.masks(int(i)) for i in shown],
-        classes=result.classes,
-        resize=result.recipe.resize,
+    rows = result.predictions[result.predictions["fold"] == fold]
+    maps = _recognised(result, dataset, GradCAM(model, layer=layer), canvases, rows, count)
+    save_figure(maps, folder / "grad_cam.png")
+    plane, separation = embed_fold(
+        result, dataset, model, canvases, fold=fold, palette=palette, seed=seed
     )
-    save_figure(drawing, folder / "grad_cam.png")
-    index = np.concatenate([split.train, split.test])
-    features = np.asarray(infer(model, canvases, index=index, features=True).features)
-    test = np.arange(len(index)) >= len(split.train)
-    save_figure(_embedding(features, dataset.targets[index], test, seed), folder / "tsne.png")
-    return table
+    save_figure(plane, folder / "tsne.png")
+    if separation is not None:
+        apart = _separation_rows(separation, len(split.test))
+        table = replace(table, measures=(*table.measures, *apart))
+    return _write(table, folder)
 
 
 def explain_predictions(
@@ -129,8 +129,9 @@ def explain_predictions(
     folder: str | PathLike[str],
     *,
     layer: str | None = None,
-) -> Path:
-    """Draw the maps of slices from anywhere, as the paper's external test does (Figs. 15 and 16).
+    seed: int = 0,
+) -> Faithfulness | None:
+    """Draw and measure the maps of slices from anywhere, as the paper's external test does.
 
     Parameters
     ----------
@@ -139,48 +140,164 @@ def explain_predictions(
     predictions
         What they said of the slices.
     folder
-        Where ``grad_cam.png`` goes.
+        Where ``grad_cam.png`` (as in Figs. 15 and 16 of the paper), or of many slices
+        ``grad_cam-001.png`` and so on, goes, and the table, as `explain_fold` writes it.
     layer
         As in `explain_fold`.
+    seed
+        Of all that is drawn.
 
     Returns
     -------
-    Path
-        The picture.
+    Faithfulness or None
+        How far the maps of the slices that were called COVID-19 can be believed, as the mean over
+        the folds' networks. None where fewer than two were.
 
     Raises
     ------
     ValueError
         If no slice could be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import covidct
+    >>> from covidct.explain.fold import explain_predictions
+    >>> slices = covidct.load_dataset("phantom", n=16, seed=0)
+    >>> recipe = covidct.Recipe.demo().scaled(1)
+    >>> cv = covidct.CrossValidator("shufflenet", recipe, cv=2, groups="patient", weights=None)
+    >>> result = cv.run(slices)
+    >>> predictor = covidct.Predictor.from_run(result.run_dir)
+    >>> folder = tempfile.mkdtemp()
+    >>> slices.subset([0, 1]).save(folder)
+    >>> table = explain_predictions(predictor, predictor(f"{folder}/COVID"), folder)
     """
     readable = [p for p in predictions if p.canvas is not None]
     if not readable:
         msg = "there is no slice to explain"
         raise ValueError(msg)
-    canvases = np.stack([p.canvas for p in readable if p.canvas is not None])
-    each = [GradCAM(model, layer=layer).over(canvases).maps for model in predictor.models]
-    maps = torch.stack(each).mean(dim=0)
-    drawing = figures.saliency_maps(
-        [to_grayscale(read_image(p.path)) for p in readable],
-        maps,
-        probabilities=[p.probability for p in readable],
-        names=[Path(p.path).name for p in readable],
-        resize=predictor.resize,
+    pages = [readable[i : i + _ON_A_PAGE] for i in range(0, len(readable), _ON_A_PAGE)]
+    for number, page in enumerate(pages, start=1):
+        name = f"grad_cam-{number:03d}.png" if len(pages) > 1 else "grad_cam.png"
+        drawing = figures.saliency_maps(
+            [to_grayscale(read_image(p.path)) for p in page],
+            mean_maps(predictor, _canvases(page), layer=layer),
+            probabilities=[p.probability for p in page],
+            names=[Path(p.path).name for p in page],
+            resize=predictor.resize,
+        )
+        save_figure(drawing, Path(folder) / name)
+    called = [p for p in readable if p.probability >= 0.5]
+    if len(called) < 2:
+        return None
+    tables = [
+        faithfulness.table(
+            model,
+            _canvases(called),
+            sizes=[p.size for p in called],
+            layer=layer,
+            resize=predictor.resize,
+            n_perturbed=max(2, _PERTURBED // len(predictor.models)),
+            precision=predictor.precision,
+            seed=seed,
+        )
+        for model in predictor.models
+    ]
+    return _write(faithfulness.average(tables), Path(folder))
+
+
+def mean_maps(
+    predictor: Predictor, canvases: npt.NDArray[np.uint8], *, layer: str | None = None
+) -> Tensor:
+    """Average the maps of all folds' networks.
+
+    Parameters
+    ----------
+    predictor
+        The fitted folds.
+    canvases
+        (N, H, W) uint8.
+    layer
+        Name of the layer to explain, as in `GradCAM`.
+
+    Returns
+    -------
+    Tensor
+        (N, H, W) in [0, 1].
+    """
+    maps = [GradCAM(model, layer=layer).over(canvases).maps for model in predictor.models]
+    return torch.stack(maps).mean(dim=0)
+
+
+def embed_fold(
+    result: CrossValidationResult,
+    dataset: CTDataset,
+    model: CTClassifier,
+    canvases: npt.NDArray[np.uint8],
+    *,
+    fold: int,
+    palette: figures.Palette = "paper",
+    most: int | None = None,
+    seed: int = 0,
+) -> tuple[Figure, tsne.Separation | None]:
+    """Draw the features that the network of a fold gives its slices, by t-SNE.
+
+    Parameters
+    ----------
+    result
+        The run.
+    dataset
+        Its slices.
+    model
+        The network of the fold.
+    canvases
+        (N, H, W), of all slices.
+    fold
+        The fold.
+    palette
+        As in `covidct.explain.figures.embedding`.
+    most
+        Of more slices as many are drawn at random; by default all are shown.
+    seed
+        Of all that is drawn.
+
+    Returns
+    -------
+    figure, separation
+        The picture, labelled with what it shows, and, where the test fold has enough slices of
+        both classes for it, how well they are kept apart.
+
+    Raises
+    ------
+    ValueError
+        If the slices are too few, or the network gives all the same features.
+    """
+    split = result.folds[fold]
+    index = np.concatenate([split.train, split.test])
+    if most is not None and len(index) > most:
+        index = np.random.default_rng(seed).choice(index, most, replace=False)
+    test, targets = np.isin(index, split.test), dataset.targets[index]
+    features = np.asarray(infer(model, canvases, index=index, features=True).features)
+    points = tsne.embed(features, perplexity=min(30.0, (len(index) - 1) / 3), seed=seed)
+    enough = np.bincount(targets[test], minlength=2).min() >= 2 and test.sum() > 2 * _NEIGHBOURS
+    separation = (
+        tsne.separation(features[test], points[test], targets[test], n_neighbors=_NEIGHBOURS)
+        if enough
+        else None
     )
-    return save_figure(drawing, Path(folder) / "grad_cam.png")
-
-
-def _embedding(
-    features: npt.NDArray[np.float32],
-    targets: npt.NDArray[np.int64],
-    test: npt.NDArray[np.bool_],
-    seed: int,
-) -> Figure:
-    perplexity = min(30.0, (len(features) - 1) / 3)
-    points = tsne.embed(features, perplexity=perplexity, seed=seed)
-    enough = min(np.bincount(targets[test], minlength=2)) >= 2 and test.sum() > 10
-    separation = tsne.separation(features[test], points[test], targets[test]) if enough else None
-    return figures.embedding(points, targets, test=test, separation=separation)
+    figure = figures.embedding(
+        points,
+        targets,
+        test=test,
+        palette=palette,
+        classes=result.classes,
+        separation=separation,
+    )
+    figure.set_label(
+        f"t-SNE of the features of fold {fold}: {np.count_nonzero(~test)} training and "
+        f"{np.count_nonzero(test)} test slices."
+    )
+    return figure, separation
 
 
 def save_figure(figure: Figure, path: Path) -> Path:
@@ -201,3 +318,55 @@ def save_figure(figure: Figure, path: Path) -> Path:
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=150)
     return path
+
+
+def _recognised(
+    result: CrossValidationResult,
+    dataset: CTDataset,
+    cam: GradCAM,
+    canvases: npt.NDArray[np.uint8],
+    rows: npt.NDArray[np.void],
+    count: int,
+) -> Figure:
+    """Draw the COVID-19 slices recognised most surely; failing that, the nearest to it."""
+    covid = rows[rows["target"] == 1]
+    surest = covid[np.argsort(-covid["logit"], kind="stable")]
+    recognised = surest[surest["probability"] >= 0.5]
+    shown = (recognised if len(recognised) else surest)[:count]
+    index = [int(i) for i in shown["index"]]
+    return figures.saliency_maps(
+        [dataset[i][0] for i in index],
+        cam.over(canvases, index=np.array(index)).maps,
+        probabilities=shown["probability"].tolist(),
+        targets=[1] * len(index),
+        masks=[dataset.masks(i) for i in index],
+        classes=result.classes,
+        resize=result.recipe.resize,
+    )
+
+
+def _separation_rows(apart: tsne.Separation, n: int) -> list[Measure]:
+    """Put what t-SNE shows of the test fold into rows of the table."""
+    neighbours = {"among the features": apart.knn_features, "larger class": apart.chance}
+    rows = {
+        "trustworthiness": (apart.trustworthiness, {}),
+        "nearest neighbours name the class": (apart.knn_embedding, neighbours),
+        "silhouette of the classes": (
+            apart.silhouette_embedding,
+            {"among the features": apart.silhouette_features},
+        ),
+    }
+    return [
+        Measure(name=f"t-SNE, {name}", value=value, references=references, n=n)
+        for name, (value, references) in rows.items()
+    ]
+
+
+def _canvases(predictions: Sequence[Prediction]) -> npt.NDArray[np.uint8]:
+    return np.stack([p.canvas for p in predictions if p.canvas is not None])
+
+
+def _write(table: Faithfulness, folder: Path) -> Faithfulness:
+    write_text(folder / "faithfulness.txt", f"{table}\n")
+    write_json(folder / "faithfulness.json", table.to_dict())
+    return table

@@ -165,4 +165,5 @@ def _draw_external(
     result: CrossValidationResult, files: Sequence[str | PathLike[str]], place: Path
 ) -> Path:
     predictor = Predictor.from_run(result.run_dir)
-    return explain_predictions(predictor, predictor(files), place)
+    explain_predictions(predictor, predictor(files), place)
+    return place / "grad_cam.png"

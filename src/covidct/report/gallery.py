@@ -12,10 +12,9 @@ from matplotlib.figure import Figure
 
 from ..datasets.ct_dataset import CTDataset
 from ..devices import resolve_device
-from ..explain import figures, tsne
+from ..explain.fold import embed_fold
 from ..explain.grad_cam import GradCAM
 from ..explain.regions import to_slice
-from ..inference import infer
 from ..runs.result import CrossValidationResult
 from .pictures import Picture, overlay, slice_picture
 
@@ -25,7 +24,6 @@ Canvases = npt.NDArray[np.uint8]
 _Target = Literal["covid", "non-covid"]
 
 _MOST_EMBEDDED = 1000
-_NEIGHBOURS = 5
 
 
 class Exhibit(NamedTuple):
@@ -165,40 +163,11 @@ def embedding(
     ValueError
         If the slices are too few, or the network gives all the same features.
     """
-    parts = result.folds[fold]
-    index = np.concatenate([parts.train, parts.test])
-    if len(index) > _MOST_EMBEDDED:
-        index = np.random.default_rng(0).choice(index, _MOST_EMBEDDED, replace=False)
-    test = np.isin(index, parts.test)
     model = result.fold_model(fold).to(resolve_device("auto"))
-    features = np.asarray(infer(model, canvases, index=index, features=True).features)
-    points = tsne.embed(features, perplexity=min(30.0, (len(index) - 1) / 3))
-    figure = figures.embedding(
-        points,
-        dataset.targets[index],
-        test=test,
-        palette="colour-blind",
-        classes=result.classes,
-        separation=_separation(features, points, dataset.targets[index], test),
-    )
-    figure.set_label(
-        f"t-SNE of the features of fold {fold}: {np.count_nonzero(~test)} training and "
-        f"{np.count_nonzero(test)} test slices."
+    figure, _ = embed_fold(
+        result, dataset, model, canvases, fold=fold, palette="colour-blind", most=_MOST_EMBEDDED
     )
     return figure
-
-
-def _separation(
-    features: npt.NDArray[np.float32],
-    points: npt.NDArray[np.float32],
-    targets: npt.NDArray[np.int64],
-    test: npt.NDArray[np.bool_],
-) -> tsne.Separation | None:
-    """Measure how the test slices are kept apart, where they are enough for it."""
-    rarest = np.bincount(targets[test], minlength=2).min()
-    if rarest < 2 or np.count_nonzero(test) <= 2 * _NEIGHBOURS:
-        return None
-    return tsne.separation(features[test], points[test], targets[test], n_neighbors=_NEIGHBOURS)
 
 
 def _exhibit(
