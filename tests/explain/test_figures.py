@@ -64,7 +64,7 @@ def test_names_of_files_are_no_formulas_and_do_not_run_into_each_other(
     titles = [ax.title for ax in figure.axes[:6:2]]
     assert [title.get_text() for title in titles] == [
         names[0],
-        "2020.02.10.20…-p6-52%0.png",
+        "2020.02.10.2…p6-52%0.png",
         names[2],
     ]
     assert not any(title.get_parse_math() for title in titles)

@@ -110,7 +110,8 @@ class Faithfulness:
         lines = [f"{'measure':<{width}}  value  slices  beside it"]
         for measure in self.measures:
             beside = "; ".join(f"{x:.3f} {name}" for name, x in measure.references.items())
-            lines.append(f"{measure.name:<{width}}  {measure.value:.3f}  {measure.n:>6}  {beside}")
+            line = f"{measure.name:<{width}}  {measure.value:.3f}  {measure.n:>6}  {beside}"
+            lines.append(line.rstrip())
         settings = ", ".join(f"{name} {value}" for name, value in self.settings.items())
         return "\n".join([*lines, f"({settings})"])
 

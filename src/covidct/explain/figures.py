@@ -29,7 +29,7 @@ Palette = Literal["paper", "colour-blind"]
 __all__ = ["along_body", "embedding", "perturbation_curves", "saliency_maps"]
 
 _SMALL = 8  # points
-_LONGEST_NAME = 26  # characters above a slice
+_LONGEST_NAME = 24  # characters above a slice
 _BLUE, _ORANGE, _GREEN, _VERMILLION, _SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9"
 # (class, in the test fold) -> colour. The second row is Okabe and Ito's, apart for every eye.
 _PALETTES = {
@@ -320,8 +320,10 @@ def _curve(ax: Axes, curves: Curves, kind: str, *, colour: str, label: str, line
 def _colours(*, signed: bool) -> tuple[Colormap, Normalize]:
     """Make a colour map that lets the slice through where there is no evidence."""
     values = np.linspace(-1 if signed else 0, 1, 256)
-    shades = mpl.colormaps["RdBu_r" if signed else "inferno"](np.linspace(0, 1, 256))
-    shades[:, 3] = 0.8 * np.abs(values) ** 0.6
+    # The ends of inferno, black and a pale yellow, are lost on dark lung and on white chest wall.
+    name, ends = ("RdBu_r", (0.0, 1.0)) if signed else ("inferno", (0.25, 0.85))
+    shades = mpl.colormaps[name](np.linspace(*ends, 256))
+    shades[:, 3] = 0.85 * np.abs(values) ** 0.9
     return ListedColormap(shades), Normalize(values[0], values[-1])
 
 

@@ -339,6 +339,7 @@ def _recognised(
         cam.over(canvases, index=np.array(index)).maps,
         probabilities=shown["probability"].tolist(),
         targets=[1] * len(index),
+        names=[dataset.paths[i].name for i in index],
         masks=[dataset.masks(i) for i in index],
         classes=result.classes,
         resize=result.recipe.resize,

@@ -247,7 +247,7 @@ class GradCAM:
         if self.upsample:
             saliency = upsample(saliency, size)
         if self.normalize:
-            largest = saliency.abs().amax(dim=(1, 2), keepdim=True)
+            largest = torch.linalg.vector_norm(saliency, torch.inf, dim=(1, 2), keepdim=True)
             saliency = saliency / largest.where(largest > 0, 1)
         return saliency
 
