@@ -187,6 +187,8 @@ def test_explain_several_folds(run_dir, tmp_path, capsys):
     values = [row["value"] for row in rows if row["name"].startswith("deletion")]
     row = next(row for row in mean["measures"] if row["name"].startswith("deletion"))
     assert row["value"] == pytest.approx(sum(values) / 2)
+    assert cli.main(["explain", str(run_dir), *arguments, "--fold", "2"]) == 1
+    assert "fold 2 does not exist; the run has folds 0 to 1" in capsys.readouterr().err
 
 
 def test_export_and_share(run_dir, tmp_path):

@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except (WrongCallError, UnknownNameError) as error:
         return _complain(args, str(error), 2)
-    except (ValueError, OSError, RuntimeError, ImportError, MemoryError) as error:
+    except (ValueError, IndexError, OSError, RuntimeError, ImportError, MemoryError) as error:
         if args.traceback:
             raise
         return _complain(args, str(error) or type(error).__name__, 1)
