@@ -48,7 +48,6 @@ print(model(torch.zeros(2, 1, 112, 160)).shape, model.features(torch.zeros(2, 1,
 # It trains like any other. So does every convolutional network of timm, as ``"timm:NAME"``.
 
 slices = covidct.load_dataset("phantom", n=40, seed=0)
-cv = covidct.CrossValidator(
-    "three-stages", covidct.Recipe.demo(), cv=2, groups="patient", weights=None
-)
+recipe = covidct.Recipe.demo().replace(batch_size=4)
+cv = covidct.CrossValidator("three-stages", recipe, cv=2, groups="patient", weights=None)
 print(cv.run(slices))

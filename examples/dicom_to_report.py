@@ -47,7 +47,7 @@ patients = [patient_group(path) for path in paths]
 slices = covidct.CTDataset(paths, phantoms.targets, patients, name="clinic", root=root)
 print(slices)
 
-recipe = covidct.Recipe.demo().scaled(3)
+recipe = covidct.Recipe.demo().replace(canvas=(64, 84), batch_size=4)
 result = covidct.CrossValidator("shufflenet", recipe, cv=2, groups="patient", weights=None).run(
     slices
 )

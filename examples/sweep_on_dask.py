@@ -15,7 +15,7 @@ import covidct
 def main() -> None:
     """Cross-validate two networks, their folds spread over the workers."""
     slices = covidct.load_dataset("phantom", n=32, seed=0)
-    recipe = covidct.Recipe.demo().scaled(2)
+    recipe = covidct.Recipe.demo().replace(canvas=(64, 84), batch_size=4)
     cluster = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)
     with cluster, Client(cluster), joblib.parallel_config(backend="dask"):
         for name in ("shufflenet", "squeezenet"):

@@ -3,7 +3,8 @@ t-SNE of the features
 =====================
 
 The penultimate features of train and test slices of a fold, in one plane, in four colours, as in
-Figs. 11 and 12 of the paper; and numbers for what the eye reads out of it.
+Figs. 11 and 12 of the paper; and numbers for what the eye reads out of it. Needs the extra
+``lite``, which brings ImageNet weights.
 """
 
 import numpy as np
@@ -13,10 +14,9 @@ from covidct.datasets.canvases import make_canvases
 from covidct.explain import figures, tsne
 from covidct.inference import infer
 
-slices = covidct.load_dataset("phantom", n=80, seed=0)
-cv = covidct.CrossValidator(
-    "shufflenet", covidct.Recipe.demo().scaled(5), cv=2, groups="patient", weights=None
-)
+slices = covidct.load_dataset("phantom", n=60, seed=0)
+recipe = covidct.Recipe.demo().scaled(4).replace(batch_size=8)
+cv = covidct.CrossValidator("efficientnet_lite0", recipe, cv=2, groups="patient")
 result = cv.run(slices)
 
 # %%
