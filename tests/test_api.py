@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import inspect
+import re
 import subprocess
 import sys
 import textwrap
@@ -29,6 +30,11 @@ MODULES = sorted(
     or not (file.parts[0] == "cli" or any(part.startswith("_") for part in file.parts))
 )
 PUBLIC = [name for name in covidct.__all__ if not name.startswith("__")]
+# What the reference lists: each public name, and the parts behind them that stand for themselves.
+PAGE = (Path(__file__).parents[1] / "docs/reference/index.rst").read_text("utf-8")
+LISTS = PAGE.partition(".. toctree::\n   :hidden:")[0]
+REFERENCE = re.findall(r"^   ([a-zA-Z][\w.]*)$", LISTS, re.M)
+NAMES = sorted({*PUBLIC, *REFERENCE})
 # What numpydoc may find: summaries, every parameter described and none invented, returns, examples.
 REQUIRED = {
     *("GL03", "GL05", "GL06", "GL07", "GL08", "SS01", "SS02", "SS03", "SS06"),
@@ -36,7 +42,14 @@ REQUIRED = {
     *("YD01", "EX01"),
 }
 MEMBERS = (FunctionType, classmethod, staticmethod, property, cached_property)
+INTERNAL = {"Refusal"}  # reaches no caller: an InvalidFileError that names the file takes its place
 Documented = tuple[str, Any, type | None]  # import path, object, the class that it is a member of
+
+
+def find(name: str) -> object:
+    """Import what a name below ``covidct`` stands for, a module or something in one."""
+    head, _, last = f"covidct.{name}".rpartition(".")
+    return getattr(import_module(head), last, None) or import_module(f"covidct.{name}")
 
 
 def documented(value: object) -> Iterator[Documented]:
@@ -89,7 +102,7 @@ def problems(path: str, value: Any, owner: type | None) -> Iterator[str]:
         if fields >= set(inspect.signature(value).parameters):
             excused = ("PR01", "EX")  # a record lists its fields; what returns it shows its use
     yield from (text for code, text in found.items() if not code.startswith(excused or "none"))
-    told = {(error.type or error.name).rpartition(".")[2] for error in doc["Raises"]}
+    told = INTERNAL | {(error.type or error.name).rpartition(".")[2] for error in doc["Raises"]}
     for function in written(value):
         yield from (f"{name} not under Raises" for name in sorted(raised(function) - told))
 
@@ -111,20 +124,20 @@ def test_all_is_sorted_and_complete(name: str) -> None:
     assert defined_here <= set(public), "public by accident"
 
 
-@pytest.mark.parametrize("name", PUBLIC)
+@pytest.mark.parametrize("name", NAMES)
 def test_docstrings(name: str) -> None:
     found = [
         f"{path}: {problem}"
-        for path, value, owner in documented(getattr(covidct, name))
+        for path, value, owner in documented(find(name))
         for problem in problems(path, value, owner)
     ]
     assert not found, "\n".join(found)
 
 
-@pytest.mark.parametrize("name", PUBLIC)
+@pytest.mark.parametrize("name", NAMES)
 def test_type_hints_are_complete(name: str) -> None:
     missing = []
-    for path, value, _ in documented(getattr(covidct, name)):
+    for path, value, _ in documented(find(name)):
         for function in written(value):
             signature = inspect.signature(function)
             hints = {p.name: p.annotation for p in signature.parameters.values()}
@@ -132,6 +145,12 @@ def test_type_hints_are_complete(name: str) -> None:
             hints["return"] = signature.return_annotation
             missing += [f"{path}: {k}" for k, v in hints.items() if v is inspect.Signature.empty]
     assert not missing
+
+
+def test_the_reference_has_every_public_name() -> None:
+    listed = {path for name in REFERENCE for path, *_ in documented(find(name))}
+    public = {path for name in PUBLIC for path, *_ in documented(find(name))}
+    assert sorted(public - listed) == []
 
 
 def test_the_package_lists_its_public_names() -> None:

@@ -187,6 +187,14 @@ def group_labels(pairs: Pairs, n: int) -> Ints:
     -------
     ndarray of int64, shape (n,)
         From 0 on, in the order in which groups first appear.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from covidct.audit.duplicates import Pairs, group_labels
+    >>> pairs = Pairs(np.array([[0, 2], [2, 3]]), np.ones(2), np.zeros(2, bool))
+    >>> group_labels(pairs, 5)
+    array([0, 1, 0, 0, 2])
     """
     rows, columns = pairs.index.T
     graph = coo_array((np.ones(len(rows), np.bool_), (rows, columns)), shape=(n, n))
@@ -209,6 +217,14 @@ def similarities(canvases: npt.NDArray[np.uint8], pairs: Ints) -> Floats:
     ndarray of float32, shape (P,)
         Pearson's correlation of the gradient magnitudes (after a Gaussian of 1 pixel), in
         [-1, 1]; 0 where a canvas is blank.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from covidct.audit.duplicates import similarities
+    >>> canvases = np.random.default_rng(0).integers(0, 256, (2, 64, 64), np.uint8)
+    >>> similarities(canvases, np.array([[0, 0], [0, 1]])).round().tolist()
+    [1.0, 0.0]
     """
     used, positions = np.unique(pairs, return_inverse=True)
     if not used.size:

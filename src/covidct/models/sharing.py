@@ -143,6 +143,14 @@ def load_model(folder: str | PathLike[str]) -> CTClassifier:
         If the folder lacks a file.
     InvalidFileError
         If a file is damaged, or the tensors are not those that the card describes.
+
+    Examples
+    --------
+    >>> import covidct
+    >>> from covidct.models.sharing import load_model, save_model
+    >>> save_model(covidct.create_model("shufflenet", weights=None), "shared")
+    >>> load_model("shared").info.title
+    'ShuffleNet'
     """
     from .classifier import CTClassifier  # which imports this module
 

@@ -49,17 +49,40 @@ class ExternalEvaluation:
         return metrics.score(self.targets, self.probabilities.mean(axis=0))
 
     def summary(self) -> dict[str, tuple[float, float]]:
-        """Average each metric over the folds' networks: (mean, sample standard deviation)."""
+        """Average each metric over the folds' networks.
+
+        Returns
+        -------
+        dict
+            Name of the metric -> (mean, sample standard deviation), as fractions.
+        """
         return metrics.summarize(self.fold_metrics)
 
     def intervals(self, *, level: float = 0.95) -> dict[str, Interval]:
-        """Bootstrap intervals of the ensemble's metrics, over groups where they are known."""
+        """Bootstrap intervals of the ensemble's metrics, over groups where they are known.
+
+        Parameters
+        ----------
+        level
+            The share of resamples inside, in (0, 1).
+
+        Returns
+        -------
+        dict
+            Name of the metric -> (low, high), as fractions.
+        """
         return intervals.bootstrap(
             self.targets, self.probabilities.mean(axis=0), groups=self.groups, level=level
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Collect the metrics as plain values for JSON; what is undefined is None."""
+        """Collect the metrics as plain values for JSON.
+
+        Returns
+        -------
+        dict
+            The metrics of each fold and of the ensemble, with intervals; what is undefined is None.
+        """
         content = {
             "trained_on": self.trained_on,
             "tested_on": self.tested_on,

@@ -76,16 +76,46 @@ class Reference:
         return cls(mean, sd, limit)
 
     def distance(self, kind: str, coordinates: npt.NDArray[np.floating]) -> Array:
-        """Return the (N,) distances of (N, D) coordinates."""
+        """Measure how far slices lie from the training slices.
+
+        Parameters
+        ----------
+        kind
+            ``"features"`` or ``"grey"``.
+        coordinates
+            (N, D).
+
+        Returns
+        -------
+        ndarray of float64, shape (N,)
+            In standard deviations; 1 is usual.
+        """
         z = (coordinates - self.mean[kind]) / self.sd[kind]
         return np.asarray(np.sqrt((z**2).mean(axis=1)))
 
     def unusual(self, slices: dict[str, Array]) -> dict[str, npt.NDArray[np.bool_]]:
-        """Say for each kind which of N slices lie beyond the limit."""
+        """Tell which slices lie beyond the limit.
+
+        Parameters
+        ----------
+        slices
+            For each kind of coordinates, (N, D).
+
+        Returns
+        -------
+        dict
+            For each kind, (N,) of bool.
+        """
         return {kind: self.distance(kind, slices[kind]) > self.limit[kind] for kind in _KINDS}
 
     def save(self, path: Path) -> None:
-        """Write the reference as safetensors."""
+        """Write the reference as safetensors.
+
+        Parameters
+        ----------
+        path
+            The file.
+        """
         arrays = {
             f"{kind}.{part}": np.asarray(getattr(self, part)[kind], dtype=np.float64)
             for kind in _KINDS
@@ -97,6 +127,16 @@ class Reference:
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read a reference.
+
+        Parameters
+        ----------
+        path
+            A file that :meth:`save` wrote.
+
+        Returns
+        -------
+        Reference
+            The reference.
 
         Raises
         ------

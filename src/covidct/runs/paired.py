@@ -225,6 +225,14 @@ def same_folds(a: ScoredFolds, b: ScoredFolds) -> bool:
     -------
     bool
         Whether they can be compared slice by slice.
+
+    Examples
+    --------
+    >>> from covidct import CrossValidationResult
+    >>> from covidct.runs.paired import same_folds
+    >>> a, b = map(CrossValidationResult.load, ("runs/a", "runs/b"))  # doctest: +SKIP
+    >>> same_folds(a, b)  # doctest: +SKIP
+    True
     """
     return not _mismatch(a, b)
 

@@ -97,7 +97,20 @@ class SweepResult:
         return cls(found)
 
     def table(self, style: str = "text", *, metric: str = "accuracy") -> str:
-        """Lay out the finished cells in rows, as :func:`covidct.runs.comparison.side_by_side`."""
+        """Lay out the finished cells in rows, as :func:`covidct.runs.comparison.side_by_side`.
+
+        Parameters
+        ----------
+        style
+            ``"text"``, ``"markdown"``, ``"latex"`` or ``"csv"``.
+        metric
+            The metric beside the AUC.
+
+        Returns
+        -------
+        str
+            The table.
+        """
         if not self.results:
             return "no cell is finished"
         labels = [cell.variant for cell in self.results]
