@@ -51,6 +51,11 @@ numpydoc_xref_param_type = False
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
+# Stands for the examples that draw nothing.
+phantom = Path(__file__).parent / "_build" / "phantom.png"
+phantom.parent.mkdir(exist_ok=True)
+covidct.load_dataset("phantom", n=2, seed=0)[0][0].save(phantom)
+
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "gallery",
@@ -60,7 +65,9 @@ sphinx_gallery_conf = {
     "within_subsection_order": "figures.reading_order",
     "doc_module": ("covidct",),
     "backreferences_dir": "reference/generated/examples",
+    "default_thumb_file": str(phantom),
     "download_all_examples": False,
+    "write_computation_times": False,
     "remove_config_comments": True,
     "show_memory": False,
     "show_signature": False,

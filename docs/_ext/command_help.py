@@ -19,7 +19,7 @@ class CommandHelp(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         text = io.StringIO()
-        plain = {"COLUMNS": "88", "NO_COLOR": "1"}
+        plain = {"COLUMNS": "76", "NO_COLOR": "1"}
         with mock.patch.dict(os.environ, plain), redirect_stdout(text):
             try:
                 main([self.arguments[0], "--help"])

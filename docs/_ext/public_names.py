@@ -1,6 +1,8 @@
-"""Link each name to where users import it from, and leave out members that say nothing."""
+"""Link names to where users import them from, leave out what says nothing, name arrays shortly."""
 
 from __future__ import annotations
+
+import re
 
 from docutils import nodes
 from sphinx.addnodes import pending_xref
@@ -15,6 +17,19 @@ _PUBLIC = {
     for name in covidct.__all__
     if hasattr(value := getattr(covidct, name), "__qualname__")
 } | {"covidct.published": covidct.published.__name__}
+
+
+# NumPy's names of types arrive spelled out; these are their names again.
+_ARRAYS = (
+    (
+        r"~?numpy\._typing\._array_like\._Buffer \|.*?_NestedSequence\[complex \| bytes \| str\]",
+        "~numpy.typing.ArrayLike",
+    ),
+    (
+        r"~?numpy\.ndarray\[tuple\[~?typing\.Any, \.\.\.\], ~?numpy\.dtype\[([^\[\]]+)\]\]",
+        r"~numpy.typing.NDArray[\1]",
+    ),
+)
 
 
 def resolve(
@@ -35,7 +50,7 @@ def skip(app: Sphinx, kind: str, name: str, member: object, leave: bool, options
     return leave or (getattr(member, "__doc__", None) or "").startswith("Alias for field number")
 
 
-def show_defaults(
+def shorten(
     app: Sphinx,
     kind: str,
     name: str,
@@ -43,15 +58,19 @@ def show_defaults(
     options: object,
     signature: str | None,
     returns: str | None,
-) -> tuple[str, str | None] | None:
-    """Write defaults that a factory makes in a way that Sphinx can parse."""
-    if signature is None or "<factory>" not in signature:
-        return None
-    return signature.replace("<factory>", "..."), returns
+) -> tuple[str | None, str | None]:
+    """Name types as the source does; write a factory's default in a way that Sphinx can parse."""
+
+    def short(text: str | None) -> str | None:
+        for spelled_out, name in _ARRAYS if text else ():
+            text = re.sub(spelled_out, name, text)
+        return text and text.replace("<factory>", "...")
+
+    return short(signature), short(returns)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("missing-reference", resolve)
     app.connect("autodoc-skip-member", skip)
-    app.connect("autodoc-process-signature", show_defaults)
+    app.connect("autodoc-process-signature", shorten)
     return {"parallel_read_safe": True}
