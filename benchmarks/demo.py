@@ -75,7 +75,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 cv=3,
                 groups="patient",
                 weights=network.weights,
-                precision=network.precision,
                 threads=1,
                 n_jobs=options.jobs,
                 run_dir=folder,

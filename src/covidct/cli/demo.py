@@ -9,18 +9,15 @@ from __future__ import annotations
 import argparse
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from .options import emit
-
-if TYPE_CHECKING:
-    from ..devices import Precision
 
 EXAMPLE = "covidct demo --output demo"
 
 
 class _Network(NamedTuple):
-    """What the demo trains, the last of its layers whose cells are 16 pixels, and its arithmetic.
+    """What the demo trains, and the last of its layers whose cells are 16 pixels.
 
     On the default layer's grid, of 4 x 6 cells, a random point of the lung lies within one cell of
     a lesion four times in five; to point at one would show nothing.
@@ -29,13 +26,10 @@ class _Network(NamedTuple):
     name: str
     weights: str | None
     layer: str
-    precision: Precision
 
 
-# A step of depthwise convolutions takes 1.7 times as long in bfloat16, though their processor
-# computes it natively: 0.96 instead of 0.57 s. One of ResNet18 takes 0.28 instead of 0.72 s.
-_PRETRAINED = _Network("efficientnet_lite0", "imagenet", "backbone.blocks.4", "float32")
-_FROM_SCRATCH = _Network("resnet18", None, "backbone.layer3", "auto")
+_PRETRAINED = _Network("efficientnet_lite0", "imagenet", "backbone.blocks.4")
+_FROM_SCRATCH = _Network("resnet18", None, "backbone.layer3")
 
 
 def demo_network() -> _Network:
@@ -76,7 +70,6 @@ def run(args: argparse.Namespace) -> None:
         cv=args.folds,
         groups="patient",
         weights=network.weights,
-        precision=network.precision,
         # Small layers gain little from threads, which wait for each other wherever a core is busy;
         # and so the result does not hang on how many cores there are.
         threads=1,
