@@ -60,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--labels", choices=("true", "shuffled"), nargs="+", default=["true"])
+    parser.add_argument("--threads", type=int, default=1, help="of each fold (default: 1)")
     parser.add_argument("--jobs", type=int, default=1, help="folds at once (default: 1)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
     options = parser.parse_args(arguments)
@@ -75,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 cv=3,
                 groups="patient",
                 weights=network.weights,
-                threads=1,
+                threads=options.threads,
                 n_jobs=options.jobs,
                 run_dir=folder,
             ).run(given)
