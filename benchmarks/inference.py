@@ -44,7 +44,7 @@ from PIL import Image
 import covidct
 from covidct.datasets.canvases import make_canvases
 from covidct.inference import infer
-from covidct.runs.novelty import Reference, grey_levels
+from covidct.runs.novelty import Reference, coordinates
 
 # timm's names of networks that covidct builds from torchvision; squeezenet and shufflenet it lacks.
 TIMM = {
@@ -61,7 +61,7 @@ def predictor(model: covidct.CTClassifier, device: str) -> covidct.Predictor:
     """Return a Predictor of one network, to which a handful of phantoms is usual."""
     phantoms = make_canvases(covidct.load_dataset("phantom", n=8, seed=0), model.input_size)
     features = infer(model, phantoms, features=True).features
-    usual = {"features": np.asarray(features, np.float64), "grey": grey_levels(phantoms)}
+    usual = {"features": np.asarray(features, np.float64), **coordinates(phantoms)}
     return covidct.Predictor([model], [Reference.fit(usual, usual)], device=device)
 
 

@@ -42,7 +42,7 @@ def test_help_shows_a_command_and_json(script, load, capsys):
     assert "--json FILE" in shown
 
 
-@pytest.mark.parametrize("script", sorted(set(SCRIPTS) - {"audit", "demo"}))
+@pytest.mark.parametrize("script", sorted(set(SCRIPTS) - {"audit", "demo", "export"}))
 def test_fewer_than_three_turns_are_refused(script, load, capsys):
     with pytest.raises(SystemExit):
         load(script).main(["--rounds", "2"])

@@ -14,13 +14,14 @@ from covidct.report.page import find_notices, render, shared_groups
 from covidct.runs.tables import percent
 
 HOSTILE = "<script>alert(1)</script>.png"
+PAIR = {"files": ["a&b.png", "<c>.png"], "similarity": 0.913, "identical": False}
 
 
 @pytest.fixture
 def audit():
     findings = (
         Finding("fatal", "Sizes tell <all>", "Crop them.", {}),
-        Finding("note", "Slices are few", "Add some.", {}),
+        Finding("note", "Slices are few", "Add some.", {"pairs": [PAIR]}),
     )
     return AuditReport("phantom", "24 slices", findings, np.arange(24), {})
 
@@ -111,6 +112,18 @@ def test_what_undermines_the_figures_stands_above_them(grouped, audit, outline):
     text = outline(render([grouped], audit=audit)).text
     assert text.index("Sizes tell <all>") < text.index("Results") < text.index("Slices are few")
     assert audit.verdict in text
+
+
+def test_examples_of_a_finding_are_listed(grouped, audit, outline):
+    assert "a&b.png  ~ 0.91  <c>.png" in outline(render([grouped], audit=audit)).text
+
+
+def test_every_part_can_be_jumped_to(html, bare, outline):
+    for page in map(outline, (html, bare)):
+        ids = {attributes["id"] for _, attributes in page.elements if "id" in attributes}
+        targets = {a["href"].removeprefix("#") for a in page.all("a")}
+        assert targets <= ids
+        assert len(targets) >= 7
 
 
 def test_without_slices_says_how_to_get_them(bare, outline):

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from covidct import CrossValidator, Predictor
 from covidct.errors import InvalidFileError
@@ -80,6 +80,33 @@ def test_odd_images_are_doubted(result, tmp_path):
     assert any("empty" in d for d in by_name["strip"])
 
 
+def test_slices_turned_and_inverted_are_doubted(result, phantoms, folder, tmp_path):
+    """Their features may be usual, and the greys of a turned one are."""
+    image = phantoms[0][0]
+    (other := tmp_path / "other").mkdir()
+    image.transpose(Image.Transpose.ROTATE_90).save(other / "turned.png")
+    ImageOps.invert(image).save(other / "inverted.png")
+    predictor = Predictor.from_run(result.run_dir)
+    for prediction in predictor(other):
+        assert "where it is light and dark is unlike the training slices" in prediction.doubts
+    assert all(not any("light and dark" in d for d in p.doubts) for p in predictor(folder))
+
+
+def test_references_of_earlier_runs_compare_what_they_have(result, phantoms, tmp_path):
+    references = Predictor.from_run(result.run_dir).references
+    old = [
+        Reference(*({k: part[k] for k in ("features", "grey")} for part in (r.mean, r.sd, r.limit)))
+        for r in references
+    ]
+    old[0].save(tmp_path / "old")
+    old[0] = Reference.load(tmp_path / "old")
+    noise = np.random.default_rng(0).integers(0, 256, (1, 128, 168), dtype=np.uint8)
+    models = [result.fold_model(k) for k in range(2)]
+    _, ((*doubts,),) = Predictor(models, old).score(noise)
+    assert doubts
+    assert not any("light and dark" in doubt for doubt in doubts)
+
+
 @pytest.mark.parametrize("paths", [[], "nowhere"])
 def test_nothing_to_score(result, paths):
     with pytest.raises(FileNotFoundError):
@@ -100,7 +127,21 @@ def test_one_in_a_hundred_of_the_same_source_is_unusual():
         return {"features": rng.normal(0, 1, (n, 32)), "grey": rng.normal(0, 1, (n, 9))}
 
     unusual = Reference.fit(draw(2000), draw(2000)).unusual(draw(5000))
-    assert unusual["features"].mean() == pytest.approx(0.01, abs=0.006)
+    for kind in ("features", "grey"):
+        assert unusual[kind].mean() == pytest.approx(0.01, abs=0.006)
+
+
+def test_what_lies_between_two_kinds_of_slices_is_unusual():
+    rng = np.random.default_rng(0)
+
+    def draw(n):
+        values = rng.normal(0, 0.1, (n, 9)) + rng.choice([-1, 1], (n, 1))
+        return {"features": values, "grey": values}
+
+    reference = Reference.fit(draw(400), draw(400))
+    unusual = reference.unusual(dict.fromkeys(("features", "grey"), np.zeros((1, 9))))
+    assert unusual["grey"][0]
+    assert not unusual["features"][0]  # from the mean, which lies there
 
 
 def test_grey_levels_of_a_ramp():

@@ -93,6 +93,15 @@ class Finding:
     detail: str
     evidence: Mapping[str, Any]
 
+    @property
+    def examples(self) -> tuple[str, ...]:
+        """The first pairs of files that it is about, each with how alike they are; or none."""
+        lines = []
+        for pair in self.evidence.get("pairs", ())[:_EXAMPLES]:
+            sign = "=" if pair["identical"] else f"~ {pair['similarity']:.2f}"
+            lines.append(f"{pair['files'][0]}  {sign}  {pair['files'][1]}")
+        return tuple(lines)
+
 
 @dataclass(frozen=True)
 class AuditReport:
@@ -170,7 +179,7 @@ class AuditReport:
             yield ""
             yield from _paragraph(finding.title, heading=finding.severity.upper())
             yield from _paragraph(finding.detail)
-            yield from _examples(finding.evidence.get("pairs", ()))
+            yield from (f"{'':10}{example}" for example in finding.examples)
         for printed in _PRINTED:
             rows = self.tables.get(printed.name, ())
             if rows:
@@ -191,12 +200,6 @@ def _further(n_warnings: int) -> str:
 def _paragraph(text: str, *, heading: str = "") -> list[str]:
     indent = " " * 8
     return textwrap.wrap(text, _WIDTH, initial_indent=f"{heading:<8}", subsequent_indent=indent)
-
-
-def _examples(pairs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    for pair in pairs[:_EXAMPLES]:
-        sign = "=" if pair["identical"] else f"~ {pair['similarity']:.2f}"
-        yield f"{'':10}{pair['files'][0]}  {sign}  {pair['files'][1]}"
 
 
 class _Printed(NamedTuple):

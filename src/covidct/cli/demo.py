@@ -51,6 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Do the work."""
+    from joblib import cpu_count
+
     from .. import CrossValidator, Recipe, audit_dataset, load_dataset
     from ..explain.fold import explain_fold
     from ..report import write_report
@@ -68,6 +70,10 @@ def run(args: argparse.Namespace) -> None:
         cv=args.folds,
         groups="patient",
         weights=network.weights,
+        # Small layers gain little from threads, which wait for each other wherever a core is busy;
+        # and so the result does not hang on how many cores there are.
+        threads=1,
+        n_jobs=min(args.folds, cpu_count()),
         run_dir=args.output / "run",
         seed=args.seed,
     )

@@ -138,7 +138,7 @@ def _draw_matrix(ax: Axes, matrix: Floats, count: str) -> None:
     ax.axhline(0.5, color="white", linewidth=2)
     ax.axvline(0.5, color="white", linewidth=2)
     for (row, column), share in np.ndenumerate(shares):
-        colour = "white" if share > 0.6 else INK
+        colour = "white" if share > 0.9 else INK  # where both contrast alike, 4 to 1
         for size, side, text in (
             (11, "bottom", count.format(matrix[row, column])),
             (8, "top", f"{100 * share:.1f} %"),

@@ -23,7 +23,7 @@ from ..models.weights import save_state
 from ..training.profile import Profile
 from ..training.recipe import Recipe
 from ..training.trainer import EpochRecord, Trainer
-from .novelty import Reference, grey_levels
+from .novelty import Reference, coordinates
 from .run_directory import PREDICTION_FIELDS, RunDirectory
 from .splits import Fold
 
@@ -158,13 +158,10 @@ def _score(job: FoldJob, model: CTClassifier, index: npt.NDArray[np.int64]) -> l
 
 def _refer(job: FoldJob, model: CTClassifier) -> Reference:
     """Describe the fold's slices, so that new ones can be compared with them."""
-    parts = [
-        {
-            "features": np.asarray(infer(model, job.canvases, index=index, features=True).features),
-            "grey": grey_levels(job.canvases[index]),
-        }
-        for index in (job.fold.train, job.fold.test)
-    ]
+    parts = []
+    for index in (job.fold.train, job.fold.test):
+        features = np.asarray(infer(model, job.canvases, index=index, features=True).features)
+        parts.append({"features": features, **coordinates(job.canvases[index])})
     return Reference.fit(*parts)
 
 

@@ -2,33 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
+from scipy.spatial.distance import cdist
 
 from .._files import atomic_path
 from ..errors import InvalidFileError
 
-__all__ = ["Reference", "grey_levels"]
+__all__ = ["Reference", "coordinates", "grey_levels", "layout"]
 
 Array = npt.NDArray[np.float64]
 _QUANTILE = 0.99
-_KINDS = ("features", "grey")
+# Kinds of few coordinates, whose training slices are kept to look for the nearest. Features are
+# many, and what a network makes of a photograph may lie in the middle of its slices.
+_KEPT = ("grey", "layout")
+_MOST_KEPT = 2000
+_LAYOUT = (12, 16)
 
 
 @dataclass(frozen=True)
 class Reference:
     """What the slices of a fold look like, and how far from them a slice may lie.
 
-    A slice's distance is the root mean square of its standardised coordinates, with means and
-    standard deviations of the training slices: once over the penultimate features, once over the
-    grey levels of its canvas. The limit of each is the 99 % quantile over the fold's test slices,
-    which the network has not seen either; one slice in a hundred of the same source exceeds it.
+    Slices are compared in the penultimate features, in the grey levels of the canvas, and in its
+    layout, coordinate by coordinate in standard deviations of the training slices. In features the
+    distance is that from their mean; in the other two, from the nearest of them: slices are of
+    several kinds, and between two kinds nothing need lie. The limit of each is the 99 % quantile
+    over the fold's test slices, which the network has not seen either; one slice in a hundred of
+    the same source exceeds it, and more where the fold parts slices of one patient.
 
     Attributes
     ----------
@@ -36,6 +45,9 @@ class Reference:
         For each kind of coordinates, (D,).
     limit
         For each kind, the largest usual distance.
+    kept
+        For the kinds whose distance is that from the nearest slice, (M, D): training slices, at
+        most 2,000, in standard deviations from the mean. Runs of earlier versions have none.
 
     Examples
     --------
@@ -52,9 +64,10 @@ class Reference:
     mean: dict[str, Array]
     sd: dict[str, Array]
     limit: dict[str, float]
+    kept: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
 
     @classmethod
-    def fit(cls, train: dict[str, Array], test: dict[str, Array]) -> Self:
+    def fit(cls, train: Mapping[str, Array], test: Mapping[str, Array]) -> Self:
         """Describe the training slices by mean and deviation, and set limits on the test slices.
 
         Parameters
@@ -67,13 +80,18 @@ class Reference:
         Reference
             The description.
         """
-        mean = {kind: train[kind].mean(axis=0) for kind in _KINDS}
+        mean = {kind: values.mean(axis=0) for kind, values in train.items()}
         # A coordinate that never changed would make every slice that changes it infinitely far.
-        sd = {kind: train[kind].std(axis=0) + 1e-3 for kind in _KINDS}
-        unlimited = cls(mean, sd, dict.fromkeys(_KINDS, np.inf))
-        distances = {kind: unlimited.distance(kind, test[kind]) for kind in _KINDS}
-        limit = {kind: float(np.quantile(distances[kind], _QUANTILE)) for kind in _KINDS}
-        return cls(mean, sd, limit)
+        sd = {kind: values.std(axis=0) + 1e-3 for kind, values in train.items()}
+        kept = {
+            kind: ((_some(train[kind]) - mean[kind]) / sd[kind]).astype(np.float32)
+            for kind in _KEPT
+            if kind in train
+        }
+        unlimited = cls(mean, sd, dict.fromkeys(train, np.inf), kept)
+        distances = {kind: unlimited.distance(kind, test[kind]) for kind in train}
+        limit = {kind: float(np.quantile(distances[kind], _QUANTILE)) for kind in train}
+        return cls(mean, sd, limit, kept)
 
     def distance(self, kind: str, coordinates: npt.NDArray[np.floating]) -> Array:
         """Measure how far slices lie from the training slices.
@@ -81,19 +99,23 @@ class Reference:
         Parameters
         ----------
         kind
-            ``"features"`` or ``"grey"``.
+            One of the kinds that the reference was fitted to, such as ``"features"``.
         coordinates
             (N, D).
 
         Returns
         -------
         ndarray of float64, shape (N,)
-            In standard deviations; 1 is usual.
+            Root mean square over the D, in standard deviations: from the mean, or from the nearest
+            training slice where slices were kept.
         """
         z = (coordinates - self.mean[kind]) / self.sd[kind]
+        if kind in self.kept:
+            nearest = cdist(z, self.kept[kind]).min(axis=1)
+            return np.asarray(nearest / np.sqrt(z.shape[1]))
         return np.asarray(np.sqrt((z**2).mean(axis=1)))
 
-    def unusual(self, slices: dict[str, Array]) -> dict[str, npt.NDArray[np.bool_]]:
+    def unusual(self, slices: Mapping[str, Array]) -> dict[str, npt.NDArray[np.bool_]]:
         """Tell which slices lie beyond the limit.
 
         Parameters
@@ -106,7 +128,7 @@ class Reference:
         dict
             For each kind, (N,) of bool.
         """
-        return {kind: self.distance(kind, slices[kind]) > self.limit[kind] for kind in _KINDS}
+        return {kind: self.distance(kind, slices[kind]) > self.limit[kind] for kind in self.limit}
 
     def save(self, path: Path) -> None:
         """Write the reference as safetensors.
@@ -116,11 +138,12 @@ class Reference:
         path
             The file.
         """
-        arrays = {
+        arrays: dict[str, npt.NDArray[np.floating]] = {
             f"{kind}.{part}": np.asarray(getattr(self, part)[kind], dtype=np.float64)
-            for kind in _KINDS
+            for kind in self.limit
             for part in ("mean", "sd", "limit")
         }
+        arrays |= {f"{kind}.kept": values for kind, values in self.kept.items()}
         with atomic_path(path) as temporary:
             save_file(arrays, temporary)
 
@@ -145,13 +168,30 @@ class Reference:
         """
         try:
             arrays = load_file(path)
+            kinds = [name.removesuffix(".mean") for name in arrays if name.endswith(".mean")]
             mean, sd = (
-                {kind: arrays[f"{kind}.{part}"] for kind in _KINDS} for part in ("mean", "sd")
+                {kind: arrays[f"{kind}.{part}"] for kind in kinds} for part in ("mean", "sd")
             )
-            return cls(mean, sd, {kind: float(arrays[f"{kind}.limit"]) for kind in _KINDS})
+            limit = {kind: float(arrays[f"{kind}.limit"]) for kind in kinds}
+            kept = {kind: arrays[f"{kind}.kept"] for kind in kinds if f"{kind}.kept" in arrays}
+            return cls(mean, sd, limit, kept)
         except (OSError, SafetensorError, KeyError, TypeError) as error:
             msg = f"{str(path)!r} cannot be read: {error}; run the fold again to make it anew"
             raise InvalidFileError(msg) from error
+
+
+def coordinates(canvases: npt.NDArray[np.uint8]) -> dict[str, Array]:
+    """Describe (N, H, W) canvases in all that a `Reference` compares but features, (N, D) each."""
+    return {"grey": grey_levels(canvases), "layout": layout(canvases)}
+
+
+def layout(canvases: npt.NDArray[np.uint8]) -> Array:
+    """Describe (N, H, W) canvases by the mean grey of 12 x 16 fields, (N, 192) in [0, 1]."""
+    fields = [
+        np.asarray(Image.fromarray(canvas).resize(_LAYOUT[::-1], Image.Resampling.BOX), np.float64)
+        for canvas in canvases
+    ]
+    return np.reshape(fields, (-1, _LAYOUT[0] * _LAYOUT[1])) / 255
 
 
 def grey_levels(canvases: npt.NDArray[np.uint8]) -> Array:
@@ -159,3 +199,10 @@ def grey_levels(canvases: npt.NDArray[np.uint8]) -> Array:
     flat = canvases.reshape(len(canvases), -1)
     deciles = [np.quantile(row, np.linspace(0.1, 0.9, 9)) for row in flat]
     return np.asarray(deciles, dtype=np.float64).reshape(-1, 9) / 255
+
+
+def _some(values: Array) -> Array:
+    """Draw the training slices to keep."""
+    if len(values) <= _MOST_KEPT:
+        return values
+    return values[np.random.default_rng(0).choice(len(values), _MOST_KEPT, replace=False)]

@@ -24,7 +24,7 @@ from ..devices import Precision, resolve_device
 from ..errors import InvalidFileError
 from ..inference import infer
 from ..models.classifier import CTClassifier
-from .novelty import Reference, grey_levels
+from .novelty import Reference, coordinates
 from .prediction import Prediction, VolumePrediction
 from .result import CrossValidationResult
 
@@ -244,17 +244,17 @@ class Predictor:
         doubts
             For each canvas, why it looks unlike the training slices of most networks.
         """
-        grey = grey_levels(canvases)
+        of_canvases = coordinates(canvases)
         probabilities, unusual = [], []
         for model, reference in zip(self.models, self.references, strict=True):
             found = infer(model, canvases, precision=self.precision, features=True)
             probabilities.append(found.probabilities)
-            coordinates = {"features": np.asarray(found.features, np.float64), "grey": grey}
-            unusual.append(reference.unusual(coordinates))
+            features = np.asarray(found.features, np.float64)
+            unusual.append(reference.unusual({"features": features, **of_canvases}))
         doubts: list[list[str]] = [[] for _ in canvases]
         for kind, words in _DOUBTS.items():
-            votes = np.mean([flags[kind] for flags in unusual], axis=0)
-            for i in np.flatnonzero(votes > 0.5):
+            votes = sum(flags[kind].astype(int) for flags in unusual if kind in flags)
+            for i in np.flatnonzero(votes > len(unusual) / 2):
                 doubts[i].append(words)
         return np.stack(probabilities), doubts
 
@@ -276,6 +276,7 @@ class Predictor:
 
 _DOUBTS = {
     "grey": "its grey levels are unlike those of the training slices",
+    "layout": "where it is light and dark is unlike the training slices",
     "features": "its features lie far from those of the training slices",
 }
 
