@@ -90,7 +90,8 @@ def test_lists(capsys):
         (["train", "--dataset", "phantom", "--model", "resnet18", "--set", "lr=1"], "option 'lr'"),
         (["train", "--dataset", "phantom", "--model", "resnet18", "--protocol", "x"], "'x'"),
         (["explain", "nowhere"], "either --dataset"),
-        (["evaluate", "nowhere"], "either --dataset"),
+        (["evaluate", "x", "--dataset", "phantom", "--datasets", "phantom"], "either --dataset"),
+        (["evaluate", "x", "--sensitivity", "95"], "in (0, 1], got 95.0"),
         (["compare", "nowhere"], "at least two runs"),
     ],
 )
@@ -103,6 +104,7 @@ def test_wrong_calls_exit_with_2(arguments, message, capsys):
     "arguments",
     [
         ["evaluate", "nowhere", "--dataset", "phantom"],
+        ["evaluate", "nowhere"],
         ["predict", "nowhere", "x.png"],
         ["export", "nowhere", "x.onnx"],
         ["audit", "--dataset", "folder", "--root", "nowhere"],
@@ -127,6 +129,26 @@ def test_evaluate(run_dir, capsys):
     assert cli.main(["evaluate", str(run_dir), *arguments]) == 0
     (evaluation,) = json.loads(capsys.readouterr().out)
     assert len(evaluation["folds"]) == 2
+
+
+def test_evaluate_without_a_dataset_prints_the_runs(run_dir, tmp_path, capsys):
+    other = tmp_path / "other"
+    shutil.copytree(run_dir, other)
+    assert cli.main(["evaluate", str(run_dir), str(other), "--sensitivity", "0.9"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("no confidence interval") == 2
+    assert out.count("for a sensitivity of 90.0 %") == 2
+    assert "accuracy per patient  95 % interval" in out
+    assert cli.main(["evaluate", str(run_dir), "--json"]) == 0
+    (run,) = json.loads(capsys.readouterr().out)
+    assert run["calibration"]["fitted_on"] == "the other folds"
+    assert len(run["calibration"]["thresholds"]) == 2
+    assert len(run["patient_intervals_95"]["recall"]) == 2
+
+
+def test_a_run_is_not_tested_on_its_own_training_slices(run_dir, capsys):
+    assert cli.main(["evaluate", str(run_dir), "--dataset", "phantom", "--slices", "24"]) == 1
+    assert "the very slices" in capsys.readouterr().err
 
 
 def test_evaluate_on_several_datasets(run_dir, slice_folder, capsys):

@@ -352,9 +352,7 @@ def cross_fit(
     (array([0.33333333, 1.        ]), array([1., 0.]))
     """
     labels, values, fold_of = own = _check_logits(logits, targets, folds)
-    known_labels, known_values, known_folds = (
-        own if fitted_on is None else _check_logits(*fitted_on)
-    )
+    known = own if fitted_on is None else _check_logits(*fitted_on)
     slice_of = (
         np.arange(len(labels)) if slices is None else check_labels("slices", slices, len(labels))
     )
@@ -364,11 +362,11 @@ def cross_fit(
     fitted = np.empty((4, len(numbers)))
     for column, number in enumerate(numbers):
         held = fold_of == number
-        chosen = known_folds == number
+        chosen = known[2] == number
         if fitted_on is None:
             chosen = ~held & ~np.isin(slice_of, slice_of[held])
         temperature, threshold = _fit(
-            known_values[chosen], known_labels[chosen], sensitivity, fold=str(number)
+            known[1][chosen], known[0][chosen], sensitivity, fold=str(number)
         )
         probabilities[held] = special.expit(values[held] / temperature)
         called[held] = probabilities[held] >= threshold
@@ -379,7 +377,10 @@ def cross_fit(
             names=["recall", "specificity"],
         )
         fitted[:, column] = temperature, threshold, *achieved.values()
-    return CrossFit(numbers, *fitted, probabilities=probabilities, called=called)
+    temperatures, thresholds, sensitivities, specificities = fitted
+    return CrossFit(
+        numbers, temperatures, thresholds, sensitivities, specificities, probabilities, called
+    )
 
 
 def _fit(logits: Floats, labels: Ints, sensitivity: float, *, fold: str) -> tuple[float, float]:

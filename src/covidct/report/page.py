@@ -28,7 +28,6 @@ from .tables import (
     group_table,
     published_of,
     test_table,
-    unit_of,
 )
 
 if TYPE_CHECKING:
@@ -346,7 +345,7 @@ def find_notices(
             yield Notice(finding.severity, finding.title, finding.detail)
     for name, result in named.items():
         where = f"{name}: " if len(named) > 1 else ""
-        unit, share = unit_of(result), shared_groups(result)
+        unit, share = result.unit, shared_groups(result)
         if share:
             yield Notice(
                 "warning",
