@@ -172,8 +172,8 @@ class AuditReport:
             yield from _paragraph(finding.detail)
             yield from _examples(finding.evidence.get("pairs", ()))
         for printed in _PRINTED:
-            rows = self.tables.get(printed.name, ())
-            if rows:
+            rows = self.tables.get(printed.name, ())[: printed.most]
+            if rows and rows[0].keys() >= set(printed.columns.values()):
                 yield ""
                 yield printed.caption
                 yield from _table(rows, printed.columns)
@@ -205,9 +205,22 @@ class _Printed(NamedTuple):
     name: str
     caption: str
     columns: Mapping[str, str]
+    most: int | None = None
 
 
 _PRINTED = (
+    _Printed(
+        "patients",
+        "What belongs together, as the dataset says (the median patient's slices, and the most):",
+        {"class": "class", "slices": "slices", "patients": "groups"}
+        | {"median": "median slices", "most": "most slices"},
+    ),
+    _Printed(
+        "near-duplicate groups",
+        "The largest groups of near-duplicates:",
+        {"first file": "first", "last file": "last", "slices": "slices"},
+        most=3,
+    ),
     _Printed(
         "shortcuts",
         "Accuracy of a classifier that sees only properties of the files, cross-validated:",
