@@ -99,7 +99,7 @@ def test_it_names_the_largest_group_of_near_duplicates(folder):
             pixels.save(image.with_name(f"again {number}.png"))
     (folder / "groups.csv").unlink()
     lines = str(audit(folder)).splitlines()
-    first, last, size = lines[lines.index("The largest groups of near-duplicates:") + 2].replace("   ", "  ").split("  ")
-    assert first.endswith("again 2.png")
-    assert last.endswith(image.name)
-    assert int(size) >= 3
+    row = lines[lines.index("The largest groups of near-duplicates:") + 2]
+    first, last = row.index("again 2.png"), row.index(f"/{image.name}")
+    assert first < last
+    assert int(row.split()[-1]) >= 3

@@ -124,6 +124,14 @@ def test_predict(run_dir, images, capsys):
     assert float(rows[0]["probability"]) == pytest.approx(lines[0]["probability"])
 
 
+def test_a_protocol_that_the_dataset_has_not_fails_before_any_training(tiny, tmp_path, capsys):
+    arguments = "--dataset phantom --slices 24 --weights none --folds 2 --demo --epochs 1"
+    protocols = ["--protocol", "paper,grouped,official", "--run-dir", str(tmp_path / "run")]
+    assert cli.main(["train", "--model", tiny, *arguments.split(), *protocols]) == 1
+    assert "has no official split" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 def test_evaluate(run_dir, capsys):
     arguments = ["--dataset", "phantom", "--slices", "8", "--json"]
     assert cli.main(["evaluate", str(run_dir), *arguments]) == 0
