@@ -211,9 +211,9 @@ class _Printed(NamedTuple):
 _PRINTED = (
     _Printed(
         "patients",
-        "What belongs together, as the dataset says (the median patient's slices, and the most):",
-        {"class": "class", "slices": "slices", "patients": "groups"}
-        | {"median": "median slices", "most": "most slices"},
+        "What belongs together, as the dataset says: groups, and slices of the median and largest:",
+        {"class": "class", "slices": "slices", "groups": "groups"}
+        | {"median": "median slices", "largest": "most slices"},
     ),
     _Printed(
         "near-duplicate groups",

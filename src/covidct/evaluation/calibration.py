@@ -314,8 +314,8 @@ def cross_fit(
 ) -> CrossFit:
     """Calibrate each fold, and set its threshold, by predictions that are not the fold's.
 
-    What a fold achieves is then honest in that none of its labels took part in the fit. Where the
-    other folds are fitted on one optimism is left: their models were trained on this fold's slices.
+    None of a fold's labels take part in its fit. Where that is on the other folds one optimism is
+    left: their models were trained on this fold's slices.
 
     Parameters
     ----------
@@ -328,8 +328,8 @@ def cross_fit(
     sensitivity
         The share of the positives to be found, in (0, 1].
     slices
-        (N,), which slice each prediction is of. Needed where slices recur in several folds, as
-        in repeated cross-validation, to keep a fold's slices out of its fit.
+        (N,), which slice each prediction is of, to keep a fold's slices out of its fit where they
+        recur in other folds, as in repeated cross-validation.
     fitted_on
         Logits, targets and folds, (M,) each, of other slices, such as a validation part: each fold
         is fitted on those of its own number. By default on the other folds, at least one.
@@ -370,12 +370,8 @@ def cross_fit(
         )
         probabilities[held] = special.expit(values[held] / temperature)
         called[held] = probabilities[held] >= threshold
-        achieved = score(
-            labels[held],
-            probabilities[held],
-            threshold=threshold,
-            names=["recall", "specificity"],
-        )
+        judged = labels[held], probabilities[held]
+        achieved = score(*judged, threshold=threshold, names=["recall", "specificity"])
         fitted[:, column] = temperature, threshold, *achieved.values()
     temperatures, thresholds, sensitivities, specificities = fitted
     return CrossFit(
