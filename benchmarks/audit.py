@@ -45,17 +45,12 @@ def compare_all(values: np.ndarray) -> int:
     return (sum(found) - len(values)) // 2
 
 
-def compare_where_words_agree(values: np.ndarray) -> np.ndarray:
-    keys = np.unique(np.concatenate(list(candidates._pairs_by_words(values))))
-    return np.stack(np.divmod(keys, len(values)), axis=1)
-
-
 def searches(sizes: list[int], *, all_pairs_up_to: int) -> list[dict[str, float | None]]:
     rows = []
     for n in sizes:
         values = prints(n)
         start = time.perf_counter()
-        pairs = compare_where_words_agree(values)
+        pairs = candidates._hashed_pairs(values)
         hashing = time.perf_counter() - start
         planted = pairs[:, 1] - pairs[:, 0] == n // 2
         row = {

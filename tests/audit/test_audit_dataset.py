@@ -80,3 +80,26 @@ def test_a_shortcut_is_found(folder):
 
 def test_same_slices_same_report(folder):
     assert audit(folder).to_dict() == audit(folder).to_dict()
+
+
+def test_it_tells_what_belongs_together(folder):
+    report = audit(folder)
+    assert [row["groups"] for row in report.tables["patients"]] == [5, 5]
+    lines = str(report).splitlines()
+    start = lines.index(next(line for line in lines if line.startswith("What belongs together")))
+    assert lines[start + 2].split() == ["non-COVID", "20", "5", "4", "4"]
+    (folder / "groups.csv").unlink()
+    assert "What belongs together" not in str(audit(folder))
+
+
+def test_it_names_the_largest_group_of_near_duplicates(folder):
+    image = next((folder / "COVID").rglob("*.png"))
+    for number in (2, 10):
+        with Image.open(image) as pixels:
+            pixels.save(image.with_name(f"again {number}.png"))
+    (folder / "groups.csv").unlink()
+    lines = str(audit(folder)).splitlines()
+    row = lines[lines.index("The largest groups of near-duplicates:") + 2]
+    first, last = row.index("again 2.png"), row.index(f"/{image.name}")
+    assert first < last
+    assert int(row.split()[-1]) >= 3

@@ -85,6 +85,11 @@ def test_hashing_finds_what_comparing_all_finds(monkeypatch):
     assert len(hashed) >= 0.99 * len(everything)
 
 
+def test_strangers_that_share_no_word_are_no_pairs(monkeypatch):
+    monkeypatch.setattr(candidates, "_COMPARE_ALL_UP_TO", 0)
+    assert candidate_pairs(np.float32([[1, 0], [-1, 0]])).shape == (0, 2)
+
+
 def test_thousands_alike_cost_no_square(monkeypatch):
     monkeypatch.setattr(candidates, "_COMPARE_ALL_UP_TO", 0)
     prints = np.zeros((5000, 63), np.float32)

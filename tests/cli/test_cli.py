@@ -90,7 +90,8 @@ def test_lists(capsys):
         (["train", "--dataset", "phantom", "--model", "resnet18", "--set", "lr=1"], "option 'lr'"),
         (["train", "--dataset", "phantom", "--model", "resnet18", "--protocol", "x"], "'x'"),
         (["explain", "nowhere"], "either --dataset"),
-        (["evaluate", "nowhere"], "either --dataset"),
+        (["evaluate", "x", "--dataset", "phantom", "--datasets", "phantom"], "either --dataset"),
+        (["evaluate", "x", "--sensitivity", "95"], "in (0, 1], got 95.0"),
         (["compare", "nowhere"], "at least two runs"),
     ],
 )
@@ -103,6 +104,7 @@ def test_wrong_calls_exit_with_2(arguments, message, capsys):
     "arguments",
     [
         ["evaluate", "nowhere", "--dataset", "phantom"],
+        ["evaluate", "nowhere"],
         ["predict", "nowhere", "x.png"],
         ["export", "nowhere", "x.onnx"],
         ["audit", "--dataset", "folder", "--root", "nowhere"],
@@ -122,11 +124,39 @@ def test_predict(run_dir, images, capsys):
     assert float(rows[0]["probability"]) == pytest.approx(lines[0]["probability"])
 
 
+def test_a_protocol_that_the_dataset_has_not_fails_before_any_training(tiny, tmp_path, capsys):
+    arguments = "--dataset phantom --slices 24 --weights none --folds 2 --demo --epochs 1"
+    protocols = ["--protocol", "paper,grouped,official", "--run-dir", str(tmp_path / "run")]
+    assert cli.main(["train", "--model", tiny, *arguments.split(), *protocols]) == 1
+    assert "has no official split" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 def test_evaluate(run_dir, capsys):
     arguments = ["--dataset", "phantom", "--slices", "8", "--json"]
     assert cli.main(["evaluate", str(run_dir), *arguments]) == 0
     (evaluation,) = json.loads(capsys.readouterr().out)
     assert len(evaluation["folds"]) == 2
+
+
+def test_evaluate_without_a_dataset_prints_the_runs(run_dir, tmp_path, capsys):
+    other = tmp_path / "other"
+    shutil.copytree(run_dir, other)
+    assert cli.main(["evaluate", str(run_dir), str(other), "--sensitivity", "0.9"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("no confidence interval") == 2
+    assert out.count("for a sensitivity of 90.0 %") == 2
+    assert "accuracy per patient  95 % interval" in out
+    assert cli.main(["evaluate", str(run_dir), "--json"]) == 0
+    (run,) = json.loads(capsys.readouterr().out)
+    assert run["calibration"]["fitted_on"] == "the other folds"
+    assert len(run["calibration"]["thresholds"]) == 2
+    assert len(run["patient_intervals_95"]["recall"]) == 2
+
+
+def test_a_run_is_not_tested_on_its_own_training_slices(run_dir, capsys):
+    assert cli.main(["evaluate", str(run_dir), "--dataset", "phantom", "--slices", "24"]) == 1
+    assert "the very slices" in capsys.readouterr().err
 
 
 def test_evaluate_on_several_datasets(run_dir, slice_folder, capsys):

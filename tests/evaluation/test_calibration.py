@@ -188,13 +188,35 @@ class TestCrossFit:
         fit = calibration.cross_fit(logits, targets, folds=[0, 0, 1, 1, 2])
         assert np.isnan(fit.specificities).tolist() == [False, False, True]
 
+    def test_a_validation_part_fits_the_fold_of_its_number(self):
+        rng = np.random.default_rng(6)
+        logits, targets = drawn(rng, 200, 2.0)
+        other_logits, other_targets = drawn(rng, 120, 3.0)
+        folds, other_folds = np.arange(200) // 100, np.arange(120) % 2
+        fit = calibration.cross_fit(
+            logits, targets, folds=folds, fitted_on=(other_logits, other_targets, other_folds)
+        )
+        for k in range(2):
+            part = other_logits[other_folds == k], other_targets[other_folds == k]
+            assert fit.temperatures[k] == calibration.fit_temperature(*part)
+            assert fit.thresholds[k] == calibration.threshold_for_sensitivity(
+                part[1], expit(part[0] / fit.temperatures[k]), 0.95
+            )
+        lied = calibration.cross_fit(
+            logits, 1 - targets, folds=folds, fitted_on=(other_logits, other_targets, other_folds)
+        )
+        np.testing.assert_array_equal(lied.thresholds, fit.thresholds)
+
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"folds": [0, 0, 0]}, "single fold"),
+            ({"folds": [0, 0, 0]}, "fold 0 has no other predictions of both classes"),
             ({"folds": [0, 1]}, "folds must have one value"),
             ({"folds": [0, 1, 1], "slices": [1, 2]}, "slices must have one value"),
             ({"folds": [0, 0, 1]}, "both classes"),
+            ({"folds": [0, 1, 1], "slices": [7, 7, 7]}, "fold 0 has no other predictions"),
+            ({"folds": [0, 1, 1], "fitted_on": ([1.0], [1], [0])}, "a validation part"),
+            ({"folds": [0, 1, 1], "fitted_on": ([1.0], [1, 0], [0, 0])}, "logits must have one"),
         ],
     )
     def test_bad_arguments_are_refused(self, options, message):

@@ -79,6 +79,46 @@ def test_batches_and_blocks_do_not_change_what_is_found(monkeypatch):
         assert interval == pytest.approx(whole[name], abs=0.05)
 
 
+def test_with_folds_it_is_the_interval_of_their_mean():
+    # Fold 1 ranks as well as fold 0, on another scale: together they rank worse than either.
+    targets, probabilities, groups = clustered(np.random.default_rng(7), 200)
+    folds = groups % 2
+    probabilities = np.where(folds == 1, 0.2 * probabilities, probabilities)
+    options = {"groups": groups, "n_resamples": 500, "names": ["auc", "accuracy"]}
+    mean = np.mean(
+        [metrics.score(targets[folds == k], probabilities[folds == k])["auc"] for k in (0, 1)]
+    )
+    pooled = metrics.score(targets, probabilities)["auc"]
+    inside = intervals.bootstrap(targets, probabilities, folds=folds, **options)["auc"]
+    assert inside.low < mean < inside.high
+    across = intervals.bootstrap(targets, probabilities, **options)["auc"]
+    assert across.low < pooled < across.high < mean
+    one = intervals.bootstrap(targets, probabilities, folds=np.zeros(len(groups)), **options)
+    assert one["auc"] == across
+
+
+def test_repeats_are_no_more_evidence():
+    targets, probabilities, groups = clustered(np.random.default_rng(8), 40)
+    options = {"n_resamples": 300, "names": ["accuracy", "brier"]}
+    once = intervals.bootstrap(targets, probabilities, groups=groups, **options)
+    repeated = intervals.bootstrap(
+        np.tile(targets, 3),
+        np.tile(probabilities, 3),
+        groups=np.tile(groups, 3),
+        folds=np.repeat([0, 1, 2], len(groups)),
+        **options,
+    )
+    for name, interval in once.items():
+        assert repeated[name] == pytest.approx(interval, abs=1e-12)
+
+
+def test_a_fold_that_leaves_a_metric_undefined_is_left_out_of_the_mean():
+    targets, probabilities = [0, 1] * 10 + [0] * 5, [0.2, 0.9, 0.6, 0.7] * 5 + [0.1] * 5
+    options = {"n_resamples": 200, "names": ["recall"]}
+    both = intervals.bootstrap(targets, probabilities, folds=[0] * 20 + [1] * 5, **options)
+    assert both["recall"] == (1, 1)
+
+
 def test_unknown_patients_stand_alone():
     targets, probabilities, groups = clustered(np.random.default_rng(4), 20)
     options = {"n_resamples": 200, "names": ["accuracy"]}
@@ -106,6 +146,7 @@ def test_undefined_metric_has_no_interval_and_rare_class_still_has_one():
         ({"level": 95}, "level"),
         ({"n_resamples": 99}, "n_resamples"),
         ({"groups": ["a"]}, "groups must have one value"),
+        ({"folds": [0]}, "folds must have one value"),
     ],
 )
 def test_bad_arguments_are_refused(options, message):
@@ -118,6 +159,11 @@ def test_bad_arguments_are_refused(options, message):
 def test_wilson_is_that_of_statsmodels(successes, n, level):
     expected = proportion_confint(successes, n, alpha=1 - level, method="wilson")
     assert intervals.wilson(successes, n, level=level) == pytest.approx(expected, abs=1e-12)
+
+
+def test_wilson_of_a_mean_lies_between_those_of_whole_numbers():
+    ends = np.array([intervals.wilson(k, 40) for k in (30, 30.5, 31)])
+    assert (np.diff(ends, axis=0) > 0).all()
 
 
 def test_wilson_of_no_case_is_undefined_and_of_more_than_all_refused():

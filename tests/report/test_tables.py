@@ -5,7 +5,7 @@ import math
 import pytest
 
 from covidct.evaluation.comparison import corrected_resampled_ttest, holm
-from covidct.report.tables import fold_table, group_table, test_table, unit_of
+from covidct.report.tables import fold_table, group_table, test_table
 
 test_table.__test__ = False  # a function of the library, whose name pytest takes for a test
 
@@ -65,5 +65,5 @@ def test_no_groups_no_table(random, changed):
 )
 def test_groups_are_called_what_they_are(random, changed, protocol, unit):
     result = changed(random, protocol=protocol)
-    assert unit_of(result) == unit
+    assert result.unit == unit
     assert group_table(result).caption.startswith(f"Each {unit} ")

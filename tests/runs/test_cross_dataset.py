@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -31,6 +32,34 @@ def test_table_and_json(made_up_run, external):
     assert other["summary"]["accuracy"]["mean"] == 0.75
 
 
+def test_slices_of_a_patient_count_once(external):
+    assert external.patients() is None
+    assert "Per patient" not in str(external)
+    grouped = replace(external, groups=np.array(["p", "q", "p", "q"]))
+    patients = grouped.patients()
+    np.testing.assert_allclose(patients.probabilities, [[0.5, 0.85], [0.15, 0.6]])
+    assert patients.targets.tolist() == [0, 1]
+    assert [scores["accuracy"] for scores in patients.fold_metrics] == [0.5, 1]
+    assert grouped.to_dict()["patients"]["ensemble"]["accuracy"] == 1
+    assert "Per slice (4)" in str(grouped)
+    assert "Per patient (2)" in str(grouped)
+    mixed = replace(external, groups=np.array(["p", "p", "p", "q"]))
+    assert mixed.patients() is None
+
+
+def test_intervals_of_folds_and_ensemble_are_of_what_they_stand_beside():
+    rng = np.random.default_rng(0)
+    targets = np.arange(200) % 2
+    probabilities = np.clip(targets * 0.2 + 0.4 + rng.normal(0, 0.3, (5, 200)), 0, 1)
+    found = ExternalEvaluation("a", "b", probabilities, targets, None)
+    low, high = found.fold_intervals()["accuracy"]
+    assert low < found.summary()["accuracy"][0] < high
+    # Averaging five noisy networks is far better than one of them.
+    ensemble = found.intervals()["accuracy"]
+    assert ensemble.low < found.ensemble_metrics["accuracy"] < ensemble.high
+    assert high < ensemble.low
+
+
 def test_own_slices_are_scored_out_of_fold_and_others_by_fitted_folds(tiny, phantoms, quick):
     cv = covidct.CrossValidator(
         tiny, quick.scaled(1), cv=2, groups="patient", weights=None, threads=1, device="cpu"
@@ -41,6 +70,8 @@ def test_own_slices_are_scored_out_of_fold_and_others_by_fitted_folds(tiny, phan
     assert matrix.cells["run", "own"] is result
     found = matrix.cells["run", "other"]
     assert (found.probabilities == result.evaluate(other).probabilities).all()
+    with pytest.raises(ValueError, match=r"the very slices that the run .* was trained on"):
+        result.evaluate(phantoms)
 
 
 @pytest.mark.parametrize(("results", "datasets"), [({}, {"a": None}), ({"a": None}, {})])

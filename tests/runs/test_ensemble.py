@@ -45,7 +45,7 @@ def test_it_has_all_that_follows_from_predictions(members):
     low, high = both.intervals()["accuracy"]
     assert low < mean < high
     assert both.confusion_matrix().sum() == 40
-    assert both.table("csv").count("\n") == 6
+    assert both.table("csv").count("\n") == 7
     assert "a + b on covid19-ct, protocol: paper" in str(both)
     assert both.to_dict()["model"] == "a + b"
 

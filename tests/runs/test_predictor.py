@@ -38,7 +38,7 @@ def folder(phantoms, tmp_path):
 
 
 def test_is_the_mean_of_the_folds(result, phantoms, folder):
-    external = result.evaluate(phantoms)
+    external = result.evaluate(phantoms.subset(range(6)))
     predictions = Predictor.from_run(result.run_dir)(folder)
     assert [p.path for p in predictions] == [str(p) for p in sorted(folder.iterdir())]
     for i, prediction in enumerate(predictions):

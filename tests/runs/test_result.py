@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
 import covidct
+from covidct.datasets.canvases import make_canvases
 from covidct.errors import UnknownNameError
+from covidct.evaluation import metrics
+from covidct.evaluation.calibration import fit_temperature
+from covidct.evaluation.intervals import wilson
+from covidct.inference import infer
+from covidct.runs.comparison import side_by_side
+from covidct.runs.tables import percent_range
 
 
 @pytest.fixture
@@ -81,3 +90,108 @@ def test_a_dataset_of_ones_own_is_refused(run):
 @pytest.mark.parametrize(("protocol", "said"), [("paper", True), ("grouped by patient", False)])
 def test_a_random_split_says_what_it_leaves_open(run, protocol, said):
     assert ("does not say what a grouped split gives" in str(run(protocol=protocol))) is said
+
+
+def test_intervals_are_of_the_means_that_they_stand_below(made_up_run):
+    """Folds on different scales: each ranks well, all together badly."""
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0, 0.3, 200)
+
+    def judge(targets, index):
+        clear = np.clip(0.5 + 0.3 * (2 * targets - 1) + noise[index], 0, 1)
+        return clear * (0.1 if index[0] < 100 else 1)
+
+    result = made_up_run(judge, slices=200, folds=2)
+    (mean, _), ends = result.summary()["auc"], result.intervals()["auc"]
+    assert ends.low < mean < ends.high
+    pooled = result.pooled_predictions()
+    assert metrics.score(pooled["target"], pooled["probability"])["auc"] < ends.low
+    *_, row = result.table("csv").splitlines()
+    assert row.startswith("95 % interval,")
+    assert percent_range(*ends) in row
+    assert "no confidence interval" in str(result)
+
+
+@pytest.fixture
+def patients():
+    """Two slices of one class for each of 100 patients, whose run ``made_up_run`` alternates."""
+    return [f"p{i // 4}{'ab'[i % 2]}" for i in range(200)]
+
+
+def test_patients_have_intervals_by_wilson(made_up_run, patients):
+    result = made_up_run(
+        lambda targets, index: targets, slices=200, groups=patients, group_kind="patient"
+    )
+    assert result.has_patients
+    assert result.unit == "patient"
+    ends = result.patient_intervals()
+    assert [fold["accuracy"] for fold in result.patient_metrics()] == [1] * 5
+    # All are right, and still not all of those to come will be.
+    assert ends["accuracy"] == wilson(100, 100)
+    assert ends["recall"] == ends["specificity"] == wilson(50, 50)
+    assert "Per patient, by the mean probability of its slices: accuracy 100.0 (96.3" in str(result)
+    header, row = side_by_side([result], style="csv").splitlines()
+    assert header.split(",")[5:7] == ["accuracy per patient", "95 % interval"]
+    assert row.split(",")[5:7] == ["100.0 ± 0.0", "96.3 to 100.0"]
+
+
+def test_near_duplicates_are_counted_and_are_no_patients(made_up_run, patients):
+    result = made_up_run(
+        lambda targets, index: targets,
+        slices=200,
+        groups=patients,
+        group_kind="near-duplicate",
+        protocol="grouped by near-duplicate",
+    )
+    assert not result.has_patients
+    assert result.unit == "near-duplicate group"
+    text = str(result)
+    assert "100 groups of near-duplicates with 200 slices, the largest of 2." in text
+    assert "lower bound" in text
+    assert "Per " not in text
+    assert ",accuracy per patient," in side_by_side([result], style="csv")
+    assert ",–,–," in side_by_side([result], style="csv")
+
+
+def test_calibration_is_fitted_on_other_folds(made_up_run):
+    result = made_up_run(lambda targets, index: targets, slices=200)
+    result.predictions["logit"] = np.where(np.arange(200) % 7 == 0, -3, 3) * (
+        2 * result.predictions["target"] - 1
+    )
+    calibrated = result.calibrate(0.9)
+    assert calibrated.fitted_on == "the other folds"
+    lied = result.predictions["fold"] == 2
+    result.predictions["target"][lied] = 1 - result.predictions["target"][lied]
+    again = result.calibrate(0.9)
+    assert again.fit.temperatures[2] == calibrated.fit.temperatures[2]
+    assert again.fit.temperatures[1] != calibrated.fit.temperatures[1]
+    before, after = calibrated.errors()["Brier score"]
+    assert json.loads(json.dumps(calibrated.to_dict()))["errors"]["Brier score"] == {
+        "as trained": before,
+        "calibrated": after,
+    }
+    assert str(calibrated).count("\n") == 8
+
+
+def test_repeats_without_a_validation_part_cannot_be_calibrated(made_up_run):
+    result = made_up_run(lambda targets, index: targets, repeats=3)
+    with pytest.raises(ValueError, match=r"fold 0 has no other predictions .* a validation part"):
+        result.calibrate()
+
+
+def test_the_validation_part_of_an_official_split_calibrates(tiny, phantoms, quick):
+    dataset = phantoms.subset(range(len(phantoms)))
+    dataset.official_split = np.resize(["train", "train", "train", "test", "val"], len(dataset))
+    dataset.groups = None  # its patients do not follow these parts
+    cv = covidct.CrossValidator(
+        tiny, quick.scaled(1), cv="official", repeats=2, weights=None, threads=1, device="cpu"
+    )
+    result = cv.run(dataset)
+    calibrated = result.calibrate(0.8)
+    assert calibrated.fitted_on == "the validation part"
+    index = np.flatnonzero(dataset.official_split == "val")
+    canvases = make_canvases(dataset, result.fold_model(0).input_size)
+    for k in range(2):
+        logits = infer(result.fold_model(k), canvases, index=index).logits
+        expected = fit_temperature(logits, dataset.targets[index])
+        assert calibrated.fit.temperatures[k] == pytest.approx(expected, rel=1e-3)

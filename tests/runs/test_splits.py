@@ -56,14 +56,18 @@ def test_random_split_of_known_patients_warns(phantoms, anonymous):
         make_split(phantoms, 2)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        make_split(anonymous, 2)
+        assert make_split(anonymous, 2).groups is None
         make_split(phantoms, 2, groups="patient")
 
 
 def test_random_split_of_found_copies_warns(anonymous):
     copies = [0, 1, 2, 3, 4, 5, 0, 1, 2, 6, 7, 8, 9, 10, 11, 6, 7, 8]
-    with pytest.warns(LeakageWarning, match="near-duplicate groups .* groups='near-duplicate'"):
-        make_split(anonymous.subset(copies), 3)
+    said = "of 6 groups of near-duplicates, the largest of 2 slices,.* groups='near-duplicate'"
+    with pytest.warns(LeakageWarning, match=said):
+        split = make_split(anonymous.subset(copies), 3)
+    # What was found is what intervals draw as a whole.
+    assert (split.protocol, split.group_kind) == ("paper", "near-duplicate")
+    assert len(np.unique(split.groups)) == 12
 
 
 def with_split(dataset: CTDataset, parts: list[str]) -> CTDataset:
@@ -78,6 +82,18 @@ def test_official_split(anonymous):
     assert [len(p) for p in (fold.train, fold.validation, fold.test)] == [6, 2, 4]
 
 
+def test_an_official_split_that_tears_patients_or_is_never_run_is_refused(anonymous):
+    parts = ["train", "train", "train", "val", "test", "test"] * 2
+    with pytest.raises(ValueError, match="at least once, got repeats=0"):
+        make_split(with_split(anonymous, parts), "official", repeats=0)
+    for torn, where in (([2, 3], "training and validation"), ([3, 4], "validation and test")):
+        patients = [str(i) for i in range(12)]
+        patients[torn[1]] = patients[torn[0]]
+        dataset = CTDataset(anonymous.paths, anonymous.targets, patients, official_split=parts)
+        with pytest.raises(ValueError, match=f"group '{torn[0]}' in both {where} part"):
+            make_split(dataset, "official")
+
+
 @pytest.mark.parametrize(
     ("cv", "groups", "message"),
     [
@@ -88,6 +104,9 @@ def test_official_split(anonymous):
         ("official", "patient", "does not say which slices are of one patient"),
         (3, "patients", "'patient', 'near-duplicate' or one label per slice, got 'patients'"),
         (3, [1, 2], "2 labels for 12 slices"),
+        (3, [None, float("nan"), ""] * 4, "no label .* for 12 slices, the first at 0"),
+        (3, [[1, 2]] * 12, "groups must have one value for each of 12"),
+        (5.0, None, "cv must be an integer, 'official' or a scikit-learn splitter, got 5.0"),
         (3, [0] * 6 + [1] * 6, r"class 'non-COVID' has 1 groups \(given groups\), fewer than"),
     ],
 )

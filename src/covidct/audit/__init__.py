@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ..datasets.ct_dataset import CTDataset
 from .duplicates import find_pairs, group_labels, near_duplicate_groups
 from .facts import gather_facts
-from .file_order import file_blocks
+from .file_order import file_blocks, file_order
 from .findings import RULES, AuditReport, Finding
 from .judgement import judge_duplicates, judge_leakage, judge_records, judge_shortcuts
 from .leakage import probe_leakage
@@ -118,7 +118,7 @@ def _patients(dataset: CTDataset) -> Iterator[dict[str, Any]]:
             _, sizes = np.unique(dataset.groups[chosen], return_counts=True)
             row |= {
                 "groups": len(sizes),
-                "median slices": float(np.median(sizes)),
+                "median slices": int(np.median(sizes)),
                 "most slices": int(sizes.max()),
             }
         yield row
@@ -129,5 +129,6 @@ def _largest(dataset: CTDataset, groups: _Groups) -> Iterator[dict[str, Any]]:
     sizes = np.bincount(groups)
     for label in np.argsort(-sizes, kind="stable")[:_LARGEST_GROUPS]:
         if sizes[label] > 1:
-            members = np.flatnonzero(groups == label)
-            yield {"slices": len(members), "files": [dataset.names[i] for i in members]}
+            names = [dataset.names[i] for i in np.flatnonzero(groups == label)]
+            first, *_, last = (names[i] for i in file_order(names))
+            yield {"slices": len(names), "first": first, "last": last, "files": names}

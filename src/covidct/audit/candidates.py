@@ -89,8 +89,13 @@ def candidate_pairs(prints: Floats) -> Ints:
         left, right = sparse.triu(graph, k=1).nonzero()
         order = np.lexsort((right, left))
         return np.stack([left, right], axis=1)[order].astype(np.int64)
+    return _hashed_pairs(prints)
+
+
+def _hashed_pairs(prints: Floats) -> Ints:
+    none = np.empty(0, np.int64)
     # A pair found twice is one number twice.
-    keys = np.unique(np.concatenate(list(_pairs_by_words(prints))))
+    keys = np.unique(np.concatenate([none, *_pairs_by_words(prints)]))
     return np.stack(np.divmod(keys, len(prints)), axis=1)
 
 

@@ -181,8 +181,8 @@ class AuditReport:
             yield from _paragraph(finding.detail)
             yield from (f"{'':10}{example}" for example in finding.examples)
         for printed in _PRINTED:
-            rows = self.tables.get(printed.name, ())
-            if rows:
+            rows = self.tables.get(printed.name, ())[: printed.most]
+            if rows and rows[0].keys() >= set(printed.columns.values()):
                 yield ""
                 yield printed.caption
                 yield from _table(rows, printed.columns)
@@ -208,9 +208,22 @@ class _Printed(NamedTuple):
     name: str
     caption: str
     columns: Mapping[str, str]
+    most: int | None = None
 
 
 _PRINTED = (
+    _Printed(
+        "patients",
+        "What belongs together, as the dataset says: groups, and slices of the median and largest:",
+        {"class": "class", "slices": "slices", "groups": "groups"}
+        | {"median": "median slices", "largest": "most slices"},
+    ),
+    _Printed(
+        "near-duplicate groups",
+        "The largest groups of near-duplicates:",
+        {"first file": "first", "last file": "last", "slices": "slices"},
+        most=3,
+    ),
     _Printed(
         "shortcuts",
         "Accuracy of a classifier that sees only properties of the files, cross-validated:",

@@ -14,7 +14,7 @@ from .recipe_options import add_recipe, read_recipe
 
 if TYPE_CHECKING:
     from ..datasets.ct_dataset import CTDataset
-    from ..runs.result import CrossValidationResult
+    from ..runs.cross_validator import CrossValidator
     from ..training.profile import Profile
     from ..training.recipe import Recipe
 
@@ -71,26 +71,37 @@ def run(args: argparse.Namespace) -> None:
         recipe = read_recipe(args)
         profile = Profile(resolve_device(args.device)) if args.profile else None
     dataset = load_slices(args)
-    results = [_cross_validate(args, p, protocols, recipe, dataset, profile) for p in protocols]
+    validators = [_validator(args, p, protocols, recipe, dataset, profile) for p in protocols]
+    _check_splits(validators, dataset)
+    results = [validator.run(dataset) for validator in validators]
     if args.json:
         emit_json([result.to_dict() for result in results])
         return
-    for result in results:
-        emit(str(result) if args.table == "text" else result.table(args.table))
+    parts = [str(r) if args.table == "text" else r.table(args.table) for r in results]
     if len(results) > 1:
-        emit("\n" + side_by_side(results, style=args.table))
+        parts.append(side_by_side(results, style=args.table))
+    emit("\n\n".join(parts))
     if profile is not None:
         emit(f"\n{profile}")
 
 
-def _cross_validate(
+def _check_splits(validators: list[CrossValidator], dataset: CTDataset) -> None:
+    """Let a protocol that the dataset does not allow fail before another has trained for hours."""
+    from ..runs.splits import make_split
+
+    for validator in validators[1:]:
+        if validator.groups is not None or validator.cv == "official":
+            make_split(dataset, validator.cv, groups=validator.groups, seed=validator.seed)
+
+
+def _validator(
     args: argparse.Namespace,
     protocol: str,
     protocols: list[str],
     recipe: Recipe,
     dataset: CTDataset,
     profile: Profile | None,
-) -> CrossValidationResult:
+) -> CrossValidator:
     from .. import CrossValidator
 
     groups = None
@@ -100,7 +111,7 @@ def _cross_validate(
     if args.run_dir and len(protocols) > 1:
         run_dir = args.run_dir / protocol
     with checked_call():
-        validator = CrossValidator(
+        return CrossValidator(
             args.model,
             recipe,
             cv="official" if protocol == "official" else args.folds,
@@ -115,4 +126,3 @@ def _cross_validate(
             compile_model=args.compile,
             profile=profile,
         )
-    return validator.run(dataset)

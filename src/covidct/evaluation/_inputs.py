@@ -59,6 +59,15 @@ def check_fraction(name: str, value: float, *, closed: bool = False) -> float:
     return float(value)
 
 
+def check_labels(name: str, labels: npt.ArrayLike, length: int) -> npt.NDArray[np.generic]:
+    """Return the labels as an array of shape (length,), or say what is wrong with them."""
+    values = np.asarray(labels)
+    if values.shape != (length,):
+        msg = f"{name} must have one value for each of {length} targets, got shape {values.shape}"
+        raise ValueError(msg)
+    return values
+
+
 def group_names(groups: npt.ArrayLike, length: int) -> npt.NDArray[np.str_]:
     """Return the groups as text (length,); unknown ones (None, NaN, empty) are the empty text."""
     values = np.asarray(groups, dtype=object)

@@ -1,7 +1,8 @@
 """Make probabilities mean what they say, and find the threshold for a wished sensitivity.
 
 Temperature and threshold are fitted, so they must never see the slices on which they are judged:
-`cross_fit` fits them for each fold on the out-of-fold predictions of the others.
+`cross_fit` fits them for each fold on the out-of-fold predictions of the others, or on those of a
+validation part. `covidct.CrossValidationResult.calibrate` does so for a run.
 
 Examples
 --------
@@ -23,7 +24,15 @@ import numpy as np
 import numpy.typing as npt
 from scipy import optimize, special
 
-from ._inputs import Floats, Ints, check_finite, check_fraction, check_predictions, check_targets
+from ._inputs import (
+    Floats,
+    Ints,
+    check_finite,
+    check_fraction,
+    check_labels,
+    check_predictions,
+    check_targets,
+)
 from .metrics import score
 
 __all__ = [
@@ -301,11 +310,12 @@ def cross_fit(
     folds: npt.ArrayLike,
     sensitivity: float = 0.95,
     slices: npt.ArrayLike | None = None,
+    fitted_on: tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike] | None = None,
 ) -> CrossFit:
-    """Calibrate each fold, and set its threshold, by the predictions of the other folds.
+    """Calibrate each fold, and set its threshold, by predictions that are not the fold's.
 
-    What a fold achieves is then honest in that none of its labels took part in the fit. One
-    optimism is left: the models of the other folds were trained on slices of this fold.
+    None of a fold's labels take part in its fit. Where that is on the other folds one optimism is
+    left: their models were trained on this fold's slices.
 
     Parameters
     ----------
@@ -314,12 +324,15 @@ def cross_fit(
     targets
         (N,), 0 or 1.
     folds
-        (N,), the number of the fold that each prediction is from; at least two.
+        (N,), the number of the fold that each prediction is from.
     sensitivity
         The share of the positives to be found, in (0, 1].
     slices
-        (N,), which slice each prediction is of. Needed where slices recur in several folds, as
-        in repeated cross-validation, to keep a fold's slices out of its fit.
+        (N,), which slice each prediction is of, to keep a fold's slices out of its fit where they
+        recur in other folds, as in repeated cross-validation.
+    fitted_on
+        Logits, targets and folds, (M,) each, of other slices, such as a validation part: each fold
+        is fitted on those of its own number. By default on the other folds, at least one.
 
     Returns
     -------
@@ -328,8 +341,7 @@ def cross_fit(
     Raises
     ------
     ValueError
-        If there is only one fold, if what is left beside a fold lacks a class, or if an array
-        is not as described.
+        If what a fold can be fitted on lacks a class, or if an array is not as described.
 
     Examples
     --------
@@ -339,50 +351,49 @@ def cross_fit(
     >>> fit.sensitivities, fit.specificities
     (array([0.33333333, 1.        ]), array([1., 0.]))
     """
-    labels = check_targets(targets)
-    values = check_finite("logits", logits, len(labels))
-    fold_of = _check_labels("folds", folds, len(labels))
+    labels, values, fold_of = own = _check_logits(logits, targets, folds)
+    known = own if fitted_on is None else _check_logits(*fitted_on)
     slice_of = (
-        np.arange(len(labels)) if slices is None else _check_labels("slices", slices, len(labels))
+        np.arange(len(labels)) if slices is None else check_labels("slices", slices, len(labels))
     )
     numbers = np.unique(fold_of)
-    if len(numbers) < 2:
-        msg = "with a single fold there are no other predictions to fit on; use cross-validation"
-        raise ValueError(msg)
     probabilities = np.empty(len(labels))
     called = np.empty(len(labels), dtype=bool)
     fitted = np.empty((4, len(numbers)))
     for column, number in enumerate(numbers):
         held = fold_of == number
-        fitting = ~held & ~np.isin(slice_of, slice_of[held])
-        temperature = fit_temperature(values[fitting], labels[fitting])
-        threshold = threshold_for_sensitivity(
-            labels[fitting], special.expit(values[fitting] / temperature), sensitivity
+        chosen = known[2] == number
+        if fitted_on is None:
+            chosen = ~held & ~np.isin(slice_of, slice_of[held])
+        temperature, threshold = _fit(
+            known[1][chosen], known[0][chosen], sensitivity, fold=str(number)
         )
         probabilities[held] = special.expit(values[held] / temperature)
         called[held] = probabilities[held] >= threshold
-        achieved = score(
-            labels[held],
-            probabilities[held],
-            threshold=threshold,
-            names=["recall", "specificity"],
-        )
+        judged = labels[held], probabilities[held]
+        achieved = score(*judged, threshold=threshold, names=["recall", "specificity"])
         fitted[:, column] = temperature, threshold, *achieved.values()
     temperatures, thresholds, sensitivities, specificities = fitted
     return CrossFit(
-        folds=numbers,
-        temperatures=temperatures,
-        thresholds=thresholds,
-        sensitivities=sensitivities,
-        specificities=specificities,
-        probabilities=probabilities,
-        called=called,
+        numbers, temperatures, thresholds, sensitivities, specificities, probabilities, called
     )
 
 
-def _check_labels(name: str, labels: npt.ArrayLike, length: int) -> npt.NDArray[np.generic]:
-    values = np.asarray(labels)
-    if values.shape != (length,):
-        msg = f"{name} must have one value for each of {length} targets, got shape {values.shape}"
+def _fit(logits: Floats, labels: Ints, sensitivity: float, *, fold: str) -> tuple[float, float]:
+    if len(np.unique(labels)) < 2:
+        msg = (
+            f"fold {fold} has no other predictions of both classes to be fitted on; give more "
+            "folds, or a validation part"
+        )
         raise ValueError(msg)
-    return values
+    temperature = fit_temperature(logits, labels)
+    calibrated = special.expit(logits / temperature)
+    return temperature, threshold_for_sensitivity(labels, calibrated, sensitivity)
+
+
+def _check_logits(
+    logits: npt.ArrayLike, targets: npt.ArrayLike, folds: npt.ArrayLike
+) -> tuple[Ints, Floats, npt.NDArray[np.generic]]:
+    labels = check_targets(targets)
+    values = check_finite("logits", logits, len(labels))
+    return labels, values, check_labels("folds", folds, len(labels))

@@ -30,7 +30,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from ._inputs import Floats, Ints, check_fraction, check_predictions, group_codes
+from ._inputs import Floats, Ints, check_fraction, check_labels, check_predictions, group_codes
 from ._tallies import batches
 from .metrics import METRICS, weighted_scores
 
@@ -62,6 +62,7 @@ def bootstrap(
     probabilities: npt.ArrayLike,
     *,
     groups: npt.ArrayLike | None = None,
+    folds: npt.ArrayLike | None = None,
     level: float = 0.95,
     n_resamples: int = 2000,
     seed: int = 0,
@@ -80,6 +81,10 @@ def bootstrap(
         (N,), the patient of each slice; a slice without one (empty, None, NaN) counts as a
         patient of its own. Without groups, every slice does, which is too narrow where
         patients have several.
+    folds
+        (N,), the fold of each prediction. The interval is then of the metric's mean over folds,
+        each of which ranks its own slices only; a fold that leaves a metric undefined is left out
+        of its mean. Where folds repeat slices, ``groups`` must keep these together.
     level
         The coverage wished, in (0, 1).
     n_resamples
@@ -118,9 +123,21 @@ def bootstrap(
     """
     labels, values = check_predictions(targets, probabilities)
     wanted = tuple(names)
+    fold_of = check_labels("folds", np.zeros(len(labels)) if folds is None else folds, len(labels))
+    parts = [np.flatnonzero(fold_of == number) for number in np.unique(fold_of)]
 
     def statistic(weights: Floats) -> Mapping[str, Floats]:
-        return weighted_scores(labels, values, weights=weights, threshold=threshold, names=wanted)
+        of_folds = [
+            weighted_scores(
+                labels[part],
+                values[part],
+                weights=weights[:, part],
+                threshold=threshold,
+                names=wanted,
+            )
+            for part in parts
+        ]
+        return {name: _mean([scores[name] for scores in of_folds]) for name in wanted}
 
     return cluster_bootstrap(
         statistic,
@@ -216,6 +233,14 @@ def cluster_bootstrap(
     }
 
 
+def _mean(of_folds: list[Floats]) -> Floats:
+    """Average over the folds in which there is something to average; NaN where there is none."""
+    values = np.stack(of_folds)
+    defined = np.isfinite(values)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(values.sum(axis=0, where=defined) / defined.sum(axis=0))
+
+
 def _draws(codes: Ints, n_groups: int, rows: int, rng: np.random.Generator) -> Iterator[Floats]:
     for part in batches(rows, len(codes)):
         size = len(part)
@@ -255,7 +280,7 @@ def _bca(point: float, drawn: Floats, *, left_out: Floats, z: float) -> Interval
     return Interval(float(low), float(high))
 
 
-def wilson(successes: int, n: int, *, level: float = 0.95) -> Interval:
+def wilson(successes: float, n: float, *, level: float = 0.95) -> Interval:
     """Return Wilson's score interval of a proportion of independent cases.
 
     Unlike the bootstrap it is sound where all cases, or none, are successes. For accuracy,
@@ -264,7 +289,8 @@ def wilson(successes: int, n: int, *, level: float = 0.95) -> Interval:
     Parameters
     ----------
     successes
-        How many of the cases, such as true positives.
+        How many of the cases, such as true positives; a fraction where it is a mean, as over
+        repeats that test the same cases.
     n
         The cases, such as all positives.
     level
@@ -297,7 +323,8 @@ def wilson(successes: int, n: int, *, level: float = 0.95) -> Interval:
         raise ValueError(msg)
     if n == 0:
         return Interval(np.nan, np.nan)
-    from scipy import stats  # a second of import that the bootstrap can do without
-
-    ends = stats.binomtest(int(successes), int(n)).proportion_ci(level, method="wilson")
-    return Interval(float(ends.low), float(ends.high))
+    share, z = successes / n, float(special.ndtri((1 + level) / 2))
+    centre = share + z**2 / (2 * n)
+    half = z * np.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2)
+    low, high = np.clip((centre + np.array([-half, half])) / (1 + z**2 / n), 0, 1)
+    return Interval(float(low), float(high))

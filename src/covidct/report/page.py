@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from .. import __version__
@@ -28,7 +30,6 @@ from .tables import (
     group_table,
     published_of,
     test_table,
-    unit_of,
 )
 
 if TYPE_CHECKING:
@@ -346,7 +347,7 @@ def find_notices(
             yield Notice(finding.severity, finding.title, finding.detail)
     for name, result in named.items():
         where = f"{name}: " if len(named) > 1 else ""
-        unit, share = unit_of(result), shared_groups(result)
+        unit, share = result.unit, shared_groups(result)
         if share:
             yield Notice(
                 "warning",
@@ -409,13 +410,24 @@ def _confusion(result: CrossValidationResult) -> Picture:
 
 
 def _curves(result: CrossValidationResult) -> tuple[Picture, ...]:
-    pooled = result.pooled_predictions()
     folds = {"test folds": _folds(result)}
     return (
         vector(figures.roc(folds)),
         vector(figures.precision_recall(folds)),
-        vector(figures.reliability({"out of fold": (pooled["target"], pooled["probability"])})),
+        vector(figures.reliability(_stages(result))),
     )
+
+
+def _stages(result: CrossValidationResult) -> dict[str, tuple[npt.ArrayLike, npt.ArrayLike]]:
+    """Return targets and probabilities as trained, and calibrated where that is possible."""
+    rows = result.predictions
+    stages: dict[str, tuple[npt.ArrayLike, npt.ArrayLike]] = {
+        "as trained": (rows["target"], rows["probability"])
+    }
+    with suppress(ValueError):
+        found = result.calibrate()
+        stages[f"calibrated on {found.fitted_on}"] = found.targets, found.fit.probabilities
+    return stages
 
 
 def _compared(named: Mapping[str, CrossValidationResult]) -> tuple[Picture, ...]:

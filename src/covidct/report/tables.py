@@ -15,7 +15,7 @@ from ..evaluation import metrics, published
 from ..evaluation.comparison import corrected_resampled_ttest, holm
 from ..runs.comparison import side_by_side
 from ..runs.result import CrossValidationResult
-from ..runs.tables import percent
+from ..runs.tables import percent, percent_range
 
 __all__ = [
     "Table",
@@ -24,11 +24,10 @@ __all__ = [
     "group_table",
     "published_of",
     "test_table",
-    "unit_of",
 ]
 
 Row = tuple[str, ...]
-_INTERVAL = "95 % bootstrap of all out-of-fold predictions"
+_INTERVAL = "95 % bootstrap of the mean over folds"
 _SHOWN = (*metrics.PAPER_METRICS, "auc", "balanced_accuracy", "mcc")
 
 
@@ -57,26 +56,6 @@ class Table:
     notes: tuple[str, ...] = ()
 
 
-def unit_of(result: CrossValidationResult) -> str:
-    """Say what a group of the run's slices is, such as ``"patient"``.
-
-    Examples
-    --------
-    >>> import covidct
-    >>> from covidct.report.tables import unit_of
-    >>> slices = covidct.load_dataset("phantom", n=16, seed=0)
-    >>> recipe = covidct.Recipe.demo().scaled(1)
-    >>> cv = covidct.CrossValidator("shufflenet", recipe, cv=2, groups="patient", weights=None)
-    >>> unit_of(cv.run(slices))
-    'patient'
-    """
-    made_by = {
-        "grouped by near-duplicate": "near-duplicate group",
-        "grouped by given groups": "group",
-    }
-    return made_by.get(result.protocol) or result.run.get("group_kind") or "group"
-
-
 def published_of(result: CrossValidationResult) -> published.Comparison | None:
     """Hold a run against what the paper reports of its network and dataset; None where nothing."""
     known = published.results(
@@ -88,10 +67,10 @@ def published_of(result: CrossValidationResult) -> published.Comparison | None:
 def fold_table(result: CrossValidationResult) -> Table:
     """Lay out the metrics of all folds, with intervals and the published figures below."""
     intervals = result.intervals()
-    drawn = f"whole {unit_of(result)}" if result.has_groups else "slice"
+    drawn = f"whole {result.unit}" if result.has_groups else "slice"
     footer = [
         _mean_row(result.fold_metrics),
-        ("95 % interval", *(_interval(*intervals[name]) for name in _SHOWN)),
+        ("95 % interval", *(percent_range(*intervals[name]) for name in _SHOWN)),
     ]
     notes = [
         f"sd: sample standard deviation over folds. The interval: {_INTERVAL}, drawing {drawn}s.",
@@ -115,7 +94,7 @@ def group_table(result: CrossValidationResult) -> Table | None:
     scores = result.patient_metrics()
     if scores is None:
         return None
-    unit = unit_of(result)
+    unit = result.unit
     number = len(np.unique(result.predictions["group"].astype(np.str_)))
     caption = f"Each {unit} scored once, in per cent"
     note = f"The probability of a {unit} is the mean over its slices; there are {number:,} {unit}s."
@@ -210,10 +189,6 @@ def _mean_row(scores: Sequence[Mapping[str, float]]) -> Row:
 def _given(spread: tuple[float, float]) -> tuple[float, ...]:
     """Leave out a deviation that does not exist."""
     return spread[:1] if math.isnan(spread[1]) else tuple(spread)
-
-
-def _interval(low: float, high: float) -> str:
-    return "–" if math.isnan(low) else f"{percent(low)} to {percent(high)}"
 
 
 def _undefined(scores: Sequence[Mapping[str, float]]) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..evaluation import metrics
 from .scores import ScoredFolds
-from .tables import percent, render_table
+from .tables import percent, percent_range, render_table
 
 __all__ = ["side_by_side"]
 
@@ -18,7 +18,7 @@ def side_by_side(
     style: str = "text",
     variants: Sequence[str] | None = None,
 ) -> str:
-    """Lay out runs in rows: per slice with an interval, and per patient where ids are known.
+    """Lay out runs in rows, per slice and per patient where ids are known, with intervals.
 
     Parameters
     ----------
@@ -35,8 +35,9 @@ def side_by_side(
     Returns
     -------
     str
-        The table, in per cent. The interval is a 95 % bootstrap over groups where these are
-        known; the deviation over folds is none.
+        The table, in per cent: means and standard deviations over the folds, and 95 % confidence
+        intervals of the means, by :meth:`ScoredFolds.intervals` and, per patient,
+        :meth:`ScoredFolds.patient_intervals`. Near-duplicates are no patients.
 
     Examples
     --------
@@ -49,13 +50,16 @@ def side_by_side(
     ['network', 'dataset']
     """
     title = metrics.find_metric(metric).title.lower()
+    units = {result.unit for result in results if result.has_patients}
+    unit = units.pop() if len(units) == 1 else "group" if units else "patient"
     header = [
         "network",
         "dataset",
         "protocol",
         f"{title} per slice",
         "95 % interval",
-        f"{title} per patient",
+        f"{title} per {unit}",
+        "95 % interval",
         "AUC per slice",
     ]
     rows = [_row(result, metric) for result in results]
@@ -67,14 +71,19 @@ def side_by_side(
 
 
 def _row(result: ScoredFolds, metric: str) -> list[str]:
-    low, high = result.intervals()[metric]
-    patients = result.patient_metrics()
+    of_patients = ["–", "–"]
+    patients, ends = result.patient_metrics(), result.patient_intervals()
+    if patients and ends and result.has_patients:
+        of_patients = [
+            percent(*metrics.summarize(patients)[metric]),
+            percent_range(*ends[metric]),
+        ]
     return [
         result.model_name,
         result.dataset_name,
         result.protocol,
         percent(*result.summary()[metric]),
-        f"{percent(low)} to {percent(high)}",
-        "–" if patients is None else percent(*metrics.summarize(patients)[metric]),
+        percent_range(*result.intervals()[metric]),
+        *of_patients,
         percent(*result.summary()["auc"]),
     ]

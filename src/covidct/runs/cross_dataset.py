@@ -9,9 +9,10 @@ from typing import Any
 from .._files import json_ready
 from ..datasets.ct_dataset import CTDataset
 from ..evaluation import metrics
+from ..evaluation.intervals import Interval
 from .external import ExternalEvaluation
 from .result import CrossValidationResult
-from .tables import percent, render_table
+from .tables import percent, percent_range, render_table
 
 __all__ = ["CrossDatasetMatrix", "evaluate_across"]
 
@@ -43,8 +44,7 @@ class CrossDatasetMatrix:
         -------
         str
             The table, in per cent: mean ± sd over the fitted folds and, in brackets, the 95 %
-            interval of their out-of-fold predictions, or elsewhere of their mean probability. A
-            star marks slices that the run was made of.
+            confidence interval of the mean. A star marks slices that the run was made of.
         """
         name = metrics.find_metric(metric).name
         runs, datasets = (list(dict.fromkeys(names)) for names in zip(*self.cells, strict=True))
@@ -53,9 +53,9 @@ class CrossDatasetMatrix:
 
     def _text(self, run: str, dataset: str, metric: str) -> str:
         found = self.cells[run, dataset]
-        low, high = found.intervals()[metric]
         star = "*" if isinstance(found, CrossValidationResult) else ""
-        return f"{percent(*found.summary()[metric])} ({percent(low)} to {percent(high)}){star}"
+        ends = percent_range(*_intervals(found)[metric])
+        return f"{percent(*found.summary()[metric])} ({ends}){star}"
 
     def to_dict(self) -> list[dict[str, Any]]:
         """Collect the cells for JSON.
@@ -73,7 +73,7 @@ class CrossDatasetMatrix:
                 "summary": {
                     name: {"mean": mean, "sd": sd} for name, (mean, sd) in found.summary().items()
                 },
-                "intervals_95": found.intervals(),
+                "intervals_95": _intervals(found),
             }
             for (run, dataset), found in self.cells.items()
         ]
@@ -85,9 +85,17 @@ class CrossDatasetMatrix:
             f"{metrics.METRICS[name].title}, per cent\n{self.table(metric=name)}"
             for name in ("accuracy", "auc")
         ]
-        return "\n\n".join(
-            [*tables, "* out of fold, under the protocol of the run; elsewhere an external test."]
+        legend = (
+            "Mean ± sd over the fitted folds, and in brackets the 95 % interval of the mean.\n"
+            "* out of fold, under the protocol of the run; elsewhere an external test."
         )
+        return "\n\n".join([*tables, legend])
+
+
+def _intervals(found: CrossValidationResult | ExternalEvaluation) -> dict[str, Interval]:
+    if isinstance(found, CrossValidationResult):
+        return found.intervals()
+    return found.fold_intervals()
 
 
 def evaluate_across(

@@ -80,6 +80,7 @@ class Ensemble(ScoredFolds):
             predictions=np.concatenate(
                 [self._average(k, numbers) for k, numbers in enumerate(self._merged)]
             ),
+            group_kind=first.group_kind,
         )
 
     def _average(self, fold: int, numbers: Sequence[int]) -> npt.NDArray[np.void]:
@@ -113,6 +114,7 @@ class Ensemble(ScoredFolds):
             probabilities=np.stack([of_folds[numbers].mean(axis=0) for numbers in self._merged]),
             targets=each[0].targets,
             groups=each[0].groups,
+            group_kind=each[0].group_kind,
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from .._files import json_ready
 from ..evaluation import intervals, metrics
 from ..evaluation.intervals import Interval
-from .tables import percent, render_table
+from .tables import percent, percent_range, render_table
 
 __all__ = ["ExternalEvaluation"]
 
@@ -30,6 +30,8 @@ class ExternalEvaluation:
         (N,) of 0 and 1.
     groups
         (N,) labels, or None.
+    group_kind
+        What a group is, such as ``"patient"``.
     """
 
     trained_on: str
@@ -37,6 +39,7 @@ class ExternalEvaluation:
     probabilities: npt.NDArray[np.float64]
     targets: npt.NDArray[np.int64]
     groups: npt.NDArray[np.str_] | None
+    group_kind: str = "patient"
 
     @property
     def fold_metrics(self) -> list[dict[str, float]]:
@@ -75,35 +78,103 @@ class ExternalEvaluation:
             self.targets, self.probabilities.mean(axis=0), groups=self.groups, level=level
         )
 
+    def fold_intervals(self, *, level: float = 0.95) -> dict[str, Interval]:
+        """Bootstrap intervals of the metrics' means over the folds' networks, as `summary` has.
+
+        Parameters
+        ----------
+        level
+            Coverage, in (0, 1).
+
+        Returns
+        -------
+        dict
+            Metric -> (low, high), as fractions.
+        """
+        n_folds, n = self.probabilities.shape
+        return intervals.bootstrap(
+            np.tile(self.targets, n_folds),
+            self.probabilities.ravel(),
+            groups=np.tile(np.arange(n) if self.groups is None else self.groups, n_folds),
+            folds=np.repeat(np.arange(n_folds), n),
+            level=level,
+        )
+
+    def patients(self) -> ExternalEvaluation | None:
+        """Merge the slices of each group, such as a patient, into one: their mean probability.
+
+        Returns
+        -------
+        ExternalEvaluation or None
+            The same with a group in place of a slice; None where groups are unknown, or one has
+            slices of both classes.
+        """
+        if self.groups is None or len(set(zip(self.groups, self.targets, strict=True))) > len(
+            set(self.groups)
+        ):
+            return None
+        merged = [metrics.per_group(self.targets, row, self.groups) for row in self.probabilities]
+        targets, _, names = merged[0]
+        return replace(
+            self,
+            probabilities=np.stack([probabilities for _, probabilities, _ in merged]),
+            targets=targets,
+            groups=names,
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Collect the metrics as plain values for JSON.
 
         Returns
         -------
         dict
-            The metrics of each fold and of the ensemble, with intervals; what is undefined is None.
+            The metrics of each fold and of the ensemble, per slice and per group, with intervals;
+            what is undefined is None.
         """
+        patients = self.patients()
         content = {
             "trained_on": self.trained_on,
             "tested_on": self.tested_on,
             "folds": self.fold_metrics,
+            "fold_intervals_95": self.fold_intervals(),
             "ensemble": self.ensemble_metrics,
             "intervals_95": self.intervals(),
+            "patients": None
+            if patients is None
+            else {
+                "folds": patients.fold_metrics,
+                "ensemble": patients.ensemble_metrics,
+                "intervals_95": patients.intervals(),
+            },
         }
         ready: dict[str, Any] = json_ready(content)
         return ready
 
     def __str__(self) -> str:
-        ends = self.intervals()
+        patients = self.patients()
+        parts = [(f"Per slice ({len(self.targets):,})", self)]
+        if patients is not None:
+            parts.append((f"Per {self.group_kind} ({len(patients.targets):,})", patients))
+        tables = [f"{caption}\n{evaluation._table()}" for caption, evaluation in parts]
+        title = f"trained on {self.trained_on}, tested on {self.tested_on} (per cent)"
+        drawn = "slices" if self.groups is None else f"whole {self.group_kind}s"
+        legend = (
+            f"folds: mean ± sample standard deviation over {len(self.probabilities)} fitted "
+            f"networks; ensemble: of their mean probability. Intervals: by drawing {drawn} again."
+        )
+        return "\n\n".join([title, *tables, legend])
+
+    def _table(self) -> str:
+        of_folds, of_ensemble = self.fold_intervals(), self.intervals()
         rows = [
             [
                 metrics.METRICS[name].title,
                 percent(mean, sd),
+                percent_range(*of_folds[name]),
                 percent(self.ensemble_metrics[name]),
-                " to ".join(map(percent, ends[name])),
+                percent_range(*of_ensemble[name]),
             ]
             for name, (mean, sd) in self.summary().items()
         ]
-        title = f"trained on {self.trained_on}, tested on {self.tested_on} (per cent)"
-        header = ["metric", "folds", "ensemble", "95 % interval"]
-        return f"{title}\n{render_table(header, rows)}"
+        header = ["metric", "folds", "95 % interval", "ensemble", "95 % interval"]
+        return render_table(header, rows)

@@ -16,12 +16,14 @@ from ..datasets.canvases import make_canvases
 from ..datasets.registry import dataset_info
 from ..errors import InvalidFileError
 from ..evaluation import published
+from ..evaluation.calibration import cross_fit
 from ..inference import infer
 from ..models.classifier import CTClassifier
 from ..models.registry import model_info
 from ..models.weights import load_state
 from ..training.recipe import Recipe
 from ..training.trainer import EpochRecord
+from .calibrated import CalibratedFolds
 from .external import ExternalEvaluation
 from .novelty import Reference
 from .run_directory import PREDICTION_FIELDS, RunDirectory
@@ -84,6 +86,7 @@ class CrossValidationResult(ScoredFolds):
             predictions=np.concatenate(
                 [directory.read_predictions(k, fold.test) for k, fold in enumerate(folds)]
             ),
+            group_kind=spec.get("group_kind"),
         )
         self.run = spec
         self.run_dir = directory.path
@@ -218,6 +221,62 @@ class CrossValidationResult(ScoredFolds):
         """
         return Reference.load(self._directory.fold(fold) / "reference.safetensors")
 
+    def calibrate(self, sensitivity: float = 0.95) -> CalibratedFolds:
+        """Calibrate the probabilities, and find thresholds for a wished sensitivity.
+
+        Where the split has a validation part, as the official one, each fold is fitted on it, and
+        else on the out-of-fold predictions of the other folds: never on slices that it is judged
+        on. Metrics of the run, at the threshold 0.5, stay as they are.
+
+        Parameters
+        ----------
+        sensitivity
+            The share of COVID-19 slices to be found, in (0, 1].
+
+        Returns
+        -------
+        CalibratedFolds
+            Temperatures, thresholds, and what they achieve.
+
+        Raises
+        ------
+        ValueError
+            If there is nothing to fit on: one fold without a validation part, or repeats of it.
+        InvalidFileError
+            If the predictions of the validation part were damaged.
+
+        Examples
+        --------
+        >>> import covidct
+        >>> slices = covidct.load_dataset("phantom", n=16, seed=0)
+        >>> recipe = covidct.Recipe.demo().scaled(1)
+        >>> cv = covidct.CrossValidator("shufflenet", recipe, cv=2, groups="patient", weights=None)
+        >>> cv.run(slices).calibrate(sensitivity=0.9).fitted_on
+        'the other folds'
+        """
+        rows, known = self.predictions, None
+        if all(fold.validation.size for fold in self.folds):
+            parts = [
+                self._directory.read_predictions(k, fold.validation, name="validation.csv")
+                for k, fold in enumerate(self.folds)
+            ]
+            validation = np.concatenate(parts)
+            known = validation["logit"], validation["target"], validation["fold"]
+        return CalibratedFolds(
+            sensitivity=sensitivity,
+            fitted_on="the other folds" if known is None else "the validation part",
+            targets=rows["target"],
+            probabilities=rows["probability"],
+            fit=cross_fit(
+                rows["logit"],
+                rows["target"],
+                folds=rows["fold"],
+                slices=rows["index"],
+                sensitivity=sensitivity,
+                fitted_on=known,
+            ),
+        )
+
     def compare_published(self) -> published.Comparison:
         """Hold the run against what the paper reports of its network on its dataset.
 
@@ -279,7 +338,19 @@ class CrossValidationResult(ScoredFolds):
         -------
         ExternalEvaluation
             What each fold, and their mean probability, make of them.
+
+        Raises
+        ------
+        ValueError
+            If these are the slices that the run was made of.
         """
+        if dataset.content_hash() == self.content_hash:
+            msg = (
+                f"{dataset.name!r} has the very slices that the run in {str(self.run_dir)!r} was "
+                "trained on; what it makes of them out of fold is in its own tables, and an "
+                "external test needs slices of another source"
+            )
+            raise ValueError(msg)
         models = [self.fold_model(k) for k in range(len(self.folds))]
         canvases = make_canvases(dataset, models[0].input_size, resize=self.recipe.resize)
         rows = [infer(model, canvases, progress=True).probabilities for model in models]
@@ -289,6 +360,7 @@ class CrossValidationResult(ScoredFolds):
             probabilities=np.stack(rows),
             targets=dataset.targets,
             groups=dataset.groups,
+            group_kind=dataset.group_kind,
         )
 
     def write_summary(self) -> None:

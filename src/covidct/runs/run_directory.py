@@ -54,8 +54,9 @@ class RunDirectory:
     ----------
     path
         The folder. It holds ``run.json``, ``metrics.json``, ``predictions.csv`` and, for each
-        fold K, ``folds/K/`` with ``model.safetensors``, ``history.csv`` and ``predictions.csv``,
-        which is written last: a fold that has it is finished.
+        fold K, ``folds/K/`` with ``model.safetensors``, ``history.csv``, where a split has a
+        validation part ``validation.csv``, and ``predictions.csv``, which is written last: a fold
+        that has it is finished.
 
     Examples
     --------
@@ -120,23 +121,27 @@ class RunDirectory:
         writer.writerows(rows)
         write_text(path, text.getvalue())
 
-    def read_predictions(self, number: int, test: npt.NDArray[np.int64]) -> npt.NDArray[np.void]:
+    def read_predictions(
+        self, number: int, index: npt.NDArray[np.int64], *, name: str = "predictions.csv"
+    ) -> npt.NDArray[np.void]:
         """Read the predictions of a fold as a structured array of `PREDICTION_FIELDS`.
+
+        ``index`` are the slices that the file must hold, in this order.
 
         Raises
         ------
         InvalidFileError
             If the file is not what a run writes, or has other slices than those to test on.
         """
-        path = self.fold(number) / "predictions.csv"
+        path = self.fold(number) / name
         rows = [tuple(row) for row in _read_table(path, PREDICTION_FIELDS.names or ())]
         try:
             table = np.array(rows, dtype=PREDICTION_FIELDS)
         except ValueError as error:
             msg = f"{str(path)!r} was damaged or edited: {error}"
             raise InvalidFileError(msg) from error
-        if not np.array_equal(table["index"], test):
-            msg = f"{str(path)!r} was damaged or edited: it lacks slices that the fold tests"
+        if not np.array_equal(table["index"], index):
+            msg = f"{str(path)!r} was damaged or edited: it lacks slices of the fold"
             raise InvalidFileError(msg)
         return table
 

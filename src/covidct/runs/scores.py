@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,12 @@ from .._files import json_ready
 from ..evaluation import intervals, metrics
 from ..evaluation.intervals import Interval
 from .splits import Fold
-from .tables import percent, render_table
+from .tables import percent, percent_range, render_table
 
 __all__ = ["ScoredFolds"]
 
 _SHOWN = (*metrics.PAPER_METRICS, "auc", "balanced_accuracy", "mcc")
+_LOOKALIKES = "near-duplicate group"
 
 
 class ScoredFolds:
@@ -40,6 +42,8 @@ class ScoredFolds:
         The splits.
     predictions
         One row for each slice of each test fold, with the fields of ``PREDICTION_FIELDS``.
+    group_kind
+        What a group of slices is, such as ``"patient"``; None where that is unknown.
 
     Attributes
     ----------
@@ -72,6 +76,8 @@ class ScoredFolds:
         protocol: str,
         folds: tuple[Fold, ...],
         predictions: npt.NDArray[np.void],
+        *,
+        group_kind: str | None = None,
     ) -> None:
         self.model_name = model_name
         self.dataset_name = dataset_name
@@ -80,6 +86,7 @@ class ScoredFolds:
         self.protocol = protocol
         self.folds = folds
         self.predictions = predictions
+        self.group_kind = group_kind
         parts = [self.fold_predictions(k) for k in range(len(folds))]
         self.fold_metrics = [metrics.score(p["target"], p["probability"]) for p in parts]
 
@@ -111,10 +118,10 @@ class ScoredFolds:
         return metrics.summarize(self.fold_metrics)
 
     def intervals(self, *, level: float = 0.95) -> dict[str, Interval]:
-        """Bootstrap confidence intervals of the metrics of the out-of-fold predictions.
+        """Bootstrap confidence intervals of the metrics' means over the folds.
 
         Whole groups are drawn where groups are known, since their slices are alike, and single
-        slices elsewhere.
+        slices elsewhere. They hold for the networks as they are fitted.
 
         Parameters
         ----------
@@ -126,10 +133,13 @@ class ScoredFolds:
         dict
             Metric to (low, high), as fractions.
         """
-        pooled = self.pooled_predictions()
-        groups = pooled["group"] if self.has_groups else None
+        rows = self.predictions
         return intervals.bootstrap(
-            pooled["target"], pooled["probability"], groups=groups, level=level
+            rows["target"],
+            rows["probability"],
+            groups=rows["group"] if self.has_groups else rows["index"],
+            folds=rows["fold"],
+            level=level,
         )
 
     @property
@@ -155,6 +165,18 @@ class ScoredFolds:
             pooled[field] = np.bincount(inverse, weights=rows[field]) / counts
         return pooled
 
+    @property
+    def unit(self) -> str:
+        """What a group of slices is called in a sentence, such as ``"patient"``."""
+        made, kind = self.protocol.partition("grouped by ")[1:]
+        kind = kind if made else self.group_kind or "group"
+        return {"near-duplicate": _LOOKALIKES, "given groups": "group"}.get(kind, kind)
+
+    @property
+    def has_patients(self) -> bool:
+        """Whether groups are known that are more than slices that look alike."""
+        return self.has_groups and self.unit != _LOOKALIKES
+
     def patient_metrics(self) -> list[dict[str, float]] | None:
         """Score groups instead of slices, fold by fold: the mean probability of their slices.
 
@@ -163,18 +185,65 @@ class ScoredFolds:
         list of dict or None
             As ``fold_metrics``; None where groups are unknown, or one has slices of both classes.
         """
-        pooled = self.pooled_predictions()
-        pairs = {(row["group"], row["target"]) for row in pooled}
+        rows = self._patients()
+        if rows is None:
+            return None
+        parts = [rows[rows["fold"] == k] for k in range(len(self.folds))]
+        return [metrics.score(part["target"], part["probability"]) for part in parts]
+
+    def patient_intervals(self, *, level: float = 0.95) -> dict[str, Interval] | None:
+        """Confidence intervals of the metrics of :meth:`patient_metrics`, as means over the folds.
+
+        Wilson's for shares of patients, which is sound also where all are called rightly; for
+        other metrics a bootstrap over patients.
+
+        Parameters
+        ----------
+        level
+            Coverage of the intervals.
+
+        Returns
+        -------
+        dict or None
+            Metric to (low, high), as fractions; None where there are no such metrics.
+        """
+        rows = self._patients()
+        if rows is None:
+            return None
+        found = intervals.bootstrap(
+            rows["target"],
+            rows["probability"],
+            groups=rows["group"],
+            folds=rows["fold"],
+            level=level,
+        )
+        means = metrics.summarize(self.patient_metrics() or [])
+        patients = dict(zip(rows["group"], rows["target"], strict=True))
+        negatives, positives = np.bincount(list(patients.values()), minlength=2)
+        shares = {"accuracy": len(patients), "recall": positives, "specificity": negatives}
+        return found | {
+            name: intervals.wilson(means[name][0] * n, n, level=level)
+            for name, n in shares.items()
+            if not np.isnan(means[name][0])
+        }
+
+    def _patients(self) -> npt.NDArray[np.void] | None:
+        """Return a row for each group of each test fold, or None if they can't be scored."""
+        rows = self.predictions
+        pairs = set(zip(rows["group"], rows["target"], strict=True))
         if not self.has_groups or len(pairs) > len({group for group, _ in pairs}):
             return None
-        scores = []
+        merged = []
         for k in range(len(self.folds)):
             part = self.fold_predictions(k)
-            targets, probabilities, _ = metrics.per_group(
+            _, probabilities, _ = metrics.per_group(
                 part["target"], part["probability"], part["group"].astype(np.str_)
             )
-            scores.append(metrics.score(targets, probabilities))
-        return scores
+            _, first = np.unique(part["group"].astype(np.str_), return_index=True)
+            table = part[first].copy()
+            table["probability"] = probabilities
+            merged.append(table)
+        return np.concatenate(merged)
 
     def confusion_matrix(self, fold: int | None = None) -> npt.NDArray[np.float64]:
         """Count slices by true and predicted class.
@@ -195,7 +264,7 @@ class ScoredFolds:
         return np.asarray(np.mean(counts, axis=0), dtype=np.float64)
 
     def table(self, style: str = "text") -> str:
-        """Lay out the metrics of all folds in per cent, with mean ± standard deviation.
+        """Lay out the metrics of all folds in per cent: mean ± standard deviation, and interval.
 
         Parameters
         ----------
@@ -211,10 +280,12 @@ class ScoredFolds:
             [str(k), *(percent(scores[name]) for name in _SHOWN)]
             for k, scores in enumerate(self.fold_metrics)
         ]
-        summary = self.summary()
+        summary, ends = self.summary(), self.intervals()
         mean = [percent(*summary[name]) for name in _SHOWN]
+        interval = [percent_range(*ends[name]) for name in _SHOWN]
         header = ["fold", *(metrics.METRICS[name].title for name in _SHOWN)]
-        return render_table(header, [*rows, ["mean ± sd", *mean]], style=style)
+        footer = [["mean ± sd", *mean], ["95 % interval", *interval]]
+        return render_table(header, [*rows, *footer], style=style)
 
     def to_dict(self) -> dict[str, Any]:
         """Collect the metrics for JSON.
@@ -233,19 +304,40 @@ class ScoredFolds:
             "folds": self.fold_metrics,
             "intervals_95": self.intervals(),
             "patients": self.patient_metrics(),
+            "patient_intervals_95": self.patient_intervals(),
         }
         ready: dict[str, Any] = json_ready(content)
         return ready
 
     def __str__(self) -> str:
         title = f"{self.model_name} on {self.dataset_name}, protocol: {self.protocol} (per cent)"
-        random = (
-            "Split at random, so that slices of one patient may stand on both sides; this run does "
-            "not say what a grouped split gives."
+        return "\n".join([title, self.table(), *self._notes()])
+
+    def _notes(self) -> Iterator[str]:
+        drawn = f"whole {self.unit}s" if self.has_groups else "slices"
+        yield (
+            f"sd: sample standard deviation over folds, no confidence interval. Interval: of the "
+            f"mean, by drawing {drawn} again."
         )
-        notes = [random] if self.protocol == "paper" else []
-        notes += [
-            f"In {count} of {len(self.folds)} folds {name} is undefined (–) and left out."
-            for name, count in metrics.count_undefined(self.fold_metrics).items()
-        ]
-        return "\n".join([title, self.table(), "sd: sample standard deviation.", *notes])
+        patients, ends = self.patient_metrics(), self.patient_intervals()
+        if patients and ends and self.has_patients:
+            means = metrics.summarize(patients)
+            yield f"Per {self.unit}, by the mean probability of its slices: " + ", ".join(
+                f"{metrics.METRICS[name].title.lower()} {percent(means[name][0])} "
+                f"({percent_range(*ends[name])})"
+                for name in ("accuracy", "recall", "specificity")
+            )
+        if self.protocol == "grouped by near-duplicate":
+            sizes = np.unique(self.pooled_predictions()["group"], return_counts=True)[1]
+            yield (
+                f"Kept together: {(sizes > 1).sum():,} groups of near-duplicates with "
+                f"{sizes[sizes > 1].sum():,} slices, the largest of {sizes.max():,}. They are a "
+                "lower bound on what belongs together."
+            )
+        if self.protocol == "paper":
+            yield (
+                "Split at random, so that slices of one patient may stand on both sides; this run "
+                "does not say what a grouped split gives."
+            )
+        for name, count in metrics.count_undefined(self.fold_metrics).items():
+            yield f"In {count} of {len(self.folds)} folds {name} is undefined (–) and left out."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,6 +14,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from ..audit.duplicates import near_duplicate_groups
 from ..datasets.ct_dataset import CTDataset
+from ..evaluation._inputs import group_names
 
 __all__ = ["Fold", "LeakageWarning", "Split", "Splitter", "make_split"]
 
@@ -59,9 +61,11 @@ class Split:
     folds
         The folds.
     groups
-        (N,) labels of what belongs together, or None where nothing is known.
+        (N,) labels of what belongs together, whether the split keeps it together or not: groups
+        that were given, those that the dataset knows, or else near-duplicates, found by their
+        pixels; None where nothing is known or found.
     group_kind
-        What a group is, such as ``"patient"``; None where nothing is known.
+        What a group is, such as ``"patient"``; None where nothing is known or found.
     """
 
     protocol: str
@@ -128,7 +132,7 @@ def make_split(
             msg = "cv='official' has its own division of patients; leave groups=None"
             raise ValueError(msg)
         return _official(dataset, repeats)
-    if isinstance(cv, str):
+    if isinstance(cv, str) or not (isinstance(cv, int) or hasattr(cv, "split")):
         msg = f"cv must be an integer, 'official' or a scikit-learn splitter, got {cv!r}"
         raise ValueError(msg)
     if isinstance(cv, int):
@@ -143,11 +147,12 @@ def make_split(
     )
     for number, fold in enumerate(folds):
         _check_fold(number, fold, dataset, labels)
-    if labels is None:
-        _warn_if_torn(dataset, folds)
-    if labels is None:
-        return Split(protocol, folds, *_known_groups(dataset))
-    return Split(protocol, folds, labels, kind)
+    if labels is not None:
+        return Split(protocol, folds, labels, kind)
+    known_or_found = _known_groups(dataset) if dataset.groups is not None else _lookalikes(dataset)
+    split = Split(protocol, folds, *known_or_found)
+    _warn_if_torn(split)
+    return split
 
 
 def _resolve_groups(
@@ -173,7 +178,15 @@ def _resolve_groups(
     if len(groups) != len(dataset):
         msg = f"groups has {len(groups)} labels for {len(dataset)} slices; give one per slice"
         raise ValueError(msg)
-    return np.asarray([str(label) for label in groups]), "given groups"
+    labels = group_names(np.asarray(groups, dtype=object), len(dataset))
+    unknown = np.flatnonzero(labels == "")
+    if unknown.size:
+        msg = (
+            f"groups has no label (None, NaN or '') for {unknown.size} slices, the first at "
+            f"{unknown[0]}; give each a label of its own"
+        )
+        raise ValueError(msg)
+    return labels, "given groups"
 
 
 def _stratified(
@@ -201,6 +214,9 @@ def _official(dataset: CTDataset, repeats: int) -> Split:
     if dataset.official_split is None:
         msg = f"dataset {dataset.name!r} has no official split; use cv=5, with groups where known"
         raise ValueError(msg)
+    if repeats < 1:
+        msg = f"an official split is repeated at least once, got repeats={repeats}"
+        raise ValueError(msg)
     train, validation, test = (
         np.flatnonzero(dataset.official_split == part) for part in ("train", "val", "test")
     )
@@ -216,13 +232,13 @@ def _known_groups(dataset: CTDataset) -> tuple[npt.NDArray[np.str_] | None, str 
 def _check_fold(
     number: int, fold: Fold, dataset: CTDataset, groups: npt.NDArray[np.str_] | None
 ) -> None:
-    if np.intersect1d(fold.train, fold.test).size:
-        msg = f"fold {number} has slices in both training and test part"
-        raise ValueError(msg)
-    if groups is not None:
-        torn = np.intersect1d(groups[fold.train], groups[fold.test])
-        if torn.size:
-            msg = f"fold {number} has group {torn[0]!r} in both training and test part"
+    parts = {"training": fold.train, "validation": fold.validation, "test": fold.test}
+    for (one, a), (other, b) in combinations(parts.items(), 2):
+        if np.intersect1d(a, b).size:
+            msg = f"fold {number} has slices in both {one} and {other} part"
+            raise ValueError(msg)
+        if groups is not None and (torn := np.intersect1d(groups[a], groups[b])).size:
+            msg = f"fold {number} has group {str(torn[0])!r} in both {one} and {other} part"
             raise ValueError(msg)
     for part, index in (("training", fold.train), ("test", fold.test)):
         present = np.unique(dataset.targets[index])
@@ -232,17 +248,35 @@ def _check_fold(
             raise ValueError(msg)
 
 
-def _warn_if_torn(dataset: CTDataset, folds: Sequence[Fold]) -> None:
+def _lookalikes(dataset: CTDataset) -> tuple[npt.NDArray[np.str_] | None, str | None]:
+    """Return the groups of near-duplicates, None where no two slices are any."""
+    groups = near_duplicate_groups(dataset)
+    if groups.max() == len(groups) - 1:
+        return None, None
+    return groups.astype(np.str_), "near-duplicate"
+
+
+def _warn_if_torn(split: Split) -> None:
     """Say how many groups, known or else found, a random split tears apart."""
-    groups, kind, remedy = dataset.groups, dataset.group_kind, "patient"
-    if groups is None:
-        kind = remedy = "near-duplicate"
-        groups = near_duplicate_groups(dataset).astype(np.str_)
-    torn = {g for fold in folds for g in np.intersect1d(groups[fold.train], groups[fold.test])}
-    if torn:
-        msg = (
-            f"slices are split at random: {len(torn)} of {len(np.unique(groups))} "
-            f"{kind} groups have slices in training and test part of one fold, which "
-            f"flatters the result; run it again with groups={remedy!r} for the honest figure"
+    if split.groups is None:
+        return
+    groups = split.groups
+    torn = {
+        g for fold in split.folds for g in np.intersect1d(groups[fold.train], groups[fold.test])
+    }
+    if not torn:
+        return
+    sizes = np.unique(groups, return_counts=True)[1]
+    if split.group_kind == "near-duplicate":
+        remedy = "near-duplicate"
+        what = (
+            f"{len(torn)} of {(sizes > 1).sum()} groups of near-duplicates, the largest of "
+            f"{sizes.max()} slices,"
         )
-        warnings.warn(msg, LeakageWarning, stacklevel=4)
+    else:
+        remedy, what = "patient", f"{len(torn)} of {len(sizes)} {split.group_kind} groups"
+    msg = (
+        f"slices are split at random: {what} have slices in training and test part of one fold, "
+        f"which flatters the result; run it again with groups={remedy!r} for a more honest figure"
+    )
+    warnings.warn(msg, LeakageWarning, stacklevel=4)

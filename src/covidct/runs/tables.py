@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from ..errors import UnknownNameError
 
-__all__ = ["percent", "render_table"]
+__all__ = ["percent", "percent_range", "render_table"]
 
 Rows = Sequence[Sequence[str]]
 
@@ -61,6 +61,18 @@ def percent(fraction: float, sd: float | None = None) -> str:
     """
     texts = ["–" if math.isnan(x) else f"{100 * x:.1f}" for x in (fraction, sd) if x is not None]
     return " ± ".join(texts)
+
+
+def percent_range(low: float, high: float) -> str:
+    """Write both ends of an interval of fractions in per cent; NaN is a dash.
+
+    Examples
+    --------
+    >>> from covidct.runs.tables import percent_range
+    >>> percent_range(0.841, 0.902), percent_range(float("nan"), float("nan"))
+    ('84.1 to 90.2', '–')
+    """
+    return "–" if math.isnan(low) else f"{percent(low)} to {percent(high)}"
 
 
 def _text(header: Sequence[str], rows: Rows) -> str:
