@@ -11,7 +11,7 @@ import numpy.typing as npt
 from .._files import json_ready
 from ..evaluation import intervals, metrics
 from ..evaluation.intervals import Interval
-from .tables import percent, render_table
+from .tables import percent, render_table, undefined_notes
 
 __all__ = ["ExternalEvaluation"]
 
@@ -83,4 +83,4 @@ class ExternalEvaluation:
         ]
         title = f"trained on {self.trained_on}, tested on {self.tested_on} (per cent)"
         header = ["metric", "folds", "ensemble", "95 % interval"]
-        return f"{title}\n{render_table(header, rows)}"
+        return "\n".join([title, render_table(header, rows), *undefined_notes(self.fold_metrics)])

@@ -91,7 +91,7 @@ class Reference:
             for kind in _KINDS
             for part in ("mean", "sd", "limit")
         }
-        with atomic_path(path) as temporary:
+        with atomic_path(path, failures=(SafetensorError,)) as temporary:
             save_file(arrays, temporary)
 
     @classmethod

@@ -11,7 +11,7 @@ from .._files import json_ready
 from ..evaluation import intervals, metrics
 from ..evaluation.intervals import Interval
 from .splits import Fold
-from .tables import percent, render_table
+from .tables import percent, render_table, undefined_notes
 
 __all__ = ["ScoredFolds"]
 
@@ -244,8 +244,5 @@ class ScoredFolds:
             "not say what a grouped split gives."
         )
         notes = [random] if self.protocol == "paper" else []
-        notes += [
-            f"In {count} of {len(self.folds)} folds {name} is undefined (–) and left out."
-            for name, count in metrics.count_undefined(self.fold_metrics).items()
-        ]
+        notes += undefined_notes(self.fold_metrics)
         return "\n".join([title, self.table(), "sd: sample standard deviation.", *notes])

@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ..errors import UnknownNameError
+from ..evaluation import metrics
 
-__all__ = ["percent", "render_table"]
+__all__ = ["percent", "render_table", "undefined_notes"]
 
 Rows = Sequence[Sequence[str]]
 
@@ -61,6 +62,31 @@ def percent(fraction: float, sd: float | None = None) -> str:
     """
     texts = ["–" if math.isnan(x) else f"{100 * x:.1f}" for x in (fraction, sd) if x is not None]
     return " ± ".join(texts)
+
+
+def undefined_notes(scores: Sequence[Mapping[str, float]]) -> list[str]:
+    """Say in how many folds a metric has no value.
+
+    Parameters
+    ----------
+    scores
+        The metrics of each fold.
+
+    Returns
+    -------
+    list of str
+        A sentence for each metric that is undefined anywhere.
+
+    Examples
+    --------
+    >>> from covidct.runs.tables import undefined_notes
+    >>> undefined_notes([{"auc": float("nan")}, {"auc": 0.5}])
+    ['In 1 of 2 folds auc is undefined (–) and left out.']
+    """
+    return [
+        f"In {count} of {len(scores)} folds {name} is undefined (–) and left out."
+        for name, count in metrics.count_undefined(scores).items()
+    ]
 
 
 def _text(header: Sequence[str], rows: Rows) -> str:
