@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
+from ..datasets._listing import printable
 from ..runs.prediction import Prediction
 from ..runs.predictor import Predictor
 from . import figures
@@ -70,12 +71,13 @@ def draw_map(
         msg = f"{prediction.path!r} could not be read, so that there is nothing to explain"
         raise ValueError(msg)
     canvas = prediction.canvas[None]
+    name = printable(Path(prediction.path).name)
     maps = [GradCAM(model, layer=layer).over(canvas).maps for model in predictor.models]
     drawing = figures.saliency_maps(
         [image],
         torch.stack(maps).mean(dim=0),
         probabilities=[prediction.probability],
-        names=[Path(prediction.path).name.replace("$", r"\$")],  # which would begin a formula
+        names=[name.replace("$", r"\$")],  # which would begin a formula
         resize=predictor.resize,
     )
     return save_figure(drawing, Path(path))
