@@ -86,7 +86,11 @@ def test_nonsense_anywhere_in_run_json(run_dir):
     ("place", "value", "message"),
     [
         (("folds", 1), ..., "it has 1 folds, the folder has more"),
-        (("folds", 0, "test"), [0, 0], "'folds.0.test' must list slices, each once"),
+        (
+            ("folds", 0, "test"),
+            [0, 0],
+            "'folds.0' must list slices to train on, and others to test on, each once",
+        ),
         (("folds", 0, "train"), list(range(24)), "'folds.0' tests slices that it trains on"),
         (("folds", 0, "train", 0), 24, "'folds.0.train' must list slices from 0 to 23"),
         (("dataset", "classes"), ["a", "a"], "not two names"),

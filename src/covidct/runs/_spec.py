@@ -75,8 +75,8 @@ def _faults_of_fold(fold: object, place: str, slices: int) -> Iterator[str]:
             yield f"'{place}.{part}' must list slices from 0 to {slices - 1}"
             return
     test = set(fold["test"])
-    if not test or len(test) < len(fold["test"]):
-        yield f"'{place}.test' must list slices, each once"
+    if not fold["train"] or not test or len(test) < len(fold["test"]):
+        yield f"{place!r} must list slices to train on, and others to test on, each once"
     if test.intersection(fold["train"]):
         yield f"{place!r} tests slices that it trains on"
 
