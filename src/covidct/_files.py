@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -13,8 +14,11 @@ from typing import Any
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary name beside ``path``; flush it to disk and rename it when all went well."""
+def atomic_path(path: Path, *, failures: tuple[type[Exception], ...] = ()) -> Iterator[Path]:
+    """Yield a temporary name beside ``path``; flush it to disk and rename it when all went well.
+
+    An OSError names ``path``, and so does what a library raises for one: its ``failures``.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     os.close(handle)
@@ -25,6 +29,13 @@ def atomic_path(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
+    except failures as error:
+        msg = f"cannot be written ({error}); is there room on the disk?"
+        raise OSError(errno.EIO, msg, str(path)) from error
+    except OSError as error:
+        if error.filename not in (None, str(temporary)):
+            raise
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -80,6 +80,12 @@ def missing(images: Path) -> str:
     return r"1 missing: 'CT_NonCOVID/71%0\.jpg'\."
 
 
+def linked(images: Path) -> str:
+    (images / NAMES[4]).unlink()
+    (images / NAMES[4]).symlink_to("nowhere")
+    return r"1 missing: 'CT_NonCOVID/71%0\.jpg'\."
+
+
 def extra(images: Path) -> str:
     shutil.copy(images / NAMES[0], images / "CT_COVID" / "new (2).png")
     return r"1 not published: 'CT_COVID/new \(2\)\.png'\."
@@ -112,7 +118,7 @@ def moved(images: Path) -> str:
     return r"1 missing: 'CT_COVID/2020.*; 1 not published: 'CT_NonCOVID/2020"
 
 
-DAMAGES = (missing, extra, shorter, flipped, swapped, moved)
+DAMAGES = (missing, linked, extra, shorter, flipped, swapped, moved)
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

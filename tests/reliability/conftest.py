@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -23,9 +24,9 @@ EPOCHS = 4
 class Life:
     """One process that does the run, or goes on with it."""
 
-    def __init__(self, server: subprocess.Popen[str], run_dir: Path) -> None:
+    def __init__(self, server: subprocess.Popen[str], run_dir: Path, *options: str) -> None:
         self._server = server
-        self.pid = self._ask(f"start {run_dir}")
+        self.pid = self._ask("start", str(run_dir), *options)
         self._log = Path(f"{run_dir}.{self.pid}.log")
 
     def send(self, number: int) -> None:
@@ -34,15 +35,15 @@ class Life:
 
     def wait(self) -> int:
         """Wait for the end; return the exit code, negative after a signal."""
-        return self._ask(f"wait {self.pid}")
+        return self._ask("wait", self.pid)
 
     def said(self) -> str:
         return self._log.read_text() if self._log.exists() else ""
 
-    def _ask(self, line: str) -> int:
+    def _ask(self, *words: object) -> int:
         assert self._server.stdin is not None
         assert self._server.stdout is not None
-        self._server.stdin.write(f"{line}\n")
+        self._server.stdin.write(f"{json.dumps(words)}\n")
         self._server.stdin.flush()
         return int(self._server.stdout.readline())
 
@@ -64,8 +65,8 @@ def server() -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.fixture
-def begin(server: subprocess.Popen[str]) -> Callable[[Path], Life]:
-    return lambda run_dir: Life(server, run_dir)
+def begin(server: subprocess.Popen[str]) -> Callable[..., Life]:
+    return partial(Life, server)
 
 
 class Outcome(NamedTuple):

@@ -1,10 +1,12 @@
 """A process that has imported all there is to import, and forks a run whenever it is told to.
 
-It reads lines: "start RUN_DIR" answers the process id of a new run, "wait PID" its exit code.
+It reads lines of JSON: ["start", RUN_DIR, OPTION...] answers the process id of a new run,
+["wait", PID] its exit code.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -29,34 +31,39 @@ def noted(job, *rest, fit=fold._fit_and_score):
     fit(job, *rest)
 
 
-def live(run_dir: str) -> int:
-    """Do the run in this process; what it says goes into a file beside the folder.
+def live(run_dir: str, *options: str, log: str) -> int:
+    """Do the run in this process; what it says goes into a file.
 
     Who starts the tests in the background may have had SIGINT ignored, which processes inherit.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    log = os.open(f"{run_dir}.{os.getpid()}.log", os.O_WRONLY | os.O_CREAT)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    code = cli.main([*ARGUMENTS.split(), run_dir])
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    code = cli.main([*ARGUMENTS.split(), run_dir, *options])
     sys.stdout.flush()
     return code
 
 
-def main() -> None:
+def prepare() -> None:
+    """Make a network that trains in no time, and let a kill hit any epoch of a fold."""
     covidct.register_model(
         replace(covidct.model_info("shufflenet"), name="tiny", custom_size=(40, 56))
     )
     fold._fit_and_score = noted
-    fold.Trainer = partial(Trainer, checkpoint_every=0.0)  # a kill may hit any epoch of a fold
+    fold.Trainer = partial(Trainer, checkpoint_every=0.0)
+
+
+def main() -> None:
+    prepare()
     for line in sys.stdin:
-        verb, argument = line.rstrip("\n").split(" ", 1)
+        verb, argument, *options = json.loads(line)
         if verb == "wait":
-            answer = os.waitstatus_to_exitcode(os.waitpid(int(argument), 0)[1])
+            answer = os.waitstatus_to_exitcode(os.waitpid(argument, 0)[1])
         else:
             answer = os.fork()
             if answer == 0:
-                os._exit(live(argument))
+                os._exit(live(argument, *options, log=f"{argument}.{os.getpid()}.log"))
         sys.stdout.write(f"{answer}\n")
         sys.stdout.flush()
 

@@ -3,39 +3,98 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.timeout(900)
+from covidct import _files
+from covidct.models import weights
+from covidct.runs import novelty
+from covidct.training import checkpoint
+
+resource = pytest.importorskip("resource", reason="starves files with setrlimit")
+pytestmark = pytest.mark.timeout(1800)
+SIZES = (40, 400, 1000, 3000, 5000, 7000, 9000, 11000)
+
+
+@contextmanager
+def starving(name: str, nth: int) -> Iterator[None]:
+    """Let a file grow to ten bytes and no further, from its nth writing on."""
+    atomic_path, seen = _files.atomic_path, []
+
+    @contextmanager
+    def starved(path: Path, **options) -> Iterator[Path]:
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        with atomic_path(path, **options) as temporary:
+            seen.extend([path] if path.name == name else [])
+            if path.name == name and len(seen) >= nth:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
+            try:
+                yield temporary
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (_files, weights, novelty, checkpoint):
+            patch.setattr(module, "atomic_path", starved)
+        yield
 
 
 @pytest.mark.parametrize(
-    "name", ["checkpoint.pt", "history.csv", "model.safetensors", "predictions.csv", "metrics.json"]
+    ("name", "nth"),
+    [
+        *(("run.json", 1), ("checkpoint.pt", 2), ("history.csv", 2), ("reference.safetensors", 2)),
+        *(("model.safetensors", 2), ("predictions.csv", 2), ("metrics.json", 1)),
+    ],
 )
 @pytest.mark.usefixtures("frequent_checkpoints")
-def test_full_disk(name, cross_validate, tmp_path, monkeypatch, undisturbed, same_bits):
-    """The disk is full when a file is to be kept for the second time, or at all."""
+def test_write_that_fails(name, nth, cross_validate, tmp_path, undisturbed, same_bits):
+    """Whoever writes it, PyTorch, safetensors or Python: the error names the file."""
     run_dir = tmp_path / "run"
-    replace, seen = Path.replace, []
-
-    def full(self: Path, target: Path) -> Path:
-        seen.extend([target] if target.name == name else [])
-        if target.name == name and (len(seen) == 2 or name == "metrics.json"):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
-        return replace(self, target)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "replace", full)
-        with pytest.raises(OSError, match="No space left on device") as caught:
-            cross_validate(run_dir)
+    with starving(name, nth), pytest.raises(OSError, match=r"too large|room on") as caught:
+        cross_validate(run_dir)
     assert Path(caught.value.filename).name == name
     assert not list(run_dir.rglob("*.part"))
     kept = {p: p.stat().st_mtime_ns for p in run_dir.glob("folds/*/predictions.csv")}
     cross_validate(run_dir)
     assert {p: p.stat().st_mtime_ns for p in kept} == kept
     same_bits(run_dir, undisturbed)
+
+
+def _may_mount() -> bool:
+    unshare = shutil.which("unshare")
+    command = [str(unshare), "-rm", "mount", "-t", "tmpfs", "none", "/mnt"]
+    return unshare is not None and subprocess.run(command, capture_output=True).returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not _may_mount(), reason="may not mount file systems")
+def test_small_disks(tmp_path, undisturbed, same_bits):
+    """Run on eight file systems too small for it, go on when they have grown, then read-only."""
+    (tmp_path / "mount").mkdir()
+    script = str(Path(__file__).with_name("small_disk.py"))
+    command = ["unshare", "-rm", sys.executable, script, str(tmp_path / "mount"), str(tmp_path)]
+    printed = subprocess.run(
+        [*command, *map(str, SIZES)], stdout=subprocess.PIPE, check=True, text=True
+    ).stdout
+    codes = dict(map(json.loads, printed.splitlines()))
+    for size in map(str, SIZES):
+        assert codes[size] == [1, 0, 1]
+        full, read_only = (
+            (tmp_path / f"{size}.{state}.log").read_text() for state in ("full", "read-only")
+        )
+        assert "No space left on device" in full or "room on the disk" in full
+        assert f"{tmp_path}/mount/run" in full
+        assert "Read-only file system: a run writes there; choose another run_dir" in read_only
+        assert "Traceback" not in full + read_only
+        same_bits(tmp_path / size, undisturbed)
 
 
 def test_a_file_where_the_folder_should_be(cross_validate, tmp_path):
@@ -56,5 +115,8 @@ def test_run_folder_that_cannot_be_written(cross_validate, tmp_path, monkeypatch
         mkdir(self, *args, **options)
 
     monkeypatch.setattr(Path, "mkdir", refuse)
-    with pytest.raises(OSError, match=r"Read-only file system: .*run"):
+    with pytest.raises(
+        OSError, match=r"Read-only file system: a run writes there; .*run'"
+    ) as caught:
         cross_validate(run_dir)
+    assert caught.value.filename == str(run_dir)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import random
 import signal
 import time
@@ -63,6 +65,54 @@ def test_interruption_says_how_to_go_on(begin, tmp_path, undisturbed, same_bits)
     assert "interrupted; give the same command again to go on" in process.said()
     assert "Traceback" not in process.said()
     assert begin(run_dir).wait() == 0
+    same_bits(run_dir, undisturbed)
+
+
+@pytest.mark.parametrize("number", [1, pytest.param(10, marks=pytest.mark.slow)])
+def test_a_checkpoint_cut_short_costs_one_epoch(number, begin, tmp_path, undisturbed, same_bits):
+    """Killed between two epochs, and the newest checkpoint cut at a random byte."""
+    rng = random.Random(number)
+    for i in range(number):
+        run_dir = tmp_path / f"run {i}"
+        process = begin(run_dir)
+        while not (run_dir / "folds/0/checkpoint.previous.pt").exists():
+            time.sleep(0.005)
+        process.send(signal.SIGKILL)
+        process.wait()
+        newest = run_dir / "folds/0/checkpoint.pt"
+        if newest.exists():  # else it is being replaced, and the previous one is whole
+            os.truncate(newest, rng.randrange(newest.stat().st_size))
+        process = begin(run_dir)
+        assert process.wait() == 0, process.said()
+        same_bits(run_dir, undisturbed)
+
+
+def workers_of(pid: int) -> list[int]:
+    """Find the processes that joblib started for a run."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == pid and b"LokyProcess" in (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds workers in /proc")
+@pytest.mark.parametrize("victim", ["run", "worker"])
+def test_folds_in_processes_of_their_own(victim, begin, tmp_path, undisturbed, same_bits):
+    """The run, or a worker of it as by a system short of memory, is killed; n_jobs=1 goes on."""
+    run_dir = tmp_path / "run"
+    process = begin(run_dir, "--n-jobs", "2")
+    while not list(run_dir.glob("folds/*")):
+        time.sleep(0.01)
+    os.kill(process.pid if victim == "run" else workers_of(process.pid)[0], signal.SIGKILL)
+    code = process.wait()
+    assert code == (-signal.SIGKILL if victim == "run" else 1)
+    assert "Traceback" not in process.said()
+    process = begin(run_dir)
+    assert process.wait() == 0, process.said()
     same_bits(run_dir, undisturbed)
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from sklearn.model_selection import PredefinedSplit
 
 import covidct
+from covidct.errors import TrainingDivergedError
+from covidct.runs import fold as fold_module
 from covidct.runs.run_directory import PREDICTION_FIELDS, RunDirectory
 
 
@@ -38,3 +41,31 @@ def test_a_fold_without_positives_is_refused_before_any_training(tiny, phantoms,
     with pytest.raises(ValueError, match="fold 0 has only class"):
         validator.run(phantoms)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_fitted_network_that_answers_no_number_stops_its_fold_alone(
+    cross_validate, tmp_path, monkeypatch, undisturbed, same_bits
+):
+    """The last step of a training is judged by no loss; its answers are looked at instead."""
+    infer, calls = fold_module.infer, []
+
+    def broken(*args, **options):
+        calls.append(args)
+        scored = infer(*args, **options)
+        return scored._replace(logits=scored.logits * np.nan) if len(calls) == 1 else scored
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fold_module, "infer", broken)
+        with pytest.raises(TrainingDivergedError, match=r"fold 0: .*answers NaN or infinity; try"):
+            cross_validate(tmp_path / "run")
+    assert (tmp_path / "run/folds/1/predictions.csv").exists()
+    cross_validate(tmp_path / "run")
+    same_bits(tmp_path / "run", undisturbed)
+
+
+@pytest.mark.parametrize("target", [0, 1])
+def test_an_external_set_of_one_class_is_told(cross_validate, tmp_path, phantoms, target):
+    result = cross_validate(tmp_path / "run")
+    external = result.evaluate(phantoms.subset(phantoms.targets == target))
+    assert "In 2 of 2 folds auc is undefined (–) and left out." in str(external)
+    assert external.to_dict()["ensemble"]["auc"] is None

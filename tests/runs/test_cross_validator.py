@@ -79,10 +79,20 @@ def test_fold_model_gives_the_recorded_logits(run, phantoms):
         result.fold_model(2)
 
 
-def test_parallel_folds_give_the_same_bits(run):
-    serial = run(run_dir=None)
-    parallel = run(run_dir=None, n_jobs=2)
-    assert (serial.predictions == parallel.predictions).all()
+@pytest.mark.parametrize(
+    "options", [{"n_jobs": 2}, pytest.param({"threads": 2}, marks=pytest.mark.slow)], ids=str
+)
+def test_the_same_run_again_gives_the_same_bits(run, tmp_path, options):
+    """Whatever n_jobs, and at any number of threads, as long as each fold has as many."""
+    results = [
+        run(run_dir=tmp_path / "first", threads=options.get("threads", 1)),
+        run(run_dir=tmp_path / "second", **options),
+    ]
+    assert (results[0].predictions == results[1].predictions).all()
+    files = [sorted(r.run_dir.glob("folds/*/model.safetensors")) for r in results]
+    networks = [[path.read_bytes() for path in found] for found in files]
+    assert len(networks[0]) == 2
+    assert networks[0] == networks[1]
 
 
 def test_resume_does_only_what_is_missing(run, tmp_path, monkeypatch):

@@ -77,6 +77,16 @@ def test_a_failing_cell_stops_no_other(do, cells, caplog):
     assert "phantom/tiny/official failed" in caplog.text
 
 
+def test_a_damaged_cell_stops_no_other(do, cells, tmp_path):
+    """Not even while the time that is left is estimated from all of them."""
+    damaged = tmp_path / cells[1].path / "run.json"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_text("{}")
+    done = do()
+    assert list(done.results) == cells[:1]
+    assert repr(str(damaged)) in done.failures[cells[1]]
+
+
 def test_cells_of_another_process_come_last(do, cells, tmp_path, monkeypatch):
     order = []
     fit = fold_module._fit_and_score

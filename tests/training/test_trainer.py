@@ -92,11 +92,12 @@ def test_global_randomness_is_untouched(tiny):
     assert torch.equal(before, torch.random.get_rng_state())
 
 
-def test_diverging_says_where(tiny):
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_diverging_says_where(tiny, value):
     model, trainer = fit(tiny)
     with torch.no_grad():
-        next(model.head.parameters()).fill_(float("nan"))
-    with pytest.raises(TrainingDivergedError, match=r"nan in epoch 0, batch 0.*rate 0.01"):
+        next(model.head.parameters()).fill_(value)
+    with pytest.raises(TrainingDivergedError, match=r"(nan|inf) in epoch 0, batch 0.*rate 0.01"):
         trainer.fit(*slices())
 
 

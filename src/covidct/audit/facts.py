@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageChops, UnidentifiedImageError
+from PIL import Image, ImageChops
 
 from ..datasets._parallel import map_in_threads
 from ..datasets.ct_dataset import CTDataset
+from ..datasets.reading import image_format
 from ..transforms import to_grayscale
 
 __all__ = ["CANVAS", "SliceFacts", "gather_facts"]
@@ -117,22 +118,12 @@ def _look(image: Image.Image, path: Path) -> _Slice:
         digest=hashlib.sha256(repr(shape).encode() + gray.tobytes()).hexdigest(),
         # The mean over a box: of all filters the one that a shifted or noisy copy disturbs least.
         canvas=np.asarray(gray.resize((CANVAS, CANVAS), Image.Resampling.BOX)),
-        file_format=_file_format(path),
+        file_format=image_format(path),
         mode=image.mode,
         size=shape,
         bit_depth=_BIT_DEPTHS.get(image.mode, 8),
         coloured=_share_of_colour(image),
     )
-
-
-def _file_format(path: Path) -> str:
-    if not path.is_file():
-        return "none"
-    try:
-        with Image.open(path) as header:
-            return header.format or "none"
-    except UnidentifiedImageError:
-        return "DICOM"  # The slice has been read, and of all that can be, PIL lacks only this.
 
 
 def _share_of_colour(image: Image.Image) -> float:

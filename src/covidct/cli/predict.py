@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -120,10 +121,12 @@ def _plot(volume: VolumePrediction, path: Path) -> None:
 
 
 def _draw_map(args: argparse.Namespace, predictor: Predictor, scored: _Scored, number: int) -> None:
+    from ..datasets._listing import printable
     from ..explain.each import draw_map
 
     # Numbered, since files of several folders may have one name.
-    picture = args.cam / f"{number:05d}-{Path(scored.prediction.path).name}.png"
+    name = printable(Path(scored.prediction.path).name)[:60]  # a name may be as long as one can be
+    picture = args.cam / f"{number:05d}-{name}.png"
     draw_map(predictor, scored.prediction, scored.image(), picture, layer=args.layer)
 
 
@@ -139,6 +142,8 @@ def _write_json(scored: _Scored) -> None:
 
 
 def _csv_writer() -> Callable[[_Scored], None]:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # file names may be any bytes
     writer = csv.DictWriter(sys.stdout, _COLUMNS, lineterminator="\n")
     writer.writeheader()
 

@@ -26,7 +26,7 @@ def list_slices(folder: Path, *, recursive: bool = True) -> Listing:
     """Find the slices below ``folder``; links are followed, and each folder is seen once."""
     slices: list[Path] = []
     others: list[Path] = []
-    for path in _walk(folder, set(), recursive=recursive):
+    for path in walk(folder, recursive=recursive):
         (slices if _is_slice(path) else others).append(path)
     return Listing(sorted(slices), sorted(others))
 
@@ -42,21 +42,35 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
 
 
-def _walk(folder: Path, seen: set[tuple[int, int]], *, recursive: bool) -> Iterator[Path]:
-    """Yield visible files; ``seen`` keeps a link back up the tree from going round forever."""
+def walk(folder: Path, *, recursive: bool = True) -> Iterator[Path]:
+    """Yield the visible files below ``folder`` in order; links are followed.
+
+    Each folder is seen once, so that a link back up the tree does not go round forever.
+    """
+    seen: set[tuple[int, int]] = set()
+    left = [folder]  # a stack of our own: a tree may be deeper than Python's
+    while left:
+        path = left.pop()
+        if not path.is_dir():
+            yield path
+        elif (recursive or path is folder) and _is_new(path, seen):
+            with os.scandir(path) as entries:
+                visible = sorted(entry.name for entry in entries if not is_hidden(entry.name))
+            left.extend(path / name for name in reversed(visible))
+
+
+def printable(name: str) -> str:
+    """Write out the bytes of a name that are no UTF-8, which no text file could hold."""
+    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+
+def _is_new(folder: Path, seen: set[tuple[int, int]]) -> bool:
     status = folder.stat()
     identity = (status.st_dev, status.st_ino)
     if identity in seen:
-        return
+        return False
     seen.add(identity)
-    with os.scandir(folder) as entries:
-        visible = sorted(entry.name for entry in entries if not is_hidden(entry.name))
-    for name in visible:
-        path = folder / name
-        if not path.is_dir():
-            yield path
-        elif recursive:
-            yield from _walk(path, seen, recursive=True)
+    return True
 
 
 def _is_slice(path: Path) -> bool:

@@ -8,17 +8,19 @@ import operator
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from ._listing import printable
 from ._parallel import map_in_threads, sha256_of_file, some
 
 __all__ = ["CTDataset"]
 
 StrPath = str | os.PathLike[str]
+OnError = Literal["raise", "skip"]
 _SPLITS = ("train", "val", "test")
 
 
@@ -58,7 +60,8 @@ class CTDataset:
     classes : tuple of two str
     name : str
     names : tuple of str
-        With forward slashes: what ``predictions.csv`` calls ``path``.
+        With forward slashes: what ``predictions.csv`` calls ``path``. A byte that is no UTF-8 is
+        written out in hexadecimal digits.
     root : Path or None
     official_split : ndarray of str, shape (N,), or None
     group_kind : str
@@ -244,7 +247,7 @@ class CTDataset:
             self._digests = tuple(digests)
         total = hashlib.sha256()
         for name, target, digest in zip(self.names, self.targets, self._digests, strict=True):
-            total.update(f"{name}\0{target}\0{digest}\n".encode("utf-8", "surrogateescape"))
+            total.update(f"{name}\0{target}\0{digest}\n".encode())
         return total.hexdigest()
 
     def _positions(self, index: npt.ArrayLike) -> npt.NDArray[np.int64]:
@@ -329,9 +332,9 @@ def _as_classes(classes: Sequence[str]) -> tuple[str, str]:
 
 def _names(paths: tuple[Path, ...], root: Path | None) -> tuple[str, ...]:
     if root is None:
-        return tuple(path.as_posix() for path in paths)
+        return tuple(printable(path.as_posix()) for path in paths)
     outside = [os.fspath(path) for path in paths if not path.is_relative_to(root)]
     if outside:
         msg = f"{len(outside)} paths do not lie below root {os.fspath(root)!r}: {some(outside)}"
         raise ValueError(msg)
-    return tuple(path.relative_to(root).as_posix() for path in paths)
+    return tuple(printable(path.relative_to(root).as_posix()) for path in paths)

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InvalidFileError
-from ._listing import Listing, folders_in, list_slices
+from ._listing import Listing, folders_in, list_slices, printable
 from ._parallel import some
-from .ct_dataset import CTDataset, StrPath
+from .ct_dataset import CTDataset, OnError, StrPath
 
 __all__ = ["load"]
 
@@ -31,7 +31,13 @@ _COVID = frozenset(
 _OPPOSITES = {"1": "0", "pos": "neg", "positive": "negative", "true": "false", "yes": "no"}
 
 
-def load(root: StrPath, *, groups: StrPath | None = None, positive: str | None = None) -> CTDataset:
+def load(
+    root: StrPath,
+    *,
+    groups: StrPath | None = None,
+    positive: str | None = None,
+    on_error: OnError = "raise",
+) -> CTDataset:
     """Load slices from two class folders.
 
     Files are sorted by name. Hidden files are passed over; other files that are no slices are
@@ -48,6 +54,8 @@ def load(root: StrPath, *, groups: StrPath | None = None, positive: str | None =
         that exists.
     positive
         Name of the COVID-19 class folder, where it cannot be told from the usual names.
+    on_error
+        ``"skip"`` leaves out what is no file, such as a link to nothing.
 
     Returns
     -------
@@ -57,7 +65,7 @@ def load(root: StrPath, *, groups: StrPath | None = None, positive: str | None =
     Raises
     ------
     FileNotFoundError
-        If there is no such folder, or not two class folders in it.
+        If there is no such folder, or not two class folders in it, or a slice is no file.
     ValueError
         If it is unclear which class is COVID-19.
     covidct.errors.InvalidFileError
@@ -89,14 +97,24 @@ def load(root: StrPath, *, groups: StrPath | None = None, positive: str | None =
     table = root / "groups.csv" if groups is None else Path(groups)
     known = groups is not None or table.is_file()
     names = [path.relative_to(root).as_posix() for path in paths]
+    labels = _read_groups(table, names) if known else None
+    kept = [i for i, path in enumerate(paths) if on_error == "raise" or path.is_file()]
+    left_out = sorted(set(range(len(paths))) - set(kept))
     return CTDataset(
-        paths,
-        targets,
-        _read_groups(table, names) if known else None,
+        [paths[i] for i in kept],
+        targets[kept],
+        None if labels is None else [labels[i] for i in kept],
         classes=(other, covid),
         name="folder",
         root=root,
+        skipped=[(printable(names[i]), _no_file(paths[i])) for i in left_out],
     )
+
+
+def _no_file(path: Path) -> str:
+    reason = f"{str(path)!r} is no file (but a link to nothing, a pipe or a device)"
+    logger.warning("%s; it is left out", reason)
+    return reason
 
 
 def _class_listings(root: Path) -> dict[str, Listing]:

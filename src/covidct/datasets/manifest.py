@@ -18,7 +18,7 @@ from . import downloads
 from ._cache import cache_folder
 from ._listing import list_slices
 from ._parallel import map_in_threads, sha256_of_file, some
-from .ct_dataset import CTDataset, StrPath
+from .ct_dataset import CTDataset, OnError, StrPath
 from .info import DatasetInfo
 
 __all__ = ["load_published"]
@@ -26,7 +26,6 @@ __all__ = ["load_published"]
 logger = logging.getLogger(__name__)
 
 Verify = Literal["hashes", "names"] | None
-OnError = Literal["raise", "skip"]
 
 
 class _Entry(NamedTuple):
@@ -119,6 +118,7 @@ def _match(
         path.relative_to(base).as_posix(): path
         for folder in sorted(folders)
         for path in list_slices(base / folder).slices
+        if path.is_file()  # a link to nothing is missing
     }
     pairs = _pair(entries, present, by_stem=verify != "hashes")
     used = set(pairs.values())

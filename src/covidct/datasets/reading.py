@@ -11,7 +11,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from ..errors import InvalidFileError
 from ._decoding import MAX_BYTES, PARSER_ERRORS, STRICT
 
-__all__ = ["MAX_BYTES", "MAX_PIXELS", "read_image"]
+__all__ = ["MAX_BYTES", "MAX_PIXELS", "image_format", "read_image"]
 
 #: The most pixels that an image may have: a slice has a few hundred thousand.
 MAX_PIXELS = 100_000_000
@@ -70,6 +70,35 @@ def read_image(path: Path | str) -> Image.Image:
     from .dicom import read_slice  # here, since pydicom is optional
 
     return read_slice(path)
+
+
+def image_format(path: Path) -> str:
+    """Name the format of a file that :func:`read_image` reads: ``"PNG"``, ``"DICOM"``, ...
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Returns
+    -------
+    str
+        As PIL names it; ``"none"`` for what is no such file.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from covidct.datasets.reading import image_format
+    >>> image_format(Path("nowhere.png"))
+    'none'
+    """
+    try:
+        with path.open("rb") as file, STRICT:
+            if _is_dicom(file):
+                return "DICOM"
+            return Image.open(file, formats=_FORMATS).format or "none"
+    except PARSER_ERRORS:
+        return "none"
 
 
 class _Refusal(Exception):

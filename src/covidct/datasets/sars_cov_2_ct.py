@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from .catalogue import SARS_COV_2_CT
-from .ct_dataset import CTDataset, StrPath
+from .ct_dataset import CTDataset, OnError, StrPath
 from .info import DatasetInfo
-from .manifest import OnError, Verify, load_published
+from .manifest import Verify, load_published
 
 __all__ = ["load"]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from ..datasets._listing import printable
 from ..runs.prediction import Prediction
 from ..runs.predictor import Predictor
 from . import figures
@@ -71,7 +72,7 @@ def draw_map(
         [image],
         mean_maps(predictor, prediction.canvas[None], layer=layer),
         probabilities=[prediction.probability],
-        names=[Path(prediction.path).name],
+        names=[printable(Path(prediction.path).name)],
         resize=predictor.resize,
     )
     return save_figure(drawing, Path(path))

@@ -10,6 +10,7 @@ import logging
 import os
 import pickle
 import re
+import zipfile
 from collections.abc import Iterable, Mapping
 from importlib import import_module, util
 from operator import attrgetter
@@ -79,10 +80,20 @@ def read_state(path: str | PathLike[str]) -> dict[str, Tensor]:
         raise InvalidFileError(msg)
     state = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
     for name, tensor in state.items():
-        if not tensor.isfinite().all():
-            msg = f"{path}: {name!r} has NaN or infinite values"
+        if (fault := _fault(tensor)) is not None:
+            msg = f"{path}: {name!r} {fault}"
             raise InvalidFileError(msg)
     return state
+
+
+def _fault(tensor: Tensor) -> str | None:
+    """Say why a tensor is no weight: a few bytes may claim to be a million million values."""
+    plain = tensor.layout == torch.strided and tensor.device.type == "cpu"
+    if not plain or tensor.is_quantized or tensor.is_complex():
+        return "is no plain tensor; save dense real numbers"
+    if tensor.nbytes > tensor.untyped_storage().nbytes():
+        return "claims more values than the file holds; save tensor.contiguous()"
+    return None if tensor.isfinite().all() else "has NaN or infinite values"
 
 
 def save_state(model: nn.Module, path: str | PathLike[str]) -> None:
@@ -97,7 +108,7 @@ def save_state(model: nn.Module, path: str | PathLike[str]) -> None:
     """
     # safetensors wants rows to lie one after the other, which channels_last ones don't.
     state = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
-    with atomic_path(Path(path)) as temporary:
+    with atomic_path(Path(path), failures=(SafetensorError,)) as temporary:
         save_file(state, temporary)
 
 
@@ -193,7 +204,10 @@ def load_weights(model: CTClassifier, weights: str | PathLike[str]) -> None:
     if any(name.startswith(_BACKBONE) for name in state):
         _fill(model, state, info=model.info, origin=origin)
     else:
-        _fill(model.backbone, _trunk(state, model.info), info=model.info, origin=origin)
+        trunk = _trunk(state, model.info)
+        _fill(model.backbone, trunk, info=model.info, origin=origin)
+        if len(trunk) < len(state):
+            logger.info("%s: its classifier is left out; the head is new", origin)
 
 
 def _trunk(state: Mapping[str, Tensor], info: ArchitectureInfo) -> dict[str, Tensor]:
@@ -259,6 +273,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _read_torch(path: Path) -> dict[str, Tensor]:
     try:
+        _refuse_compressed(path)
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         msg = (
@@ -271,10 +286,22 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
         msg = f"{path}: can't be read ({type(error).__name__}: {error}); is it whole?"
         raise InvalidFileError(msg) from error
     state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+    if not isinstance(state, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
+    ):
         msg = f"{path}: not a state dict: names to tensors, and nothing else"
         raise InvalidFileError(msg)
     return dict(state)
+
+
+def _refuse_compressed(path: Path) -> None:
+    """Refuse a ZIP archive that grows when it is read: PyTorch writes its own uncompressed."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+        if size > path.stat().st_size:
+            msg = f"it would grow to {size:,} bytes; save it with torch.save"
+            raise ValueError(msg)
 
 
 def _file_in_folder(info: ArchitectureInfo) -> Path | None:

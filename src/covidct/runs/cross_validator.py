@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -264,12 +266,13 @@ class CrossValidator:
 
     def _claim(self, directory: RunDirectory, spec: Mapping[str, Any]) -> None:
         """Write ``run.json``, or see to it that the one that is there describes the same run."""
-        directory.path.mkdir(parents=True, exist_ok=True)
-        with FileLock(directory.path / ".lock"):
-            found = directory.read_spec()
-            if found is None:
-                directory.write_spec(spec)
-                return
+        with _refusals(directory.path):
+            directory.path.mkdir(parents=True, exist_ok=True)
+            with FileLock(directory.path / ".lock"):
+                found = directory.read_spec()
+                if found is None:
+                    directory.write_spec(spec)
+                    return
         if not self.resume:
             msg = f"{str(directory.path)!r} holds a run; choose another run_dir, or resume=True"
             raise ValueError(msg)
@@ -287,6 +290,19 @@ class CrossValidator:
                     key,
                     _change(found.get(key), spec[key], key),
                 )
+
+
+@contextmanager
+def _refusals(run_dir: Path) -> Iterator[None]:
+    """Say what to do where the folder of a run cannot be written to."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        msg = f"{error.strerror}: a run writes there; choose another run_dir, or read a finished "
+        msg += "run with CrossValidationResult.load"
+        raise OSError(error.errno, msg, str(run_dir)) from error
 
 
 def _change(before: object, now: object, key: str) -> str:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from .._files import json_ready
 from ..evaluation import intervals, metrics
 from ..evaluation.intervals import Interval
-from .tables import percent, percent_range, render_table
+from .tables import percent, percent_range, render_table, undefined_notes
 
 __all__ = ["ExternalEvaluation"]
 
@@ -177,4 +177,4 @@ class ExternalEvaluation:
             for name, (mean, sd) in self.summary().items()
         ]
         header = ["metric", "folds", "95 % interval", "ensemble", "95 % interval"]
-        return render_table(header, rows)
+        return "\n".join([render_table(header, rows), *undefined_notes(self.fold_metrics)])

@@ -144,7 +144,7 @@ class Reference:
             for part in ("mean", "sd", "limit")
         }
         arrays |= {f"{kind}.kept": values for kind, values in self.kept.items()}
-        with atomic_path(path) as temporary:
+        with atomic_path(path, failures=(SafetensorError,)) as temporary:
             save_file(arrays, temporary)
 
     @classmethod

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
@@ -16,6 +15,7 @@ from joblib import Parallel, cpu_count, delayed
 from PIL import Image
 
 from .._memory import keep_freed_memory
+from ..datasets._listing import walk
 from ..datasets.canvases import to_canvas
 from ..datasets.dicom import read_series
 from ..datasets.reading import read_image
@@ -292,7 +292,7 @@ def find_slices(paths: StrPath | Iterable[StrPath]) -> Iterator[Path]:
     Yields
     ------
     Path
-        Files; hidden ones are passed over.
+        Files; hidden ones are passed over, links are followed, and each folder is seen once.
 
     Raises
     ------
@@ -312,18 +312,12 @@ def find_slices(paths: StrPath | Iterable[StrPath]) -> Iterator[Path]:
         if not path.exists():
             msg = f"{str(path)!r} does not exist"
             raise FileNotFoundError(msg)
-        for file in _walk(path) if path.is_dir() else (path,):
+        for file in walk(path) if path.is_dir() else (path,):
             count += 1
             yield file
     if count == 0:
         msg = "no file is there to score"
         raise FileNotFoundError(msg)
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    for parent, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(parent, name) for name in sorted(files) if not name.startswith("."))
 
 
 def _load(path: Path, *, size: tuple[int, int], resize: str) -> _Loaded:

@@ -14,7 +14,6 @@ import numpy.typing as npt
 from .._files import json_ready, write_json
 from ..datasets.canvases import make_canvases
 from ..datasets.registry import dataset_info
-from ..errors import InvalidFileError
 from ..evaluation import published
 from ..evaluation.calibration import cross_fit
 from ..inference import infer
@@ -129,11 +128,7 @@ class CrossValidationResult(ScoredFolds):
                 f"{len(spec['folds'])} are missing; start it again with the same run_dir"
             )
             raise ValueError(msg)
-        try:
-            return cls(directory, spec)
-        except (KeyError, TypeError) as error:
-            msg = f"'{run_dir}/run.json' was damaged or edited: {error}"
-            raise InvalidFileError(msg) from error
+        return cls(directory, spec)
 
     def history(self, fold: int) -> dict[str, npt.NDArray[np.float64]]:
         """Return the learning curve of a fold.

@@ -17,10 +17,10 @@ import numpy.typing as npt
 from .._files import clear_remains, write_json, write_text
 from ..errors import InvalidFileError
 from ..training.checkpoint import CheckpointStore
+from ._spec import FORMAT, find_fault
 
 __all__ = ["PREDICTION_FIELDS", "RunDirectory", "software_versions"]
 
-FORMAT = 1
 PREDICTION_FIELDS = np.dtype(
     [
         ("index", np.int64),
@@ -32,19 +32,6 @@ PREDICTION_FIELDS = np.dtype(
         ("group", object),
     ]
 )
-_REQUIRED: Mapping[str, type | tuple[type, ...]] = {
-    "format": int,
-    "model": str,
-    "weights": (str, type(None)),
-    "recipe": dict,
-    "dataset": dict,
-    "protocol": str,
-    "folds": list,
-    "seed": int,
-    "threads": int,
-    "precision": str,
-    "versions": dict,
-}
 
 
 class RunDirectory:
@@ -98,20 +85,17 @@ class RunDirectory:
         if not path.exists():
             return None
         try:
-            spec = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+            spec: Any = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
             msg = f"{str(path)!r} cannot be read as JSON: {error}"
             raise InvalidFileError(msg) from error
-        if not isinstance(spec, dict) or spec.get("format") != FORMAT:
-            found = spec.get("format") if isinstance(spec, dict) else type(spec).__name__
-            msg = f"{str(path)!r} has format {found!r}, this covidct reads {FORMAT}; run it anew"
+        fault = find_fault(spec)
+        if fault is None and self.fold(len(spec["folds"])).exists():
+            fault = f"was damaged or edited: it has {len(spec['folds'])} folds, the folder has more"
+        if fault is not None:
+            msg = f"{str(path)!r} {fault}"
             raise InvalidFileError(msg)
-        for key, kind in _REQUIRED.items():
-            if key not in spec or not isinstance(spec[key], kind):
-                state = f"is {spec[key]!r}" if key in spec else "is missing"
-                msg = f"{str(path)!r} was damaged or edited: {key!r} {state}"
-                raise InvalidFileError(msg)
-        return spec
+        return dict(spec)
 
     def write_table(self, path: Path, header: Sequence[str], rows: Iterable[Iterable[Any]]) -> None:
         """Write a CSV file; floats keep all their digits."""
@@ -143,6 +127,10 @@ class RunDirectory:
         if not np.array_equal(table["index"], index):
             msg = f"{str(path)!r} was damaged or edited: it lacks slices of the fold"
             raise InvalidFileError(msg)
+        wrong = np.flatnonzero(~_is_sound(table, number))
+        if wrong.size:
+            msg = f"{str(path)!r} was damaged or edited: its line {wrong[0] + 2} cannot be"
+            raise InvalidFileError(msg)
         return table
 
     def read_history(self, number: int, columns: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
@@ -171,6 +159,17 @@ def software_versions() -> dict[str, str]:
         except PackageNotFoundError:
             versions[package] = "unknown"
     return versions
+
+
+def _is_sound(table: npt.NDArray[np.void], fold: int) -> npt.NDArray[np.bool_]:
+    sound: npt.NDArray[np.bool_] = (
+        np.isin(table["target"], (0, 1))
+        & (table["fold"] == fold)
+        & (table["probability"] >= 0)
+        & (table["probability"] <= 1)
+        & np.isfinite(table["logit"])
+    )
+    return sound
 
 
 def _read_table(path: Path, columns: Sequence[str]) -> list[list[str]]:

@@ -12,7 +12,7 @@ from .._files import json_ready
 from ..evaluation import intervals, metrics
 from ..evaluation.intervals import Interval
 from .splits import Fold
-from .tables import percent, percent_range, render_table
+from .tables import percent, percent_range, render_table, undefined_notes
 
 __all__ = ["ScoredFolds"]
 
@@ -339,5 +339,4 @@ class ScoredFolds:
                 "Split at random, so that slices of one patient may stand on both sides; this run "
                 "does not say what a grouped split gives."
             )
-        for name, count in metrics.count_undefined(self.fold_metrics).items():
-            yield f"In {count} of {len(self.folds)} folds {name} is undefined (–) and left out."
+        yield from undefined_notes(self.fold_metrics)

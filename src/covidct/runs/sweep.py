@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import combinations
 from os import PathLike
@@ -337,22 +338,29 @@ class _Load(NamedTuple):
 
 
 def _measure(cell: Cell, folder: Path, slices: int, folds: int) -> _Load:
-    directory = RunDirectory(folder / cell.path)
-    spec = directory.read_spec()
-    if spec is None or Recipe.from_dict(spec["recipe"]) != cell.recipe:
-        sizes, done = [slices * (folds - 1) / folds] * folds, []
-    else:
-        sizes = [len(fold["train"]) for fold in spec["folds"]]
-        done = [k for k in range(len(sizes)) if directory.is_finished(k)]
+    sizes: Sequence[float] = [slices * (folds - 1) / folds] * folds
+    seconds: Mapping[int, float] = {}
+    with suppress(InvalidFileError):  # which stops that cell alone, when its turn comes
+        sizes, seconds = _begun(RunDirectory(folder / cell.path), cell.recipe) or (sizes, seconds)
     height, width = canvas_size(model_info(cell.model), cell.recipe)
     cost = height * width * cell.recipe.epochs
-    histories = [directory.read_history(k, EpochRecord._fields) for k in done]
     return _Load(
         cell.model,
-        done=cost * sum(sizes[k] for k in done),
-        left=cost * sum(size for k, size in enumerate(sizes) if k not in done),
-        seconds=sum(float(history["seconds"].sum()) for history in histories),
+        done=cost * sum(sizes[k] for k in seconds),
+        left=cost * sum(size for k, size in enumerate(sizes) if k not in seconds),
+        seconds=sum(seconds.values()),
     )
+
+
+def _begun(directory: RunDirectory, recipe: Recipe) -> tuple[list[int], dict[int, float]] | None:
+    """Return the training slices of each fold, and the seconds of the finished ones."""
+    spec = directory.read_spec()
+    if spec is None or Recipe.from_dict(spec["recipe"]) != recipe:
+        return None
+    sizes = [len(fold["train"]) for fold in spec["folds"]]
+    done = [k for k in range(len(sizes)) if directory.is_finished(k)]
+    histories = {k: directory.read_history(k, EpochRecord._fields) for k in done}
+    return sizes, {k: float(history["seconds"].sum()) for k, history in histories.items()}
 
 
 def _split_options(protocol: str, dataset: CTDataset, folds: int) -> dict[str, Any]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ..errors import UnknownNameError
+from ..evaluation import metrics
 
-__all__ = ["percent", "percent_range", "render_table"]
+__all__ = ["percent", "percent_range", "render_table", "undefined_notes"]
 
 Rows = Sequence[Sequence[str]]
 
@@ -73,6 +74,31 @@ def percent_range(low: float, high: float) -> str:
     ('84.1 to 90.2', '–')
     """
     return "–" if math.isnan(low) else f"{percent(low)} to {percent(high)}"
+
+
+def undefined_notes(scores: Sequence[Mapping[str, float]]) -> list[str]:
+    """Say in how many folds a metric has no value.
+
+    Parameters
+    ----------
+    scores
+        The metrics of each fold.
+
+    Returns
+    -------
+    list of str
+        A sentence for each metric that is undefined anywhere.
+
+    Examples
+    --------
+    >>> from covidct.runs.tables import undefined_notes
+    >>> undefined_notes([{"auc": float("nan")}, {"auc": 0.5}])
+    ['In 1 of 2 folds auc is undefined (–) and left out.']
+    """
+    return [
+        f"In {count} of {len(scores)} folds {name} is undefined (–) and left out."
+        for name, count in metrics.count_undefined(scores).items()
+    ]
 
 
 def _text(header: Sequence[str], rows: Rows) -> str:

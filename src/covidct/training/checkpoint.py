@@ -46,7 +46,8 @@ class CheckpointStore:
 
     def save(self, state: dict[str, Any]) -> None:
         """Write a checkpoint; at any moment one whole checkpoint is on disk."""
-        with atomic_path(self.newest) as temporary:
+        # PyTorch makes a RuntimeError of a full disk.
+        with atomic_path(self.newest, failures=(RuntimeError,)) as temporary:
             torch.save(state, temporary)
             if self.newest.exists():
                 self.newest.replace(self.previous)

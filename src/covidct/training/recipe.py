@@ -10,6 +10,8 @@ from ..errors import UnknownNameError
 
 __all__ = ["Augmentation", "Recipe"]
 
+# Pixels on a side of a canvas; a slice has 512.
+_LARGEST = 4096
 _CHOICES = {
     "optimizer": ("lamb", "adamw", "sgd"),
     "resize": ("pad", "stretch"),
@@ -171,7 +173,8 @@ class Recipe:
             msg = f"milestones must be in the order of their epochs, got {self.milestones!r}"
             raise ValueError(msg)
         if self.canvas not in ("custom", "default") and not _is_size(self.canvas):
-            msg = f"canvas must be 'custom', 'default' or (height, width), got {self.canvas!r}"
+            msg = "canvas must be 'custom', 'default' or (height, width) of at most "
+            msg += f"{_LARGEST} pixels each, got {self.canvas!r}"
             raise ValueError(msg)
         for option, choices in _CHOICES.items():
             if getattr(self, option) not in choices:
@@ -339,7 +342,7 @@ def _is_size(value: object) -> bool:
     return (
         isinstance(value, tuple)
         and len(value) == 2
-        and all(type(n) is int and n > 0 for n in value)
+        and all(type(n) is int and 0 < n <= _LARGEST for n in value)
     )
 
 

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from .._memory import keep_freed_memory
 from ..devices import Precision, autocast, resolve_device, resolve_precision
-from ..errors import TrainingDivergedError
+from ..errors import InvalidFileError, TrainingDivergedError
 from ..inference import infer
 from ..models.classifier import CTClassifier
 from .augment import Augmenter
@@ -270,8 +270,13 @@ class Trainer:
 
     def _resume(self) -> list[EpochRecord]:
         state: dict[str, Any] | None = self.store.load() if self.store else None
-        if state is None:
+        if state is None or self.store is None:
             return []
-        self.model.load_state_dict(state["model"])
-        self._optimizer.load_state_dict(state["optimizer"])
-        return [EpochRecord(*row) for row in state["history"]]
+        try:
+            self.model.load_state_dict(state["model"])
+            self._optimizer.load_state_dict(state["optimizer"])
+            return [EpochRecord(*row) for row in state["history"]]
+        except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            msg = f"{str(self.store.newest)!r} is no checkpoint of this training ({error}); remove "
+            msg += "the checkpoints beside it to begin anew"
+            raise InvalidFileError(msg) from error
