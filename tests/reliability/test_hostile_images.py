@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import math
 import os
@@ -212,7 +213,7 @@ def test_a_hundred_million_bytes_of_text(slice_folder, predictor):
 
 
 @pytest.mark.filterwarnings("ignore:Glyph")  # of the map's title: the font draws a box instead
-def test_names_that_are_no_text_come_through_a_run(tiny, phantoms, tmp_path):
+def test_names_that_are_no_text_come_through_a_run(tiny, phantoms, tmp_path, capfdbinary):
     """No byte of a file's name may cost a trained fold, or a line of predictions."""
     names = [os.fsencode(name) for name in NAMES]
     for i in range(2 * len(names)):
@@ -239,6 +240,8 @@ def test_names_that_are_no_text_come_through_a_run(tiny, phantoms, tmp_path):
     phantoms[0][0].save(long)
     call = ["predict", str(run_dir), str(tmp_path / "slices"), "--cam", str(tmp_path / "maps")]
     assert cli.main(call) == 0
+    printed = csv.DictReader(io.StringIO(os.fsdecode(capfdbinary.readouterr().out)))
+    assert {row["path"] for row in printed} == {*map(str, dataset.paths), str(long)}
     assert len(list((tmp_path / "maps").iterdir())) == len(dataset) + 1
 
 
