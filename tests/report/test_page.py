@@ -10,7 +10,8 @@ from covidct import AuditReport, CTDataset
 from covidct.audit import Finding
 from covidct.errors import UnknownNameError
 from covidct.report import write_report
-from covidct.report.page import find_notices, render, shared_groups
+from covidct.report.notices import find_notices, shared_groups
+from covidct.report.page import render
 from covidct.runs.tables import percent
 
 HOSTILE = "<script>alert(1)</script>.png"

@@ -20,6 +20,7 @@ from matplotlib.lines import Line2D
 from PIL import Image
 from torch import Tensor
 
+from ._layout import canvas_of, heading
 from .perturbation import Curves
 from .regions import Masks, to_slice
 from .tsne import Separation
@@ -29,7 +30,6 @@ Palette = Literal["paper", "colour-blind"]
 __all__ = ["along_body", "embedding", "perturbation_curves", "saliency_maps"]
 
 _SMALL = 8  # points
-_LONGEST_NAME = 24  # characters above a slice
 _BLUE, _ORANGE, _GREEN, _VERMILLION, _SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9"
 # (class, in the test fold) -> colour. The second row is Okabe and Ito's, apart for every eye.
 _PALETTES = {
@@ -106,7 +106,7 @@ def saliency_maps(
     pixels = [np.asarray(image) for image in images]
     columns = min(columns, len(pixels))
     blocks = -(-len(pixels) // columns)
-    figure, grid = _canvas_of(
+    figure, grid = canvas_of(
         columns, blocks, pixels, lines=sum(x is not None for x in (names, targets, probabilities))
     )
     colours, norm = _colours(signed=bool(maps.min() < 0))
@@ -121,8 +121,8 @@ def saliency_maps(
         )
         for name, mask in ((masks and masks[i]) or {}).items():
             _outline(below, mask, name)
-        heading = _heading(i, names, targets, probabilities, classes)
-        above.set_title(heading, fontsize=_SMALL, pad=3, parse_math=False)
+        title = heading(i, names, targets, probabilities, classes)
+        above.set_title(title, fontsize=_SMALL, pad=3, parse_math=False)
     _colour_bar(figure, overlay, grid)
     _mask_legend(figure, masks)
     return figure
@@ -331,53 +331,6 @@ def _outline(ax: Axes, mask: npt.NDArray[np.bool_], name: str) -> None:
     if mask.any() and not mask.all():
         colour = _OUTLINES.get(name, _ORANGE)
         ax.contour(mask.astype(float), levels=[0.5], colors=[colour], linewidths=0.7)
-
-
-def _heading(
-    i: int,
-    names: Sequence[str] | None,
-    targets: Sequence[int] | None,
-    probabilities: Sequence[float] | None,
-    classes: tuple[str, str],
-) -> str:
-    lines = [_shortened(names[i])] if names is not None else []
-    if targets is not None:
-        lines.append(f"true class {classes[targets[i]]}")
-    if probabilities is not None:
-        lines.append(f"P({classes[1]}) = {probabilities[i]:.3f}")
-    return "\n".join(lines)
-
-
-def _shortened(name: str) -> str:
-    """Keep a name from running into its neighbour's: its ends tell files apart best."""
-    half = _LONGEST_NAME // 2
-    return name if len(name) <= _LONGEST_NAME else f"{name[:half]}…{name[-half + 1 :]}"
-
-
-def _canvas_of(
-    columns: int, blocks: int, pixels: Sequence[npt.NDArray[np.uint8]], *, lines: int
-) -> tuple[Figure, GridSpec]:
-    """Lay out, in inches, blocks of a heading, the slices and their maps, and a colour bar."""
-    width, bar, gap, below = 1.8, 0.12, 0.04, 0.3
-    height = width * float(np.median([image.shape[0] / image.shape[1] for image in pixels]))
-    widths = [width] * columns + [bar]
-    heights = [0.08 + 0.15 * lines, height, height] * blocks
-    across = sum(widths) + gap * columns + 0.65  # the bar's label
-    down = sum(heights) + gap * (len(heights) - 1) + below
-    figure = Figure(figsize=(across, down), dpi=200)
-    grid = figure.add_gridspec(
-        len(heights),
-        len(widths),
-        width_ratios=widths,
-        height_ratios=heights,
-        left=gap / across,
-        right=1 - 0.65 / across,
-        bottom=below / down,
-        top=1.0,
-        wspace=gap / float(np.mean(widths)),
-        hspace=gap / float(np.mean(heights)),
-    )
-    return figure, grid
 
 
 def _colour_bar(figure: Figure, overlay: AxesImage, grid: GridSpec) -> None:

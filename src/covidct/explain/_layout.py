@@ -1,0 +1,60 @@
+"""How slices and their maps share a page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.figure import Figure
+from matplotlib.gridspec import GridSpec
+
+_LONGEST_NAME = 24  # characters above a slice
+
+
+def heading(
+    i: int,
+    names: Sequence[str] | None,
+    targets: Sequence[int] | None,
+    probabilities: Sequence[float] | None,
+    classes: tuple[str, str],
+) -> str:
+    """Write what stands above slice ``i``: of name, class and probability, those that are known."""
+    lines = [_shortened(names[i])] if names is not None else []
+    if targets is not None:
+        lines.append(f"true class {classes[targets[i]]}")
+    if probabilities is not None:
+        lines.append(f"P({classes[1]}) = {probabilities[i]:.3f}")
+    return "\n".join(lines)
+
+
+def _shortened(name: str) -> str:
+    """Keep a name from running into its neighbour's: its ends tell files apart best."""
+    half = _LONGEST_NAME // 2
+    return name if len(name) <= _LONGEST_NAME else f"{name[:half]}…{name[-half + 1 :]}"
+
+
+def canvas_of(
+    columns: int, blocks: int, pixels: Sequence[npt.NDArray[np.uint8]], *, lines: int
+) -> tuple[Figure, GridSpec]:
+    """Lay out, in inches, blocks of a heading, the slices and their maps, and a colour bar."""
+    width, bar, gap, below = 1.8, 0.12, 0.04, 0.3
+    height = width * float(np.median([image.shape[0] / image.shape[1] for image in pixels]))
+    widths = [width] * columns + [bar]
+    heights = [0.08 + 0.15 * lines, height, height] * blocks
+    across = sum(widths) + gap * columns + 0.65  # the bar's label
+    down = sum(heights) + gap * (len(heights) - 1) + below
+    figure = Figure(figsize=(across, down), dpi=200)
+    grid = figure.add_gridspec(
+        len(heights),
+        len(widths),
+        width_ratios=widths,
+        height_ratios=heights,
+        left=gap / across,
+        right=1 - 0.65 / across,
+        bottom=below / down,
+        top=1.0,
+        wspace=gap / float(np.mean(widths)),
+        hspace=gap / float(np.mean(heights)),
+    )
+    return figure, grid
