@@ -1,56 +1,74 @@
 from __future__ import annotations
 
 import platform
-import resource
-from concurrent.futures import ThreadPoolExecutor
+import subprocess
+import sys
 
 import pytest
-
-from covidct._memory import keep_freed_memory
 
 pytestmark = pytest.mark.skipif(
     platform.libc_ver()[0] != "glibc", reason="malloc's options are those of glibc"
 )
 
-MEGABYTES = 32
-PAGES = MEGABYTES * 2**20 // resource.getpagesize()
+PAGES = 8192  # of 4 kB, in a block of 32 MB
+# In an interpreter of its own, whose heap has no holes that could hold a block.
+PRELUDE = """
+import resource
+from concurrent.futures import ThreadPoolExecutor
+from covidct._memory import keep_freed_memory
 
-
-def pages_mapped_by_a_step() -> int:
-    """Return how many pages the kernel hands out for a block as large as those freed before."""
-    before = 0
+def pages_mapped_by_a_step():
+    # How many pages the kernel hands out for a block as large as those freed before.
     for _ in range(3):
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-        bytearray(MEGABYTES * 2**20)
+        bytearray(2**25)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+def pages_held():
+    with open("/proc/self/statm") as file:
+        return int(file.readline().split()[1])
+"""
+
+
+def numbers(code: str) -> list[int]:
+    run = [sys.executable, "-c", PRELUDE + code]
+    return [int(n) for n in subprocess.check_output(run, text=True).split()]
 
 
 def test_a_step_finds_the_memory_of_the_last_one():
-    assert pages_mapped_by_a_step() > PAGES / 2
+    outside, inside, afterwards = numbers("""
+print(pages_mapped_by_a_step())
+with keep_freed_memory():
+    print(pages_mapped_by_a_step())
+print(pages_mapped_by_a_step())
+""")
+    assert min(outside, afterwards) > PAGES / 2
+    assert inside < PAGES / 10
+
+
+def test_the_last_loop_to_end_decides():
+    nested, after_a_failure = numbers("""
+with keep_freed_memory():
     with keep_freed_memory():
-        assert pages_mapped_by_a_step() < PAGES / 10
-    assert pages_mapped_by_a_step() > PAGES / 2
+        pass
+    print(pages_mapped_by_a_step())
 
-
-def test_the_outermost_loop_decides():
+def fail():
     with keep_freed_memory():
-        with keep_freed_memory():
-            pass
-        assert pages_mapped_by_a_step() < PAGES / 10
-    with keep_freed_memory(), ThreadPoolExecutor(1) as pool:
+        raise KeyError
 
-        def fail() -> None:
-            with keep_freed_memory():
-                raise KeyError
-
-        with pytest.raises(KeyError):
-            pool.submit(fail).result()
-        assert pages_mapped_by_a_step() < PAGES / 10
+with keep_freed_memory(), ThreadPoolExecutor(1) as pool:
+    assert isinstance(pool.submit(fail).exception(), KeyError)
+    print(pages_mapped_by_a_step())
+""")
+    assert max(nested, after_a_failure) < PAGES / 10
 
 
 def test_memory_goes_back_to_the_system():
-    with open("/proc/self/statm") as file, keep_freed_memory():  # noqa: PTH123
-        bytearray(MEGABYTES * 2**20)
-        held = int(file.readline().split()[1])
-    with open("/proc/self/statm") as file:  # noqa: PTH123
-        assert int(file.readline().split()[1]) < held - PAGES / 2
+    inside, afterwards = numbers("""
+with keep_freed_memory():
+    bytearray(2**25)
+    print(pages_held())
+print(pages_held())
+""")
+    assert afterwards < inside - PAGES / 2
