@@ -62,7 +62,7 @@ class Preprocessing(nn.Module):
         grey = x.to(self.mean.dtype)
         if not x.is_floating_point():
             grey = grey / 255
-        return (grey - self.mean) / self.std
+        return (grey - self.mean).div_(self.std)  # in place: three channels are many bytes
 
 
 def _check(x: Tensor) -> None:
