@@ -181,12 +181,9 @@ def measure(name: str, split: Split, options: argparse.Namespace) -> dict[str, A
     canvases = make_canvases(split.dataset, info.custom_size)
     made = time.perf_counter() - start
     steps = limit(info, canvases, split, options)
-    runs = {
-        "naive": steps,
-        "limit": partial(keeping, steps),
-        "covidct": ours(info, canvases, split, options),
-        "peer": peer(info, split, options),
-    }
+    rivals = {"naive": steps, "limit": partial(keeping, steps), "peer": peer(info, split, options)}
+    runs = {name: rivals[name] for name in options.against}
+    runs["covidct"] = ours(info, canvases, split, options)
     wall, processor = take_turns(runs, options.rounds, device=options.device)
     images = len(split.train) * options.epochs
     rates = {run: images / seconds for run, seconds in medians(wall).items()}
@@ -198,9 +195,10 @@ def measure(name: str, split: Split, options: argparse.Namespace) -> dict[str, A
         "canvases, seconds": made,
         "images per second": rates,
         "processor ms per image": spent,
-        "of limit": ratio(wall, "covidct", "limit"),
-        "of limit, by processor time": ratio(processor, "covidct", "limit"),
-        "times peer": ratio(wall, "covidct", "peer"),
+        "times": {name: ratio(wall, "covidct", name) for name in options.against},
+        "times, by processor": {
+            name: ratio(processor, "covidct", name) for name in options.against
+        },
         "seconds": wall,
         "processor seconds": processor,
     }
@@ -224,20 +222,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--models", nargs="+", default=["squeezenet", "resnet18", "shufflenet"], metavar="NAME"
     )
+    rivals = ["limit", "naive", "peer"]
+    parser.add_argument("--against", nargs="+", choices=rivals, default=rivals, help="default: all")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     with slices_in_files(options) as dataset:
         split = Split(dataset, options.slices)
         results = [measure(name, split, options) for name in options.models]
-    contestants = ("naive", "limit", "covidct", "peer")
-    header = ("network", *contestants, "of limit", "(processor)", "times peer")
+    header = ["network", *options.against, "covidct"]
+    header += [f"times {name} (processor)" for name in options.against]
     rows = (
         [
             result["network"],
             *(f"{rate:.2f}" for rate in result["images per second"].values()),
-            f"{result['of limit']:.3f}",
-            f"{result['of limit, by processor time']:.3f}",
-            f"{result['times peer']:.2f}",
+            *(
+                f"{times:.3f} ({result['times, by processor'][name]:.3f})"
+                for name, times in result["times"].items()
+            ),
         ]
         for result in results
     )
