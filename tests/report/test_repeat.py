@@ -21,6 +21,7 @@ DEMO = covidct.Recipe.demo()
         DEMO.scaled(7),
         covidct.Recipe().scaled(30),
         replace(DEMO, batch_size=5, learning_rate=1e-5, resize="stretch"),
+        replace(DEMO, canvas=(96, 128)),
         replace(DEMO, augmentation=replace(DEMO.augmentation, noise=0.0)),
     ],
 )

@@ -12,11 +12,12 @@ from typing import Any
 
 from .._files import write_json
 from ..evaluation import metrics
+from ..runs.comparison import per_patient
 from ..runs.paired import PairedTests
 from ..runs.presets import Cell
 from ..runs.result import CrossValidationResult
 from ..runs.sweep import SweepResult
-from ..runs.tables import percent
+from ..runs.tables import percent, percent_range
 from .repeat import command_line
 from .tables import published_of
 
@@ -88,7 +89,8 @@ def _results_table(dataset: str, cells: Mapping[Cell, CrossValidationResult]) ->
                 cell.variant,
                 run.protocol,
                 *(percent(*summary[name]) for name in _SHOWN),
-                f"{percent(low)} to {percent(high)}",
+                percent_range(low, high),
+                *per_patient(run, "accuracy"),
                 *theirs,
             ]
         )
@@ -98,7 +100,8 @@ def _results_table(dataset: str, cells: Mapping[Cell, CrossValidationResult]) ->
         "title": f"{dataset}, in per cent",
         "columns": [
             *("network", "variant", "protocol", *titles),
-            *("accuracy, 95 % interval", "paper's accuracy", "difference in its sd"),
+            *("accuracy, 95 % interval", "accuracy per patient", "95 % interval"),
+            *("paper's accuracy", "difference in its sd"),
         ],
         "rows": rows,
         "notes": notes,

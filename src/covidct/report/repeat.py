@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Mapping
 from typing import Any
@@ -107,9 +108,14 @@ def _recipe_options(recipe: Recipe) -> list[str] | None:
         had = flattened(base.to_dict())
         changed = [name for name, value in wanted.items() if had[name] != value]
         if "milestones" not in changed:
-            sets = ([f"--set={name}={wanted[name]}"] for name in changed)
+            sets = ([f"--set={name}={_written(wanted[name])}"] for name in changed)
             found.append(sum(sets, options))
     return min(found, key=len, default=None)
+
+
+def _written(value: object) -> str:
+    """Write a value as ``--set`` reads it."""
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
 def _dataset_options(dataset: Mapping[str, Any]) -> list[str]:

@@ -8,7 +8,7 @@ from ..evaluation import metrics
 from .scores import ScoredFolds
 from .tables import percent, percent_range, render_table
 
-__all__ = ["side_by_side"]
+__all__ = ["per_patient", "side_by_side"]
 
 
 def side_by_side(
@@ -70,20 +70,45 @@ def side_by_side(
     return render_table(header, rows, style=style)
 
 
-def _row(result: ScoredFolds, metric: str) -> list[str]:
-    of_patients = ["–", "–"]
+def per_patient(result: ScoredFolds, metric: str) -> tuple[str, str]:
+    """Write a metric per patient in per cent: mean ± sd over folds, and its 95 % interval.
+
+    Parameters
+    ----------
+    result
+        The run.
+    metric
+        A key of :data:`covidct.evaluation.metrics.METRICS`.
+
+    Returns
+    -------
+    tuple of str
+        Dashes where patients are unknown.
+
+    Examples
+    --------
+    >>> import covidct
+    >>> from covidct.runs.comparison import per_patient
+    >>> slices = covidct.load_dataset("phantom", n=16, seed=0)
+    >>> recipe = covidct.Recipe.demo().scaled(1)
+    >>> cv = covidct.CrossValidator("shufflenet", recipe, cv=2, groups="patient", weights=None)
+    >>> mean, interval = per_patient(cv.run(slices), "accuracy")
+    >>> "±" in mean, "to" in interval
+    (True, True)
+    """
     patients, ends = result.patient_metrics(), result.patient_intervals()
-    if patients and ends and result.has_patients:
-        of_patients = [
-            percent(*metrics.summarize(patients)[metric]),
-            percent_range(*ends[metric]),
-        ]
+    if not (patients and ends and result.has_patients):
+        return "–", "–"
+    return percent(*metrics.summarize(patients)[metric]), percent_range(*ends[metric])
+
+
+def _row(result: ScoredFolds, metric: str) -> list[str]:
     return [
         result.model_name,
         result.dataset_name,
         result.protocol,
         percent(*result.summary()[metric]),
         percent_range(*result.intervals()[metric]),
-        *of_patients,
+        *per_patient(result, metric),
         percent(*result.summary()["auc"]),
     ]
