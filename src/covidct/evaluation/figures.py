@@ -131,20 +131,21 @@ def _tell_matrix(name: str, matrix: Floats, classes: tuple[str, str], count: str
 def _draw_matrix(ax: Axes, matrix: Floats, count: str) -> None:
     totals = matrix.sum(axis=1, keepdims=True)
     shares = np.divide(matrix, totals, out=np.zeros_like(matrix), where=totals > 0)
-    ax.imshow(shares, cmap=BLUES, vmin=0, vmax=1)
+    # Not up to full blue, on which dark letters are lost, or light ones where a dark page turns
+    # lightness over.
+    ax.imshow(shares, cmap=BLUES, vmin=0, vmax=1.3)
     ax.grid(visible=False)
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     ax.axhline(0.5, color="white", linewidth=2)
     ax.axvline(0.5, color="white", linewidth=2)
     for (row, column), share in np.ndenumerate(shares):
-        colour = "white" if share > 0.9 else INK  # where both contrast alike, 4 to 1
         for size, side, text in (
             (11, "bottom", count.format(matrix[row, column])),
             (8, "top", f"{100 * share:.1f} %"),
         ):
             below = 0.08 * (side == "top")
-            ax.text(column, row + below, text, ha="center", va=side, fontsize=size, color=colour)
+            ax.text(column, row + below, text, ha="center", va=side, fontsize=size, color=INK)
 
 
 @light
