@@ -17,7 +17,7 @@ import covidct
 # %%
 # Source A trains. Source B has other patients, and other greys.
 
-source_a = covidct.load_dataset("phantom", n=48, seed=0)
+source_a = covidct.load_dataset("phantom", n=120, seed=0)
 root = Path(tempfile.mkdtemp())
 covidct.load_dataset("phantom", n=32, seed=1).save(root)
 for path in root.rglob("*.png"):
@@ -26,7 +26,7 @@ for path in root.rglob("*.png"):
     darker.save(path)
 source_b = covidct.load_dataset("folder", root)
 
-recipe = covidct.Recipe.demo().scaled(4).replace(batch_size=8)
+recipe = covidct.Recipe.demo().scaled(6).replace(batch_size=8, canvas=(96, 128))
 cv = covidct.CrossValidator("efficientnet_lite0", recipe, cv=2, groups="patient")
 result = cv.run(source_a)
 
