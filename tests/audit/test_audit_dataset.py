@@ -49,6 +49,19 @@ def test_one_slice_under_both_labels_is_fatal(folder):
     assert len(set(report.groups[positions])) == 1
 
 
+def test_one_slice_under_two_patients_is_a_warning_and_likeness_is_a_note(folder):
+    slices = covidct.load_dataset("folder", folder)
+    slices.groups = np.arange(len(slices)).astype(str)  # each slice a patient
+    report = covidct.audit_dataset(slices)
+    assert not named(report, "one slice in different patients")
+    assert [finding.severity for finding in named(report, "lie in different patients")] == ["note"]
+    twice = slices.subset([*range(len(slices)), 0])
+    twice.groups[-1] = "another"
+    (finding,) = named(covidct.audit_dataset(twice), "one slice in different patients")
+    assert finding.severity == "warning"
+    assert finding.evidence["pairs"][0]["files"] == [slices.names[0]] * 2
+
+
 @pytest.mark.parametrize(
     "change",
     [

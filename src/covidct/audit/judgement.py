@@ -126,21 +126,28 @@ def judge_duplicates(dataset: CTDataset, pairs: Pairs, groups: Labels) -> Iterat
         "the test. Remove them.",
     )
     yield from _groups_finding(dataset, groups)
-    near = ("pair of near-duplicates lies", "pairs of near-duplicates lie")
     if dataset.groups is not None:
+        apart, kinds = _differs(dataset.groups, pairs), _plural(dataset.group_kind)
         yield from _pairs_finding(
             "strangers",
-            (dataset, pairs, _differs(dataset.groups, pairs)),
-            subject=near,
-            predicate=f"in different {_plural(dataset.group_kind)}",
+            (dataset, pairs, apart & (pairs.similarity >= SAME)),
+            subject=("pair of files shows", "pairs of files show"),
+            predicate=f"one slice in different {kinds}",
             detail=f"A split by {dataset.group_kind} may still tear them apart. Either the ids are "
             "not right, or one figure was published twice.",
+        )
+        yield from _pairs_finding(
+            "look-alikes",
+            (dataset, pairs, apart & (pairs.similarity < SAME)),
+            subject=("pair of similar slices lies", "pairs of similar slices lie"),
+            predicate=f"in different {kinds}",
+            detail="Some look alike by nature; in others the ids may be wrong: compare them by eye.",
         )
     if dataset.official_split is not None:
         yield from _pairs_finding(
             "torn duplicates",
             (dataset, pairs, _differs(dataset.official_split, pairs)),
-            subject=near,
+            subject=("pair of near-duplicates lies", "pairs of near-duplicates lie"),
             predicate="in two parts of the official split",
             detail=_TORN,
         )
