@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with tempfile.TemporaryDirectory() as folder:
             result = covidct.CrossValidator(
                 network.name,
-                covidct.Recipe.demo(),
+                covidct.Recipe.demo().scaled(network.epochs),
                 cv=3,
                 groups="patient",
                 weights=network.weights,

@@ -9,7 +9,7 @@ import torch
 
 import covidct
 from covidct.errors import InvalidFileError, UnknownNameError
-from covidct.models.sharing import ModelCard, load_model, read_card
+from covidct.models.sharing import ModelCard, read_card
 
 CARD = {
     "resize": "stretch",
@@ -111,11 +111,11 @@ def test_a_spoilt_folder_is_refused(
 ) -> None:
     spoil(shared)
     with pytest.raises(InvalidFileError, match=named):
-        load_model(shared)
+        covidct.CTClassifier.load(shared)
 
 
 @pytest.mark.parametrize("name", ["card.json", "model.safetensors"])
 def test_a_folder_that_lacks_a_file(shared: Path, name: str) -> None:
     (shared / name).unlink()
     with pytest.raises(FileNotFoundError, match=name):
-        load_model(shared)
+        covidct.CTClassifier.load(shared)

@@ -17,7 +17,7 @@ EXAMPLE = "covidct demo --output demo"
 
 
 class _Network(NamedTuple):
-    """What the demo trains, and the last of its layers whose cells are 16 pixels.
+    """What the demo trains, for how long, and the last of its layers whose cells are 16 pixels.
 
     On the default layer's grid, of 4 x 6 cells, a random point of the lung lies within one cell of
     a lesion four times in five; to point at one would show nothing.
@@ -25,11 +25,12 @@ class _Network(NamedTuple):
 
     name: str
     weights: str | None
+    epochs: int
     layer: str
 
 
-_PRETRAINED = _Network("efficientnet_lite0", "imagenet", "backbone.blocks.4")
-_FROM_SCRATCH = _Network("resnet18", None, "backbone.layer3")
+_PRETRAINED = _Network("efficientnet_lite0", "imagenet", 7, "backbone.blocks.4")
+_FROM_SCRATCH = _Network("resnet18", None, 12, "backbone.layer3")
 
 
 def demo_network() -> _Network:
@@ -62,8 +63,8 @@ def run(args: argparse.Namespace) -> None:
     emit(f"{slices}\n")
     audit = audit_dataset(slices)
     emit(f"{audit}\n")
-    recipe = Recipe.demo() if args.epochs is None else Recipe.demo().scaled(args.epochs)
     network = demo_network()
+    recipe = Recipe.demo().scaled(network.epochs if args.epochs is None else args.epochs)
     validator = CrossValidator(
         network.name,
         recipe,

@@ -13,8 +13,8 @@ from .info import ArchitectureInfo
 from .parts import build_backbone, build_head
 from .preprocessing import Preprocessing
 from .registry import model_info
-from .sharing import load_model, save_model
-from .weights import load_weights
+from .sharing import check_shared, save_model
+from .weights import load_state, load_weights
 
 __all__ = ["CTClassifier", "create_model"]
 
@@ -183,9 +183,9 @@ class CTClassifier(nn.Module):
         """
         save_model(self, folder, card=card)
 
-    @staticmethod
-    def load(folder: str | PathLike[str]) -> CTClassifier:
-        """Read what `save` wrote, as :func:`covidct.models.sharing.load_model` does.
+    @classmethod
+    def load(cls, folder: str | PathLike[str]) -> Self:
+        """Read what `save` wrote; nothing in the folder is ever executed.
 
         Parameters
         ----------
@@ -196,8 +196,25 @@ class CTClassifier(nn.Module):
         -------
         CTClassifier
             On the CPU, in evaluation mode.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the folder lacks a file.
+        InvalidFileError
+            If a file is damaged, or the tensors are not those that the card describes.
+
+        Examples
+        --------
+        >>> import covidct
+        >>> covidct.create_model("shufflenet", weights=None).save("shared")
+        >>> covidct.CTClassifier.load("shared").info.title
+        'ShuffleNet'
         """
-        return load_model(folder)
+        card, tensors = check_shared(folder)
+        model = cls(model_info(card.model), input_size=card.input_size)
+        load_state(model, tensors)
+        return model.eval()
 
     def export(
         self, path: str | PathLike[str], *, input_type: Literal["uint8", "float32"] = "uint8"

@@ -14,12 +14,12 @@ from .. import __version__
 from .._files import write_json
 from ..errors import InvalidFileError, UnknownNameError
 from .registry import model_info
-from .weights import load_state, save_state
+from .weights import save_state
 
 if TYPE_CHECKING:
     from .classifier import CTClassifier
 
-__all__ = ["ModelCard", "load_model", "read_card", "save_model"]
+__all__ = ["ModelCard", "check_shared", "read_card", "save_model"]
 
 _TENSORS = "model.safetensors"
 _CARD = "card.json"
@@ -85,7 +85,7 @@ class ModelCard:
 def save_model(
     model: CTClassifier, folder: str | PathLike[str], *, card: Mapping[str, object] | None = None
 ) -> None:
-    """Write a fitted model as a folder; :func:`load_model` reads it anywhere.
+    """Write a fitted model as a folder; :meth:`covidct.CTClassifier.load` reads it anywhere.
 
     Parameters
     ----------
@@ -124,8 +124,8 @@ def save_model(
     write_json(folder / _CARD, asdict(whole) | {"sha256": _sha256(folder / _TENSORS)})
 
 
-def load_model(folder: str | PathLike[str]) -> CTClassifier:
-    """Read a model that :func:`save_model` wrote; nothing in the folder is ever executed.
+def check_shared(folder: str | PathLike[str]) -> tuple[ModelCard, Path]:
+    """Find the parts of a folder that :func:`save_model` wrote, and that they belong together.
 
     Parameters
     ----------
@@ -134,34 +134,24 @@ def load_model(folder: str | PathLike[str]) -> CTClassifier:
 
     Returns
     -------
-    CTClassifier
-        On the CPU, in evaluation mode.
+    ModelCard
+        The card.
+    Path
+        The file of the tensors that it describes.
 
     Raises
     ------
     FileNotFoundError
         If the folder lacks a file.
     InvalidFileError
-        If a file is damaged, or the tensors are not those that the card describes.
-
-    Examples
-    --------
-    >>> import covidct
-    >>> from covidct.models.sharing import load_model, save_model
-    >>> save_model(covidct.create_model("shufflenet", weights=None), "shared")
-    >>> load_model("shared").info.title
-    'ShuffleNet'
+        If the card is damaged, or the tensors are not those that it describes.
     """
-    from .classifier import CTClassifier  # which imports this module
-
-    folder = Path(folder)
-    card, sha256 = _read(folder)
-    if _sha256(folder / _TENSORS) != sha256:
-        msg = f"{folder / _TENSORS}: not the file that {_CARD} describes; copy the folder again"
+    card, sha256 = _read(Path(folder))
+    tensors = Path(folder) / _TENSORS
+    if _sha256(tensors) != sha256:
+        msg = f"{tensors}: not the file that {_CARD} describes; copy the folder again"
         raise InvalidFileError(msg)
-    model = CTClassifier(model_info(card.model), input_size=card.input_size)
-    load_state(model, folder / _TENSORS)
-    return model.eval()
+    return card, tensors
 
 
 def read_card(folder: str | PathLike[str]) -> ModelCard:

@@ -145,7 +145,8 @@ def _origin(runs: Iterable[CrossValidationResult]) -> dict[str, Any]:
 def _machine(run: CrossValidationResult) -> str:
     about = run.run
     threads = "1 thread" if about["threads"] == 1 else f"{about['threads']} threads"
+    system = about["versions"].get("platform", "?").partition("-")[0]  # no kernel's name
     return (
         f"{about.get('device', 'cpu')} with {threads}, {about['precision']}, "
-        f"torch {about['versions'].get('torch', '?')}, {about['versions'].get('platform', '?')}"
+        f"torch {about['versions'].get('torch', '?')}, {system}"
     )
