@@ -49,6 +49,7 @@ import covidct
 from covidct._memory import keep_freed_memory
 from covidct.datasets.canvases import make_canvases
 from covidct.devices import autocast, resolve_precision
+from covidct.training._depthwise import float32_depthwise
 
 EVALUATION_BATCH = 64  # covidct's
 
@@ -141,7 +142,7 @@ def limit(
     train = batches(split.train, 32)
     test = batches(split.test, EVALUATION_BATCH)
 
-    def epoch() -> None:
+    def steps() -> None:
         model.train()
         for images, targets in train:
             with autocast(device, dtype):
@@ -149,6 +150,10 @@ def limit(
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
+
+    def epoch() -> None:
+        with float32_depthwise(model, device, dtype):
+            steps()
         model.eval()
         with torch.inference_mode():
             for images, _ in test:

@@ -51,9 +51,7 @@ def resolve_device(device: str | torch.device | None = "auto") -> torch.device:
     return resolved
 
 
-def resolve_precision(
-    precision: Precision, device: torch.device, *, on_cpu: Precision = "auto"
-) -> torch.dtype:
+def resolve_precision(precision: Precision, device: torch.device) -> torch.dtype:
     """Choose the arithmetic of forward and backward passes.
 
     Parameters
@@ -64,8 +62,6 @@ def resolve_precision(
         elsewhere.
     device
         The device that will compute.
-    on_cpu
-        What ``"auto"`` is to mean on a CPU, where a network has a say in it.
 
     Returns
     -------
@@ -84,8 +80,6 @@ def resolve_precision(
     >>> resolve_precision("float32", torch.device("cpu"))
     torch.float32
     """
-    if precision == "auto" and device.type == "cpu":
-        precision = on_cpu
     choices = {
         "float32": torch.float32,
         "bfloat16": torch.bfloat16,

@@ -77,7 +77,6 @@ def test_register_model() -> None:
         {"feature_dim": 0},
         {"head": "attention"},
         {"dropout": 1.0},
-        {"cpu_precision": "float16"},
         {"std": (0.5, 0.5, 0.0)},
         {"custom_size": (0, 3)},
     ],

@@ -141,7 +141,7 @@ def judge_duplicates(dataset: CTDataset, pairs: Pairs, groups: Labels) -> Iterat
             (dataset, pairs, apart & (pairs.similarity < SAME)),
             subject=("pair of similar slices lies", "pairs of similar slices lie"),
             predicate=f"in different {kinds}",
-            detail="Some look alike by nature; in others the ids may be wrong: compare them by eye.",
+            detail="People may look alike, or the ids be wrong: compare them by eye.",
         )
     if dataset.official_split is not None:
         yield from _pairs_finding(

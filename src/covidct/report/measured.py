@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from os import PathLike
@@ -111,19 +109,14 @@ def _results_table(dataset: str, cells: Mapping[Cell, CrossValidationResult]) ->
 def _tests_table(
     dataset: str, cells: Iterable[Cell], tests: PairedTests, total: int
 ) -> dict[str, Any]:
-    header, *rows = csv.reader(io.StringIO(tests.table("csv")))
+    header, *rows = tests.rows()
     short = {str(cell): f"{cell.model} {cell.variant}" for cell in cells}
     names = [f"{short[test.a]} less {short[test.b]}" for test in tests.tests]
     return {
         "title": f"{dataset}: differences of {tests.metric} on the same folds, percentage points",
         "columns": header,
         "rows": [[name, *row[1:]] for name, row in zip(names, rows, strict=True)],
-        "notes": [
-            (
-                f"Interval and permutation: of whole {tests.unit}s. Folds: corrected resampled "
-                f"t-test. Holm's correction is for all {total} tests of the sweep."
-            )
-        ],
+        "notes": [*tests.notes[:-1], f"Holm: p corrected for all {total} tests of the sweep."],
     }
 
 

@@ -27,10 +27,10 @@ from .repeat import command_line, flattened
 from .tables import (
     Table,
     comparison_table,
+    difference_table,
     fold_table,
     group_table,
     published_of,
-    test_table,
 )
 
 if TYPE_CHECKING:
@@ -240,7 +240,7 @@ def make_page(
         verdict=audit.verdict if audit else "",
         sections=sections,
         comparison=comparison_table(results) if several else None,
-        tests=test_table(named) if several else None,
+        tests=difference_table(named) if several else None,
         pictures=_compared(named) if several else (),
     )
 

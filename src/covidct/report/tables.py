@@ -7,23 +7,22 @@ import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 
 from ..evaluation import metrics, published
-from ..evaluation.comparison import corrected_resampled_ttest, holm
 from ..runs.comparison import side_by_side
+from ..runs.paired import compare_runs
 from ..runs.result import CrossValidationResult
 from ..runs.tables import percent, percent_range
 
 __all__ = [
     "Table",
     "comparison_table",
+    "difference_table",
     "fold_table",
     "group_table",
     "published_of",
-    "test_table",
 ]
 
 Row = tuple[str, ...]
@@ -113,7 +112,7 @@ def comparison_table(results: Sequence[CrossValidationResult]) -> Table:
     return Table(caption, tuple(header), tuple(map(tuple, rows)), notes=notes)
 
 
-def test_table(results: Mapping[str, CrossValidationResult]) -> Table | None:
+def difference_table(results: Mapping[str, CrossValidationResult]) -> Table | None:
     """Test the differences of all pairs of runs that have slices and folds in common.
 
     Parameters
@@ -124,53 +123,18 @@ def test_table(results: Mapping[str, CrossValidationResult]) -> Table | None:
     Returns
     -------
     Table or None
-        Differences of accuracy with corrected resampled t-tests (Nadeau and Bengio), their
-        p-values corrected by Holm's method; None where no two runs can be compared so.
+        Of :func:`covidct.runs.paired.compare_runs`; None where no two runs can be compared so.
     """
-    pairs = [(a, b) for a, b in combinations(results, 2) if _same_folds(results[a], results[b])]
-    if not pairs:
+    tests = compare_runs(results)
+    if not tests.tests:
         return None
-    tests = []
-    for a, b in pairs:
-        folds = results[a].folds
-        differences = [
-            ours["accuracy"] - theirs["accuracy"]
-            for ours, theirs in zip(results[a].fold_metrics, results[b].fold_metrics, strict=True)
-        ]
-        sizes = {
-            "n_train": float(np.mean([len(fold.train) for fold in folds])),
-            "n_test": float(np.mean([len(fold.test) for fold in folds])),
-        }
-        tests.append(corrected_resampled_ttest(differences, **sizes))
-    corrected = holm([test.p_value for test in tests])
-    rows = tuple(
-        (
-            f"{a} less {b}",
-            f"{100 * test.difference:+.1f}",
-            " to ".join(f"{100 * end:+.1f}" for end in test.interval),
-            f"{test.p_value:.3f}",
-            f"{p:.3f}",
-        )
-        for (a, b), test, p in zip(pairs, tests, corrected, strict=True)
-    )
+    header, *rows = tests.rows()
     return Table(
         "Differences in accuracy on the same folds, in percentage points",
-        ("runs", "difference", "95 % interval", "p", "p after Holm"),
-        rows,
-        notes=(
-            "Corrected resampled t-test (Nadeau and Bengio 2003): training parts overlap.",
-            "Holm's method corrects the p-values for the number of tests.",
-            "Pairs of runs on other slices or other folds are not tested.",
-        ),
+        tuple(header),
+        tuple(map(tuple, rows)),
+        notes=(*tests.notes, "Pairs of runs on other slices or other folds are not tested."),
     )
-
-
-def _same_folds(a: CrossValidationResult, b: CrossValidationResult) -> bool:
-    """Tell whether two runs are paired; repeats of one split are no folds to resample."""
-    same_slices = a.run["dataset"]["content_hash"] == b.run["dataset"]["content_hash"]
-    if not same_slices or a.run["folds"] != b.run["folds"]:
-        return False
-    return len({fold.test.tobytes() for fold in a.folds}) > 1
 
 
 def _header(first: str) -> Row:

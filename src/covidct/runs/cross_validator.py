@@ -132,9 +132,7 @@ class CrossValidator:
         self.weights = None if weights is None else str(weights)
         self.device = device
         self.precision = precision
-        self.dtype = resolve_precision(
-            precision, resolve_device(device), on_cpu=self.model.cpu_precision
-        )
+        self.dtype = resolve_precision(precision, resolve_device(device))
         self.n_jobs = n_jobs
         self.run_dir = run_dir
         self.resume = resume

@@ -90,17 +90,38 @@ class PairedTests:
         str
             Differences and intervals in percentage points, and p-values.
         """
-        header = ["runs", "difference", "95 % interval", *_P_VALUES.values()]
-        rows = [
-            [
-                f"{test.a} less {test.b}",
-                _points(test.difference),
-                " to ".join(map(_points, test.interval)),
-                *(_p_value(getattr(test, name)) for name in _P_VALUES),
-            ]
-            for test in self.tests
-        ]
+        header, *rows = self.rows()
         return render_table(header, rows, style=style)
+
+    def rows(self) -> list[list[str]]:
+        """Write the header of the table, and then a row for each test.
+
+        Returns
+        -------
+        list of list of str
+            Differences and intervals in percentage points, and p-values.
+        """
+        return [
+            ["runs", "difference", "95 % interval", *_P_VALUES.values()],
+            *(
+                [
+                    f"{test.a} less {test.b}",
+                    _points(test.difference),
+                    " to ".join(map(_points, test.interval)),
+                    *(_p_value(getattr(test, name)) for name in _P_VALUES),
+                ]
+                for test in self.tests
+            ),
+        ]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What interval and p-values are of, in sentences."""
+        return (
+            f"Interval and permutation: of whole {self.unit}s, for the networks as fitted.",
+            "Folds: corrected resampled t-test (Nadeau and Bengio 2003), for networks fitted anew.",
+            f"Holm: p corrected for {len(self.tests)} tests.",
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Collect the tests for JSON.
@@ -118,14 +139,12 @@ class PairedTests:
         if not self.tests:
             return "no two runs have slices, protocol and folds in common"
         title = metrics.find_metric(self.metric).title
-        return (
-            f"{title}, differences on the same folds (percentage points)\n"
-            f"{self.table()}\n"
-            f"Interval and permutation: of whole {self.unit}s of out-of-fold predictions, for the "
-            "networks as they are fitted.\n"
-            "Folds: corrected resampled t-test (Nadeau and Bengio 2003), for networks fitted "
-            "anew.\n"
-            f"Holm: p corrected for {len(self.tests)} tests."
+        return "\n".join(
+            [
+                f"{title}, differences on the same folds (percentage points)",
+                self.table(),
+                *self.notes,
+            ]
         )
 
 

@@ -19,6 +19,7 @@ from ..devices import Precision, autocast, resolve_device, resolve_precision
 from ..errors import InvalidFileError, TrainingDivergedError
 from ..inference import infer
 from ..models.classifier import CTClassifier
+from ._depthwise import float32_depthwise
 from .augment import Augmenter
 from .checkpoint import CheckpointStore
 from .lamb import Lamb
@@ -115,7 +116,7 @@ class Trainer:
     ) -> None:
         self.recipe = recipe or Recipe()
         self.device = resolve_device(device)
-        self.dtype = resolve_precision(precision, self.device, on_cpu=model.info.cpu_precision)
+        self.dtype = resolve_precision(precision, self.device)
         self.seed = (seed,) if isinstance(seed, int) else seed
         self.store = CheckpointStore(checkpoint_dir) if checkpoint_dir else None
         self.checkpoint_every = checkpoint_every
@@ -191,7 +192,7 @@ class Trainer:
             disable=None if progress else True,
             leave=False,
         )
-        with keep_freed_memory():
+        with keep_freed_memory(), float32_depthwise(self.model, self.device, self.dtype):
             for epoch in bar:
                 start = time.perf_counter()
                 rate, loss, accuracy = self._run_epoch(epoch, data, labels)
