@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from itertools import chain, islice
 from pathlib import Path
 from typing import TypeVar
@@ -14,26 +16,38 @@ from tqdm import tqdm
 Item = TypeVar("Item")
 Value = TypeVar("Value")
 
-# As many tasks wait at most: a pool takes in all that it is given, a kilobyte or two for each.
-_BLOCK = 4096
+# Results that wait at most until they are asked for; each may hold a slice.
+_AHEAD = 128
+
+
+def each_in_threads(
+    function: Callable[[Item], Value], items: Iterable[Item]
+) -> Generator[Value, None, None]:
+    """Call ``function`` on every item in threads; yield results in the items' order.
+
+    However slowly they are taken and however many there are, only a few wait in memory.
+    """
+    pool = ThreadPoolExecutor()
+    waiting: deque[Future[Value]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > _AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        # The first failure, or a Ctrl-C, ends the work: what still waits is not begun.
+        pool.shutdown(cancel_futures=True)
 
 
 def map_in_threads(
     function: Callable[[Item], Value], items: Sequence[Item], *, description: str
 ) -> list[Value]:
     """Call ``function`` on every item in threads, with progress; results keep the items' order."""
-    pool = ThreadPoolExecutor()
-    try:
-        with tqdm(total=len(items), desc=description, disable=None, leave=False) as bar:
-            values: list[Value] = []
-            for start in range(0, len(items), _BLOCK):
-                for value in pool.map(function, items[start : start + _BLOCK]):
-                    values.append(value)
-                    bar.update()
-            return values
-    finally:
-        # The first failure, or a Ctrl-C, ends the work: what still waits is not begun.
-        pool.shutdown(cancel_futures=True)
+    results = each_in_threads(function, items)
+    with closing(results):
+        return list(tqdm(results, description, len(items), disable=None, leave=False))
 
 
 def sha256_of_file(path: Path) -> str:

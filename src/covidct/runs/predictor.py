@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from functools import partial
 from itertools import islice
 from os import PathLike
@@ -11,11 +12,11 @@ from typing import Literal, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
-from joblib import Parallel, cpu_count, delayed
 from PIL import Image
 
 from .._memory import keep_freed_memory
 from ..datasets._listing import walk
+from ..datasets._parallel import each_in_threads
 from ..datasets.canvases import to_canvas
 from ..datasets.dicom import read_series
 from ..datasets.reading import read_image
@@ -181,8 +182,9 @@ class Predictor:
             msg = f"on_error must be 'raise' or 'skip', got {on_error!r}"
             raise ValueError(msg)
         load = partial(_load, size=self.models[0].input_size, resize=self.resize)
-        with keep_freed_memory():
-            for batch in _batches(_in_threads(load, find_slices(paths)), batch_size):
+        loaded = each_in_threads(load, find_slices(paths))
+        with keep_freed_memory(), closing(loaded):
+            for batch in _batches(loaded, batch_size):
                 problems = [loaded.problem for loaded in batch if loaded.problem]
                 if problems and on_error == "raise":
                     raise InvalidFileError(problems[0])
@@ -335,14 +337,6 @@ def _doubt_size(size: tuple[int, int], canvas: tuple[int, ...]) -> Iterator[str]
         yield f"it has only {size[1]} x {size[0]} pixels"
     if filling < _SMALLEST_FILLING:
         yield f"its shape, {size[1]} x {size[0]} pixels, leaves most of the canvas empty"
-
-
-def _in_threads(load: Callable[[Path], _Loaded], paths: Iterable[Path]) -> Iterator[_Loaded]:
-    workers = Parallel(
-        n_jobs=cpu_count(), prefer="threads", return_as="generator", pre_dispatch="8*n_jobs"
-    )
-    loaded: Iterator[_Loaded] = workers(delayed(load)(path) for path in paths)
-    return loaded
 
 
 def _batches(items: Iterator[_Loaded], size: int) -> Iterator[list[_Loaded]]:
