@@ -13,7 +13,7 @@ def test_same_folds_are_tested(random, changed):
     assert [row[0] for row in table.rows] == ["a less b", "a less c", "b less c"]
     assert {row[1] for row in table.rows} == {"+0.0"}
     assert len(table.header) == len(table.rows[0])
-    assert "Holm: p corrected for 3 tests." in table.notes
+    assert "Holm: p corrected for the number of tests, 3." in table.notes
 
 
 def test_other_folds_are_not_tested(random, grouped):

@@ -120,7 +120,7 @@ class PairedTests:
         return (
             f"Interval and permutation: of whole {self.unit}s, for the networks as fitted.",
             "Folds: corrected resampled t-test (Nadeau and Bengio 2003), for networks fitted anew.",
-            f"Holm: p corrected for {len(self.tests)} tests.",
+            f"Holm: p corrected for the number of tests, {len(self.tests)}.",
         )
 
     def to_dict(self) -> dict[str, Any]:
