@@ -116,7 +116,10 @@ def _tests_table(
         "title": f"{dataset}: differences of {tests.metric} on the same folds, percentage points",
         "columns": header,
         "rows": [[name, *row[1:]] for name, row in zip(names, rows, strict=True)],
-        "notes": [*tests.notes[:-1], f"Holm: p corrected for the number of tests in the sweep, {total}."],
+        "notes": [
+            *tests.notes[:-1],
+            f"Holm: p corrected for the number of tests in the sweep, {total}.",
+        ],
     }
 
 
