@@ -84,7 +84,7 @@ def export_onnx(
             input_names=["canvases"],
             output_names=["logits"],
             opset_version=_OPSET,
-            dynamic_shapes={"x": {0: torch.export.Dim("batch")}},
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
             dynamo=True,
             verbose=False,
         )
