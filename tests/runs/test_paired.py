@@ -61,7 +61,7 @@ def test_text_and_json(runs):
     tests = compare_runs(runs, pairs=[("good", "bad")], n_permutations=199)
     assert "good less bad" in str(tests)
     assert "of whole groups" in str(tests)
-    assert "for 1 tests" in str(tests)
+    assert "for the number of tests, 1" in str(tests)
     given = json.loads(json.dumps(tests.to_dict(), allow_nan=False))
     assert given["tests"][0]["a"] == "good"
     assert given["metric"] == "accuracy"
