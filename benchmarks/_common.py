@@ -14,7 +14,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+
+import covidct
 
 Runs = Mapping[str, Callable[[], object]]
 Times = dict[str, list[float]]
@@ -41,6 +44,15 @@ def add_slices(parser: argparse.ArgumentParser, *, slices: int) -> None:
     parser.add_argument("--dataset", default="phantom", help="default: phantom")
     parser.add_argument("--root", type=Path, help="its folder; phantoms have none")
     parser.add_argument("--slices", type=_at_least(4), default=slices, help=f"default: {slices}")
+
+
+def chosen_slices(options: argparse.Namespace) -> covidct.CTDataset:
+    """Return as many slices as ``--slices`` says, drawn from the dataset."""
+    if options.dataset == "phantom":
+        return covidct.load_dataset("phantom", n=options.slices, seed=0)
+    dataset = covidct.load_dataset(options.dataset, options.root, verify="names")
+    order = np.random.default_rng(0).permutation(len(dataset))
+    return dataset.subset(order[: options.slices])
 
 
 def _at_least(lowest: int) -> Callable[[str], int]:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import torch
-from _common import add_machine, add_slices, make_parser, table, write_json
+from _common import add_machine, add_slices, chosen_slices, make_parser, table, write_json
 from torch.optim.swa_utils import update_bn
 
 import covidct
@@ -101,14 +101,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--runs", nargs="*", default=[], metavar="RUN", help="finished runs")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
-    if options.dataset == "phantom":
-        slices = covidct.load_dataset("phantom", n=options.slices, seed=0)
-    else:
-        slices = covidct.load_dataset(options.dataset, options.root, verify="names")
-    order = np.random.default_rng(0).permutation(len(slices))[: options.slices]
+    slices = chosen_slices(options)
     results = []
-    for name, model in networks(options, slices.subset(order)):
-        results.append(measure(name, model, slices.subset(order), options))
+    for name, model in networks(options, slices):
+        results.append(measure(name, model, slices, options))
         print(results[-1], file=sys.stderr, flush=True)
     rows = (
         (

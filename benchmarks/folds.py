@@ -18,10 +18,10 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-import numpy as np
 from _common import (
     add_machine,
     add_slices,
+    chosen_slices,
     make_parser,
     medians,
     ratio,
@@ -80,11 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--models", nargs="+", default=["shufflenet"], metavar="NAME")
     options = parser.parse_args(arguments)
     warnings.simplefilter("ignore", LeakageWarning)  # no score is looked at
-    if options.dataset == "phantom":
-        slices = covidct.load_dataset("phantom", n=options.slices, seed=0)
-    else:
-        slices = covidct.load_dataset(options.dataset, options.root, verify="names")
-        slices = slices.subset(np.random.default_rng(0).permutation(len(slices))[: options.slices])
+    slices = chosen_slices(options)
     results = [measure(name, slices, options) for name in options.models]
     header = ["network", *(f"{run}, s (processor)" for run in results[0]["wall seconds"])]
     rows = (

@@ -142,7 +142,7 @@ def limit(
     train = batches(split.train, 32)
     test = batches(split.test, EVALUATION_BATCH)
 
-    def steps() -> None:
+    def epoch() -> None:
         model.train()
         for images, targets in train:
             with autocast(device, dtype):
@@ -150,16 +150,17 @@ def limit(
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
-
-    def epoch() -> None:
-        with float32_depthwise(model, device, dtype):
-            steps()
         model.eval()
         with torch.inference_mode():
             for images, _ in test:
                 model.head(model.backbone(images))
 
-    return lambda: [epoch() for _ in range(options.epochs)]
+    def run() -> None:
+        with float32_depthwise(model, device, dtype):
+            for _ in range(options.epochs):
+                epoch()
+
+    return run
 
 
 def keeping(run: Callable[[], object]) -> object:

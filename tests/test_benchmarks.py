@@ -20,7 +20,7 @@ def load(monkeypatch):
 
     def load(name: str) -> ModuleType:
         if name == "grad_cam":
-            pytest.importorskip("pytorch_grad_cam")
+            pytest.importorskip("pytorch_grad_cam", reason="needs the extra benchmark")
         spec = importlib.util.spec_from_file_location(f"benchmark_{name}", FOLDER / f"{name}.py")
         module = importlib.util.module_from_spec(spec)
         monkeypatch.setitem(sys.modules, spec.name, module)

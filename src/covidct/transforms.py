@@ -129,7 +129,7 @@ class AspectPreservingPad(v2.Transform):  # type: ignore[misc]  # torchvision ha
         top, left = (canvas_height - scaled[0]) // 2, (canvas_width - scaled[1]) // 2
         return Geometry(top, left, *scaled)
 
-    def invert(self, map: FloatMap, size: Sequence[int]) -> FloatMap:  # noqa: A002
+    def invert(self, map: FloatMap, size: Sequence[int]) -> FloatMap:  # noqa: A002  # the field's word for it
         """Bring a map on the canvas, such as a saliency map, back onto the original slice.
 
         The margin is cut off, and the rest resized bilinearly.

@@ -29,7 +29,7 @@ def run_dir(tiny, phantoms, tmp_path_factory):
 @pytest.fixture
 def series(phantoms, tmp_path):
     """Five slices, 2.5 mm apart, whose names are in the order opposite to that of the body."""
-    pydicom = pytest.importorskip("pydicom")
+    pydicom = pytest.importorskip("pydicom", reason="needs the extra dicom")
     from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
     for i in range(5):
@@ -99,7 +99,7 @@ def test_predict_a_series_beside_an_image(run_dir, series, phantoms, tmp_path, c
 
 
 def test_files_shipped_with_pydicom(run_dir, capsys):
-    data = pytest.importorskip("pydicom.data")
+    data = pytest.importorskip("pydicom.data", reason="needs the extra dicom")
     small = data.get_testdata_file("CT_small.dcm", download=False)
     one = data.get_testdata_file("dicomdirtests/98892001/CT5N/2062", download=False)
     assert cli.main(["predict", str(run_dir), small, str(Path(one).parent), "--json"]) == 0

@@ -52,9 +52,9 @@ def test_every_metric_lies_in_its_interval_and_the_seed_decides():
 
 
 def test_global_random_state_is_left_alone():
-    state = np.random.get_state()[1].copy()  # noqa: NPY002
+    state = np.random.get_state()[1].copy()  # noqa: NPY002  # the global state is what is watched
     intervals.bootstrap([0, 1] * 20, [0.2, 0.7] * 20, n_resamples=100, names=["brier"])
-    np.testing.assert_array_equal(np.random.get_state()[1], state)  # noqa: NPY002
+    np.testing.assert_array_equal(np.random.get_state()[1], state)  # noqa: NPY002  # the global state is what is watched
 
 
 def test_without_groups_it_is_scipys_bca():

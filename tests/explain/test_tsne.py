@@ -20,13 +20,13 @@ def features(targets: npt.NDArray[np.int64]) -> Floats:
 
 
 def test_embedding_is_a_function_of_features_and_seed(features: Floats) -> None:
-    state = np.random.get_state()[1].copy()  # noqa: NPY002
+    state = np.random.get_state()[1].copy()  # noqa: NPY002  # the global state is what is watched
     plane = tsne.embed(features, perplexity=10, seed=3)
     assert plane.shape == (40, 2)
     assert plane.dtype == np.float32
     assert np.isfinite(plane).all()
     np.testing.assert_array_equal(plane, tsne.embed(features, perplexity=10, seed=3))
-    np.testing.assert_array_equal(np.random.get_state()[1], state)  # noqa: NPY002
+    np.testing.assert_array_equal(np.random.get_state()[1], state)  # noqa: NPY002  # the global state is what is watched
 
 
 @pytest.mark.parametrize("shape", [(3, 1), (6, 2), (12, 300)])

@@ -12,8 +12,8 @@ import covidct
 from covidct.models import export
 from covidct.models.catalogue import BUILT_IN
 
-onnxruntime = pytest.importorskip("onnxruntime")
-pytest.importorskip("onnxscript")
+onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra onnx")
+pytest.importorskip("onnxscript", reason="needs the extra onnx")
 
 SIZE = (75, 96)  # the least that InceptionV3 takes, and more
 

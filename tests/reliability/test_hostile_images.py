@@ -259,7 +259,7 @@ def test_prediction_follows_links_and_ends(slice_folder, tmp_path, predictor):
 
 def test_a_preamble_of_another_format_does_not_stop_the_audit(tmp_path):
     """The first 128 bytes of a DICOM file are anyone's: here the header of a huge bitmap."""
-    pytest.importorskip("pydicom")
+    pytest.importorskip("pydicom", reason="needs the extra dicom")
     from pydicom.data import get_testdata_file
 
     content = bytearray(Path(get_testdata_file("CT_small.dcm")).read_bytes())

@@ -10,7 +10,7 @@ import pytest
 
 import covidct
 
-distributed = pytest.importorskip("distributed")
+distributed = pytest.importorskip("distributed", reason="needs the extra cluster")
 
 
 @pytest.fixture

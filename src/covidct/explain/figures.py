@@ -353,7 +353,7 @@ def _mask_legend(figure: Figure, masks: Sequence[Masks | None] | None) -> None:
 
 
 def _check_lengths(n: int, **lists: object) -> None:
-    lengths = {name: len(values) for name, values in lists.items() if values is not None}  # type: ignore[arg-type]
+    lengths = {name: len(values) for name, values in lists.items() if values is not None}  # type: ignore[arg-type]  # every list has a length
     if not n or any(length != n for length in lengths.values()):
         msg = f"give at least one slice, and as many of each: got {n} slices and {lengths}"
         raise ValueError(msg)

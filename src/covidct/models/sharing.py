@@ -117,7 +117,7 @@ def save_model(
         if name not in free:
             error = UnknownNameError.among("field of a model card", name, free)
             raise error
-    whole = ModelCard(model=model.info.name, input_size=model.input_size, **(card or {}))  # type: ignore[arg-type]
+    whole = ModelCard(model=model.info.name, input_size=model.input_size, **(card or {}))  # type: ignore[arg-type]  # ModelCard checks them
     folder = Path(folder)
     save_state(model, folder / _TENSORS)
     # The hash binds the two files together, and shows a flipped bit, which no shape would.

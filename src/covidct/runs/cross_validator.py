@@ -170,7 +170,7 @@ class CrossValidator:
         )
         create_model(self.model.name, self.weights)  # bad weights are to fail before any training
         temporary = None if self.run_dir else tempfile.TemporaryDirectory(prefix="covidct-")
-        run_dir = Path(self.run_dir or temporary.name)  # type: ignore[union-attr]
+        run_dir = Path(self.run_dir or temporary.name)  # type: ignore[union-attr]  # one of the two is there
         directory = RunDirectory(run_dir)
         self._claim(directory, self._describe(dataset, split))
         size = canvas_size(self.model, self.recipe)

@@ -207,7 +207,7 @@ def _stratified(
             )
             raise ValueError(msg)
     kinds = StratifiedKFold if groups is None else StratifiedGroupKFold
-    return kinds(n_splits, shuffle=True, random_state=seed)  # type: ignore[no-any-return]
+    return kinds(n_splits, shuffle=True, random_state=seed)  # type: ignore[no-any-return]  # scikit-learn has no types
 
 
 def _official(dataset: CTDataset, repeats: int) -> Split:

@@ -123,8 +123,8 @@ class Trainer:
         self.profile = profile or Profile()
         if self.recipe.strategy == "feature-extraction":
             model.freeze_backbone()
-        self.model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._forward: nn.Module = torch.compile(model) if compile_model else model  # type: ignore[assignment]
+        self.model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks a memory format by itself
+        self._forward: nn.Module = torch.compile(model) if compile_model else model  # type: ignore[assignment]  # torch's stub: a callable, though it is a module
         self._optimizer = _OPTIMIZERS[self.recipe.optimizer](
             [p for p in model.parameters() if p.requires_grad],
             lr=self.recipe.learning_rate,
@@ -245,7 +245,7 @@ class Trainer:
             loss: Tensor = self._loss(logits, truth)
         with self.profile("backward"):
             self._optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()  # type: ignore[no-untyped-call]  # torch has no types for it
         with self.profile("optimiser"):
             self._optimizer.step()
         return loss.detach(), ((logits > 0) == (truth > 0)).sum()
