@@ -22,7 +22,7 @@ _VERBS = {
     "models": "list the networks, or describe one",
     "audit": "say whether a dataset, and a split of it, is fit to be believed",
     "train": "cross-validate a network on a dataset",
-    "evaluate": "score a finished run on slices of another source",
+    "evaluate": "print what runs score, out of fold or on another source",
     "sweep": "cross-validate many networks on many datasets",
     "compare": "test whether runs on the same folds differ",
     "ensemble": "average runs on the same folds, and score the average",
