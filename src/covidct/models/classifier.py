@@ -13,7 +13,7 @@ from .info import ArchitectureInfo
 from .parts import build_backbone, build_head
 from .preprocessing import Preprocessing
 from .registry import model_info
-from .sharing import check_shared, save_model
+from .sharing import ModelCard, check_shared, save_model
 from .weights import load_state, load_weights
 
 __all__ = ["CTClassifier", "create_model"]
@@ -179,9 +179,17 @@ class CTClassifier(nn.Module):
         folder
             Gets ``model.safetensors`` and ``card.json``.
         card
-            Fields of :class:`covidct.models.sharing.ModelCard`.
+            Fields of :class:`covidct.models.sharing.ModelCard` but ``model``, ``input_size`` and
+            ``covidct``, which are the model's own.
+
+        Raises
+        ------
+        UnknownNameError
+            If a card has no such field.
+        ValueError
+            If a field is malformed.
         """
-        save_model(self, folder, card=card)
+        save_model(self, folder, card=ModelCard.filled(self.info.name, self.input_size, card or {}))
 
     @classmethod
     def load(cls, folder: str | PathLike[str]) -> Self:
@@ -213,7 +221,7 @@ class CTClassifier(nn.Module):
         """
         card, tensors = check_shared(folder)
         model = cls(model_info(card.model), input_size=card.input_size)
-        load_state(model, tensors)
+        load_state(model, tensors, info=model.info)
         return model.eval()
 
     def export(
@@ -228,7 +236,9 @@ class CTClassifier(nn.Module):
         input_type
             What canvases hold: ``"uint8"``, or ``"float32"`` in [0, 1].
         """
-        export_onnx(self, path, input_type=input_type)
+        export_onnx(
+            self, path, name=self.info.name, input_size=self.input_size, input_type=input_type
+        )
 
     def extra_repr(self) -> str:
         """Name the network and its canvas, for ``repr``."""
@@ -281,5 +291,5 @@ def create_model(
     """
     model = CTClassifier(model_info(name), input_size=input_size)
     if weights is not None:
-        load_weights(model, weights)
+        load_weights(model, weights, info=model.info)
     return model

@@ -6,18 +6,15 @@ import json
 import logging
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from .. import __version__
 from .._extras import require
 from .._files import atomic_path
+from .._version import __version__
 from .modes import evaluating
-
-if TYPE_CHECKING:
-    from .classifier import CTClassifier
 
 __all__ = ["export_onnx"]
 
@@ -29,9 +26,11 @@ _TOLERANCE = 1e-3
 
 
 def export_onnx(
-    model: CTClassifier,
+    model: nn.Module,
     path: str | PathLike[str],
     *,
+    name: str,
+    input_size: tuple[int, int],
     input_type: Literal["uint8", "float32"] = "uint8",
 ) -> None:
     """Write a classifier as an ONNX file that ONNX Runtime was seen to agree with.
@@ -42,6 +41,10 @@ def export_onnx(
         The classifier. It is exported in evaluation mode, and left in its own.
     path
         The file; it appears once it has passed the check.
+    name
+        What the file calls the network.
+    input_size
+        (height, width) of its canvases.
     input_type
         What canvases hold: ``"uint8"``, or ``"float32"`` in [0, 1].
 
@@ -57,7 +60,7 @@ def export_onnx(
 
     Notes
     -----
-    The file, of opset 18, takes ``canvases`` (B, 1, H, W), with any B and the model's
+    The file, of opset 18, takes ``canvases`` (B, 1, H, W), with any B and this
     ``input_size``, and gives ``logits`` (B,), whose logistic function is the probability of
     COVID-19. Its metadata name the model, input_size (height, width), input_type, classes (of
     output 0 and 1) and the version of covidct.
@@ -74,7 +77,8 @@ def export_onnx(
     for module in ("onnx", "onnxscript"):  # PyTorch's exporter wants them
         require(module, extra="onnx")
     require("onnxruntime", extra="onnx")
-    canvases = _random_canvases(model, _INPUT_TYPES[input_type])
+    device = next(model.parameters()).device
+    canvases = _random_canvases(input_size, _INPUT_TYPES[input_type]).to(device)
     with evaluating(model), torch.inference_mode():
         logits = model(canvases)
     with evaluating(model):
@@ -88,27 +92,24 @@ def export_onnx(
             dynamo=True,
             verbose=False,
         )
-    program.model.metadata_props.update(_metadata(model, input_type))
+    program.model.metadata_props.update(
+        {
+            "model": name,
+            "input_size": json.dumps(input_size),
+            "input_type": input_type,
+            "classes": json.dumps(["non-COVID", "COVID"]),
+            "covidct": __version__,
+        }
+    )
     with atomic_path(Path(path)) as temporary:
         program.save(temporary)
         _check(temporary, canvases, logits)
 
 
-def _random_canvases(model: CTClassifier, dtype: torch.dtype) -> Tensor:
+def _random_canvases(size: tuple[int, int], dtype: torch.dtype) -> Tensor:
     generator = torch.Generator().manual_seed(0)
-    grey = torch.randint(0, 256, (3, 1, *model.input_size), generator=generator)
-    canvases = grey.to(dtype) if dtype == torch.uint8 else (grey / 255).to(dtype)
-    return canvases.to(next(model.parameters()).device)
-
-
-def _metadata(model: CTClassifier, input_type: str) -> dict[str, str]:
-    return {
-        "model": model.info.name,
-        "input_size": json.dumps(model.input_size),
-        "input_type": input_type,
-        "classes": json.dumps(["non-COVID", "COVID"]),
-        "covidct": __version__,
-    }
+    grey = torch.randint(0, 256, (3, 1, *size), generator=generator)
+    return grey.to(dtype) if dtype == torch.uint8 else (grey / 255).to(dtype)
 
 
 def _check(path: Path, canvases: Tensor, logits: Tensor) -> None:

@@ -8,16 +8,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from .. import __version__
+from torch import nn
+
 from .._files import write_json
+from .._version import __version__
 from ..errors import InvalidFileError, UnknownNameError
 from .registry import model_info
 from .weights import save_state
-
-if TYPE_CHECKING:
-    from .classifier import CTClassifier
 
 __all__ = ["ModelCard", "check_shared", "read_card", "save_model"]
 
@@ -81,10 +80,40 @@ class ModelCard:
             msg = f"resize must be one of 'pad', 'stretch', got {self.resize!r}"
             raise ValueError(msg)
 
+    @classmethod
+    def filled(
+        cls, model: str, input_size: tuple[int, int], others: Mapping[str, object]
+    ) -> ModelCard:
+        """Add what its owner says of a model to what it says of itself.
 
-def save_model(
-    model: CTClassifier, folder: str | PathLike[str], *, card: Mapping[str, object] | None = None
-) -> None:
+        Parameters
+        ----------
+        model, input_size
+            The model's own.
+        others
+            Any fields but those two and ``covidct``.
+
+        Returns
+        -------
+        ModelCard
+            The whole card.
+
+        Raises
+        ------
+        UnknownNameError
+            If a card has no such field.
+        ValueError
+            If a field is malformed.
+        """
+        free = [f.name for f in fields(cls) if f.name not in ("model", "input_size", "covidct")]
+        for name in others:
+            if name not in free:
+                error = UnknownNameError.among("field of a model card", name, free)
+                raise error
+        return cls(model=model, input_size=input_size, **others)  # type: ignore[arg-type]  # checked on the way in
+
+
+def save_model(model: nn.Module, folder: str | PathLike[str], *, card: ModelCard) -> None:
     """Write a fitted model as a folder; :meth:`covidct.CTClassifier.load` reads it anywhere.
 
     Parameters
@@ -94,15 +123,7 @@ def save_model(
     folder
         Gets ``model.safetensors`` and ``card.json``; made if it isn't there.
     card
-        Fields of :class:`ModelCard` but ``model``, ``input_size`` and ``covidct``, which are the
-        model's own.
-
-    Raises
-    ------
-    UnknownNameError
-        If a card has no such field.
-    ValueError
-        If a field is malformed.
+        What it is.
 
     Examples
     --------
@@ -112,16 +133,10 @@ def save_model(
     >>> covidct.CTClassifier.load("shared").info.name
     'shufflenet'
     """
-    free = [f.name for f in fields(ModelCard) if f.name not in ("model", "input_size", "covidct")]
-    for name in card or {}:
-        if name not in free:
-            error = UnknownNameError.among("field of a model card", name, free)
-            raise error
-    whole = ModelCard(model=model.info.name, input_size=model.input_size, **(card or {}))  # type: ignore[arg-type]  # ModelCard checks them
     folder = Path(folder)
     save_state(model, folder / _TENSORS)
     # The hash binds the two files together, and shows a flipped bit, which no shape would.
-    write_json(folder / _CARD, asdict(whole) | {"sha256": _sha256(folder / _TENSORS)})
+    write_json(folder / _CARD, asdict(card) | {"sha256": _sha256(folder / _TENSORS)})
 
 
 def check_shared(folder: str | PathLike[str]) -> tuple[ModelCard, Path]:

@@ -16,7 +16,6 @@ from importlib import import_module, util
 from operator import attrgetter
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError
@@ -28,9 +27,6 @@ from ..errors import InvalidFileError
 from .catalogue import BUILT_IN
 from .info import ArchitectureInfo
 from .parts import build_backbone, build_network
-
-if TYPE_CHECKING:
-    from .classifier import CTClassifier
 
 __all__ = ["imagenet_state", "load_state", "load_weights", "read_state", "save_state"]
 
@@ -112,7 +108,7 @@ def save_state(model: nn.Module, path: str | PathLike[str]) -> None:
         save_file(state, temporary)
 
 
-def load_state(model: CTClassifier, path: str | PathLike[str]) -> None:
+def load_state(model: nn.Module, path: str | PathLike[str], *, info: ArchitectureInfo) -> None:
     """Load a fitted model's tensors, all of them, into a model of the same network.
 
     Parameters
@@ -121,6 +117,8 @@ def load_state(model: CTClassifier, path: str | PathLike[str]) -> None:
         What to fill; it stays on its device. It is left as it was if anything is wrong.
     path
         What :func:`save_state` wrote.
+    info
+        The model's network.
 
     Raises
     ------
@@ -133,10 +131,11 @@ def load_state(model: CTClassifier, path: str | PathLike[str]) -> None:
     --------
     >>> import covidct
     >>> from covidct.models.weights import load_state, save_state
-    >>> save_state(covidct.create_model("shufflenet", weights=None), "model.safetensors")
-    >>> load_state(covidct.create_model("shufflenet", weights=None), "model.safetensors")
+    >>> model = covidct.create_model("shufflenet", weights=None)
+    >>> save_state(model, "model.safetensors")
+    >>> load_state(model, "model.safetensors", info=model.info)
     """
-    _fill(model, read_state(path), info=model.info, origin=str(path))
+    _fill(model, read_state(path), info=info, origin=str(path))
 
 
 def imagenet_state(info: ArchitectureInfo) -> tuple[dict[str, Tensor], str]:
@@ -177,16 +176,18 @@ def imagenet_state(info: ArchitectureInfo) -> tuple[dict[str, Tensor], str]:
     return _download(info), info.source
 
 
-def load_weights(model: CTClassifier, weights: str | PathLike[str]) -> None:
+def load_weights(model: nn.Module, weights: str | PathLike[str], *, info: ArchitectureInfo) -> None:
     """Load what :func:`covidct.create_model` was given.
 
     Parameters
     ----------
     model
-        What to fill; it is left as it was if anything is wrong.
+        What to fill, a :class:`covidct.CTClassifier`; it is left as it was if anything is wrong.
     weights
         ``"imagenet"``, as :func:`imagenet_state` finds it, or a file: weights of the network's
         source, whose classifier is left out, or those of a fitted model, head included.
+    info
+        The model's network.
 
     Raises
     ------
@@ -198,14 +199,14 @@ def load_weights(model: CTClassifier, weights: str | PathLike[str]) -> None:
         If the file is damaged, has NaN or infinite values, or is not of this network.
     """
     if weights == "imagenet":
-        state, origin = imagenet_state(model.info)
+        state, origin = imagenet_state(info)
     else:
         state, origin = read_state(weights), str(weights)
     if any(name.startswith(_BACKBONE) for name in state):
-        _fill(model, state, info=model.info, origin=origin)
+        _fill(model, state, info=info, origin=origin)
     else:
-        trunk = _trunk(state, model.info)
-        _fill(model.backbone, trunk, info=model.info, origin=origin)
+        trunk = _trunk(state, info)
+        _fill(model.get_submodule("backbone"), trunk, info=info, origin=origin)
         if len(trunk) < len(state):
             logger.info("%s: its classifier is left out; the head is new", origin)
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from .. import __version__
+from .._version import __version__
 from ..datasets.canvases import make_canvases
 from ..evaluation import figures, metrics
 from ..models.registry import model_info

@@ -172,7 +172,7 @@ class CrossValidationResult(ScoredFolds):
             raise IndexError(msg)
         info = model_info(self.model_name)
         model = CTClassifier(info, input_size=canvas_size(info, self.recipe))
-        load_state(model, self._directory.fold(fold) / "model.safetensors")
+        load_state(model, self._directory.fold(fold) / "model.safetensors", info=info)
         return model.eval()
 
     def model_card(self, fold: int) -> dict[str, Any]:
