@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 import covidct
+from covidct.datasets.canvases import make_canvases
 from covidct.runs.cross_dataset import CrossDatasetMatrix, evaluate_across
 from covidct.runs.external import ExternalEvaluation
+from covidct.runs.novelty import Reference, coordinates
 
 
 @pytest.fixture
@@ -72,6 +74,39 @@ def test_own_slices_are_scored_out_of_fold_and_others_by_fitted_folds(tiny, phan
     assert (found.probabilities == result.evaluate(other).probabilities).all()
     with pytest.raises(ValueError, match=r"the very slices that the run .* was trained on"):
         result.evaluate(phantoms)
+
+
+def test_training_slices_in_another_source_are_named(tiny, phantoms, quick, tmp_path, caplog):
+    """Saved anew under other names, in other files: the pixels give them away."""
+    cv = covidct.CrossValidator(
+        tiny, quick.scaled(1), cv=2, groups="patient", weights=None, threads=1, device="cpu"
+    )
+    result = cv.run(phantoms)
+    other = covidct.load_dataset("phantom", n=8, seed=1)
+    mixed = [*(other[i] for i in range(8)), *(phantoms[i] for i in range(4))]
+    for number, (image, _) in enumerate(mixed):
+        image.save(tmp_path / f"{number:02}.jpg", quality=60)
+    paths = sorted(tmp_path.glob("*.jpg"))
+    collection = covidct.CTDataset(paths, [target for _, target in mixed])
+    found = result.evaluate(collection)
+    assert found.seen == collection.names[8:]
+    (warning,) = caplog.messages
+    assert warning.startswith("4 of 12 slices of custom were trained on")
+    assert f"({', '.join(found.seen[:3])} and 1 more)" in warning
+    assert str(found).endswith(warning)
+    assert found.to_dict()["seen"] == list(found.seen)
+
+    matrix = evaluate_across({"run": result}, {"clean": other, "mixed": collection})
+    clean, marked = matrix.table("csv").splitlines()[1].split(",")[1:]
+    assert (clean[-1], marked[-1]) == (")", "†")
+    assert f"† {warning}" in str(matrix)
+    assert [len(cell["seen"]) for cell in matrix.to_dict()] == [0, 4]
+
+
+def test_references_of_earlier_versions_know_no_slice(phantoms):
+    known = coordinates(make_canvases(phantoms, (64, 96)))
+    reference = replace(Reference.fit(known, known), kept={})
+    assert not reference.seen(known).any()
 
 
 @pytest.mark.parametrize(("results", "datasets"), [({}, {"a": None}), ({"a": None}, {})])

@@ -75,6 +75,7 @@ def test_fold_model_gives_the_recorded_logits(run, phantoms):
         )
     assert external.fold_metrics[0].keys() == result.summary().keys()
     assert "tested on phantom" in str(external)
+    assert external.seen == phantoms.names[::-1]
     with pytest.raises(IndexError, match="folds 0 to 1"):
         result.fold_model(2)
 

@@ -98,3 +98,4 @@ def test_on_another_source(tiny, phantoms, quick):
     each = [member.evaluate(other).probabilities for member in members]
     np.testing.assert_allclose(found.probabilities, np.mean(each, axis=0))
     assert found.probabilities.shape == (2, 8)
+    assert found.seen == ()

@@ -44,7 +44,8 @@ class CrossDatasetMatrix:
         -------
         str
             The table, in per cent: mean ± sd over the fitted folds and, in brackets, the 95 %
-            confidence interval of the mean. A star marks slices that the run was made of.
+            confidence interval of the mean. A star marks slices that the run was made of, a dagger
+            those of which some were trained on.
         """
         name = metrics.find_metric(metric).name
         runs, datasets = (list(dict.fromkeys(names)) for names in zip(*self.cells, strict=True))
@@ -53,7 +54,7 @@ class CrossDatasetMatrix:
 
     def _text(self, run: str, dataset: str, metric: str) -> str:
         found = self.cells[run, dataset]
-        star = "*" if isinstance(found, CrossValidationResult) else ""
+        star = "*" if isinstance(found, CrossValidationResult) else "†" if found.seen else ""
         ends = percent_range(*_intervals(found)[metric])
         return f"{percent(*found.summary()[metric])} ({ends}){star}"
 
@@ -70,6 +71,7 @@ class CrossDatasetMatrix:
                 "run": run,
                 "tested_on": dataset,
                 "out_of_fold": isinstance(found, CrossValidationResult),
+                "seen": () if isinstance(found, CrossValidationResult) else found.seen,
                 "summary": {
                     name: {"mean": mean, "sd": sd} for name, (mean, sd) in found.summary().items()
                 },
@@ -89,7 +91,13 @@ class CrossDatasetMatrix:
             "Mean ± sd over the fitted folds, and in brackets the 95 % interval of the mean.\n"
             "* out of fold, under the protocol of the run; elsewhere an external test."
         )
-        return "\n\n".join([*tables, legend])
+        caveats = [
+            f"† {caveat}"
+            for found in self.cells.values()
+            if isinstance(found, ExternalEvaluation)
+            for caveat in found.caveats()
+        ]
+        return "\n\n".join([*tables, "\n".join([legend, *caveats])])
 
 
 def _intervals(found: CrossValidationResult | ExternalEvaluation) -> dict[str, Interval]:
@@ -111,7 +119,7 @@ def evaluate_across(
         The runs by name.
     datasets
         The datasets by name. One with the very slices of a run shows the run's own out-of-fold
-        predictions; that two sources share no slices otherwise is for the audit to see to.
+        predictions.
 
     Returns
     -------

@@ -115,6 +115,7 @@ class Ensemble(ScoredFolds):
             targets=each[0].targets,
             groups=each[0].groups,
             group_kind=each[0].group_kind,
+            seen=tuple(dict.fromkeys(name for evaluation in each for name in evaluation.seen)),
         )
 
 

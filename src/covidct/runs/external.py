@@ -32,6 +32,8 @@ class ExternalEvaluation:
         (N,) labels, or None.
     group_kind
         What a group is, such as ``"patient"``.
+    seen
+        Names of the slices that a network was fitted to, or all but: no part of an external test.
     """
 
     trained_on: str
@@ -40,6 +42,7 @@ class ExternalEvaluation:
     targets: npt.NDArray[np.int64]
     groups: npt.NDArray[np.str_] | None
     group_kind: str = "patient"
+    seen: tuple[str, ...] = ()
 
     @property
     def fold_metrics(self) -> list[dict[str, float]]:
@@ -135,6 +138,7 @@ class ExternalEvaluation:
         content = {
             "trained_on": self.trained_on,
             "tested_on": self.tested_on,
+            "seen": self.seen,
             "folds": self.fold_metrics,
             "fold_intervals_95": self.fold_intervals(),
             "ensemble": self.ensemble_metrics,
@@ -162,7 +166,25 @@ class ExternalEvaluation:
             f"folds: mean ± sample standard deviation over {len(self.probabilities)} fitted "
             f"networks; ensemble: of their mean probability. Intervals: by drawing {drawn} again."
         )
-        return "\n\n".join([title, *tables, legend])
+        return "\n\n".join([title, *tables, legend, *self.caveats()])
+
+    def caveats(self) -> list[str]:
+        """Say what speaks against calling this an external test.
+
+        Returns
+        -------
+        list of str
+            A sentence if slices were seen in training; else none.
+        """
+        if not self.seen:
+            return []
+        share = f"{len(self.seen):,} of {len(self.targets):,} slices of {self.tested_on}"
+        more = f" and {len(self.seen) - 3:,} more" if len(self.seen) > 3 else ""
+        caveat = (
+            f"{share} were trained on, or all but ({', '.join(self.seen[:3])}{more}); "
+            "this flatters the result, and an external test has to leave them out"
+        )
+        return [caveat]
 
     def _table(self) -> str:
         of_folds, of_ensemble = self.fold_intervals(), self.intervals()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
+from itertools import compress
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,7 +26,7 @@ from ..training.recipe import Recipe
 from ..training.trainer import EpochRecord
 from .calibrated import CalibratedFolds
 from .external import ExternalEvaluation
-from .novelty import Reference
+from .novelty import Reference, coordinates
 from .run_directory import PREDICTION_FIELDS, RunDirectory
 from .scores import ScoredFolds
 from .splits import Fold
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from ..datasets.ct_dataset import CTDataset
 
 __all__ = ["CrossValidationResult"]
+
+_LOG = logging.getLogger(__name__)
 
 
 class CrossValidationResult(ScoredFolds):
@@ -332,12 +336,15 @@ class CrossValidationResult(ScoredFolds):
         Returns
         -------
         ExternalEvaluation
-            What each fold, and their mean probability, make of them.
+            What each fold, and their mean probability, make of them. It names slices that a fold
+            was fitted to, and a warning says how many there are.
 
         Raises
         ------
         ValueError
             If these are the slices that the run was made of.
+        InvalidFileError
+            If a file of the run was damaged.
         """
         if dataset.content_hash() == self.content_hash:
             msg = (
@@ -349,14 +356,20 @@ class CrossValidationResult(ScoredFolds):
         models = [self.fold_model(k) for k in range(len(self.folds))]
         canvases = make_canvases(dataset, models[0].input_size, resize=self.recipe.resize)
         rows = [infer(model, canvases, progress=True).probabilities for model in models]
-        return ExternalEvaluation(
+        known = coordinates(canvases)
+        seen = np.any([self.fold_reference(k).seen(known) for k in range(len(models))], axis=0)
+        evaluation = ExternalEvaluation(
             trained_on=self.dataset_name,
             tested_on=dataset.name,
             probabilities=np.stack(rows),
             targets=dataset.targets,
             groups=dataset.groups,
             group_kind=dataset.group_kind,
+            seen=tuple(compress(dataset.names, seen)),
         )
+        for caveat in evaluation.caveats():
+            _LOG.warning(caveat)
+        return evaluation
 
     def write_summary(self) -> None:
         """Write ``predictions.csv`` and ``metrics.json`` of the whole run."""
