@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 
 import numpy as np
@@ -14,7 +15,7 @@ from covidct.evaluation import metrics
 from covidct.evaluation.calibration import fit_temperature
 from covidct.evaluation.intervals import wilson
 from covidct.inference import infer
-from covidct.runs.comparison import side_by_side
+from covidct.runs.comparison import distinctions, side_by_side
 from covidct.runs.tables import percent_range
 
 
@@ -151,6 +152,29 @@ def test_near_duplicates_are_counted_and_are_no_patients(made_up_run, patients):
     assert "Per " not in text
     assert ",accuracy per patient," in side_by_side([result], style="csv")
     assert ",–,–," in side_by_side([result], style="csv")
+
+
+def test_runs_are_told_apart_by_the_options_in_which_they_differ(made_up_run):
+    def right(targets, index):
+        return targets
+
+    recipe = covidct.Recipe()
+    runs = [
+        made_up_run(right, slices=40, recipe=recipe),
+        made_up_run(right, slices=40, recipe=recipe.replace(resize="stretch"), weights=None),
+        made_up_run(right, slices=40, recipe=recipe.scaled(30)),
+        made_up_run(right, slices=40, protocol="grouped by patient", seed=3),
+    ]
+    assert distinctions(runs) == [
+        "weights imagenet, epochs 100, resize pad",
+        "weights none, epochs 100, resize stretch",
+        "weights imagenet, epochs 30, resize pad",
+        "",
+    ]
+    header, *rows = csv.reader(side_by_side(runs, style="csv").splitlines())
+    assert header[:4] == ["network", "dataset", "variant", "protocol"]
+    assert [row[2] for row in rows] == distinctions(runs)
+    assert "variant" not in side_by_side(runs[::3], style="csv")
 
 
 def test_calibration_is_fitted_on_other_folds(made_up_run):

@@ -18,12 +18,13 @@ from .._version import __version__
 from ..datasets.canvases import make_canvases
 from ..evaluation import figures, metrics
 from ..models.registry import model_info
+from ..runs.comparison import distinctions
 from ..runs.result import CrossValidationResult
 from ..runs.tables import percent
 from .gallery import Exhibit, embedding, exhibits
 from .notices import Notice, find_notices
 from .pictures import Picture, plain, vector
-from .repeat import command_line, flattened
+from .repeat import command_line
 from .tables import (
     Table,
     comparison_table,
@@ -261,7 +262,7 @@ def _section(
         classes=result.classes,
         tiles=tuple(_tiles(result)),
         facts=tuple(_facts(result)),
-        recipe=tuple((n, str(v)) for n, v in flattened(result.recipe.to_dict()).items()),
+        recipe=tuple((n, str(v)) for n, v in result.recipe.options().items()),
         command=command_line(result),
         tables=tuple(table for table in tables if table is not None),
         confusion=_confusion(result),
@@ -369,10 +370,11 @@ def _folds(result: CrossValidationResult) -> figures.Folds:
 
 
 def _named(results: Sequence[CrossValidationResult]) -> dict[str, CrossValidationResult]:
-    """Name runs by what tells them apart."""
+    """Name runs by what tells them apart, if need be by a number."""
     named: dict[str, CrossValidationResult] = {}
-    for number, result in enumerate(results, start=1):
-        name = f"{result.model_name}, {result.dataset_name}, {result.protocol}"
+    for number, (result, own) in enumerate(zip(results, distinctions(results), strict=True), 1):
+        parts = (result.model_name, result.dataset_name, result.protocol, own)
+        name = ", ".join(filter(None, parts))
         named[f"{name} (run {number})" if name in named else name] = result
     return named
 

@@ -11,7 +11,7 @@ from ..datasets.registry import list_datasets
 from ..runs.result import CrossValidationResult
 from ..training.recipe import Recipe
 
-__all__ = ["command_line", "flattened"]
+__all__ = ["command_line"]
 
 _PROTOCOLS = {
     "paper": "paper",
@@ -77,27 +77,9 @@ def command_line(result: CrossValidationResult) -> str | None:
     return shlex.join([*words, "--precision", run["precision"]])
 
 
-def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Spread nested mappings out, with dotted names.
-
-    Examples
-    --------
-    >>> from covidct.report.repeat import flattened
-    >>> flattened({"epochs": 2, "augmentation": {"noise": 0.1}})
-    {'epochs': 2, 'augmentation.noise': 0.1}
-    """
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= flattened(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat
-
-
 def _recipe_options(recipe: Recipe) -> list[str] | None:
     """Return the shortest options that make the recipe of a default one."""
-    wanted = flattened(recipe.to_dict())
+    wanted = recipe.options()
     found = []
     for flags, make in _BASES.items():
         base = make()
@@ -105,7 +87,7 @@ def _recipe_options(recipe: Recipe) -> list[str] | None:
         if base.epochs != recipe.epochs:
             base = base.scaled(recipe.epochs)
             options += ["--epochs", str(recipe.epochs)]
-        had = flattened(base.to_dict())
+        had = base.options()
         changed = [name for name, value in wanted.items() if had[name] != value]
         if "milestones" not in changed:
             sets = ([f"--set={name}={_written(wanted[name])}"] for name in changed)

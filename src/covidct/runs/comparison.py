@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 
 from ..evaluation import metrics
 from .scores import ScoredFolds
 from .tables import percent, percent_range, render_table
 
-__all__ = ["per_patient", "side_by_side"]
+__all__ = ["distinctions", "per_patient", "side_by_side"]
 
 
 def side_by_side(
@@ -30,7 +31,7 @@ def side_by_side(
         ``"text"``, ``"markdown"``, ``"latex"`` or ``"csv"``.
     variants
         What to call each run in a column of its own, where network, dataset and protocol do not
-        tell them apart.
+        tell them apart; by default :func:`distinctions`.
 
     Returns
     -------
@@ -63,11 +64,56 @@ def side_by_side(
         "AUC per slice",
     ]
     rows = [_row(result, metric) for result in results]
-    if variants is not None:
+    if variants is None:
+        variants = distinctions(results)
+    if any(variants):
         header.insert(2, "variant")
         for row, variant in zip(rows, variants, strict=True):
             row.insert(2, variant)
     return render_table(header, rows, style=style)
+
+
+def distinctions(results: Sequence[ScoredFolds]) -> list[str]:
+    """Say in what runs differ that have network, dataset and protocol in common.
+
+    Parameters
+    ----------
+    results
+        The runs.
+
+    Returns
+    -------
+    list of str
+        For each run its options that another has otherwise; empty where nothing is to be told
+        apart.
+
+    Examples
+    --------
+    >>> import covidct
+    >>> from covidct.runs.comparison import distinctions
+    >>> slices = covidct.load_dataset("phantom", n=16, seed=0)
+    >>> recipe = covidct.Recipe.demo().scaled(1)
+    >>> def run(recipe):
+    ...     options = {"cv": 2, "groups": "patient", "weights": None}
+    ...     return covidct.CrossValidator("shufflenet", recipe, **options).run(slices)
+    >>> distinctions([run(recipe), run(recipe.replace(resize="stretch"))])
+    ['resize pad', 'resize stretch']
+    """
+    alike = defaultdict(list)
+    for result in results:
+        alike[_known_by(result)].append(result.settings)
+    return [_own(result.settings, alike[_known_by(result)]) for result in results]
+
+
+def _known_by(result: ScoredFolds) -> tuple[str, ...]:
+    return result.model_name, result.dataset_name, result.protocol
+
+
+def _own(settings: Mapping[str, object], alike: Sequence[Mapping[str, object]]) -> str:
+    own = {k: v for k, v in settings.items() if any(other.get(k) != v for other in alike)}
+    if "epochs" in own:
+        own.pop("milestones", None)  # they move with the epochs
+    return ", ".join(f"{option} {value}" for option, value in own.items())
 
 
 def per_patient(result: ScoredFolds, metric: str) -> tuple[str, str]:

@@ -149,6 +149,17 @@ class CrossValidationResult(ScoredFolds):
         """
         return self._directory.read_history(fold, EpochRecord._fields)
 
+    @property
+    def settings(self) -> dict[str, object]:
+        """What else was chosen than network, dataset and protocol: weights, folds, recipe."""
+        return {
+            "weights": (self.run["weights"] or "none").partition(" (sha256")[0],
+            "folds": len(self.folds),
+            "seed": self.run["seed"],
+            "precision": self.run["precision"],
+            **self.recipe.options(),
+        }
+
     def fold_model(self, fold: int) -> CTClassifier:
         """Return the fitted network of a fold.
 
@@ -312,11 +323,8 @@ class CrossValidationResult(ScoredFolds):
             yield "random weights instead of ImageNet's"
         if self.recipe.epochs != Recipe().epochs:
             yield f"{self.recipe.epochs} epochs instead of {Recipe().epochs}"
-        ours, paper = (
-            dict(recipe.pop("augmentation"), **recipe)
-            for recipe in (self.recipe.to_dict(), Recipe().scaled(self.recipe.epochs).to_dict())
-        )
-        for option, value in paper.items():
+        ours = self.recipe.options()
+        for option, value in Recipe().scaled(self.recipe.epochs).options().items():
             if ours[option] != value:
                 yield f"{option} {ours[option]} instead of {value}"
 

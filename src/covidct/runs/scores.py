@@ -143,6 +143,11 @@ class ScoredFolds:
         )
 
     @property
+    def settings(self) -> dict[str, object]:
+        """What else was chosen than network, dataset and protocol; empty for merged runs."""
+        return {}
+
+    @property
     def has_groups(self) -> bool:
         """Whether it is known which slices belong together."""
         return bool((self.predictions["group"] != "").all())

@@ -301,6 +301,24 @@ class Recipe:
         """
         return asdict(self)
 
+    def options(self) -> dict[str, Any]:
+        """List the options, those of the augmentation by dotted names, as ``--set`` takes them.
+
+        Returns
+        -------
+        dict
+            Name to value.
+
+        Examples
+        --------
+        >>> import covidct
+        >>> covidct.Recipe().options()["augmentation.flip_probability"]
+        0.5
+        """
+        values = self.to_dict()
+        augmentation = values.pop("augmentation")
+        return values | {f"augmentation.{name}": value for name, value in augmentation.items()}
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
         """Read what :meth:`to_dict` wrote.
