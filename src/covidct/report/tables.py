@@ -14,7 +14,7 @@ from ..evaluation import metrics, published
 from ..runs.comparison import side_by_side
 from ..runs.paired import compare_runs
 from ..runs.result import CrossValidationResult
-from ..runs.tables import percent, percent_range
+from ..runs.tables import percent, percent_range, undefined_notes
 
 __all__ = [
     "Table",
@@ -156,9 +156,4 @@ def _given(spread: tuple[float, float]) -> tuple[float, ...]:
 
 
 def _undefined(scores: Sequence[Mapping[str, float]]) -> list[str]:
-    return [
-        f"{metrics.METRICS[name].title} is undefined (–) in {count} of {len(scores)} folds, which "
-        "its mean leaves out."
-        for name, count in metrics.count_undefined(scores).items()
-        if name in _SHOWN
-    ]
+    return undefined_notes([{name: fold[name] for name in _SHOWN} for fold in scores])

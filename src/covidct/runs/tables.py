@@ -93,11 +93,12 @@ def undefined_notes(scores: Sequence[Mapping[str, float]]) -> list[str]:
     --------
     >>> from covidct.runs.tables import undefined_notes
     >>> undefined_notes([{"auc": float("nan")}, {"auc": 0.5}])
-    ['In 1 of 2 folds auc is undefined (–) and left out.']
+    ['AUC is undefined (–) in 1 of 2 folds, and left out.']
     """
+    undefined = metrics.count_undefined(scores).items()
     return [
-        f"In {count} of {len(scores)} folds {name} is undefined (–) and left out."
-        for name, count in metrics.count_undefined(scores).items()
+        f"{metrics.METRICS[name].title} is undefined (–) in {n} of {len(scores)} folds, and left out."
+        for name, n in undefined
     ]
 
 
