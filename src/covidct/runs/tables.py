@@ -95,10 +95,10 @@ def undefined_notes(scores: Sequence[Mapping[str, float]]) -> list[str]:
     >>> undefined_notes([{"auc": float("nan")}, {"auc": 0.5}])
     ['AUC is undefined (–) in 1 of 2 folds, and left out.']
     """
-    undefined = metrics.count_undefined(scores).items()
     return [
-        f"{metrics.METRICS[name].title} is undefined (–) in {n} of {len(scores)} folds, and left out."
-        for name, n in undefined
+        f"{metrics.METRICS[name].title} is undefined (–) in {count} of {len(scores)} folds, "
+        "and left out."
+        for name, count in metrics.count_undefined(scores).items()
     ]
 
 
