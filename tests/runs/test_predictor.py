@@ -6,18 +6,16 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from covidct import CrossValidator, Predictor
+from covidct import CrossValidator, Predictor, Recipe, load_dataset
 from covidct.errors import InvalidFileError
 from covidct.runs.novelty import Reference, grey_levels
 
 
 @pytest.fixture(scope="module")
 def result(tiny, phantoms, tmp_path_factory):
-    import covidct
-
     cv = CrossValidator(
         tiny,
-        covidct.Recipe.demo().scaled(2),
+        Recipe.demo().scaled(2),
         cv=2,
         groups="patient",
         weights=None,
@@ -78,6 +76,16 @@ def test_odd_images_are_doubted(result, tmp_path):
     assert any("unlike" in d or "far from" in d for d in by_name["noise"])
     assert any("8 x 6 pixels" in d for d in by_name["small"])
     assert any("empty" in d for d in by_name["strip"])
+
+
+def test_training_slices_are_doubted_and_new_ones_are_not(result, folder, tmp_path):
+    (new := tmp_path / "others").mkdir()
+    for i, (image, _) in enumerate(load_dataset("phantom", n=4, seed=1)):
+        image.save(new / f"{i}.png")
+    predictor = Predictor.from_run(result.run_dir)
+    for path, known in ((folder, True), (new, False)):
+        for prediction in predictor(path):
+            assert any("was trained on it" in doubt for doubt in prediction.doubts) == known
 
 
 def test_slices_turned_and_inverted_are_doubted(result, phantoms, folder, tmp_path):

@@ -2,8 +2,8 @@
 
 A folder with one DICOM series, or a multi-frame file, is a volume: its slices come in the order in
 which they lie in the body, each with its position in mm, beside the mean of the highest third of
-them. For research; no medical device. A slice that looks unlike those the networks were fitted to
-is said to, in the column of doubts.
+them. For research; no medical device. A slice that looks unlike those the networks were fitted to,
+or is one of them, is said to in the column of doubts.
 """
 
 from __future__ import annotations

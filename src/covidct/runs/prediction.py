@@ -23,8 +23,8 @@ class Prediction(NamedTuple):
     spread
         Sample standard deviation over the folds.
     doubts
-        Why the slice looks unlike those that the networks were fitted to, or why it could not be
-        read; empty where nothing speaks against it.
+        Why the slice looks unlike those that the networks were fitted to, that it is one of them,
+        or why it could not be read; empty where nothing speaks against the probability.
     canvas
         (H, W) uint8: what the networks saw. None where the file could not be read.
     size

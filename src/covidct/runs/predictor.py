@@ -244,7 +244,8 @@ class Predictor:
         probabilities
             (K, N), one row for each network.
         doubts
-            For each canvas, why it looks unlike the training slices of most networks.
+            For each canvas, why it looks unlike the training slices of most networks, or that it
+            is one of them.
         """
         of_canvases = coordinates(canvases)
         probabilities, unusual = [], []
@@ -258,6 +259,8 @@ class Predictor:
             votes = sum(flags[kind].astype(int) for flags in unusual if kind in flags)
             for i in np.flatnonzero(votes > len(unusual) / 2):
                 doubts[i].append(words)
+        for i in np.flatnonzero(np.any([r.seen(of_canvases) for r in self.references], axis=0)):
+            doubts[i].append(_SEEN)
         return np.stack(probabilities), doubts
 
     def _score(self, batch: Sequence[_Loaded]) -> Iterator[Prediction]:
@@ -281,6 +284,7 @@ _DOUBTS = {
     "layout": "where it is light and dark is unlike the training slices",
     "features": "its features lie far from those of the training slices",
 }
+_SEEN = "a network was trained on it, or on one that is all but the same"
 
 
 def find_slices(paths: StrPath | Iterable[StrPath]) -> Iterator[Path]:
