@@ -229,3 +229,15 @@ class TestForest:
 def test_nothing_to_draw_is_an_error(draw):
     with pytest.raises(ValueError, match=r"there is no \w+ to draw"):
         draw({})
+
+
+def test_long_names_of_runs_neither_leave_the_figure_nor_crowd_it_out():
+    name = "efficientnet_lite0, covid19-ct, grouped by patient, strategy feature-extraction"
+    roc = figures.roc({name: FOLDS, f"{name}, seed 1": FOLDS})
+    forest = figures.forest({name: (0.9, (0.8, 0.95)), "b": (0.8, (0.7, 0.85))})
+    for figure in (roc, forest):
+        figure.draw_without_rendering()
+        box = figure.legends[0].get_window_extent()
+        assert box.x0 >= 0
+        assert box.x1 <= figure.bbox.x1
+        assert figure.axes[0].get_position().width > 0.3

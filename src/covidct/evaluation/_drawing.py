@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sized
 from itertools import cycle, islice
+from textwrap import fill
 from typing import Any
 
 import matplotlib as mpl
@@ -77,13 +78,14 @@ def legend_below(figure: Figure, *, title: str | None = None) -> None:
     """Explain below the axes, where no curve can run, what is drawn; each label once."""
     labelled = [ax.get_legend_handles_labels() for ax in figure.axes]
     entries = {label: handle for ax in labelled for handle, label in zip(*ax, strict=True)}
-    longest = max(map(len, entries))
+    characters = int(14 * figure.get_figwidth())  # what a line of the legend holds
+    longest = min(max(map(len, entries)), characters - 8)
     figure.legend(
         entries.values(),
-        entries.keys(),
+        [fill(label, longest) for label in entries],
         title=title,
         loc="outside lower center",
-        ncols=max(1, int(14 * figure.get_figwidth() / (longest + 8))),
+        ncols=max(1, characters // (longest + 8)),
     )
 
 

@@ -16,6 +16,7 @@ Confusion matrices. ResNet18: 9.0 of 79.4 non-COVID and 65.0 of 69.8 COVID were 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,8 @@ __all__ = [
     "reliability",
     "roc",
 ]
+
+_NAME_WIDTH = 32  # characters of a run's name in one line beside an axis
 
 
 @light
@@ -343,7 +346,9 @@ def forest(
     title = find_metric(metric).title
     texts = {n: f"{v:.3f} [{low:.3f}, {high:.3f}]" for n, (v, (low, high)) in rows.items()}
     told = "; ".join(f"{name}: {text}" for name, text in texts.items())
-    figure = blank(6.2, 0.34 * len(rows) + 1.0, alt=f"{title}. {told}.")
+    names = [fill(name, _NAME_WIDTH) for name in rows]
+    lines = max(name.count("\n") for name in names) + 1
+    figure = blank(6.2, (0.2 + 0.14 * lines) * len(rows) + 1.0, alt=f"{title}. {told}.")
     ax = figure.subplots()
     for y, (name, (value, interval)) in enumerate(rows.items()):
         _draw_range(ax, y, interval, at=value, label="confidence interval", look=(BLUE, "o", BLUE))
@@ -358,7 +363,7 @@ def forest(
                 label="published, mean ± sd over folds",
                 look=(VERMILLION, "D", "white"),
             )
-    ax.set_yticks(range(len(rows)), list(rows))
+    ax.set_yticks(range(len(rows)), names)
     ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.grid(visible=False, axis="y")
     ax.set_xlabel(title)

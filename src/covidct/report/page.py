@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.resources import files
+from itertools import compress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -220,18 +221,21 @@ def make_page(
     if not results:
         msg = "there is no run to report on"
         raise ValueError(msg)
-    named = _named(results)
-    own = [r for r in results if dataset is not None and _is_of(r, dataset)]
-    if dataset is not None and not own:
+    apart = distinctions(results)
+    named = _named(results, apart)
+    ours = [r for r in results if dataset is not None and _is_of(r, dataset)]
+    if dataset is not None and not ours:
         msg = (
             f"no run was made of these slices of {dataset.name!r}: their names, labels or contents "
             "are others; give the dataset that the run was made of"
         )
         raise ValueError(msg)
-    each = max(1, _EXHIBITS // (4 * max(1, len(own))))
+    each = max(1, _EXHIBITS // (4 * max(1, len(ours))))
     sections = tuple(
-        _section(f"run-{k}", result, dataset if result in own else None, each=each, layer=layer)
-        for k, result in enumerate(results, start=1)
+        _section(
+            f"run-{k}", result, dataset if result in ours else None, options, each=each, layer=layer
+        )
+        for k, (result, options) in enumerate(zip(results, apart, strict=True), start=1)
     )
     several = len(results) > 1
     return Page(
@@ -250,15 +254,17 @@ def _section(
     key: str,
     result: CrossValidationResult,
     dataset: CTDataset | None,
+    options: str,
     *,
     each: int,
     layer: str | None,
 ) -> RunSection:
     tables = (fold_table(result), group_table(result))
     network = model_info(result.model_name).title
+    said = filter(None, (result.protocol, options))
     return RunSection(
         key=key,
-        title=f"{network} on {result.dataset_name} (protocol: {result.protocol})",
+        title=f"{network} on {result.dataset_name} (protocol: {'; '.join(said)})",
         classes=result.classes,
         tiles=tuple(_tiles(result)),
         facts=tuple(_facts(result)),
@@ -369,12 +375,18 @@ def _folds(result: CrossValidationResult) -> figures.Folds:
     return [(table["target"], table["probability"]) for table in tables]
 
 
-def _named(results: Sequence[CrossValidationResult]) -> dict[str, CrossValidationResult]:
+def _named(
+    results: Sequence[CrossValidationResult], options: Sequence[str]
+) -> dict[str, CrossValidationResult]:
     """Name runs by what tells them apart, if need be by a number."""
     named: dict[str, CrossValidationResult] = {}
-    for number, (result, own) in enumerate(zip(results, distinctions(results), strict=True), 1):
-        parts = (result.model_name, result.dataset_name, result.protocol, own)
-        name = ", ".join(filter(None, parts))
+    rows = [
+        (result.model_name, result.dataset_name, result.protocol, own)
+        for result, own in zip(results, options, strict=True)
+    ]
+    telling = [len(set(column)) > 1 for column in zip(*rows, strict=True)]
+    for number, (result, row) in enumerate(zip(results, rows, strict=True), start=1):
+        name = ", ".join(filter(None, compress(row, telling))) or result.model_name
         named[f"{name} (run {number})" if name in named else name] = result
     return named
 
