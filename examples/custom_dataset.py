@@ -35,8 +35,7 @@ listed = covidct.CTDataset(paths, targets, patients, name="ward 7", root=root)
 print(listed)
 
 # %%
-# **A name.** ``covidct train --dataset ward-7`` knows it too, where the module that registers it
-# has been imported.
+# **A name.** ``load_dataset`` knows it, wherever the module that registers it has been imported.
 
 info = covidct.DatasetInfo(
     "ward-7",

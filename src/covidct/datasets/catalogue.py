@@ -19,8 +19,8 @@ COVID19_CT = DatasetInfo(
     "based on CT scans, medRxiv 2020.04.13.20063941 (2020)",
     known_faults=(
         (
-            "CT_COVID/kjr-21-e24-p5-29.png (test) and CT_NonCOVID/71%0.jpg (train) are the "
-            "same slice under opposite labels."
+            "CT_COVID/kjr-21-e24-p5-29.png and -31.png (test) are the same slices as "
+            "CT_NonCOVID/71%0.jpg and 71%1.jpg (train), under opposite labels."
         ),
         (
             "File format gives the class away: every RGBA image (174) is COVID and 179 of "
