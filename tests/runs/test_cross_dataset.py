@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 import covidct
-from covidct.datasets.canvases import make_canvases
+from covidct.errors import InvalidFileError
 from covidct.runs.cross_dataset import CrossDatasetMatrix, evaluate_across
 from covidct.runs.external import ExternalEvaluation
-from covidct.runs.novelty import Reference, coordinates
 
 
 @pytest.fixture
@@ -99,14 +98,38 @@ def test_training_slices_in_another_source_are_named(tiny, phantoms, quick, tmp_
     matrix = evaluate_across({"run": result}, {"clean": other, "mixed": collection})
     clean, marked = matrix.table("csv").splitlines()[1].split(",")[1:]
     assert (clean[-1], marked[-1]) == (")", "†")
-    assert f"† {warning}" in str(matrix)
+    assert f"† run on mixed: {warning}" in str(matrix)
     assert [len(cell["seen"]) for cell in matrix.to_dict()] == [0, 4]
 
 
-def test_references_of_earlier_versions_know_no_slice(phantoms):
-    known = coordinates(make_canvases(phantoms, (64, 96)))
-    reference = replace(Reference.fit(known, known), kept={})
-    assert not reference.seen(known).any()
+def test_runs_that_kept_no_slices_say_so(tiny, phantoms, quick, tmp_path):
+    """As those of earlier versions; and one whose file is gone fails before it scores anything."""
+    result = covidct.CrossValidator(
+        tiny,
+        quick.scaled(1),
+        cv=2,
+        groups="patient",
+        weights=None,
+        threads=1,
+        device="cpu",
+        run_dir=tmp_path / "run",
+    ).run(phantoms)
+    other = covidct.load_dataset("phantom", n=8, seed=1)
+    path = tmp_path / "run/folds/1/reference.safetensors"
+    replace(result.fold_reference(1), kept={}).save(path)
+    found = result.evaluate(other)
+    assert found.seen is None
+    assert "whether slices of phantom were trained on is not known" in str(found)
+    assert found.to_dict()["seen"] is None
+    path.unlink()
+    with pytest.raises(InvalidFileError, match=r"reference\.safetensors"):
+        result.evaluate(other)
+
+
+def test_training_slices_count_for_slices_and_not_for_patients(external):
+    found = replace(external, groups=np.array(["p", "q", "p", "q"]), seen=("1.png", "3.png"))
+    assert str(found).count("2 of 4 slices of b were trained on") == 1
+    assert found.patients().caveat == ""
 
 
 @pytest.mark.parametrize(("results", "datasets"), [({}, {"a": None}), ({"a": None}, {})])

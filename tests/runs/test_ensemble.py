@@ -7,6 +7,7 @@ import pytest
 
 import covidct
 from covidct.evaluation import metrics
+from covidct.runs.comparison import side_by_side
 from covidct.runs.ensemble import Ensemble
 
 
@@ -69,6 +70,8 @@ def test_siblings_are_the_repeats_of_one_split(made_up_run):
     merged = Ensemble([run], siblings=True)
     assert len(merged.folds) == 1
     assert len(merged.predictions) == 20
+    # The table shows one network twice, and no options that an ensemble has not.
+    assert "variant" not in side_by_side([run, merged])
     mean = np.mean([run.fold_predictions(k)["probability"] for k in range(3)], axis=0)
     np.testing.assert_allclose(merged.predictions["probability"], mean)
     np.testing.assert_allclose(
@@ -99,3 +102,5 @@ def test_on_another_source(tiny, phantoms, quick):
     np.testing.assert_allclose(found.probabilities, np.mean(each, axis=0))
     assert found.probabilities.shape == (2, 8)
     assert found.seen == ()
+    backwards = phantoms.subset(range(len(phantoms))[::-1])
+    assert Ensemble(members).evaluate(backwards).seen == backwards.names

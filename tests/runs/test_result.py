@@ -175,6 +175,20 @@ def test_runs_are_told_apart_by_the_options_in_which_they_differ(made_up_run):
     assert header[:4] == ["network", "dataset", "variant", "protocol"]
     assert [row[2] for row in rows] == distinctions(runs)
     assert "variant" not in side_by_side(runs[::3], style="csv")
+    fast = made_up_run(right, slices=40, recipe=recipe.replace(learning_rate=0.1))
+    assert r"learning\_rate 0.1" in side_by_side([runs[0], fast], style="latex")
+
+
+def test_milestones_and_weights_tell_runs_apart_where_nothing_else_does(made_up_run):
+    def run(recipe=None, **changes):
+        return made_up_run(lambda targets, index: targets, slices=40, recipe=recipe, **changes)
+
+    early = covidct.Recipe(milestones=((10, 1e-4),))
+    assert distinctions([run(), run(covidct.Recipe().scaled(30)), run(early)])[2] == (
+        "epochs 100, milestones ((10, 0.0001),)"
+    )
+    twins = [run(weights=f"w.pth (sha256 {digit * 64})") for digit in "ab"]
+    assert distinctions(twins) == ["weights w.pth (aaaaaaaa)", "weights w.pth (bbbbbbbb)"]
 
 
 def test_calibration_is_fitted_on_other_folds(made_up_run):

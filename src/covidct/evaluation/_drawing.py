@@ -79,7 +79,7 @@ def legend_below(figure: Figure, *, title: str | None = None) -> None:
     labelled = [ax.get_legend_handles_labels() for ax in figure.axes]
     entries = {label: handle for ax in labelled for handle, label in zip(*ax, strict=True)}
     characters = int(14 * figure.get_figwidth())  # what a line of the legend holds
-    longest = min(max(map(len, entries)), characters - 8)
+    longest = max(1, min(max(map(len, entries)), characters - 8))
     figure.legend(
         entries.values(),
         [fill(label, longest) for label in entries],

@@ -172,12 +172,12 @@ class CTClassifier(nn.Module):
     def save(
         self, folder: str | PathLike[str], *, card: Mapping[str, object] | None = None
     ) -> None:
-        """Write a folder to hand on, as :func:`covidct.models.sharing.save_model` does.
+        """Write the fitted model as a folder to hand on; `load` reads it anywhere.
 
         Parameters
         ----------
         folder
-            Gets ``model.safetensors`` and ``card.json``.
+            Gets ``model.safetensors`` and ``card.json``; made if it isn't there.
         card
             Fields of :class:`covidct.models.sharing.ModelCard` but ``model``, ``input_size`` and
             ``covidct``, which are the model's own.
@@ -188,6 +188,12 @@ class CTClassifier(nn.Module):
             If a card has no such field.
         ValueError
             If a field is malformed.
+
+        Examples
+        --------
+        >>> import covidct
+        >>> model = covidct.create_model("shufflenet", weights=None)
+        >>> model.save("shared", card={"training_data": "ward 7", "metrics": {"accuracy": 0.81}})
         """
         save_model(self, folder, card=ModelCard.filled(self.info.name, self.input_size, card or {}))
 
@@ -227,14 +233,37 @@ class CTClassifier(nn.Module):
     def export(
         self, path: str | PathLike[str], *, input_type: Literal["uint8", "float32"] = "uint8"
     ) -> None:
-        """Write an ONNX file, as :func:`covidct.models.export.export_onnx` does.
+        """Write an ONNX file that ONNX Runtime was seen to agree with, preprocessing inside.
 
         Parameters
         ----------
         path
-            The file.
+            The file; it appears once it has passed the check.
         input_type
             What canvases hold: ``"uint8"``, or ``"float32"`` in [0, 1].
+
+        Raises
+        ------
+        ModuleNotFoundError
+            If the extra ``onnx`` is not installed.
+        RuntimeError
+            If, on random canvases, ONNX Runtime's logits are further than 1e-3 from PyTorch's
+            (relative to the logit where that is larger than 1).
+        ValueError
+            If ``input_type`` is none of the two.
+
+        Notes
+        -----
+        The file, of opset 18, takes ``canvases`` (B, 1, H, W), with any B and the model's
+        ``input_size``, and gives ``logits`` (B,), whose logistic function is the probability of
+        COVID-19. Its metadata name the model, input_size (height, width), input_type, classes (of
+        output 0 and 1) and the version of covidct. The model is left in its mode.
+
+        Examples
+        --------
+        >>> import covidct
+        >>> model = covidct.create_model("squeezenet", weights=None, input_size=(64, 96))
+        >>> model.export("squeezenet.onnx")  # doctest: +SKIP
         """
         export_onnx(
             self, path, name=self.info.name, input_size=self.input_size, input_type=input_type

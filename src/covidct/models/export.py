@@ -33,7 +33,7 @@ def export_onnx(
     input_size: tuple[int, int],
     input_type: Literal["uint8", "float32"] = "uint8",
 ) -> None:
-    """Write a classifier as an ONNX file that ONNX Runtime was seen to agree with.
+    """Do what :meth:`covidct.CTClassifier.export` says.
 
     Parameters
     ----------
@@ -41,35 +41,10 @@ def export_onnx(
         The classifier. It is exported in evaluation mode, and left in its own.
     path
         The file; it appears once it has passed the check.
-    name
-        What the file calls the network.
-    input_size
-        (height, width) of its canvases.
+    name, input_size
+        The model's own.
     input_type
-        What canvases hold: ``"uint8"``, or ``"float32"`` in [0, 1].
-
-    Raises
-    ------
-    ModuleNotFoundError
-        If the extra ``onnx`` is not installed.
-    RuntimeError
-        If, on random canvases, ONNX Runtime's logits are further than 1e-3 from PyTorch's
-        (relative to the logit where that is larger than 1).
-    ValueError
-        If ``input_type`` is none of the two.
-
-    Notes
-    -----
-    The file, of opset 18, takes ``canvases`` (B, 1, H, W), with any B and this
-    ``input_size``, and gives ``logits`` (B,), whose logistic function is the probability of
-    COVID-19. Its metadata name the model, input_size (height, width), input_type, classes (of
-    output 0 and 1) and the version of covidct.
-
-    Examples
-    --------
-    >>> import covidct
-    >>> model = covidct.create_model("squeezenet", weights=None, input_size=(64, 96))
-    >>> model.export("squeezenet.onnx")  # doctest: +SKIP
+        What canvases hold.
     """
     if input_type not in _INPUT_TYPES:
         msg = f"input_type must be one of {', '.join(map(repr, _INPUT_TYPES))}, got {input_type!r}"

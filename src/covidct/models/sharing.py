@@ -114,7 +114,7 @@ class ModelCard:
 
 
 def save_model(model: nn.Module, folder: str | PathLike[str], *, card: ModelCard) -> None:
-    """Write a fitted model as a folder; :meth:`covidct.CTClassifier.load` reads it anywhere.
+    """Do what :meth:`covidct.CTClassifier.save` says.
 
     Parameters
     ----------
@@ -123,15 +123,7 @@ def save_model(model: nn.Module, folder: str | PathLike[str], *, card: ModelCard
     folder
         Gets ``model.safetensors`` and ``card.json``; made if it isn't there.
     card
-        What it is.
-
-    Examples
-    --------
-    >>> import covidct
-    >>> model = covidct.create_model("shufflenet", weights=None)
-    >>> model.save("shared", card={"training_data": "ward 7", "metrics": {"accuracy": 0.81}})
-    >>> covidct.CTClassifier.load("shared").info.name
-    'shufflenet'
+        Of this very model: network and canvas are read from it.
     """
     folder = Path(folder)
     save_state(model, folder / _TENSORS)
@@ -140,7 +132,7 @@ def save_model(model: nn.Module, folder: str | PathLike[str], *, card: ModelCard
 
 
 def check_shared(folder: str | PathLike[str]) -> tuple[ModelCard, Path]:
-    """Find the parts of a folder that :func:`save_model` wrote, and that they belong together.
+    """Find the parts of a shared model, and that they belong together.
 
     Parameters
     ----------
@@ -170,7 +162,7 @@ def check_shared(folder: str | PathLike[str]) -> tuple[ModelCard, Path]:
 
 
 def read_card(folder: str | PathLike[str]) -> ModelCard:
-    """Read the card of a folder that :func:`save_model` wrote.
+    """Read the card of a folder that :meth:`covidct.CTClassifier.save` wrote.
 
     Parameters
     ----------

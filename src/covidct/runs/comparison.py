@@ -110,10 +110,21 @@ def _known_by(result: ScoredFolds) -> tuple[str, ...]:
 
 
 def _own(settings: Mapping[str, object], alike: Sequence[Mapping[str, object]]) -> str:
-    own = {k: v for k, v in settings.items() if any(other.get(k) != v for other in alike)}
-    if "epochs" in own:
-        own.pop("milestones", None)  # they move with the epochs
+    """Write the options that another run has otherwise; what it has not, as an ensemble, aside."""
+    own = {
+        option: value
+        for option, value in settings.items()
+        if any(other.get(option, value) != value for other in alike)
+    }
+    if _moved_by_epochs(alike):
+        own.pop("milestones", None)
     return ", ".join(f"{option} {value}" for option, value in own.items())
+
+
+def _moved_by_epochs(alike: Sequence[Mapping[str, object]]) -> bool:
+    """Whether runs of equal epochs have equal milestones too, so that the epochs say it all."""
+    schedules = {(other.get("epochs"), str(other.get("milestones"))) for other in alike}
+    return len(schedules) == len({epochs for epochs, _ in schedules})
 
 
 def per_patient(result: ScoredFolds, metric: str) -> tuple[str, str]:

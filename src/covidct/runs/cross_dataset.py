@@ -45,7 +45,7 @@ class CrossDatasetMatrix:
         str
             The table, in per cent: mean ± sd over the fitted folds and, in brackets, the 95 %
             confidence interval of the mean. A star marks slices that the run was made of, a dagger
-            those of which some were trained on.
+            those of which some were, or may have been, trained on.
         """
         name = metrics.find_metric(metric).name
         runs, datasets = (list(dict.fromkeys(names)) for names in zip(*self.cells, strict=True))
@@ -54,7 +54,7 @@ class CrossDatasetMatrix:
 
     def _text(self, run: str, dataset: str, metric: str) -> str:
         found = self.cells[run, dataset]
-        star = "*" if isinstance(found, CrossValidationResult) else "†" if found.seen else ""
+        star = "*" if isinstance(found, CrossValidationResult) else "†" if found.caveat else ""
         ends = percent_range(*_intervals(found)[metric])
         return f"{percent(*found.summary()[metric])} ({ends}){star}"
 
@@ -92,10 +92,9 @@ class CrossDatasetMatrix:
             "* out of fold, under the protocol of the run; elsewhere an external test."
         )
         caveats = [
-            f"† {caveat}"
-            for found in self.cells.values()
-            if isinstance(found, ExternalEvaluation)
-            for caveat in found.caveats()
+            f"† {run} on {dataset}: {found.caveat}"
+            for (run, dataset), found in self.cells.items()
+            if isinstance(found, ExternalEvaluation) and found.caveat
         ]
         return "\n\n".join([*tables, "\n".join([legend, *caveats])])
 

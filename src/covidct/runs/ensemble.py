@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -107,6 +108,7 @@ class Ensemble(ScoredFolds):
             Its row for a fold is the mean probability of the members' networks of that fold.
         """
         each = [member.evaluate(dataset) for member in self.members]
+        seen = [evaluation.seen for evaluation in each if evaluation.seen is not None]
         of_folds = np.mean([evaluation.probabilities for evaluation in each], axis=0)
         return ExternalEvaluation(
             trained_on=each[0].trained_on,
@@ -115,7 +117,7 @@ class Ensemble(ScoredFolds):
             targets=each[0].targets,
             groups=each[0].groups,
             group_kind=each[0].group_kind,
-            seen=tuple(dict.fromkeys(name for evaluation in each for name in evaluation.seen)),
+            seen=tuple(dict.fromkeys(chain(*seen))) if len(seen) == len(each) else None,
         )
 
 

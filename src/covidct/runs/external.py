@@ -33,7 +33,8 @@ class ExternalEvaluation:
     group_kind
         What a group is, such as ``"patient"``.
     seen
-        Names of the slices that a network was fitted to, or all but: no part of an external test.
+        Names of the slices that a network was trained on, as far as the folds kept them (2,000
+        each): no part of an external test. None where they kept none.
     """
 
     trained_on: str
@@ -42,7 +43,7 @@ class ExternalEvaluation:
     targets: npt.NDArray[np.int64]
     groups: npt.NDArray[np.str_] | None
     group_kind: str = "patient"
-    seen: tuple[str, ...] = ()
+    seen: tuple[str, ...] | None = ()
 
     @property
     def fold_metrics(self) -> list[dict[str, float]]:
@@ -123,6 +124,7 @@ class ExternalEvaluation:
             probabilities=np.stack([probabilities for _, probabilities, _ in merged]),
             targets=targets,
             groups=names,
+            seen=(),  # these are of slices
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -166,25 +168,24 @@ class ExternalEvaluation:
             f"folds: mean ± sample standard deviation over {len(self.probabilities)} fitted "
             f"networks; ensemble: of their mean probability. Intervals: by drawing {drawn} again."
         )
-        return "\n\n".join([title, *tables, legend, *self.caveats()])
+        return "\n\n".join(filter(None, [title, *tables, legend, self.caveat]))
 
-    def caveats(self) -> list[str]:
-        """Say what speaks against calling this an external test.
-
-        Returns
-        -------
-        list of str
-            A sentence if slices were seen in training; else none.
-        """
+    @property
+    def caveat(self) -> str:
+        """What speaks against calling this an external test; empty where nothing does."""
+        slices = f"slices of {self.tested_on}"
+        if self.seen is None:
+            return (
+                f"whether {slices} were trained on is not known: the run kept none to compare with"
+            )
         if not self.seen:
-            return []
-        share = f"{len(self.seen):,} of {len(self.targets):,} slices of {self.tested_on}"
+            return ""
         more = f" and {len(self.seen) - 3:,} more" if len(self.seen) > 3 else ""
-        caveat = (
-            f"{share} were trained on, or all but ({', '.join(self.seen[:3])}{more}); "
-            "this flatters the result, and an external test has to leave them out"
+        return (
+            f"{len(self.seen):,} of {len(self.targets):,} {slices} were trained on "
+            f"({', '.join(self.seen[:3])}{more}); this flatters the result, and an external test "
+            "has to leave them out"
         )
-        return [caveat]
 
     def _table(self) -> str:
         of_folds, of_ensemble = self.fold_intervals(), self.intervals()

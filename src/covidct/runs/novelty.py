@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -13,11 +13,12 @@ from PIL import Image
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from scipy.spatial.distance import cdist
+from sklearn.metrics import pairwise_distances_argmin_min
 
 from .._files import atomic_path
 from ..errors import InvalidFileError
 
-__all__ = ["Reference", "coordinates", "grey_levels", "layout"]
+__all__ = ["Reference", "coordinates", "grey_levels", "layout", "seen_by_any"]
 
 Array = npt.NDArray[np.float64]
 _QUANTILE = 0.99
@@ -26,10 +27,14 @@ _QUANTILE = 0.99
 _KEPT = ("grey", "layout")
 _MOST_KEPT = 2000
 _LAYOUT = (12, 16)
-# How near in layout a slice lies to itself. On COVID19-CT, saved anew as JPEG, halved or with noise
-# it lies within 0.06, brighter or cut by 1 % on each side within 0.21; slices of other patients
-# begin at 0.39, those of SARS-CoV-2 CT at 0.38, other phantoms at 0.47.
-_SAME = 0.2
+# Coordinates of each kind but the features, whose number is the network's.
+_SIZES = {"grey": 9, "layout": _LAYOUT[0] * _LAYOUT[1]}
+# How near in layout a slice lies to itself: on COVID19-CT, SARS-CoV-2 CT and phantoms, these also
+# with all outside a circle black, within 0.08 where it was saved anew as JPEG or with noise, within
+# 0.25 where it was halved in size. Slices of other patients begin at 0.31, other sources at 0.42.
+_SAME = 0.25
+# Fields that are (nearly) the same in all slices, such as padding, must not weigh more than others.
+_LEAST_SD = 0.05
 
 
 @dataclass(frozen=True)
@@ -134,35 +139,39 @@ class Reference:
         """
         return {kind: self.distance(kind, slices[kind]) > self.limit[kind] for kind in self.limit}
 
-    def seen(self, slices: Mapping[str, Array]) -> npt.NDArray[np.bool_]:
-        """Tell which slices are training slices, or all but.
+    def seen(self, layouts: Array) -> npt.NDArray[np.bool_] | None:
+        """Tell which slices are training slices.
 
         Parameters
         ----------
-        slices
-            For each kind of coordinates, (N, D).
+        layouts
+            (N, 192), of :func:`layout`.
 
         Returns
         -------
-        ndarray of bool, shape (N,)
-            True also for one that was saved anew, halved in size or lies beside a training slice
-            of its patient. Of more than 2,000 training slices those that were kept are known; runs
-            of earlier versions know none.
+        ndarray of bool, shape (N,), or None
+            True also for a slice that was saved anew, in another format or half the size; False
+            for one that was not kept of more than 2,000. None for runs of earlier versions, which
+            kept none.
 
         Examples
         --------
         >>> import covidct
         >>> from covidct.datasets.canvases import make_canvases
-        >>> from covidct.runs.novelty import Reference, coordinates
+        >>> from covidct.runs.novelty import Reference, layout
         >>> slices = covidct.load_dataset("phantom", n=6, seed=0, slices_per_patient=1)
-        >>> known = coordinates(make_canvases(slices, (96, 128)))
-        >>> first = {kind: values[:4] for kind, values in known.items()}
-        >>> Reference.fit(first, known).seen(known).tolist()
+        >>> layouts = layout(make_canvases(slices, (96, 128)))
+        >>> reference = Reference.fit({"layout": layouts[:4]}, {"layout": layouts[4:]})
+        >>> reference.seen(layouts).tolist()
         [True, True, True, True, False, False]
         """
         if "layout" not in self.kept:
-            return np.zeros(len(slices["layout"]), np.bool_)
-        return self.distance("layout", slices["layout"]) <= _SAME
+            return None
+        mean, sd = self.mean["layout"], self.sd["layout"]
+        kept = self.kept["layout"] * sd + mean
+        scale = np.maximum(sd, _LEAST_SD) * np.sqrt(len(sd))
+        nearest = pairwise_distances_argmin_min(layouts / scale, kept / scale)[1]
+        return np.asarray(nearest <= _SAME)
 
     def save(self, path: Path) -> None:
         """Write the reference as safetensors.
@@ -208,10 +217,18 @@ class Reference:
             )
             limit = {kind: float(arrays[f"{kind}.limit"]) for kind in kinds}
             kept = {kind: arrays[f"{kind}.kept"] for kind in kinds if f"{kind}.kept" in arrays}
+            _check_arrays(mean, sd, kept, limit)
             return cls(mean, sd, limit, kept)
-        except (OSError, SafetensorError, KeyError, TypeError) as error:
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             msg = f"{str(path)!r} cannot be read: {error}; run the fold again to make it anew"
             raise InvalidFileError(msg) from error
+
+
+def seen_by_any(references: Iterable[Reference], layouts: Array) -> npt.NDArray[np.bool_] | None:
+    """Tell which slices (N, 192) any fold was trained on; None where a fold kept none."""
+    seen = [reference.seen(layouts) for reference in references]
+    known = [flags for flags in seen if flags is not None]
+    return np.any(known, axis=0) if len(known) == len(seen) else None
 
 
 def coordinates(canvases: npt.NDArray[np.uint8]) -> dict[str, Array]:
@@ -233,6 +250,24 @@ def grey_levels(canvases: npt.NDArray[np.uint8]) -> Array:
     flat = canvases.reshape(len(canvases), -1)
     deciles = [np.quantile(row, np.linspace(0.1, 0.9, 9)) for row in flat]
     return np.asarray(deciles, dtype=np.float64).reshape(-1, 9) / 255
+
+
+def _check_arrays(
+    mean: Mapping[str, Array],
+    sd: Mapping[str, Array],
+    kept: Mapping[str, npt.NDArray[np.float32]],
+    limit: Mapping[str, float],
+) -> None:
+    """Refuse numbers that do not go together: they would fail elsewhere, or answer wrongly."""
+    for kind in mean:
+        size = _SIZES.get(kind, mean[kind].size)
+        rows = kept.get(kind, np.empty((0, size)))
+        if not mean[kind].shape == sd[kind].shape == (size,) == rows.shape[1:]:
+            msg = f"the arrays of {kind!r} have other shapes than they must"
+            raise ValueError(msg)
+        if not all(np.isfinite(part).all() for part in (mean[kind], sd[kind], rows, limit[kind])):
+            msg = f"the arrays of {kind!r} have NaN or infinite values"
+            raise ValueError(msg)
 
 
 def _some(values: Array) -> Array:

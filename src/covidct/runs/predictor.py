@@ -25,7 +25,7 @@ from ..devices import Precision, resolve_device
 from ..errors import InvalidFileError
 from ..inference import infer
 from ..models.classifier import CTClassifier
-from .novelty import Reference, coordinates
+from .novelty import Reference, coordinates, seen_by_any
 from .prediction import Prediction, VolumePrediction
 from .result import CrossValidationResult
 
@@ -259,7 +259,8 @@ class Predictor:
             votes = sum(flags[kind].astype(int) for flags in unusual if kind in flags)
             for i in np.flatnonzero(votes > len(unusual) / 2):
                 doubts[i].append(words)
-        for i in np.flatnonzero(np.any([r.seen(of_canvases) for r in self.references], axis=0)):
+        seen = seen_by_any(self.references, of_canvases["layout"])
+        for i in () if seen is None else np.flatnonzero(seen):
             doubts[i].append(_SEEN)
         return np.stack(probabilities), doubts
 
@@ -284,7 +285,7 @@ _DOUBTS = {
     "layout": "where it is light and dark is unlike the training slices",
     "features": "its features lie far from those of the training slices",
 }
-_SEEN = "a network was trained on it, or on one that is all but the same"
+_SEEN = "a network was trained on it"
 
 
 def find_slices(paths: StrPath | Iterable[StrPath]) -> Iterator[Path]:

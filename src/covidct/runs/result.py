@@ -26,7 +26,7 @@ from ..training.recipe import Recipe
 from ..training.trainer import EpochRecord
 from .calibrated import CalibratedFolds
 from .external import ExternalEvaluation
-from .novelty import Reference, coordinates
+from .novelty import Reference, layout, seen_by_any
 from .run_directory import PREDICTION_FIELDS, RunDirectory
 from .scores import ScoredFolds
 from .splits import Fold
@@ -152,8 +152,9 @@ class CrossValidationResult(ScoredFolds):
     @property
     def settings(self) -> dict[str, object]:
         """What else was chosen than network, dataset and protocol: weights, folds, recipe."""
+        weights, _, digest = (self.run["weights"] or "none").partition(" (sha256 ")
         return {
-            "weights": (self.run["weights"] or "none").partition(" (sha256")[0],
+            "weights": f"{weights} ({digest[:8]})" if digest else weights,
             "folds": len(self.folds),
             "seed": self.run["seed"],
             "precision": self.run["precision"],
@@ -362,10 +363,10 @@ class CrossValidationResult(ScoredFolds):
             )
             raise ValueError(msg)
         models = [self.fold_model(k) for k in range(len(self.folds))]
+        references = [self.fold_reference(k) for k in range(len(self.folds))]
         canvases = make_canvases(dataset, models[0].input_size, resize=self.recipe.resize)
         rows = [infer(model, canvases, progress=True).probabilities for model in models]
-        known = coordinates(canvases)
-        seen = np.any([self.fold_reference(k).seen(known) for k in range(len(models))], axis=0)
+        seen = seen_by_any(references, layout(canvases))
         evaluation = ExternalEvaluation(
             trained_on=self.dataset_name,
             tested_on=dataset.name,
@@ -373,10 +374,10 @@ class CrossValidationResult(ScoredFolds):
             targets=dataset.targets,
             groups=dataset.groups,
             group_kind=dataset.group_kind,
-            seen=tuple(compress(dataset.names, seen)),
+            seen=None if seen is None else tuple(compress(dataset.names, seen)),
         )
-        for caveat in evaluation.caveats():
-            _LOG.warning(caveat)
+        if evaluation.caveat:
+            _LOG.warning(evaluation.caveat)
         return evaluation
 
     def write_summary(self) -> None:

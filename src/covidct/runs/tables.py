@@ -115,7 +115,7 @@ def _markdown(header: Sequence[str], rows: Rows) -> str:
 
 def _latex(header: Sequence[str], rows: Rows) -> str:
     first, *rest = [
-        " & ".join(cell.replace("%", r"\%").replace("±", r"$\pm$") for cell in cells) + r" \\"
+        " & ".join(cell.translate(_IN_LATEX) for cell in cells) + r" \\"
         for cells in [header, *rows]
     ]
     columns = "l" + "r" * (len(header) - 1)
@@ -139,6 +139,9 @@ def _aligned(header: Sequence[str], rows: Rows) -> list[list[str]]:
     ]
 
 
+_IN_LATEX = str.maketrans(
+    {c: rf"\{c}" for c in "%&#_${}"} | {"±": r"$\pm$", "†": r"\dag{}", "–": "--"}
+)
 _STYLES: dict[str, Callable[[Sequence[str], Rows], str]] = {
     "text": _text,
     "markdown": _markdown,

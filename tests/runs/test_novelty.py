@@ -1,0 +1,76 @@
+"""What a fold keeps of its training slices: enough to know them again, and nothing else."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+from safetensors.numpy import load_file, save_file
+
+import covidct
+from covidct.errors import InvalidFileError
+from covidct.runs.novelty import Reference, coordinates, layout
+
+SIZE = (96, 128)
+
+
+def as_jpeg(image):
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=30)
+    return Image.open(file).convert("L")
+
+
+def noisy(image):
+    pixels = np.asarray(image) + np.random.default_rng(0).normal(0, 4, image.size[::-1])
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+
+
+def halved(image):
+    return image.resize((image.width // 2, image.height // 2), Image.Resampling.BICUBIC)
+
+
+def in_circle(image):
+    """Blacken the corners, as many scanners do: fields that are the same in all slices."""
+    mask = Image.new("L", image.size)
+    ImageDraw.Draw(mask).ellipse((0, 0, image.width - 1, image.height - 1), fill=255)
+    return Image.composite(image, Image.new("L", image.size), mask)
+
+
+def canvases(images):
+    pad = covidct.AspectPreservingPad(SIZE)
+    return np.stack([np.asarray(pad(image)) for image in images])
+
+
+@pytest.mark.parametrize("view", [lambda image: image, in_circle], ids=["whole", "in a circle"])
+@pytest.mark.parametrize("change", [as_jpeg, noisy, halved])
+def test_training_slices_are_known_again_and_no_others(view, change):
+    slices = covidct.load_dataset("phantom", n=32, seed=0)
+    images = [view(slices[i][0]) for i in range(len(slices))]
+    trained = layout(canvases(images[:16]))
+    reference = Reference.fit({"layout": trained}, {"layout": trained})
+    assert reference.seen(layout(canvases(map(change, images[:16])))).all()
+    assert not reference.seen(layout(canvases(images[16:]))).any()
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        {"layout.kept": np.full((3, 192), np.nan, np.float32)},
+        {"layout.kept": np.zeros((3, 191), np.float32)},
+        {"layout.sd": np.zeros(191)},
+        {"grey.mean": np.zeros(8)},
+        {"features.limit": np.array(np.inf)},
+    ],
+    ids=lambda spoil: next(iter(spoil)),
+)
+def test_numbers_that_do_not_go_together_are_refused(spoil, phantoms, tmp_path):
+    known = coordinates(canvases(phantoms[i][0] for i in range(6)))
+    known["features"] = np.random.default_rng(0).normal(size=(6, 4))
+    path = tmp_path / "reference.safetensors"
+    Reference.fit(known, known).save(path)
+    assert Reference.load(path).limit.keys() == known.keys()
+    save_file(load_file(path) | spoil, path)
+    with pytest.raises(InvalidFileError, match=r"reference\.safetensors.* run the fold again"):
+        Reference.load(path)
