@@ -263,7 +263,7 @@ class CTClassifier(nn.Module):
         --------
         >>> import covidct
         >>> model = covidct.create_model("squeezenet", weights=None, input_size=(64, 96))
-        >>> model.export("squeezenet.onnx")  # doctest: +SKIP
+        >>> model.export("squeezenet.onnx")
         """
         export_onnx(
             self, path, name=self.info.name, input_size=self.input_size, input_type=input_type

@@ -100,7 +100,9 @@ def register_model(info: ArchitectureInfo, *, overwrite: bool = False) -> None:
     ...     cam_layer="features", classifier=("classifier",), feature_dim=512,
     ...     parameters=14.72, size_mb=58.9, layers=16,
     ... )
-    >>> covidct.register_model(vgg16)  # doctest: +SKIP
+    >>> covidct.register_model(vgg16)
+    >>> covidct.model_info("vgg16").title
+    'VGG16'
     """
     if info.name.startswith(_TIMM) or (info.name in _REGISTRY and not overwrite):
         msg = f"the model name {info.name!r} is taken; choose another, or pass overwrite=True"

@@ -247,10 +247,13 @@ def same_folds(a: ScoredFolds, b: ScoredFolds) -> bool:
 
     Examples
     --------
-    >>> from covidct import CrossValidationResult
+    >>> import covidct
     >>> from covidct.runs.paired import same_folds
-    >>> a, b = map(CrossValidationResult.load, ("runs/a", "runs/b"))  # doctest: +SKIP
-    >>> same_folds(a, b)  # doctest: +SKIP
+    >>> slices = covidct.load_dataset("phantom", n=16, seed=0)
+    >>> recipe = covidct.Recipe.demo().scaled(1)
+    >>> cv = covidct.CrossValidator("shufflenet", recipe, cv=2, groups="patient", weights=None)
+    >>> result = cv.run(slices)
+    >>> same_folds(result, result)
     True
     """
     return not _mismatch(a, b)
