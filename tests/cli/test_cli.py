@@ -62,11 +62,14 @@ def images(phantoms, tmp_path):
 
 
 @pytest.mark.parametrize("verb", sorted(cli._VERBS))
-def test_help_shows_an_example(verb, capsys):
+def test_help_fits_the_terminal_and_shows_an_example(verb, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit) as stop:
         cli.main([verb, "--help"])
     assert stop.value.code == 0
-    assert f"covidct {verb}" in capsys.readouterr().out.split("example:")[1]
+    prose, example = capsys.readouterr().out.split("example:")
+    assert max(map(len, prose.splitlines())) <= 80
+    assert f"covidct {verb}" in example
 
 
 def test_lists(capsys):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+import textwrap
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -76,6 +77,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+class _ParagraphsFormatter(argparse.RawDescriptionHelpFormatter):
+    """Wrap each paragraph to the terminal; examples, which are indented, stay as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "\n\n".join(
+            indent + part if "\n  " in part else textwrap.fill(part, width, initial_indent=indent)
+            for part in text.strip().split("\n\n")
+        )
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="covidct",
@@ -92,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
             help=summary,
             description=module.__doc__,
             epilog=f"example:\n  {module.EXAMPLE}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=_ParagraphsFormatter,
         )
         module.add_arguments(command)
         command.add_argument(
