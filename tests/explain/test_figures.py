@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from covidct.explain import faithfulness, figures
+from covidct.explain._layout import below_common_folder
 from covidct.explain.tsne import Separation
 
 
@@ -169,3 +170,17 @@ def test_bad_arguments(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         call(images, maps)
+
+
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        (["COVID/p1/0.png", "COVID/p2/0.png"], ["p1/0.png", "p2/0.png"]),
+        (["/a/b/0.png"], ["0.png"]),
+        (["0.png", "p/0.png"], ["0.png", "p/0.png"]),
+        (["p/caf\udce9.png"], ["caf\\xe9.png"]),
+        ([], []),
+    ],
+)
+def test_names_keep_what_tells_them_apart(paths: list[str], names: list[str]) -> None:
+    assert below_common_folder(paths) == names

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import PurePath
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 
+from ..datasets._listing import printable
+
 _LONGEST_NAME = 24  # characters above a slice
+
+
+def below_common_folder(paths: Sequence[str]) -> list[str]:
+    """Leave out the folders that all paths begin with: two files ``slice-0.png`` stay apart."""
+    parts = [PurePath(path).parts for path in paths]
+    while all(len(each) > 1 for each in parts) and len({each[0] for each in parts}) == 1:
+        parts = [each[1:] for each in parts]
+    return [printable("/".join(each)) for each in parts]
 
 
 def heading(

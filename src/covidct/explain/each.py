@@ -7,10 +7,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from ..datasets._listing import printable
 from ..runs.prediction import Prediction
 from ..runs.predictor import Predictor
 from . import figures
+from ._layout import below_common_folder
 from .fold import mean_maps, save_figure
 
 __all__ = ["draw_map"]
@@ -72,7 +72,7 @@ def draw_map(
         [image],
         mean_maps(predictor, prediction.canvas[None], layer=layer),
         probabilities=[prediction.probability],
-        names=[printable(Path(prediction.path).name)],
+        names=below_common_folder([prediction.path]),
         resize=predictor.resize,
     )
     return save_figure(drawing, Path(path))

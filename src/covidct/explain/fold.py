@@ -24,6 +24,7 @@ from ..runs.predictor import Prediction, Predictor
 from ..runs.result import CrossValidationResult
 from ..transforms import to_grayscale
 from . import faithfulness, figures, tsne
+from ._layout import below_common_folder
 from .faithfulness import Faithfulness, Measure
 from .grad_cam import GradCAM
 
@@ -183,7 +184,7 @@ def explain_predictions(
             [to_grayscale(read_image(p.path)) for p in page],
             mean_maps(predictor, _canvases(page), layer=layer),
             probabilities=[p.probability for p in page],
-            names=[Path(p.path).name for p in page],
+            names=below_common_folder([p.path for p in page]),
             resize=predictor.resize,
         )
         save_figure(drawing, Path(folder) / name)
@@ -339,7 +340,7 @@ def _recognised(
         cam.over(canvases, index=np.array(index)).maps,
         probabilities=shown["probability"].tolist(),
         targets=[1] * len(index),
-        names=[dataset.paths[i].name for i in index],
+        names=below_common_folder([dataset.names[i] for i in index]),
         masks=[dataset.masks(i) for i in index],
         classes=result.classes,
         resize=result.recipe.resize,
