@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import joblib
@@ -44,6 +45,65 @@ def test_result_holds_what_the_contract_names(run, phantoms):
     aucs = [scores["auc"] for scores in result.fold_metrics]
     assert (mean, sd) == pytest.approx((np.mean(aucs), np.std(aucs, ddof=1)))
     assert result.confusion_matrix().sum() == len(phantoms) / 2
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"seed": -1},
+        {"seed": 0.5},
+        {"repeats": 0},
+        {"threads": 0},
+        {"threads": -1},
+        {"monitor_every": 0},
+        {"n_jobs": 0},
+    ],
+)
+def test_options_out_of_range_are_refused_at_once(run, tmp_path, option):
+    ((name, value),) = option.items()
+    with pytest.raises(ValueError, match=f"{name} must .*got {value}"):
+        run(**option)
+    assert not (tmp_path / "run").exists()
+
+
+def test_options_may_be_numpys_or_scikit_learns(run):
+    assert run(seed=np.int64(1), n_jobs=None).run["seed"] == 1
+
+
+def test_global_randomness_is_as_it_was(run):
+    before = torch.random.get_rng_state()
+    run()
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_workers_compute_in_the_arithmetic_that_was_recorded(tiny, quick, phantoms, monkeypatch):
+    native = "covidct.devices._computes_bfloat16"
+    monkeypatch.setattr(native, lambda device: True)
+    validator = CrossValidator(tiny, quick.scaled(1), **OPTIONS)
+    monkeypatch.setattr(native, lambda device: False)  # as on the machine of a worker
+    used = []
+
+    class Watched(fold_module.Trainer):
+        def fit(self, *args, **options):
+            used.append(self.dtype)
+            return super().fit(*args, **options)
+
+    monkeypatch.setattr(fold_module, "Trainer", Watched)
+    assert validator.run(phantoms).run["precision"] == "bfloat16"
+    assert used == [torch.bfloat16] * 2
+
+
+def test_a_worker_fits_the_network_of_the_caller(run, tiny, quick, phantoms):
+    known = covidct.model_info(tiny)
+    expected = run()
+    validator = CrossValidator(tiny, quick, **OPTIONS)
+    of_the_worker = dataclasses.replace(known, mean=(0, 0, 0), std=(0.1, 0.1, 0.1))
+    covidct.register_model(of_the_worker, overwrite=True)
+    try:
+        fitted = validator.run(phantoms)
+    finally:
+        covidct.register_model(known, overwrite=True)
+    np.testing.assert_array_equal(fitted.predictions["logit"], expected.predictions["logit"])
 
 
 def test_files_of_a_run(run, tmp_path):

@@ -51,6 +51,23 @@ def test_splitters_of_scikit_learn(anonymous, phantoms):
     assert len(make_split(phantoms, LeaveOneGroupOut(), groups=pairs).folds) == 3
 
 
+@pytest.mark.parametrize("form", ["positions", "masks", "iterator"])
+def test_folds_may_be_given(anonymous, form):
+    tested = [np.array([0, 1, 6, 7]), np.array([2, 3, 8, 9])]
+    parts = [(np.setdiff1d(np.arange(12), test), test) for test in tested]
+    given = [tuple(np.isin(np.arange(12), part) for part in fold) for fold in parts]
+    cv = {"positions": parts, "masks": given, "iterator": iter(parts)}[form]
+    split = make_split(anonymous, cv)
+    assert split.protocol == "given folds"
+    for fold, (train, test) in zip(split.folds, parts, strict=True):
+        np.testing.assert_array_equal(fold.train, train)
+        np.testing.assert_array_equal(fold.test, test)
+
+
+def test_a_number_of_folds_may_be_numpys(anonymous):
+    assert make_split(anonymous, np.int64(2)).protocol == "paper"
+
+
 def test_random_split_of_known_patients_warns(phantoms, anonymous):
     with pytest.warns(LeakageWarning, match="of 6 patient groups"):
         make_split(phantoms, 2)
@@ -99,14 +116,14 @@ def test_an_official_split_that_tears_patients_or_is_never_run_is_refused(anonym
     [
         (7, None, "class 'non-COVID' has 6 slices, fewer than the 7 folds"),
         (1, None, "at least 2 folds, got 1"),
-        ("five", None, "cv must be an integer, 'official' or a scikit-learn splitter, got 'five'"),
+        ("five", None, "cv must be an integer, 'official', a scikit-learn splitter.*got 'five'"),
         ("official", None, "has no official split"),
         ("official", "patient", "does not say which slices are of one patient"),
         (3, "patients", "'patient', 'near-duplicate' or one label per slice, got 'patients'"),
         (3, [1, 2], "2 labels for 12 slices"),
         (3, [None, float("nan"), ""] * 4, "no label .* for 12 slices, the first at 0"),
         (3, [[1, 2]] * 12, "groups must have one value for each of 12"),
-        (5.0, None, "cv must be an integer, 'official' or a scikit-learn splitter, got 5.0"),
+        (5.0, None, "cv must be an integer, .* or pairs of training and test positions, got 5.0"),
         (3, [0] * 6 + [1] * 6, r"class 'non-COVID' has 1 groups \(given groups\), fewer than"),
     ],
 )
@@ -131,6 +148,8 @@ class Fixed:
         (range(6), range(5, 12), "slices in both training and test part"),
         (range(3), range(3, 12), "training part of fold 0 has only class 'COVID'"),
         (range(8), [], "test part of fold 0 has no slice"),
+        (range(8), range(8, 13), "position 12, but there are 12 slices"),
+        (range(8), [-1], "position -1"),
     ],
 )
 def test_folds_of_foreign_splitters_are_checked(anonymous, train, test, message):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 from covidct import Recipe
@@ -39,6 +40,26 @@ def test_survives_json():
     assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
 
 
+def test_numbers_and_lists_of_others_become_plain():
+    numbers = Recipe(
+        epochs=np.int64(3),
+        learning_rate=np.float32(0.5),
+        milestones=[[np.int64(1), np.float32(0.25)]],
+        canvas=[64, 96],
+        augmentation=Augmentation(noise=np.float32(0.5)),
+    )
+    plain = Recipe(
+        epochs=3,
+        learning_rate=0.5,
+        milestones=((1, 0.25),),
+        canvas=(64, 96),
+        augmentation=Augmentation(noise=0.5),
+    )
+    assert numbers == plain
+    assert hash(numbers) == hash(plain)
+    assert json.dumps(numbers.to_dict()) == json.dumps(plain.to_dict())
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -49,6 +70,9 @@ def test_survives_json():
         {"learning_rate": float("nan")},
         {"milestones": ((5, 1e-3), (2, 1e-4))},
         {"milestones": ((5, -1e-3),)},
+        {"milestones": 5},
+        {"milestones": (5, 1e-3)},
+        {"learning_rate": "fast"},
         {"weight_decay": -1},
         {"optimizer": "adam"},
         {"resize": "crop"},
@@ -63,7 +87,9 @@ def test_refuses_what_makes_no_sense(wrong):
         Recipe(**wrong)
 
 
-@pytest.mark.parametrize("wrong", [{"crop": 1.0}, {"noise": -0.1}, {"flip_probability": 2}])
+@pytest.mark.parametrize(
+    "wrong", [{"crop": 1.0}, {"noise": -0.1}, {"flip_probability": 2}, {"noise": "a"}]
+)
 def test_refuses_augmentation_out_of_range(wrong):
     (option,) = wrong
     with pytest.raises(ValueError, match=option):

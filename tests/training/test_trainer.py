@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from covidct import Recipe, Trainer, create_model
-from covidct.errors import TrainingDivergedError
+from covidct.errors import InvalidFileError, TrainingDivergedError
 from covidct.training.profile import Profile
 from covidct.training.recipe import Augmentation
 
@@ -83,6 +83,40 @@ def test_resuming_gives_the_same_bits(tiny, tmp_path, stop):
     history = trainer.fit(*slices())
     assert torch.equal(state(resumed), state(straight))
     assert [r[:4] for r in history] == [r[:4] for r in expected]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda canvases, targets: (canvases, targets, {"seed": 7}),
+        lambda canvases, targets: (canvases, targets, {"recipe": RECIPE.replace(pos_weight=2.0)}),
+        lambda canvases, targets: (canvases, 1 - targets, {}),
+        lambda canvases, targets: (canvases[::-1].copy(), targets, {}),
+    ],
+)
+def test_checkpoints_of_another_training_are_refused(tiny, tmp_path, change):
+    _, trainer = fit(tiny, checkpoint_dir=tmp_path)
+    trainer.fit(*slices())
+    canvases, targets, options = change(*slices())
+    _, other = fit(tiny, **({"checkpoint_dir": tmp_path} | options))
+    with pytest.raises(InvalidFileError, match=r"checkpoint\.pt.*others.*remove the checkpoints"):
+        other.fit(canvases, targets)
+
+
+@pytest.mark.parametrize(
+    ("canvases", "targets", "message"),
+    [
+        (np.zeros((2, 40, 56), np.float32), [0, 1], r"\(N, H, W\) uint8.*float32.*make_canvases"),
+        (np.zeros((2, 1, 40, 56), np.uint8), [0, 1], r"\(2, 1, 40, 56\)"),
+        (np.zeros((2, 40, 56), np.uint8), [0], "as many targets as canvases, got 1 and 2"),
+        (np.zeros((0, 40, 56), np.uint8), [], "got 0 and 0"),
+        (np.zeros((2, 40, 56), np.uint8), [1, 2], r"0 or 1, got \[1, 2\]"),
+    ],
+)
+def test_what_is_no_training_set_is_refused(tiny, canvases, targets, message):
+    _, trainer = fit(tiny)
+    with pytest.raises(ValueError, match=message):
+        trainer.fit(canvases, np.array(targets))
 
 
 def test_global_randomness_is_untouched(tiny):

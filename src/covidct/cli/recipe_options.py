@@ -44,6 +44,9 @@ def read_recipe(args: argparse.Namespace) -> Recipe:
         if table not in ("", "augmentation"):
             msg = f"--set knows options of the recipe and of its augmentation, got {option!r}"
             raise ValueError(msg)
+        if option == "augmentation":
+            msg = "--set takes options of the augmentation one by one, as augmentation.noise=0"
+            raise ValueError(msg)
         target = values[table] if table else values
         target[key] = _parse(value)
     return Recipe.from_dict(values)

@@ -7,8 +7,9 @@ import hashlib
 import json
 import logging
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from numbers import Integral
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,8 @@ class CrossValidator:
     recipe
         How to train; the paper's recipe by default.
     cv
-        A number of stratified folds, ``"official"``, or a splitter of scikit-learn.
+        A number of stratified folds, ``"official"``, a splitter of scikit-learn, or pairs of
+        training and test positions.
     groups
         What must stay on one side of a split: None (slices at random, as in the paper),
         ``"patient"``, ``"near-duplicate"``, or one label per slice.
@@ -64,7 +66,7 @@ class CrossValidator:
         ``"auto"``, ``"float32"`` or ``"bfloat16"``.
     n_jobs
         Folds at a time, through joblib: a backend chosen by ``joblib.parallel_config``, such as
-        dask, is used.
+        dask, is used. None is 1, -1 is one for each core.
     run_dir
         Folder of the run; without one, a temporary folder that lasts as long as the result.
     resume
@@ -107,12 +109,12 @@ class CrossValidator:
         model: str,
         recipe: Recipe | None = None,
         *,
-        cv: int | str | Splitter = 5,
+        cv: int | str | Splitter | Iterable[tuple[Any, Any]] = 5,
         groups: str | Sequence[object] | npt.NDArray[Any] | None = None,
         weights: str | PathLike[str] | None = "imagenet",
         device: str = "auto",
         precision: Precision = "auto",
-        n_jobs: int = 1,
+        n_jobs: int | None = 1,
         run_dir: str | PathLike[str] | None = None,
         resume: bool = True,
         seed: int = 0,
@@ -122,24 +124,23 @@ class CrossValidator:
         compile_model: bool = False,
         profile: Profile | None = None,
     ) -> None:
-        if seed < 0:
-            msg = f"seed must be 0 or more, got {seed}"
-            raise ValueError(msg)
         self.model = model_info(model)
         self.recipe = recipe or Recipe()
         self.cv = cv
         self.groups = groups
         self.weights = None if weights is None else str(weights)
         self.device = device
-        self.precision = precision
-        self.dtype = resolve_precision(precision, resolve_device(device))
-        self.n_jobs = n_jobs
+        dtype = resolve_precision(precision, resolve_device(device))
+        # Chosen once, so that every worker computes as run.json says.
+        self.precision: Precision = "float32" if dtype == torch.float32 else "bfloat16"
+        self.n_jobs = _jobs(n_jobs)
         self.run_dir = run_dir
         self.resume = resume
-        self.seed = seed
-        self.repeats = repeats
-        self.threads = threads or max(1, cpu_count() // _workers(n_jobs))
-        self.monitor_every = monitor_every
+        self.seed = _whole("seed", seed, least=0)
+        self.repeats = _whole("repeats", repeats)
+        cores = max(1, cpu_count() // _workers(self.n_jobs))
+        self.threads = cores if threads is None else _whole("threads", threads)
+        self.monitor_every = _whole("monitor_every", monitor_every)
         self.compile_model = compile_model
         self.profile = profile
 
@@ -168,7 +169,8 @@ class CrossValidator:
         split = make_split(
             dataset, self.cv, groups=self.groups, seed=self.seed, repeats=self.repeats
         )
-        create_model(self.model.name, self.weights)  # bad weights are to fail before any training
+        with torch.random.fork_rng(devices=[]):  # bad weights are to fail before any training
+            create_model(self.model.name, self.weights)
         temporary = None if self.run_dir else tempfile.TemporaryDirectory(prefix="covidct-")
         run_dir = Path(self.run_dir or temporary.name)  # type: ignore[union-attr]  # one of the two is there
         directory = RunDirectory(run_dir)
@@ -257,7 +259,7 @@ class CrossValidator:
             ],
             "seed": self.seed,
             "threads": self.threads,
-            "precision": str(self.dtype).removeprefix("torch."),
+            "precision": self.precision,
             "device": resolve_device(self.device).type,
             "versions": software_versions(),
         }
@@ -316,6 +318,20 @@ def _describe_weights(weights: str | None) -> str | None:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return f"{path.name} (sha256 {digest})"
+
+
+def _whole(option: str, value: object, *, least: int = 1) -> int:
+    if not isinstance(value, Integral) or value < least:
+        msg = f"{option} must be an integer of at least {least}, got {value!r}"
+        raise ValueError(msg)
+    return int(value)
+
+
+def _jobs(n_jobs: int | None) -> int:
+    if n_jobs == 0:
+        msg = "n_jobs must be a number of folds at a time, or -1 for one per core, got 0"
+        raise ValueError(msg)
+    return 1 if n_jobs is None else n_jobs
 
 
 def _workers(n_jobs: int) -> int:

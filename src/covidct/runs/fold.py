@@ -18,7 +18,7 @@ from ..devices import Precision
 from ..errors import TrainingDivergedError
 from ..inference import infer
 from ..models.classifier import CTClassifier, create_model
-from ..models.registry import ArchitectureInfo, list_models, register_model
+from ..models.registry import ArchitectureInfo, register_model
 from ..models.weights import save_state
 from ..training.profile import Profile
 from ..training.recipe import Recipe
@@ -128,8 +128,8 @@ def _fit_and_score(job: FoldJob, directory: RunDirectory, profile: Profile | Non
 
 def _initial_model(job: FoldJob) -> CTClassifier:
     """Create the network; its fresh head depends on the seed and the fold alone."""
-    if job.model.name not in list_models() and not job.model.name.startswith("timm:"):
-        register_model(job.model)  # registered by the caller, unknown in a new process
+    if not job.model.name.startswith("timm:"):
+        register_model(job.model, overwrite=True)  # as the caller knows it, in a new process too
     (seed,) = np.random.SeedSequence((job.seed, job.number)).generate_state(1)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(seed))

@@ -44,7 +44,7 @@ class Variant:
     >>> from covidct.runs.presets import PRESETS
     >>> recipe = PRESETS["ablations"]["no-crop"].apply(covidct.Recipe().scaled(30))
     >>> recipe.epochs, recipe.augmentation.crop, recipe.augmentation.noise
-    (30, 0, 0.05)
+    (30, 0.0, 0.05)
     """
 
     changes: Mapping[str, Any] = field(default_factory=dict)
@@ -72,6 +72,8 @@ class Variant:
         changed = recipe.replace(
             augmentation=replace(recipe.augmentation, **self.augmentation), **self.changes
         )
+        if "milestones" in self.changes:
+            return changed
         factor = changed.learning_rate / recipe.learning_rate
         return changed.replace(
             milestones=tuple((epoch, factor * rate) for epoch, rate in changed.milestones)

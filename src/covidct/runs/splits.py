@@ -6,11 +6,12 @@ import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, Protocol
+from numbers import Integral
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, check_cv
 
 from ..audit.duplicates import near_duplicate_groups
 from ..datasets.ct_dataset import CTDataset
@@ -25,6 +26,7 @@ class LeakageWarning(UserWarning):
     """Slices that belong together may stand on both sides of a split."""
 
 
+@runtime_checkable
 class Splitter(Protocol):
     """What scikit-learn calls a cross-validation splitter."""
 
@@ -57,7 +59,8 @@ class Split:
     ----------
     protocol
         ``"paper"`` (random slices), ``"grouped by patient"``, ``"grouped by near-duplicate"``,
-        ``"grouped by given groups"``, ``"official"``, or the name of the splitter.
+        ``"grouped by given groups"``, ``"official"``, ``"given folds"`` or the name of the
+        splitter.
     folds
         The folds.
     groups
@@ -76,7 +79,7 @@ class Split:
 
 def make_split(
     dataset: CTDataset,
-    cv: int | str | Splitter = 5,
+    cv: int | str | Splitter | Iterable[tuple[Any, Any]] = 5,
     *,
     groups: str | Sequence[object] | npt.NDArray[Any] | None = None,
     seed: int = 0,
@@ -90,7 +93,7 @@ def make_split(
         The slices.
     cv
         A number of stratified folds, ``"official"`` for the split that the dataset's authors
-        made, or a splitter of scikit-learn.
+        made, a splitter of scikit-learn, or pairs of training and test positions.
     groups
         What must not be torn apart: ``"patient"`` (the dataset's own groups), ``"near-duplicate"``
         (found by their pixels; a lower bound on leakage), one label per slice, or None: slices
@@ -132,17 +135,9 @@ def make_split(
             msg = "cv='official' has its own division of patients; leave groups=None"
             raise ValueError(msg)
         return _official(dataset, repeats)
-    if isinstance(cv, str) or not (isinstance(cv, int) or hasattr(cv, "split")):
-        msg = f"cv must be an integer, 'official' or a scikit-learn splitter, got {cv!r}"
-        raise ValueError(msg)
-    if isinstance(cv, int):
-        splitter, protocol = _stratified(dataset, cv, labels, kind, seed), f"grouped by {kind}"
-        if labels is None:
-            protocol = "paper"
-    else:
-        splitter, protocol = cv, type(cv).__name__
+    splitter, protocol = _splitter(dataset, cv, labels, kind, seed)
     folds = tuple(
-        Fold(np.asarray(train, np.int64), np.asarray(test, np.int64), np.empty(0, np.int64))
+        Fold(*(_positions(part, len(dataset)) for part in (train, test, ())))
         for train, test in splitter.split(np.zeros(len(dataset)), dataset.targets, labels)
     )
     for number, fold in enumerate(folds):
@@ -153,6 +148,36 @@ def make_split(
     split = Split(protocol, folds, *known_or_found)
     _warn_if_torn(split)
     return split
+
+
+def _splitter(
+    dataset: CTDataset,
+    cv: object,
+    groups: npt.NDArray[np.str_] | None,
+    kind: str,
+    seed: int,
+) -> tuple[Splitter, str]:
+    """Return what yields the folds, and the name of the protocol."""
+    if isinstance(cv, Integral):
+        protocol = "paper" if groups is None else f"grouped by {kind}"
+        return _stratified(dataset, int(cv), groups, kind, seed), protocol
+    if isinstance(cv, str) or not isinstance(cv, Splitter | Iterable):
+        msg = "cv must be an integer, 'official', a scikit-learn splitter or pairs of training and "
+        msg += f"test positions, got {cv!r}"
+        raise ValueError(msg)
+    if isinstance(cv, Splitter):
+        return cv, type(cv).__name__
+    return check_cv(cv), "given folds"
+
+
+def _positions(index: npt.ArrayLike, count: int) -> Index:
+    """Turn positions, or a mask, into positions that exist."""
+    given = np.asarray(index)
+    positions = np.flatnonzero(given) if given.dtype == bool else given.astype(np.int64)
+    if (outside := positions[(positions < 0) | (positions >= count)]).size:
+        msg = f"cv has the position {outside[0]}, but there are {count} slices, from 0 on"
+        raise ValueError(msg)
+    return positions
 
 
 def _resolve_groups(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from numbers import Integral, Real
 from typing import Any, Literal
 
 from ..errors import UnknownNameError
@@ -72,11 +73,12 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         ceilings = {"blur_sigma": 10.0, "rotation": 180.0, "shear": 60.0, "crop": 0.95}
-        for option, value in asdict(self).items():
-            ceiling = ceilings.get(option, 1.0)
+        for option, given in asdict(self).items():
+            ceiling, value = ceilings.get(option, 1.0), _number(option, given)
             if not 0 <= value <= ceiling:
                 msg = f"{option} must be from 0 to {ceiling:g}, got {value!r}"
                 raise ValueError(msg)
+            object.__setattr__(self, option, value)
 
     @classmethod
     def none(cls) -> Augmentation:
@@ -157,10 +159,28 @@ class Recipe:
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
-        for option in ("epochs", "batch_size"):
-            if not isinstance(getattr(self, option), int) or getattr(self, option) < 1:
-                msg = f"{option} must be a positive integer, got {getattr(self, option)!r}"
+        self._make_plain()
+        self._check_ranges()
+        for option, choices in _CHOICES.items():
+            if getattr(self, option) not in choices:
+                offer = ", ".join(map(repr, choices))
+                msg = f"{option} must be one of {offer}, got {getattr(self, option)!r}"
                 raise ValueError(msg)
+
+    def _make_plain(self) -> None:
+        plain = {
+            "epochs": _integer("epochs", self.epochs),
+            "batch_size": _integer("batch_size", self.batch_size),
+            "learning_rate": _number("learning_rate", self.learning_rate),
+            "weight_decay": _number("weight_decay", self.weight_decay),
+            "pos_weight": _number("pos_weight", self.pos_weight),
+            "milestones": _pairs(self.milestones),
+            "canvas": tuple(self.canvas) if isinstance(self.canvas, list) else self.canvas,
+        }
+        for option, value in plain.items():
+            object.__setattr__(self, option, value)
+
+    def _check_ranges(self) -> None:
         rates = [("learning_rate", self.learning_rate), ("pos_weight", self.pos_weight)]
         for option, value in rates + [("milestones", rate) for _, rate in self.milestones]:
             if not 0 < value < float("inf"):
@@ -176,11 +196,6 @@ class Recipe:
             msg = "canvas must be 'custom', 'default' or (height, width) of at most "
             msg += f"{_LARGEST} pixels each, got {self.canvas!r}"
             raise ValueError(msg)
-        for option, choices in _CHOICES.items():
-            if getattr(self, option) not in choices:
-                offer = ", ".join(map(repr, choices))
-                msg = f"{option} must be one of {offer}, got {getattr(self, option)!r}"
-                raise ValueError(msg)
 
     @classmethod
     def demo(cls) -> Recipe:
@@ -346,14 +361,36 @@ class Recipe:
         """
         _refuse_unknown(values, cls)
         options = dict(values)
-        if "milestones" in options:
-            options["milestones"] = tuple((int(e), float(r)) for e, r in options["milestones"])
-        if isinstance(options.get("canvas"), list):
-            options["canvas"] = tuple(options["canvas"])
         if "augmentation" in options:
+            if not isinstance(options["augmentation"], Mapping):
+                msg = f"augmentation must hold options, got {options['augmentation']!r}"
+                raise ValueError(msg)
             _refuse_unknown(options["augmentation"], Augmentation)
             options["augmentation"] = Augmentation(**options["augmentation"])
         return cls(**options)
+
+
+def _integer(option: str, value: object) -> int:
+    """Take a positive integer of whatever library; JSON knows Python's alone."""
+    if not isinstance(value, Integral) or value < 1:
+        msg = f"{option} must be a positive integer, got {value!r}"
+        raise ValueError(msg)
+    return int(value)
+
+
+def _number(option: str, value: object) -> float:
+    if not isinstance(value, Real):
+        msg = f"{option} must be a number, got {value!r}"
+        raise ValueError(msg)
+    return float(value)
+
+
+def _pairs(milestones: object) -> tuple[tuple[int, float], ...]:
+    try:
+        return tuple((int(epoch), float(rate)) for epoch, rate in milestones)  # type: ignore[attr-defined]  # what is no sequence is refused
+    except (TypeError, ValueError) as error:
+        msg = f"milestones must be pairs (epoch, learning rate), got {milestones!r}"
+        raise ValueError(msg) from error
 
 
 def _is_size(value: object) -> bool:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import operator
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -117,7 +120,7 @@ class Trainer:
         self.recipe = recipe or Recipe()
         self.device = resolve_device(device)
         self.dtype = resolve_precision(precision, self.device)
-        self.seed = (seed,) if isinstance(seed, int) else seed
+        self.seed = tuple(map(operator.index, np.atleast_1d(seed)))
         self.store = CheckpointStore(checkpoint_dir) if checkpoint_dir else None
         self.checkpoint_every = checkpoint_every
         self.profile = profile or Profile()
@@ -172,15 +175,21 @@ class Trainer:
         TrainingDivergedError
             If a loss becomes NaN or infinite.
         ValueError
-            If canvases and targets differ in number.
+            If canvases or targets are not of the shapes, types and values above.
+        InvalidFileError
+            If the checkpoints in ``checkpoint_dir`` are of another training.
+
+        Notes
+        -----
+        The last batch of an epoch holds what is left over, be it one slice, as that of a
+        :class:`torch.utils.data.DataLoader` does.
         """
-        if len(canvases) != len(targets) or len(canvases) == 0:
-            msg = f"give as many targets as canvases, got {len(targets)} and {len(canvases)}"
-            raise ValueError(msg)
+        _check(canvases, targets)
         with self.profile("data"):
             data = torch.tensor(canvases, device=self.device)  # a copy: canvases are read-only
             labels = torch.from_numpy(np.asarray(targets, dtype=np.float32)).to(self.device)
-        history = self._resume()
+        training = self._fingerprint(canvases, targets) if self.store else ""
+        history = self._resume(training)
         saved = time.monotonic()
         epochs = range(len(history), self.recipe.epochs)
         bar = tqdm(
@@ -204,7 +213,7 @@ class Trainer:
                 history.append(EpochRecord(epoch, rate, loss, accuracy, *watched, seconds))
                 bar.set_postfix(loss=f"{loss:.3f}", accuracy=f"{accuracy:.1%}")
                 if self.store and (last or time.monotonic() - saved >= self.checkpoint_every):
-                    self._save(history)
+                    self._save(history, training)
                     saved = time.monotonic()
         return history
 
@@ -259,8 +268,18 @@ class Trainer:
         loss = nn.functional.binary_cross_entropy_with_logits(logits, truth)
         return float(loss), float(((logits > 0) == (truth > 0)).float().mean())
 
-    def _save(self, history: Iterable[EpochRecord]) -> None:
+    def _fingerprint(
+        self, canvases: npt.NDArray[np.uint8], targets: npt.NDArray[np.integer]
+    ) -> str:
+        """Digest what the fitted weights are a function of, by which a checkpoint is known."""
+        digest = hashlib.sha256(json.dumps([self.recipe.to_dict(), self.seed]).encode())
+        digest.update(np.ascontiguousarray(canvases).data)
+        digest.update(np.asarray(targets, dtype=np.int64).tobytes())
+        return digest.hexdigest()
+
+    def _save(self, history: Iterable[EpochRecord], training: str) -> None:
         state = {
+            "training": training,
             "model": self.model.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "history": [tuple(record) for record in history],
@@ -269,11 +288,14 @@ class Trainer:
             with self.profile("checkpoint"):
                 self.store.save(state)
 
-    def _resume(self) -> list[EpochRecord]:
+    def _resume(self, training: str) -> list[EpochRecord]:
         state: dict[str, Any] | None = self.store.load() if self.store else None
         if state is None or self.store is None:
             return []
         try:
+            if state["training"] != training:
+                msg = "its slices, recipe or seed are others"
+                raise ValueError(msg)
             self.model.load_state_dict(state["model"])
             self._optimizer.load_state_dict(state["optimizer"])
             return [EpochRecord(*row) for row in state["history"]]
@@ -281,3 +303,16 @@ class Trainer:
             msg = f"{str(self.store.newest)!r} is no checkpoint of this training ({error}); remove "
             msg += "the checkpoints beside it to begin anew"
             raise InvalidFileError(msg) from error
+
+
+def _check(canvases: npt.NDArray[np.uint8], targets: npt.NDArray[np.integer]) -> None:
+    if canvases.dtype != np.uint8 or canvases.ndim != 3:
+        msg = f"canvases must be (N, H, W) uint8, got {canvases.shape} {canvases.dtype}; "
+        msg += "covidct.datasets.canvases.make_canvases makes them"
+        raise ValueError(msg)
+    if len(canvases) != len(targets) or len(canvases) == 0:
+        msg = f"give as many targets as canvases, got {len(targets)} and {len(canvases)}"
+        raise ValueError(msg)
+    if not np.isin(targets, (0, 1)).all():
+        msg = f"targets must be 0 or 1, got {np.unique(targets).tolist()}"
+        raise ValueError(msg)
