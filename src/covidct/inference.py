@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 from tqdm import tqdm
 
+from ._checks import whole
 from ._memory import keep_freed_memory
 from .devices import Precision, autocast, resolve_device, resolve_precision
 from .models.classifier import CTClassifier
@@ -95,7 +96,8 @@ def infer(
     where = home if device is None else resolve_device(device)
     dtype = resolve_precision(precision, where)
     order = np.arange(len(canvases)) if index is None else np.asarray(index)
-    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    size = whole("batch_size", batch_size)
+    batches = [order[start : start + size] for start in range(0, len(order), size)]
     logits, pooled = [], []
     model.to(where)
     try:

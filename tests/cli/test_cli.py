@@ -10,7 +10,7 @@ import warnings
 
 import pytest
 
-from covidct import cli
+from covidct import CrossValidator, cli
 from covidct.cli.recipe_options import add_recipe, read_recipe
 
 
@@ -90,6 +90,16 @@ def test_lists(capsys):
         (["datasets", "covid"], "unknown dataset 'covid'"),
         (["train", "--dataset", "phantom", "--model", "resnet1"], "did you mean 'resnet18'"),
         (["train", "--dataset", "phantom", "--model", "resnet18", "--epochs", "0"], "epochs"),
+        (["train", "--dataset", "phantom", "--model", "resnet18", "--folds", "1"], "cv must"),
+        (["train", "--dataset", "phantom", "--model", "resnet18", "--n-jobs", "0"], "n_jobs"),
+        (
+            ["train", "--dataset", "phantom", "--model", "resnet18", "--set", "milestones=5"],
+            "milestones must be pairs",
+        ),
+        (
+            ["train", "--dataset", "phantom", "--model", "resnet18", "--set", "augmentation=0"],
+            "one by one",
+        ),
         (["train", "--dataset", "phantom", "--model", "resnet18", "--set", "lr=1"], "option 'lr'"),
         (["train", "--dataset", "phantom", "--model", "resnet18", "--protocol", "x"], "'x'"),
         (["explain", "nowhere"], "either --dataset"),
@@ -155,6 +165,17 @@ def test_evaluate_without_a_dataset_prints_the_runs(run_dir, tmp_path, capsys):
     assert run["calibration"]["fitted_on"] == "the other folds"
     assert len(run["calibration"]["thresholds"]) == 2
     assert len(run["patient_intervals_95"]["recall"]) == 2
+
+
+def test_a_run_that_cannot_be_calibrated_is_printed_all_the_same(
+    tiny, quick, phantoms, tmp_path, capsys
+):
+    once = [(range(16), range(16, 24))]
+    CrossValidator(tiny, quick.scaled(1), cv=once, weights=None, run_dir=tmp_path).run(phantoms)
+    assert cli.main(["evaluate", str(tmp_path)]) == 0
+    assert "Not calibrated: " in capsys.readouterr().out
+    assert cli.main(["evaluate", str(tmp_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["calibration"] is None
 
 
 def test_a_run_is_not_tested_on_its_own_training_slices(run_dir, capsys):

@@ -72,6 +72,25 @@ def test_unclear_class_needs_positive(tmp_path: Path, first: str, second: str) -
     assert dataset.targets.tolist() == [0, 1]
 
 
+def test_parts_of_a_set_are_no_classes(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        for label in ("COVID", "non-COVID"):
+            put(tmp_path / part / label / "a.png")
+    with pytest.raises(ValueError, match="holds 'COVID' and 'non-COVID': give one of them as the"):
+        covidct.load_dataset("folder", tmp_path)
+    put(tmp_path / "val" / "COVID" / "a.png")
+    put(tmp_path / "val" / "non-COVID" / "a.png")
+    with pytest.raises(FileNotFoundError, match=r"'val' \(2 slices\)\. Each of them holds"):
+        covidct.load_dataset("folder", tmp_path)
+    assert len(covidct.load_dataset("folder", tmp_path / "train")) == 2
+
+
+def test_the_index_of_a_medium_is_no_slice(slice_folder: Path, caplog) -> None:
+    (slice_folder / "COVID" / "DICOMDIR").write_bytes(b"\0" * 128 + b"DICM")
+    assert len(covidct.load_dataset("folder", slice_folder)) == 12
+    assert not caplog.messages
+
+
 def test_positive_overrules_the_table(slice_folder: Path) -> None:
     dataset = covidct.load_dataset("folder", slice_folder, positive="non-COVID")
     assert dataset.targets.tolist() == [0] * 6 + [1] * 6

@@ -138,10 +138,14 @@ def test_undefined_metric_has_no_interval_and_rare_class_still_has_one():
     assert rare["auc"] == (1.0, 1.0) == rare["recall"]
 
 
+def test_one_group_alone_has_no_interval():
+    found = intervals.bootstrap([0, 1], [0.2, 0.7], groups=["a", "a"])
+    assert np.isnan(list(found.values())).all()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"groups": ["a", "a"]}, "at least two groups"),
         ({"level": 1.0}, "level"),
         ({"level": 95}, "level"),
         ({"n_resamples": 99}, "n_resamples"),

@@ -60,13 +60,13 @@ def test_what_is_known_of_a_slice_stands_above_it(
 def test_names_of_files_are_no_formulas_and_do_not_run_into_each_other(
     images: list[Image.Image], maps: torch.Tensor
 ) -> None:
-    names = ["$x$.png", "2020.02.10.20021584-p6-52%0.png", "short.png"]
+    names = ["$x$.png", "2020.02.10.20021584-p6-52%0.png", "caf\udce9.png"]
     figure = figures.saliency_maps(images, maps, names=names)
     titles = [ax.title for ax in figure.axes[:6:2]]
     assert [title.get_text() for title in titles] == [
         names[0],
         "2020.02.10.2…p6-52%0.png",
-        names[2],
+        "caf\\xe9.png",
     ]
     assert not any(title.get_parse_math() for title in titles)
     assert rendered(figure)
@@ -178,7 +178,6 @@ def test_bad_arguments(
         (["COVID/p1/0.png", "COVID/p2/0.png"], ["p1/0.png", "p2/0.png"]),
         (["/a/b/0.png"], ["0.png"]),
         (["0.png", "p/0.png"], ["0.png", "p/0.png"]),
-        (["p/caf\udce9.png"], ["caf\\xe9.png"]),
         ([], []),
     ],
 )

@@ -82,18 +82,23 @@ def test_figures_of_the_paper_have_its_networks_and_numbers(drawn, sources, tmp_
         assert not title.startswith("Fig. 9") or path.stat().st_size > 1000
 
 
-def test_external_slices_are_covid_and_spread_over_two_figures(drawn, sources):
+def test_external_slices_are_covid_and_spread_over_two_figures(drawn, sources, tmp_path):
     dataset = sources["covid19-ct"]
-    files = paper._spread(dataset)
+    files = paper._spread(paper._covid_slices(dataset))
     assert len(files) == 6
     assert all(Path(file).parent.name == "COVID" for file in files)
-    many = [Path(f"{i}.png") for i in range(20)]
+    many = tmp_path / "many"
+    many.mkdir()
+    for i in range(20):
+        (many / f"{i:02d}.png").touch()
     titles, calls = drawn(
         [("sars-cov-2-ct", "resnet18", "paper")],
         {"sars-cov-2-ct": sources["sars-cov-2-ct"]},
-        images=many,
+        images=[many],
     )
-    assert [len(call[1]) for call in calls[1:]] == [8, 8]
+    shown = [[path.name for path in call[1]] for call in calls[1:]]
+    assert list(map(len, shown)) == [8, 8]
+    assert (shown[0][0], shown[1][-1]) == ("00.png", "19.png")
     assert [title[:7] for title in titles][-2:] == ["Fig. 15", "Fig. 16"]
 
 

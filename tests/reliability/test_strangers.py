@@ -96,7 +96,7 @@ def test_nonsense_anywhere_in_run_json(run_dir):
         (("dataset", "classes"), ["a", "a"], "not two names"),
         (("dataset", "slices"), ..., "'dataset.slices' is missing"),
         (("recipe", "canvas"), [60000, 60000], "'recipe': canvas must be .* at most 4096 pixels"),
-        (("recipe", "epochs"), "10", "'recipe': epochs must be a positive integer, got '10'"),
+        (("recipe", "epochs"), "10", "'recipe': epochs must be an integer of at least 1, got '10'"),
         (("format",), 2, "has format 2, this covidct reads 1; run it anew"),
     ],
 )

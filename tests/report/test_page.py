@@ -55,7 +55,7 @@ def test_says_what_the_run_says(html, random, outline):
     for name in ("accuracy", "recall", "specificity", "auc"):
         assert percent(*random.summary()[name]) in text
         assert " to ".join(map(percent, random.intervals()[name])) in text
-    assert "Each patient scored once" in text
+    assert "Each patient scored in every fold that tests slices of it" in text
     assert random.run["dataset"]["content_hash"] in text
     assert f"torch {random.run['versions']['torch']}" in text
 

@@ -49,10 +49,14 @@ def test_own_slices(grouped, changed):
 
 
 def test_official_split_has_no_number_of_folds(grouped, changed):
-    assert "--folds" not in command_line(changed(grouped, protocol="official"))
+    official = changed(grouped, protocol="official", folds=grouped.folds[:1] * 5)
+    assert "--folds" not in command_line(official)
 
 
 def test_only_python_can_express_it(grouped, changed):
     assert command_line(changed(grouped, protocol="GroupShuffleSplit")) is None
     odd = replace(covidct.Recipe(), milestones=((3, 1e-4),))
     assert command_line(changed(grouped, recipe=odd)) is None
+    assert command_line(changed(grouped, protocol="official")) is None  # of two repeats
+    phantoms = {**grouped.run["dataset"], "content_hash": "that of another seed"}
+    assert command_line(changed(grouped, {"dataset": phantoms})) is None

@@ -106,6 +106,16 @@ def test_a_worker_fits_the_network_of_the_caller(run, tiny, quick, phantoms):
     np.testing.assert_array_equal(fitted.predictions["logit"], expected.predictions["logit"])
 
 
+def test_slices_of_one_patient_alone_have_no_interval(tiny, quick, slice_folder):
+    paths = sorted(slice_folder.glob("*/*.png"))
+    targets = [path.parent.name == "COVID" for path in paths]
+    alone = covidct.CTDataset(paths, targets, ["p"] * 12, root=slice_folder)
+    with pytest.warns(UserWarning, match="slices are split at random"):
+        result = CrossValidator(tiny, quick.scaled(1), **OPTIONS | {"groups": None}).run(alone)
+    assert "Interval of the mean: none, since there is one patient." in str(result)
+    assert np.isnan(result.intervals()["accuracy"]).all()
+
+
 def test_files_of_a_run(run, tmp_path):
     result = run()
     folder = tmp_path / "run"

@@ -72,5 +72,5 @@ def test_numbers_that_do_not_go_together_are_refused(spoil, phantoms, tmp_path):
     Reference.fit(known, known).save(path)
     assert Reference.load(path).limit.keys() == known.keys()
     save_file(load_file(path) | spoil, path)
-    with pytest.raises(InvalidFileError, match=r"reference\.safetensors.* run the fold again"):
+    with pytest.raises(InvalidFileError, match=r"reference\.safetensors.*'predictions.csv'"):
         Reference.load(path)

@@ -54,6 +54,15 @@ def test_batches_do_not_matter(result, folder):
     np.testing.assert_allclose(one, two, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [({"batch_size": 0}, "batch_size must .* got 0"), ({"on_error": "x"}, "'raise' or 'skip'")],
+)
+def test_wrong_options_are_refused_at_once(result, folder, option, message):
+    with pytest.raises(ValueError, match=message):
+        Predictor.from_run(result.run_dir).stream(folder, **option)
+
+
 def test_broken_file_stops_or_is_reported(result, folder):
     (folder / "3 broken.png").write_bytes(b"\x89PNG\r\n\x1a\n rubbish")
     predictor = Predictor.from_run(result.run_dir)

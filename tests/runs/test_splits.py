@@ -101,7 +101,7 @@ def test_official_split(anonymous):
 
 def test_an_official_split_that_tears_patients_or_is_never_run_is_refused(anonymous):
     parts = ["train", "train", "train", "val", "test", "test"] * 2
-    with pytest.raises(ValueError, match="at least once, got repeats=0"):
+    with pytest.raises(ValueError, match="repeats must be an integer of at least 1, got 0"):
         make_split(with_split(anonymous, parts), "official", repeats=0)
     for torn, where in (([2, 3], "training and validation"), ([3, 4], "validation and test")):
         patients = [str(i) for i in range(12)]
@@ -115,7 +115,7 @@ def test_an_official_split_that_tears_patients_or_is_never_run_is_refused(anonym
     ("cv", "groups", "message"),
     [
         (7, None, "class 'non-COVID' has 6 slices, fewer than the 7 folds"),
-        (1, None, "at least 2 folds, got 1"),
+        (1, None, "cv must be an integer of at least 2, got 1"),
         ("five", None, "cv must be an integer, 'official', a scikit-learn splitter.*got 'five'"),
         ("official", None, "has no official split"),
         ("official", "patient", "does not say which slices are of one patient"),

@@ -11,10 +11,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..errors import InvalidFileError
 from .options import WrongCallError, emit, emit_json, load_slices
 from .several import add_datasets, load_datasets
 
 if TYPE_CHECKING:
+    from ..runs.calibrated import CalibratedFolds
     from ..runs.result import CrossValidationResult
 
 EXAMPLE = (
@@ -68,14 +70,25 @@ def run(args: argparse.Namespace) -> None:
 def _show(results: list[CrossValidationResult], args: argparse.Namespace) -> None:
     from ..runs.comparison import side_by_side
 
-    calibrated = [result.calibrate(args.sensitivity) for result in results]
+    calibrated = [_calibrate(result, args.sensitivity) for result in results]
     if args.json:
         emit_json(
             [
-                result.to_dict() | {"calibration": calibration.to_dict()}
-                for result, calibration in zip(results, calibrated, strict=True)
+                result.to_dict()
+                | {"calibration": None if isinstance(found, str) else found.to_dict()}
+                for result, found in zip(results, calibrated, strict=True)
             ]
         )
         return
     parts = [f"{r}\n\n{c}" for r, c in zip(results, calibrated, strict=True)]
     emit("\n\n".join(parts + ([side_by_side(results)] if len(results) > 1 else [])))
+
+
+def _calibrate(result: CrossValidationResult, sensitivity: float) -> CalibratedFolds | str:
+    """Calibrate a run, or say why there is nothing to calibrate it on."""
+    try:
+        return result.calibrate(sensitivity)
+    except InvalidFileError:
+        raise
+    except ValueError as error:
+        return f"Not calibrated: {error}"

@@ -38,8 +38,9 @@ def folders_in(folder: Path) -> list[Path]:
 
 def is_hidden(name: str) -> bool:
     """Tell whether a name is none of the user's own files."""
-    # macOS puts "__MACOSX" with a shadow of every file into the archives it makes.
-    return name.startswith(".") or name == "__MACOSX"
+    # macOS puts "__MACOSX" with a shadow of every file into the archives it makes; a DICOMDIR is
+    # the index of a medium, and always has this name.
+    return name.startswith(".") or name in ("__MACOSX", "DICOMDIR")
 
 
 def walk(folder: Path, *, recursive: bool = True) -> Iterator[Path]:

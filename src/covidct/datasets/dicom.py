@@ -21,6 +21,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from ..errors import InvalidFileError, UnknownNameError
+from ._listing import is_hidden
 from ._parallel import some
 from .dicom_file import MAX_VOXELS, DicomFile, Refusal, guarded
 from .windowing import WindowChoice, as_window
@@ -245,7 +246,7 @@ def is_volume(path: StrPath) -> bool:
     try:
         files = sorted(path.iterdir()) if path.is_dir() else [path]
         for file in files:
-            if file.name.startswith(".") or file.name == "DICOMDIR":
+            if is_hidden(file.name):
                 continue
             if not file.is_file() or not _has_magic(file):
                 return False
@@ -300,8 +301,7 @@ def _headers(path: Path) -> dict[Path, DicomFile]:
 
 
 def _is_visible_file(path: Path) -> bool:
-    # A DICOMDIR is the index of a medium, and always has this name.
-    return path.is_file() and not path.name.startswith(".") and path.name != "DICOMDIR"
+    return path.is_file() and not is_hidden(path.name)
 
 
 def _has_magic(path: Path) -> bool:

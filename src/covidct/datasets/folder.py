@@ -127,7 +127,7 @@ def _class_listings(root: Path) -> dict[str, Listing]:
     if len(classes) != 2:
         found = [f"{name!r} ({len(listing.slices)} slices)" for name, listing in listings.items()]
         msg = f"{os.fspath(root)!r} should hold two class folders with slices, such as 'COVID' and "
-        msg += f"'non-COVID'; found {', '.join(found) or 'no folder'}"
+        msg += f"'non-COVID'; found {', '.join(found) or 'no folder'}{_nested(root, list(classes))}"
         raise FileNotFoundError(msg)
     beside = list_slices(root, recursive=False).slices
     others = [path for listing in listings.values() for path in listing.others]
@@ -136,6 +136,15 @@ def _class_listings(root: Path) -> dict[str, Listing]:
             names = some(path.relative_to(root).as_posix() for path in paths)
             logger.warning("%d files in %s %s: passed over %s", len(paths), root, why, names)
     return classes
+
+
+def _nested(root: Path, names: list[str]) -> str:
+    """Recognise parts of a set, such as "train" and "test", each with the same two classes."""
+    inner = [{folder.name for folder in folders_in(root / name)} for name in names]
+    if not inner or any(len(classes) != 2 or classes != inner[0] for classes in inner):
+        return ""
+    classes = " and ".join(map(repr, sorted(inner[0])))
+    return f". Each of them holds {classes}: give one of them as the root"
 
 
 def _positive_class(names: list[str], positive: str | None, root: Path) -> str:
@@ -153,7 +162,7 @@ def _positive_class(names: list[str], positive: str | None, root: Path) -> str:
     ]
     if len(covid) != 1:
         msg = f"cannot tell which of the folders {names} in {os.fspath(root)!r} is COVID-19; "
-        msg += f"say so with positive={names[0]!r} or positive={names[1]!r}"
+        msg += f"say so with positive={names[0]!r} or positive={names[1]!r}{_nested(root, names)}"
         raise ValueError(msg)
     return covid[0]
 

@@ -100,12 +100,12 @@ def bootstrap(
     Returns
     -------
     dict of str to Interval
-        NaN where the metric itself is undefined.
+        NaN where the metric itself is undefined, or nothing but one group could be drawn.
 
     Raises
     ------
     ValueError
-        If there are fewer than two groups, or an argument is not as described.
+        If an argument is not as described.
     UnknownNameError
         If a metric is unknown.
 
@@ -175,12 +175,12 @@ def cluster_bootstrap(
     Returns
     -------
     dict of str to Interval
-        NaN where the statistic itself is undefined.
+        NaN where the statistic itself is undefined, or nothing but one group could be drawn.
 
     Raises
     ------
     ValueError
-        If there are fewer than two groups, or ``level`` or ``n_resamples`` is not as described.
+        If ``level`` or ``n_resamples`` is not as described.
 
     Notes
     -----
@@ -215,15 +215,14 @@ def cluster_bootstrap(
     (44, 55)
     """
     n_groups = int(codes.max()) + 1
-    if n_groups < 2:
-        msg = f"an interval needs at least two groups to draw from, got {n_groups}"
-        raise ValueError(msg)
     if n_resamples < 100:
         msg = f"n_resamples must be at least 100, got {n_resamples!r}"
         raise ValueError(msg)
     tail = (1 - check_fraction("level", level)) / 2
     rng = np.random.default_rng(seed)
     point = statistic(np.ones((1, len(codes))))
+    if n_groups < 2:
+        return {name: Interval(np.nan, np.nan) for name in point}
     drawn = _gather(statistic, _draws(codes, n_groups, n_resamples, rng))
     left_out = _gather(statistic, _leave_one_out(codes, n_groups, rng))
     z = np.sqrt(n_groups / (n_groups - 1)) * special.stdtrit(n_groups - 1, 1 - tail)

@@ -20,7 +20,7 @@ def below_common_folder(paths: Sequence[str]) -> list[str]:
     parts = [PurePath(path).parts for path in paths]
     while all(len(each) > 1 for each in parts) and len({each[0] for each in parts}) == 1:
         parts = [each[1:] for each in parts]
-    return [printable("/".join(each)) for each in parts]
+    return ["/".join(each) for each in parts]
 
 
 def heading(
@@ -31,7 +31,7 @@ def heading(
     classes: tuple[str, str],
 ) -> str:
     """Write what stands above slice ``i``: of name, class and probability, those that are known."""
-    lines = [_shortened(names[i])] if names is not None else []
+    lines = [_shortened(printable(names[i]))] if names is not None else []
     if targets is not None:
         lines.append(f"true class {classes[targets[i]]}")
     if probabilities is not None:

@@ -13,7 +13,7 @@ from ..datasets.ct_dataset import CTDataset
 from ..errors import UnknownNameError
 from ..evaluation.figures import confusion_matrices
 from ..models.registry import model_info
-from ..runs.predictor import Predictor
+from ..runs.predictor import Predictor, find_slices
 from ..runs.result import CrossValidationResult
 from ..runs.sweep import SweepResult
 from .fold import explain_fold, explain_predictions, save_figure
@@ -57,8 +57,8 @@ def draw_paper(
     Confusion matrices of all networks (Figs. 9 and 10); of one network, the paper's where it is
     finished and else the first, t-SNE of a fold's features (Figs. 11 and 12), Grad-CAM of its test
     slices (Figs. 13 and 14) with measures of how far they can be believed, and Grad-CAM of slices
-    of another source (Figs. 15 and 16). Of another source COVID-19 slices are taken at equal
-    distances, whatever the network says of them.
+    of another source (Figs. 15 and 16): sixteen COVID-19 slices, taken at equal distances, whatever
+    the network says of them.
 
     Parameters
     ----------
@@ -140,30 +140,32 @@ def draw_paper(
 
 def _other_sources(
     others: Mapping[str, CTDataset], images: Sequence[str | PathLike[str]]
-) -> Iterator[tuple[str, int, list[str | PathLike[str]]]]:
+) -> Iterator[tuple[str, int, list[Path]]]:
     """Yield the sources of external slices, and the slices of two figures each."""
-    sources = {"images": list(images)} if images else {n: _spread(d) for n, d in others.items()}
-    for name, files in sources.items():
+    sources: dict[str, list[Path]] = {name: _covid_slices(other) for name, other in others.items()}
+    if images:
+        sources = {"images": list(find_slices(images))}
+    for name, found in sources.items():
+        files = _spread(found)
         for number in range(2):
             part = files[number * _IN_A_FIGURE : (number + 1) * _IN_A_FIGURE]
             if part:
                 yield name, number, part
 
 
-def _spread(dataset: CTDataset) -> list[str | PathLike[str]]:
-    """Take COVID-19 slices at equal distances; phantoms are no files and have none."""
-    files = [
-        path
-        for path, target in zip(dataset.paths, dataset.targets, strict=True)
-        if target == 1 and path.is_file()
-    ]
+def _covid_slices(dataset: CTDataset) -> list[Path]:
+    """Return the files of the COVID-19 slices; phantoms are no files and have none."""
+    pairs = zip(dataset.paths, dataset.targets, strict=True)
+    return [path for path, target in pairs if target == 1 and path.is_file()]
+
+
+def _spread(files: Sequence[Path]) -> list[Path]:
+    """Take as many files as two figures hold, at equal distances."""
     count = min(2 * _IN_A_FIGURE, len(files))
     return [files[i] for i in np.linspace(0, len(files) - 1, count).astype(int)] if files else []
 
 
-def _draw_external(
-    result: CrossValidationResult, files: Sequence[str | PathLike[str]], place: Path
-) -> Path:
+def _draw_external(result: CrossValidationResult, files: Sequence[Path], place: Path) -> Path:
     predictor = Predictor.from_run(result.run_dir)
     explain_predictions(predictor, predictor(files), place)
     return place / "grad_cam.png"

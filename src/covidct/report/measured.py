@@ -10,14 +10,13 @@ from typing import Any
 
 from .._files import write_json
 from ..evaluation import metrics
-from ..runs.comparison import per_patient
+from ..runs.comparison import per_patient, published_of
 from ..runs.paired import PairedTests
 from ..runs.presets import Cell
 from ..runs.result import CrossValidationResult
 from ..runs.sweep import SweepResult
 from ..runs.tables import percent, percent_range
 from .repeat import command_line
-from .tables import published_of
 
 __all__ = ["write_measured"]
 

@@ -19,21 +19,14 @@ from .._version import __version__
 from ..datasets.canvases import make_canvases
 from ..evaluation import figures, metrics
 from ..models.registry import model_info
-from ..runs.comparison import distinctions
+from ..runs.comparison import distinctions, published_of
 from ..runs.result import CrossValidationResult
-from ..runs.tables import percent
+from ..runs.tables import percent, percent_range
 from .gallery import Exhibit, embedding, exhibits
 from .notices import Notice, find_notices
 from .pictures import Picture, plain, vector
 from .repeat import command_line
-from .tables import (
-    Table,
-    comparison_table,
-    difference_table,
-    fold_table,
-    group_table,
-    published_of,
-)
+from .tables import Table, comparison_table, difference_table, fold_table, group_table
 
 if TYPE_CHECKING:
     from ..audit import AuditReport, Finding
@@ -301,9 +294,8 @@ def _shown(
 def _tiles(result: CrossValidationResult) -> Iterator[Tile]:
     summary, intervals = result.summary(), result.intervals()
     for name in _TILES:
-        low, high = intervals[name]
         title = metrics.METRICS[name].title
-        yield Tile(title, percent(summary[name][0]), f"{percent(low)} to {percent(high)}")
+        yield Tile(title, percent(summary[name][0]), percent_range(*intervals[name]))
 
 
 def _facts(result: CrossValidationResult) -> Iterator[tuple[str, str]]:

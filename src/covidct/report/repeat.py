@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from ..datasets.registry import list_datasets
+from ..datasets.registry import list_datasets, load_dataset
 from ..runs.result import CrossValidationResult
 from ..training.recipe import Recipe
 
@@ -19,6 +19,7 @@ _PROTOCOLS = {
     "grouped by near-duplicate": "grouped",
     "official": "official",
 }
+_REPEATS = 5  # of an official split, unless Python says otherwise
 _BASES = {(): Recipe, ("--demo",): Recipe.demo}
 
 
@@ -35,7 +36,8 @@ def command_line(result: CrossValidationResult) -> str | None:
     str or None
         The call, quoted for a POSIX shell; words in capitals stand for folders and files that a
         run does not know. None where only Python can express the run: a splitter or groups of the
-        user's own, a schedule that is no stretched default.
+        user's own, a schedule that is no stretched default, other repeats of an official split,
+        phantoms of another seed or size.
 
     Examples
     --------
@@ -60,12 +62,14 @@ def command_line(result: CrossValidationResult) -> str | None:
     --device cpu
     --precision float32
     """
-    recipe = _recipe_options(result.recipe)
-    if recipe is None or result.protocol not in _PROTOCOLS:
-        return None
     run = result.run
-    protocol = _PROTOCOLS[result.protocol]
-    words = ["covidct", "train", *_dataset_options(run["dataset"]), "--model", result.model_name]
+    recipe, dataset = _recipe_options(result.recipe), _dataset_options(run["dataset"])
+    protocol = _PROTOCOLS.get(result.protocol)
+    if recipe is None or dataset is None or protocol is None:
+        return None
+    if protocol == "official" and len(result.folds) != _REPEATS:
+        return None
+    words = ["covidct", "train", *dataset, "--model", result.model_name]
     words += _weights_options(run["weights"])
     words += ["--protocol", protocol]
     if protocol != "official":
@@ -100,9 +104,12 @@ def _written(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
-def _dataset_options(dataset: Mapping[str, Any]) -> list[str]:
+def _dataset_options(dataset: Mapping[str, Any]) -> list[str] | None:
     name = dataset["name"]
     if name == "phantom":
+        drawn = load_dataset(name, n=dataset["slices"])
+        if drawn.content_hash() != dataset["content_hash"]:
+            return None
         return ["--dataset", name, "--slices", str(dataset["slices"])]
     known = name in list_datasets()
     return ["--dataset", name if known else "folder", "--root", "FOLDER"]

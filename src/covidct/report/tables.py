@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..evaluation import metrics, published
-from ..runs.comparison import side_by_side
+from ..evaluation import metrics
+from ..runs.comparison import published_of, side_by_side
 from ..runs.paired import compare_runs
 from ..runs.result import CrossValidationResult
 from ..runs.tables import percent, percent_range, undefined_notes
@@ -22,11 +21,9 @@ __all__ = [
     "difference_table",
     "fold_table",
     "group_table",
-    "published_of",
 ]
 
 Row = tuple[str, ...]
-_INTERVAL = "95 % bootstrap of the mean over folds"
 _SHOWN = (*metrics.PAPER_METRICS, "auc", "balanced_accuracy", "mcc")
 
 
@@ -55,30 +52,21 @@ class Table:
     notes: tuple[str, ...] = ()
 
 
-def published_of(result: CrossValidationResult) -> published.Comparison | None:
-    """Hold a run against what the paper reports of its network and dataset; None where nothing."""
-    known = published.results(
-        dataset=result.dataset_name, network=result.model_name, comparable=True
-    )
-    return result.compare_published() if known else None
-
-
 def fold_table(result: CrossValidationResult) -> Table:
     """Lay out the metrics of all folds, with intervals and the published figures below."""
     intervals = result.intervals()
-    drawn = f"whole {result.unit}" if result.has_groups else "slice"
     footer = [
         _mean_row(result.fold_metrics),
         ("95 % interval", *(percent_range(*intervals[name]) for name in _SHOWN)),
     ]
     notes = [
-        f"sd: sample standard deviation over folds. The interval: {_INTERVAL}, drawing {drawn}s.",
+        f"sd: sample standard deviation over folds. Interval of the mean: {result.resampling}.",
         *_undefined(result.fold_metrics),
     ]
     beside = published_of(result)
     if beside is not None:
         both = {row.metric: row for row in beside.rows}
-        theirs = (percent(*_given(both[n].theirs)) if n in both else "–" for n in _SHOWN)
+        theirs = (percent(*both[n].theirs) if n in both else "–" for n in _SHOWN)
         apart = (f"{100 * both[n].difference:+.1f}" if n in both else "–" for n in _SHOWN)
         footer += [("published", *theirs), ("ours less theirs", *apart)]
         notes += [f"Published: {beside.published.citation}.", *beside.caveats]
@@ -95,7 +83,9 @@ def group_table(result: CrossValidationResult) -> Table | None:
         return None
     unit = result.unit
     number = len(np.unique(result.predictions["group"].astype(np.str_)))
-    caption = f"Each {unit} scored once, in per cent"
+    tested = set(zip(result.predictions["group"], result.predictions["fold"], strict=True))
+    often = "once" if len(tested) == number else "in every fold that tests slices of it"
+    caption = f"Each {unit} scored {often}, in per cent"
     note = f"The probability of a {unit} is the mean over its slices; there are {number:,} {unit}s."
     notes = (note, *_undefined(scores))
     return Table(caption, _header("fold"), _fold_rows(scores), (_mean_row(scores),), notes)
@@ -106,7 +96,7 @@ def comparison_table(results: Sequence[CrossValidationResult]) -> Table:
     columns = zip(*csv.reader(io.StringIO(side_by_side(results, style="csv"))), strict=True)
     header, *rows = zip(*filter(_tells, columns), strict=True)
     notes = (
-        f"Mean ± sd over folds. The interval: {_INTERVAL}.",
+        "Mean ± sd over folds. The interval: 95 % bootstrap of the mean over folds.",
         "Figures of different protocols answer different questions.",
     )
     caption = "The runs side by side, in per cent"
@@ -152,12 +142,7 @@ def _fold_rows(scores: Iterable[Mapping[str, float]]) -> tuple[Row, ...]:
 
 def _mean_row(scores: Sequence[Mapping[str, float]]) -> Row:
     summary = metrics.summarize(scores)
-    return ("mean ± sd", *(percent(*_given(summary[name])) for name in _SHOWN))
-
-
-def _given(spread: tuple[float, float]) -> tuple[float, ...]:
-    """Leave out a deviation that does not exist."""
-    return spread[:1] if math.isnan(spread[1]) else tuple(spread)
+    return ("mean ± sd", *(percent(*summary[name]) for name in _SHOWN))
 
 
 def _undefined(scores: Sequence[Mapping[str, float]]) -> list[str]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from ..evaluation import metrics
+from ..evaluation import metrics, published
+from .result import CrossValidationResult
 from .scores import ScoredFolds
 from .tables import percent, percent_range, render_table
 
-__all__ = ["distinctions", "per_patient", "side_by_side"]
+__all__ = ["distinctions", "per_patient", "published_of", "side_by_side"]
 
 
 def side_by_side(
@@ -169,3 +170,11 @@ def _row(result: ScoredFolds, metric: str) -> list[str]:
         *per_patient(result, metric),
         percent(*result.summary()["auc"]),
     ]
+
+
+def published_of(result: CrossValidationResult) -> published.Comparison | None:
+    """Hold a run against what the paper reports of its network and dataset; None where nothing."""
+    known = published.results(
+        dataset=result.dataset_name, network=result.model_name, comparable=True
+    )
+    return result.compare_published() if known else None

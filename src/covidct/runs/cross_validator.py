@@ -9,7 +9,6 @@ import logging
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from numbers import Integral
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from filelock import FileLock
 from joblib import Parallel, cpu_count, delayed
 from tqdm import tqdm
 
+from .._checks import whole
 from ..datasets.canvases import make_canvases
 from ..datasets.ct_dataset import CTDataset
 from ..devices import Precision, resolve_device, resolve_precision
@@ -126,7 +126,7 @@ class CrossValidator:
     ) -> None:
         self.model = model_info(model)
         self.recipe = recipe or Recipe()
-        self.cv = cv
+        self.cv = whole("cv", cv, least=2) if isinstance(cv, int) else cv
         self.groups = groups
         self.weights = None if weights is None else str(weights)
         self.device = device
@@ -136,11 +136,11 @@ class CrossValidator:
         self.n_jobs = _jobs(n_jobs)
         self.run_dir = run_dir
         self.resume = resume
-        self.seed = _whole("seed", seed, least=0)
-        self.repeats = _whole("repeats", repeats)
+        self.seed = whole("seed", seed, least=0)
+        self.repeats = whole("repeats", repeats)
         cores = max(1, cpu_count() // _workers(self.n_jobs))
-        self.threads = cores if threads is None else _whole("threads", threads)
-        self.monitor_every = _whole("monitor_every", monitor_every)
+        self.threads = cores if threads is None else whole("threads", threads)
+        self.monitor_every = whole("monitor_every", monitor_every)
         self.compile_model = compile_model
         self.profile = profile
 
@@ -318,13 +318,6 @@ def _describe_weights(weights: str | None) -> str | None:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return f"{path.name} (sha256 {digest})"
-
-
-def _whole(option: str, value: object, *, least: int = 1) -> int:
-    if not isinstance(value, Integral) or value < least:
-        msg = f"{option} must be an integer of at least {least}, got {value!r}"
-        raise ValueError(msg)
-    return int(value)
 
 
 def _jobs(n_jobs: int | None) -> int:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from .._files import json_ready
 from ..evaluation import intervals, metrics
 from ..evaluation.intervals import Interval
-from .tables import percent, percent_range, render_table, undefined_notes
+from .tables import percent, percent_range, render_table, resampling, undefined_notes
 
 __all__ = ["ExternalEvaluation"]
 
@@ -163,10 +163,11 @@ class ExternalEvaluation:
             parts.append((f"Per {self.group_kind} ({len(patients.targets):,})", patients))
         tables = [f"{caption}\n{evaluation._table()}" for caption, evaluation in parts]
         title = f"trained on {self.trained_on}, tested on {self.tested_on} (per cent)"
-        drawn = "slices" if self.groups is None else f"whole {self.group_kind}s"
+        units = np.arange(len(self.targets)) if self.groups is None else self.groups
+        drawn = resampling(self.group_kind if self.groups is not None else "slice", len(set(units)))
         legend = (
             f"folds: mean ± sample standard deviation over {len(self.probabilities)} fitted "
-            f"networks; ensemble: of their mean probability. Intervals: by drawing {drawn} again."
+            f"networks; ensemble: of their mean probability. Intervals: {drawn}."
         )
         return "\n\n".join(filter(None, [title, *tables, legend, self.caveat]))
 

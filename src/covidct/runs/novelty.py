@@ -220,7 +220,8 @@ class Reference:
             _check_arrays(mean, sd, kept, limit)
             return cls(mean, sd, limit, kept)
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-            msg = f"{str(path)!r} cannot be read: {error}; run the fold again to make it anew"
+            msg = f"{str(path)!r} cannot be read: {error}; remove 'predictions.csv' beside it and "
+            msg += "run again, which fits the fold anew"
             raise InvalidFileError(msg) from error
 
 

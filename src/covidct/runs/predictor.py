@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from .._checks import whole
 from .._memory import keep_freed_memory
 from ..datasets._listing import walk
 from ..datasets._parallel import each_in_threads
@@ -164,29 +165,33 @@ class Predictor:
         batch_size
             Slices in one pass.
 
-        Yields
-        ------
-        Prediction
+        Returns
+        -------
+        iterator of Prediction
             One for each slice, in the order of the files.
 
         Raises
         ------
         FileNotFoundError
-            If a path does not exist, or no file is found.
+            While it is gone through: if a path does not exist, or no file is found.
         InvalidFileError
-            If a file cannot be read, with ``on_error="raise"``.
+            While it is gone through: if a file cannot be read, with ``on_error="raise"``.
         ValueError
-            If ``on_error`` is neither of the two.
+            If ``on_error`` is neither of the two, or ``batch_size`` not positive.
         """
         if on_error not in ("raise", "skip"):
             msg = f"on_error must be 'raise' or 'skip', got {on_error!r}"
             raise ValueError(msg)
+        size = whole("batch_size", batch_size)
+        return self._stream(find_slices(paths), size, skip=on_error == "skip")
+
+    def _stream(self, paths: Iterator[Path], size: int, *, skip: bool) -> Iterator[Prediction]:
         load = partial(_load, size=self.models[0].input_size, resize=self.resize)
-        loaded = each_in_threads(load, find_slices(paths))
+        loaded = each_in_threads(load, paths)
         with keep_freed_memory(), closing(loaded):
-            for batch in _batches(loaded, batch_size):
+            for batch in _batches(loaded, size):
                 problems = [loaded.problem for loaded in batch if loaded.problem]
-                if problems and on_error == "raise":
+                if problems and not skip:
                     raise InvalidFileError(problems[0])
                 yield from self._score(batch)
 
@@ -214,6 +219,7 @@ class Predictor:
         FileNotFoundError, InvalidFileError, ModuleNotFoundError, ValueError
             As :func:`covidct.datasets.dicom.read_series` does.
         """
+        number = whole("batch_size", batch_size)
         found = read_series(path, window=window)
         size = self.models[0].input_size
         folder = Path(path) if Path(path).is_dir() else Path(path).parent
@@ -226,7 +232,7 @@ class Predictor:
             )
             for i, name in enumerate(found.names)
         )
-        scored = [p for batch in _batches(loaded, batch_size) for p in self._score(batch)]
+        scored = [p for batch in _batches(loaded, number) for p in self._score(batch)]
         return VolumePrediction(str(path), tuple(scored), found.positions, found.slices)
 
     def score(

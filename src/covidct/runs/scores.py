@@ -12,7 +12,7 @@ from .._files import json_ready
 from ..evaluation import intervals, metrics
 from ..evaluation.intervals import Interval
 from .splits import Fold
-from .tables import percent, percent_range, render_table, undefined_notes
+from .tables import percent, percent_range, render_table, resampling, undefined_notes
 
 __all__ = ["ScoredFolds"]
 
@@ -137,10 +137,21 @@ class ScoredFolds:
         return intervals.bootstrap(
             rows["target"],
             rows["probability"],
-            groups=rows["group"] if self.has_groups else rows["index"],
+            groups=self._units(),
             folds=rows["fold"],
             level=level,
         )
+
+    @property
+    def resampling(self) -> str:
+        """What :meth:`intervals` come from, as the end of a sentence."""
+        unit = self.unit if self.has_groups else "slice"
+        return resampling(unit, len(np.unique(self._units().astype(np.str_))))
+
+    def _units(self) -> npt.NDArray[Any]:
+        """Return what is drawn as a whole: the group of each row, or its slice."""
+        units: npt.NDArray[Any] = self.predictions["group" if self.has_groups else "index"]
+        return units
 
     @property
     def settings(self) -> dict[str, object]:
@@ -319,10 +330,9 @@ class ScoredFolds:
         return "\n".join([title, self.table(), *self._notes()])
 
     def _notes(self) -> Iterator[str]:
-        drawn = f"whole {self.unit}s" if self.has_groups else "slices"
         yield (
-            f"sd: sample standard deviation over folds, no confidence interval. Interval: of the "
-            f"mean, by drawing {drawn} again."
+            "sd: sample standard deviation over folds, no confidence interval. Interval of the "
+            f"mean: {self.resampling}."
         )
         patients, ends = self.patient_metrics(), self.patient_intervals()
         if patients and ends and self.has_patients:

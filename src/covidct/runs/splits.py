@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, check_cv
 
+from .._checks import whole
 from ..audit.duplicates import near_duplicate_groups
 from ..datasets.ct_dataset import CTDataset
 from ..evaluation._inputs import group_names
@@ -160,7 +161,7 @@ def _splitter(
     """Return what yields the folds, and the name of the protocol."""
     if isinstance(cv, Integral):
         protocol = "paper" if groups is None else f"grouped by {kind}"
-        return _stratified(dataset, int(cv), groups, kind, seed), protocol
+        return _stratified(dataset, whole("cv", cv, least=2), groups, kind, seed), protocol
     if isinstance(cv, str) or not isinstance(cv, Splitter | Iterable):
         msg = "cv must be an integer, 'official', a scikit-learn splitter or pairs of training and "
         msg += f"test positions, got {cv!r}"
@@ -217,9 +218,6 @@ def _resolve_groups(
 def _stratified(
     dataset: CTDataset, n_splits: int, groups: npt.NDArray[np.str_] | None, kind: str, seed: int
 ) -> Splitter:
-    if n_splits < 2:
-        msg = f"cv must be at least 2 folds, got {n_splits}"
-        raise ValueError(msg)
     for target, name in enumerate(dataset.classes):
         chosen = dataset.targets == target
         units, what = int(chosen.sum()), "slices"
@@ -239,15 +237,12 @@ def _official(dataset: CTDataset, repeats: int) -> Split:
     if dataset.official_split is None:
         msg = f"dataset {dataset.name!r} has no official split; use cv=5, with groups where known"
         raise ValueError(msg)
-    if repeats < 1:
-        msg = f"an official split is repeated at least once, got repeats={repeats}"
-        raise ValueError(msg)
     train, validation, test = (
         np.flatnonzero(dataset.official_split == part) for part in ("train", "val", "test")
     )
     fold = Fold(train, test, validation)
     _check_fold(0, fold, dataset, dataset.groups)
-    return Split("official", (fold,) * repeats, *_known_groups(dataset))
+    return Split("official", (fold,) * whole("repeats", repeats), *_known_groups(dataset))
 
 
 def _known_groups(dataset: CTDataset) -> tuple[npt.NDArray[np.str_] | None, str | None]:

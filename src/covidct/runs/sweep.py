@@ -16,11 +16,10 @@ from tqdm import tqdm
 
 from ..datasets.ct_dataset import CTDataset
 from ..errors import InvalidFileError, UnknownNameError
-from ..evaluation import published
 from ..models.registry import model_info
 from ..training.recipe import Recipe
 from ..training.trainer import EpochRecord
-from .comparison import side_by_side
+from .comparison import published_of, side_by_side
 from .cross_validator import CrossValidator
 from .fold import canvas_size
 from .paired import PairedTests, compare_runs, same_folds
@@ -137,9 +136,9 @@ class SweepResult:
         """
         rows = []
         for cell, result in self.results.items():
-            if not published.results(dataset=cell.dataset, network=cell.model, comparable=True):
+            beside = published_of(result)
+            if beside is None:
                 continue
-            beside = result.compare_published()
             rows += [
                 [str(cell), *row.texts()[1:], "; ".join(beside.obstacles) or "–"]
                 for row in beside.rows

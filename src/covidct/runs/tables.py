@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from ..errors import UnknownNameError
 from ..evaluation import metrics
 
-__all__ = ["percent", "percent_range", "render_table", "undefined_notes"]
+__all__ = ["percent", "percent_range", "render_table", "resampling", "undefined_notes"]
 
 Rows = Sequence[Sequence[str]]
 
@@ -52,16 +52,18 @@ def render_table(header: Sequence[str], rows: Rows, *, style: str = "text") -> s
 
 
 def percent(fraction: float, sd: float | None = None) -> str:
-    """Write a fraction in per cent, with a standard deviation if there is one; NaN is a dash.
+    """Write a fraction in per cent, with a standard deviation where it exists; NaN is a dash.
 
     Examples
     --------
     >>> from covidct.runs.tables import percent
-    >>> percent(0.873, 0.032), percent(float("nan"))
-    ('87.3 ± 3.2', '–')
+    >>> percent(0.873, 0.032), percent(0.873, float("nan")), percent(float("nan"))
+    ('87.3 ± 3.2', '87.3', '–')
     """
-    texts = ["–" if math.isnan(x) else f"{100 * x:.1f}" for x in (fraction, sd) if x is not None]
-    return " ± ".join(texts)
+    if math.isnan(fraction):
+        return "–"
+    spread = "" if sd is None or math.isnan(sd) else f" ± {100 * sd:.1f}"
+    return f"{100 * fraction:.1f}{spread}"
 
 
 def percent_range(low: float, high: float) -> str:
@@ -74,6 +76,22 @@ def percent_range(low: float, high: float) -> str:
     ('84.1 to 90.2', '–')
     """
     return "–" if math.isnan(low) else f"{percent(low)} to {percent(high)}"
+
+
+def resampling(unit: str, count: int) -> str:
+    """Say what was drawn again for bootstrap intervals, or why there are none.
+
+    Examples
+    --------
+    >>> from covidct.runs.tables import resampling
+    >>> resampling("patient", 213), resampling("slice", 746)
+    ('by drawing whole patients again', 'by drawing slices again')
+    >>> resampling("patient", 1)
+    'none, since there is one patient'
+    """
+    if count < 2:
+        return f"none, since there is one {unit}"
+    return f"by drawing {'' if unit == 'slice' else 'whole '}{unit}s again"
 
 
 def undefined_notes(scores: Sequence[Mapping[str, float]]) -> list[str]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, Literal
 
+from .._checks import whole
 from ..errors import UnknownNameError
 
 __all__ = ["Augmentation", "Recipe"]
@@ -169,8 +170,8 @@ class Recipe:
 
     def _make_plain(self) -> None:
         plain = {
-            "epochs": _integer("epochs", self.epochs),
-            "batch_size": _integer("batch_size", self.batch_size),
+            "epochs": whole("epochs", self.epochs),
+            "batch_size": whole("batch_size", self.batch_size),
             "learning_rate": _number("learning_rate", self.learning_rate),
             "weight_decay": _number("weight_decay", self.weight_decay),
             "pos_weight": _number("pos_weight", self.pos_weight),
@@ -368,14 +369,6 @@ class Recipe:
             _refuse_unknown(options["augmentation"], Augmentation)
             options["augmentation"] = Augmentation(**options["augmentation"])
         return cls(**options)
-
-
-def _integer(option: str, value: object) -> int:
-    """Take a positive integer of whatever library; JSON knows Python's alone."""
-    if not isinstance(value, Integral) or value < 1:
-        msg = f"{option} must be a positive integer, got {value!r}"
-        raise ValueError(msg)
-    return int(value)
 
 
 def _number(option: str, value: object) -> float:

@@ -6,7 +6,6 @@ import csv
 import hashlib
 import io
 import json
-import operator
 import os
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy.typing as npt
 from PIL import Image
 from tqdm import tqdm
 
+from ..._checks import whole
 from ..._files import atomic_path, write_text
 from ..ct_dataset import CTDataset
 from .chest import Chest, Patient
@@ -78,10 +78,8 @@ class PhantomDataset(CTDataset):
     Raises
     ------
     ValueError
-        If ``n`` or ``slices_per_patient`` is below 1, ``seed`` is negative, or ``size`` is below
-        64 pixels.
-    TypeError
-        If one of them is no integer.
+        If ``n`` or ``slices_per_patient`` is below 1, ``seed`` is negative, ``size`` is below
+        64 pixels, or one of them is no integer.
 
     Examples
     --------
@@ -103,12 +101,12 @@ class PhantomDataset(CTDataset):
         slices_per_patient: int = 4,
         size: tuple[int, int] | None = None,
     ) -> None:
-        n = _whole("n", n, least=1)
-        self.seed = _whole("seed", seed, least=0)
-        self.slices_per_patient = _whole("slices_per_patient", slices_per_patient, least=1)
+        n = whole("n", n)
+        self.seed = whole("seed", seed, least=0)
+        self.slices_per_patient = whole("slices_per_patient", slices_per_patient)
         if size is not None:
             height, width = size
-            size = _whole("height", height, least=64), _whole("width", width, least=64)
+            size = whole("height", height, least=64), whole("width", width, least=64)
         self.size = size
         pair, place = np.divmod(np.arange(n), 2 * self.slices_per_patient)
         # Two patients, one per class, take turns: every n >= 2 is balanced.
@@ -265,11 +263,3 @@ def _smooth(image: FloatImage) -> FloatImage:
         image[[0, -1]] += quarter[[0, -1]]
         image = image.T
     return image
-
-
-def _whole(name: str, value: int, *, least: int) -> int:
-    number = operator.index(value)
-    if number < least:
-        msg = f"{name} must be at least {least}, got {value}"
-        raise ValueError(msg)
-    return number

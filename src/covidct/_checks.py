@@ -1,0 +1,26 @@
+"""What several options are checked for."""
+
+from __future__ import annotations
+
+from numbers import Integral
+
+__all__ = ["whole"]
+
+
+def whole(option: str, value: object, *, least: int = 1) -> int:
+    """Take an integer of whatever library, and give Python's, which JSON knows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from covidct._checks import whole
+    >>> whole("epochs", np.int64(3))
+    3
+    >>> whole("epochs", 0)
+    Traceback (most recent call last):
+    ValueError: epochs must be an integer of at least 1, got 0
+    """
+    if not isinstance(value, Integral) or value < least:
+        msg = f"{option} must be an integer of at least {least}, got {value!r}"
+        raise ValueError(msg)
+    return int(value)
