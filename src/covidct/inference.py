@@ -24,7 +24,7 @@ class Inference(NamedTuple):
     Attributes
     ----------
     logits
-        (N,) float32; above 0 the network calls the slice COVID-19.
+        (N,) float32; from 0 on the network calls the slice COVID-19.
     features
         (N, D) float32 penultimate features, or None where they were not asked for.
     """

@@ -91,6 +91,23 @@ def test_the_index_of_a_medium_is_no_slice(slice_folder: Path, caplog) -> None:
     assert not caplog.messages
 
 
+def test_a_registered_dataset_names_its_classes_and_groups(tmp_path: Path) -> None:
+    put(tmp_path / "ill" / "a.png")
+    put(tmp_path / "well" / "a.png")
+    put_groups(tmp_path, ["ill/a.png,s1", "well/a.png,s2"])
+    entry = covidct.DatasetInfo("ward-8", "Ward 8", classes=("well", "ill"), group_kind="series")
+    covidct.register_dataset(entry, overwrite=True)
+    dataset = covidct.load_dataset("ward-8", tmp_path)
+    assert (dataset.classes, dataset.targets.tolist()) == (("well", "ill"), [1, 0])
+    assert dataset.group_kind == "series"
+
+
+def test_the_home_may_be_a_tilde(slice_folder: Path, monkeypatch) -> None:
+    monkeypatch.setenv("HOME", str(slice_folder.parent))
+    monkeypatch.setenv("USERPROFILE", str(slice_folder.parent))
+    assert len(covidct.load_dataset("folder", f"~/{slice_folder.name}")) == 12
+
+
 def test_positive_overrules_the_table(slice_folder: Path) -> None:
     dataset = covidct.load_dataset("folder", slice_folder, positive="non-COVID")
     assert dataset.targets.tolist() == [0] * 6 + [1] * 6

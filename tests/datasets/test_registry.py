@@ -124,7 +124,7 @@ def test_options_and_what_is_general_are_kept_apart(monkeypatch: pytest.MonkeyPa
     covidct.register_dataset(DatasetInfo("mine", "Mine"))
     with pytest.raises(AssertionError) as caught:
         covidct.load_dataset("mine", "here", colour="red", verify="names")
-    assert caught.value.args == ("here", "red", "names")
+    assert caught.value.args == (Path("here"), "red", "names")
     with pytest.raises(UnknownNameError, match="choose from 'colour'"):
         covidct.load_dataset("mine", "here", size=3)
 

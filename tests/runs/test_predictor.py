@@ -54,6 +54,15 @@ def test_batches_do_not_matter(result, folder):
     np.testing.assert_allclose(one, two, atol=1e-5)
 
 
+def test_other_files_of_a_folder_are_passed_over(result, folder, caplog):
+    (folder / "groups.csv").write_text("path,group\n")
+    predictor = Predictor.from_run(result.run_dir)
+    assert len(predictor(folder)) == 5
+    assert "1 files are no slices: passed over 'groups.csv'" in caplog.text
+    with pytest.raises(InvalidFileError, match=r"groups\.csv"):
+        predictor(folder / "groups.csv")
+
+
 @pytest.mark.parametrize(
     ("option", "message"),
     [({"batch_size": 0}, "batch_size must .* got 0"), ({"on_error": "x"}, "'raise' or 'skip'")],

@@ -9,6 +9,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..runs.protocols import PROTOCOLS, split_options
 from .options import WrongCallError, add_dataset, checked_call, emit, emit_json, load_slices
 from .recipe_options import add_recipe, read_recipe
 
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from ..training.recipe import Recipe
 
 EXAMPLE = "covidct train --dataset folder --root my-slices --model resnet18 --run-dir runs/mine"
-
-_PROTOCOLS = ("paper", "grouped", "official")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--protocol",
         default="paper",
         metavar="P[,P...]",
-        help=f"of {', '.join(_PROTOCOLS)}: random slices as in the paper; patients (or, where "
+        help=f"of {', '.join(PROTOCOLS)}: random slices as in the paper; patients (or, where "
         "unknown, near-duplicates) kept together; the authors' own split (default: %(default)s)",
     )
     parser.add_argument("--folds", type=int, default=5, help="folds (default: %(default)s)")
@@ -62,9 +61,9 @@ def run(args: argparse.Namespace) -> None:
     from ..training.profile import Profile
 
     protocols = args.protocol.split(",")
-    unknown = set(protocols) - set(_PROTOCOLS)
+    unknown = set(protocols) - set(PROTOCOLS)
     if unknown:
-        msg = f"--protocol takes {', '.join(_PROTOCOLS)}, got {unknown.pop()!r}"
+        msg = f"--protocol takes {', '.join(PROTOCOLS)}, got {unknown.pop()!r}"
         raise WrongCallError(msg)
     args.resume_hint = "give the same command again to go on; finished folds are kept"
     with checked_call():
@@ -104,18 +103,14 @@ def _validator(
 ) -> CrossValidator:
     from .. import CrossValidator
 
-    groups = None
-    if protocol == "grouped":
-        groups = "near-duplicate" if dataset.groups is None else "patient"
-    run_dir = args.run_dir or Path("runs") / f"{dataset.name}-{args.model}-{protocol}"
+    name = args.model.replace(":", "-")
+    run_dir = args.run_dir or Path("runs") / f"{dataset.name}-{name}-{protocol}"
     if args.run_dir and len(protocols) > 1:
         run_dir = args.run_dir / protocol
     with checked_call():
         return CrossValidator(
             args.model,
             recipe,
-            cv="official" if protocol == "official" else args.folds,
-            groups=groups,
             weights=None if args.weights == "none" else args.weights,
             device=args.device,
             precision=args.precision,
@@ -125,4 +120,5 @@ def _validator(
             threads=args.threads,
             compile_model=args.compile,
             profile=profile,
+            **split_options(protocol, dataset, args.folds),
         )

@@ -27,7 +27,7 @@ def list_slices(folder: Path, *, recursive: bool = True) -> Listing:
     slices: list[Path] = []
     others: list[Path] = []
     for path in walk(folder, recursive=recursive):
-        (slices if _is_slice(path) else others).append(path)
+        (slices if is_slice(path) else others).append(path)
     return Listing(sorted(slices), sorted(others))
 
 
@@ -74,11 +74,17 @@ def _is_new(folder: Path, seen: set[tuple[int, int]]) -> bool:
     return True
 
 
-def _is_slice(path: Path) -> bool:
+def is_slice(path: Path) -> bool:
     """Judge by the suffix; DICOM files often bear none, so their magic counts as well."""
     if path.suffix.lower() in _SUFFIXES:
         return True
-    if not path.is_file():
-        return False
+    try:
+        return path.is_file() and has_dicom_magic(path)
+    except OSError:
+        return True  # reading it will say what is wrong
+
+
+def has_dicom_magic(path: Path) -> bool:
+    """Tell whether a file begins as DICOM files do."""
     with path.open("rb") as file:
         return file.read(132)[128:] == b"DICM"

@@ -21,7 +21,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from ..errors import InvalidFileError, UnknownNameError
-from ._listing import is_hidden
+from ._listing import has_dicom_magic, is_hidden
 from ._parallel import some
 from .dicom_file import MAX_VOXELS, DicomFile, Refusal, guarded
 from .windowing import WindowChoice, as_window
@@ -248,7 +248,7 @@ def is_volume(path: StrPath) -> bool:
         for file in files:
             if is_hidden(file.name):
                 continue
-            if not file.is_file() or not _has_magic(file):
+            if not file.is_file() or not has_dicom_magic(file):
                 return False
             with guarded(file):
                 header = DicomFile(file, header_only=True)
@@ -284,7 +284,7 @@ def _headers(path: Path) -> dict[Path, DicomFile]:
     """Open one file, or the DICOM files of a folder, without their pixels."""
     if path.is_dir():
         files = sorted(file for file in path.iterdir() if _is_visible_file(file))
-        slices = [file for file in files if _has_magic(file)]
+        slices = [file for file in files if has_dicom_magic(file)]
         others = [file.name for file in files if file not in set(slices)]
         if others:
             logger.warning("%d files in %s are not DICOM: %s", len(others), path, some(others))
@@ -302,11 +302,6 @@ def _headers(path: Path) -> dict[Path, DicomFile]:
 
 def _is_visible_file(path: Path) -> bool:
     return path.is_file() and not is_hidden(path.name)
-
-
-def _has_magic(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"
 
 
 def _one_series(
@@ -367,7 +362,7 @@ def _sorted_stack(planes: Sequence[_Plane]) -> list[_Plane]:
     first = planes[0]
     for plane in planes:
         for what, of in _SHARED.items():
-            if not np.allclose(of(plane), of(first), rtol=1e-3, atol=1e-3):
+            if not np.allclose(of(plane), of(first), rtol=0, atol=1e-3):
                 msg = f"{str(plane.path)!r} and {str(first.path)!r} are of one series, but differ "
                 msg += f"in {what}; remove what does not belong, such as a localizer"
                 raise InvalidFileError(msg)

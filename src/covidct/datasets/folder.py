@@ -15,6 +15,7 @@ from ..errors import InvalidFileError
 from ._listing import Listing, folders_in, list_slices, printable
 from ._parallel import some
 from .ct_dataset import CTDataset, OnError, StrPath
+from .info import DatasetInfo
 
 __all__ = ["load"]
 
@@ -34,6 +35,7 @@ _OPPOSITES = {"1": "0", "pos": "neg", "positive": "negative", "true": "false", "
 def load(
     root: StrPath,
     *,
+    info: DatasetInfo,
     groups: StrPath | None = None,
     positive: str | None = None,
     on_error: OnError = "raise",
@@ -48,6 +50,9 @@ def load(
     root
         Folder of the two class folders, which may hold folders in turn. Slices are image files,
         and DICOM files of any suffix.
+    info
+        The entry of the registry. Its ``classes`` tell which folder is COVID-19 where both are
+        called so.
     groups
         CSV file with the columns ``path`` (relative to ``root``, with forward slashes) and
         ``group`` (such as the patient), one row per slice; by default ``root/groups.csv`` where
@@ -87,6 +92,8 @@ def load(
     """
     root = Path(root)
     listings = _class_listings(root)
+    if positive is None and set(info.classes) == set(listings):
+        positive = info.classes[1]
     covid = _positive_class(list(listings), positive, root)
     other = next(name for name in listings if name != covid)
     paths = [path for listing in listings.values() for path in listing.slices]
@@ -105,8 +112,9 @@ def load(
         targets[kept],
         None if labels is None else [labels[i] for i in kept],
         classes=(other, covid),
-        name="folder",
+        name=info.name,
         root=root,
+        group_kind=info.group_kind or "patient",
         skipped=[(printable(names[i]), _no_file(paths[i])) for i in left_out],
     )
 

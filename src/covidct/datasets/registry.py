@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 from importlib import import_module
+from pathlib import Path
 from typing import Literal
 
 from ..errors import InvalidFileError, UnknownNameError
@@ -123,8 +124,9 @@ def load_dataset(
     name
         One of :func:`list_datasets`.
     root
-        Folder of the files; ``dataset_info(name).layout`` says what it should hold. A published
-        dataset is looked for in covidct's cache folder by default (``COVIDCT_CACHE``).
+        Folder of the files, with ``~`` for the home; ``dataset_info(name).layout`` says what it
+        should hold. A published dataset is looked for in covidct's cache folder by default
+        (``COVIDCT_CACHE``).
     download
         Whether to fetch the files into ``root`` where they are not there yet.
     verify
@@ -176,7 +178,7 @@ def load_dataset(
         msg = f"dataset {name!r} cannot be downloaded; to get it: {info.how_to_get}"
         raise ValueError(msg)
     general = {
-        "root": root,
+        "root": None if root is None else Path(root).expanduser(),
         "info": info,
         "download": download,
         "verify": verify,

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from covidct.errors import UnknownNameError
-
+from ..errors import UnknownNameError
 from ._inputs import Floats, check_fraction, check_predictions
 from ._tallies import Tallies, ratio
 
@@ -143,6 +142,8 @@ METRICS: dict[str, Metric] = {
 
 PAPER_METRICS = ("accuracy", "precision", "recall", "specificity", "f1")
 """The five that the paper reports in its Table 2, in its order."""
+TABLE_METRICS = (*PAPER_METRICS, "auc", "balanced_accuracy", "mcc")
+"""Those of a table of folds."""
 
 
 def find_metric(name: str) -> Metric:

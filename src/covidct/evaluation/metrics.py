@@ -22,12 +22,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ._inputs import Floats, Ints, check_fraction, check_predictions, group_names
-from ._metric_table import METRICS, PAPER_METRICS, Metric, find_metric
+from ._metric_table import METRICS, PAPER_METRICS, TABLE_METRICS, Metric, find_metric
 from ._tallies import Tallies
 
 __all__ = [
     "METRICS",
     "PAPER_METRICS",
+    "TABLE_METRICS",
     "Metric",
     "confusion_matrix",
     "count_undefined",

@@ -111,7 +111,7 @@ def explain_fold(
         resize=result.recipe.resize,
         seed=seed,
     )
-    rows = result.predictions[result.predictions["fold"] == fold]
+    rows = result.fold_predictions(fold)
     maps = _recognised(result, dataset, GradCAM(model, layer=layer), canvases, rows, count)
     save_figure(maps, folder / "grad_cam.png")
     plane, separation = embed_fold(

@@ -363,7 +363,7 @@ def _compared(named: Mapping[str, CrossValidationResult]) -> tuple[Picture, ...]
 
 
 def _folds(result: CrossValidationResult) -> figures.Folds:
-    tables = [result.predictions[result.predictions["fold"] == k] for k in range(len(result.folds))]
+    tables = map(result.fold_predictions, range(len(result.folds)))
     return [(table["target"], table["probability"]) for table in tables]
 
 

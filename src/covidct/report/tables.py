@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..evaluation import metrics
+from ..evaluation.metrics import TABLE_METRICS
 from ..runs.comparison import published_of, side_by_side
 from ..runs.paired import compare_runs
 from ..runs.result import CrossValidationResult
@@ -24,7 +25,6 @@ __all__ = [
 ]
 
 Row = tuple[str, ...]
-_SHOWN = (*metrics.PAPER_METRICS, "auc", "balanced_accuracy", "mcc")
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def fold_table(result: CrossValidationResult) -> Table:
     intervals = result.intervals()
     footer = [
         _mean_row(result.fold_metrics),
-        ("95 % interval", *(percent_range(*intervals[name]) for name in _SHOWN)),
+        ("95 % interval", *(percent_range(*intervals[name]) for name in TABLE_METRICS)),
     ]
     notes = [
         f"sd: sample standard deviation over folds. Interval of the mean: {result.resampling}.",
@@ -66,8 +66,8 @@ def fold_table(result: CrossValidationResult) -> Table:
     beside = published_of(result)
     if beside is not None:
         both = {row.metric: row for row in beside.rows}
-        theirs = (percent(*both[n].theirs) if n in both else "–" for n in _SHOWN)
-        apart = (f"{100 * both[n].difference:+.1f}" if n in both else "–" for n in _SHOWN)
+        theirs = (percent(*both[n].theirs) if n in both else "–" for n in TABLE_METRICS)
+        apart = (f"{100 * both[n].difference:+.1f}" if n in both else "–" for n in TABLE_METRICS)
         footer += [("published", *theirs), ("ours less theirs", *apart)]
         notes += [f"Published: {beside.published.citation}.", *beside.caveats]
     caption = "Each fold on its test slices, in per cent"
@@ -133,17 +133,19 @@ def difference_table(results: Mapping[str, CrossValidationResult]) -> Table | No
 
 
 def _header(first: str) -> Row:
-    return (first, *(metrics.METRICS[name].title for name in _SHOWN))
+    return (first, *(metrics.METRICS[name].title for name in TABLE_METRICS))
 
 
 def _fold_rows(scores: Iterable[Mapping[str, float]]) -> tuple[Row, ...]:
-    return tuple((str(k), *(percent(fold[n]) for n in _SHOWN)) for k, fold in enumerate(scores))
+    return tuple(
+        (str(k), *(percent(fold[n]) for n in TABLE_METRICS)) for k, fold in enumerate(scores)
+    )
 
 
 def _mean_row(scores: Sequence[Mapping[str, float]]) -> Row:
     summary = metrics.summarize(scores)
-    return ("mean ± sd", *(percent(*summary[name]) for name in _SHOWN))
+    return ("mean ± sd", *(percent(*summary[name]) for name in TABLE_METRICS))
 
 
 def _undefined(scores: Sequence[Mapping[str, float]]) -> list[str]:
-    return undefined_notes([{name: fold[name] for name in _SHOWN} for fold in scores])
+    return undefined_notes([{name: fold[name] for name in TABLE_METRICS} for fold in scores])

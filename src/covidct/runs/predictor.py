@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
@@ -16,8 +17,8 @@ from PIL import Image
 
 from .._checks import whole
 from .._memory import keep_freed_memory
-from ..datasets._listing import walk
-from ..datasets._parallel import each_in_threads
+from ..datasets._listing import is_slice, walk
+from ..datasets._parallel import each_in_threads, some
 from ..datasets.canvases import to_canvas
 from ..datasets.dicom import read_series
 from ..datasets.reading import read_image
@@ -33,6 +34,8 @@ from .result import CrossValidationResult
 __all__ = ["Prediction", "Predictor", "VolumePrediction", "find_slices"]
 
 StrPath = str | PathLike[str]
+
+_LOG = logging.getLogger(__name__)
 
 # An image that must be enlarged more than this has fewer details than the network was fitted to,
 # and one that fills less of its canvas is a strip rather than a slice.
@@ -305,7 +308,8 @@ def find_slices(paths: StrPath | Iterable[StrPath]) -> Iterator[Path]:
     Yields
     ------
     Path
-        Files; hidden ones are passed over, links are followed, and each folder is seen once.
+        Files; of a folder those that are images or DICOM files: others are passed over and counted
+        in a logged warning, hidden ones silently. Links are followed, and each folder is seen once.
 
     Raises
     ------
@@ -320,14 +324,19 @@ def find_slices(paths: StrPath | Iterable[StrPath]) -> Iterator[Path]:
     FileNotFoundError: no file is there to score
     """
     given = [paths] if isinstance(paths, str | PathLike) else paths
-    count = 0
+    count, others = 0, []
     for path in map(Path, given):
         if not path.exists():
             msg = f"{str(path)!r} does not exist"
             raise FileNotFoundError(msg)
         for file in walk(path) if path.is_dir() else (path,):
+            if path.is_dir() and not is_slice(file):
+                others.append(file.name)
+                continue
             count += 1
             yield file
+    if others:
+        _LOG.warning("%d files are no slices: passed over %s", len(others), some(others))
     if count == 0:
         msg = "no file is there to score"
         raise FileNotFoundError(msg)

@@ -13,10 +13,9 @@ from ..evaluation import published
 from ..models.registry import model_info
 from ..training.recipe import Augmentation, Recipe
 from .fold import canvas_size
+from .protocols import PROTOCOLS
 
 __all__ = ["PRESETS", "Cell", "Variant", "plan"]
-
-_PROTOCOLS = ("paper", "grouped", "official")
 
 
 @dataclass(frozen=True)
@@ -52,9 +51,9 @@ class Variant:
     protocol: str = "paper"
 
     def __post_init__(self) -> None:
-        if self.protocol not in _PROTOCOLS:
+        if self.protocol not in PROTOCOLS:
             kind = "protocol"
-            raise UnknownNameError.among(kind, self.protocol, _PROTOCOLS)
+            raise UnknownNameError.among(kind, self.protocol, PROTOCOLS)
 
     def apply(self, recipe: Recipe) -> Recipe:
         """Change a recipe.

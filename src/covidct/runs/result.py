@@ -334,13 +334,15 @@ class CrossValidationResult(ScoredFolds):
         if weights not in (None, "imagenet"):
             yield f"Our weights are from {weights}; comparable if they are ImageNet's."
 
-    def evaluate(self, dataset: CTDataset) -> ExternalEvaluation:
+    def evaluate(self, dataset: CTDataset, *, device: str = "auto") -> ExternalEvaluation:
         """Score the fitted folds on slices of another source.
 
         Parameters
         ----------
         dataset
             The other slices.
+        device
+            As in :func:`covidct.devices.resolve_device`.
 
         Returns
         -------
@@ -365,7 +367,7 @@ class CrossValidationResult(ScoredFolds):
         models = [self.fold_model(k) for k in range(len(self.folds))]
         references = [self.fold_reference(k) for k in range(len(self.folds))]
         canvases = make_canvases(dataset, models[0].input_size, resize=self.recipe.resize)
-        rows = [infer(model, canvases, progress=True).probabilities for model in models]
+        rows = [infer(m, canvases, device=device, progress=True).probabilities for m in models]
         seen = seen_by_any(references, layout(canvases))
         evaluation = ExternalEvaluation(
             trained_on=self.dataset_name,

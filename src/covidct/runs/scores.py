@@ -11,12 +11,12 @@ import numpy.typing as npt
 from .._files import json_ready
 from ..evaluation import intervals, metrics
 from ..evaluation.intervals import Interval
+from ..evaluation.metrics import TABLE_METRICS
 from .splits import Fold
 from .tables import percent, percent_range, render_table, resampling, undefined_notes
 
 __all__ = ["ScoredFolds"]
 
-_SHOWN = (*metrics.PAPER_METRICS, "auc", "balanced_accuracy", "mcc")
 _LOOKALIKES = "near-duplicate group"
 
 
@@ -293,13 +293,13 @@ class ScoredFolds:
             The table.
         """
         rows = [
-            [str(k), *(percent(scores[name]) for name in _SHOWN)]
+            [str(k), *(percent(scores[name]) for name in TABLE_METRICS)]
             for k, scores in enumerate(self.fold_metrics)
         ]
         summary, ends = self.summary(), self.intervals()
-        mean = [percent(*summary[name]) for name in _SHOWN]
-        interval = [percent_range(*ends[name]) for name in _SHOWN]
-        header = ["fold", *(metrics.METRICS[name].title for name in _SHOWN)]
+        mean = [percent(*summary[name]) for name in TABLE_METRICS]
+        interval = [percent_range(*ends[name]) for name in TABLE_METRICS]
+        header = ["fold", *(metrics.METRICS[name].title for name in TABLE_METRICS)]
         footer = [["mean ± sd", *mean], ["95 % interval", *interval]]
         return render_table(header, [*rows, *footer], style=style)
 

@@ -24,6 +24,7 @@ from .cross_validator import CrossValidator
 from .fold import canvas_size
 from .paired import PairedTests, compare_runs, same_folds
 from .presets import Cell
+from .protocols import split_options
 from .result import CrossValidationResult
 from .run_directory import RunDirectory
 from .tables import render_table
@@ -247,7 +248,7 @@ def sweep(
                 continue
             dataset = datasets[cell.dataset]
             try:
-                split = _split_options(cell.protocol, dataset, folds)
+                split = split_options(cell.protocol, dataset, folds)
                 run_dir = Path(folder) / cell.path
                 validator = CrossValidator(
                     cell.model,
@@ -360,17 +361,6 @@ def _begun(directory: RunDirectory, recipe: Recipe) -> tuple[list[int], dict[int
     done = [k for k in range(len(sizes)) if directory.is_finished(k)]
     histories = {k: directory.read_history(k, EpochRecord._fields) for k in done}
     return sizes, {k: float(history["seconds"].sum()) for k, history in histories.items()}
-
-
-def _split_options(protocol: str, dataset: CTDataset, folds: int) -> dict[str, Any]:
-    """Say what a protocol means for a dataset, in options of the cross-validation."""
-    found = "near-duplicate" if dataset.groups is None else "patient"
-    options: dict[str, dict[str, Any]] = {
-        "paper": {"cv": folds},
-        "grouped": {"cv": folds, "groups": found},
-        "official": {"cv": "official"},
-    }
-    return options[protocol]
 
 
 def _run_cell(
