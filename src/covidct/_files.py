@@ -19,10 +19,7 @@ def atomic_path(path: Path, *, failures: tuple[type[Exception], ...] = ()) -> It
 
     An OSError names ``path``, and so does what a library raises for one: its ``failures``.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = _claim_beside(path)
     try:
         yield temporary
         with temporary.open("rb+") as file:
@@ -38,6 +35,16 @@ def atomic_path(path: Path, *, failures: tuple[type[Exception], ...] = ()) -> It
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _claim_beside(path: Path) -> Path:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+    os.close(handle)
+    return Path(name)
 
 
 def clear_remains(folder: Path) -> None:

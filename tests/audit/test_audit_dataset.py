@@ -116,3 +116,33 @@ def test_it_names_the_largest_group_of_near_duplicates(folder):
     first, last = row.index("again 2.png"), row.index(f"/{image.name}")
     assert first < last
     assert int(row.split()[-1]) >= 3
+
+
+def test_what_could_not_be_measured_is_said(phantoms):
+    report = covidct.audit_dataset(phantoms.subset([0, -1]))
+    (finding,) = named(report, "Not measured")
+    assert finding.title == "Not measured: shortcuts and leaks of a random split"
+    assert "not measured" in report.verdict
+
+
+def test_two_sources_are_no_patients(tmp_path):
+    paths, targets, groups = [], [], []
+    for seed, source in enumerate(["own", "other"]):
+        covidct.load_dataset("phantom", n=24, seed=seed).save(tmp_path / source)
+        slices = covidct.load_dataset("folder", tmp_path / source)
+        paths += slices.paths
+        targets += slices.targets.tolist()
+        groups += [source] * len(slices)
+    both = covidct.CTDataset(paths, targets, groups, group_kind="source", root=tmp_path)
+    report = covidct.audit_dataset(both)
+    assert not named(report, "both labels")
+    for row in report.tables["shortcuts"]:
+        assert row["low"] < row["accuracy"] < row["high"]
+
+
+def test_the_text_fits_a_narrow_terminal_and_breaks_no_name(folder, monkeypatch):
+    report = audit(folder)
+    monkeypatch.setenv("COLUMNS", "60")
+    prose = str(report).partition("What belongs together")[0].splitlines()
+    assert max(len(line) for line in prose[1:] if not line.startswith(" " * 10)) <= 60
+    assert not any(line.endswith("non-") for line in prose)

@@ -87,6 +87,7 @@ def test_lists(capsys):
     ("arguments", "message"),
     [
         (["models", "resnet1"], "did you mean 'resnet18'"),
+        (["audit", "--dataset", "folder", "--slices", "5"], "--slices is for --dataset phantom"),
         (["datasets", "covid"], "unknown dataset 'covid'"),
         (["train", "--dataset", "phantom", "--model", "resnet1"], "did you mean 'resnet18'"),
         (["train", "--dataset", "phantom", "--model", "resnet18", "--epochs", "0"], "epochs"),
@@ -143,6 +144,16 @@ def test_a_protocol_that_the_dataset_has_not_fails_before_any_training(tiny, tmp
     assert cli.main(["train", "--model", tiny, *arguments.split(), *protocols]) == 1
     assert "has no official split" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_the_positive_class_folder_may_be_named(slice_folder, capsys):
+    for old, new in (("COVID", "a"), ("non-COVID", "b")):
+        (slice_folder / old).rename(slice_folder / new)
+    arguments = ["audit", "--dataset", "folder", "--root", str(slice_folder)]
+    assert cli.main(arguments) == 1
+    assert "--positive" in capsys.readouterr().err
+    assert cli.main([*arguments, "--positive", "a"]) == 0
+    assert "6 a, 6 b" in capsys.readouterr().out
 
 
 def test_evaluate(run_dir, capsys):

@@ -107,3 +107,20 @@ def test_files_shipped_with_pydicom(run_dir, capsys):
     assert lines[0]["volume"] is None
     assert np.allclose(np.diff([line["position"] for line in lines[1:]]), 2.5, atol=1e-3)
     assert len(lines) == 6
+
+
+def test_a_series_may_be_chosen(run_dir, series, tmp_path, capsys, caplog):
+    pydicom = pytest.importorskip("pydicom")
+    other = pydicom.dcmread(next(series.iterdir()))
+    other.SeriesInstanceUID = "1.2.4"
+    other.save_as(series / "other.dcm")
+    plots = tmp_path / "plots"
+    arguments = ["predict", str(run_dir), str(series), "--plot", str(plots)]
+    assert cli.main(arguments) == 0
+    assert "nothing was plotted" in caplog.text
+    capsys.readouterr()
+    assert cli.main([*arguments, "--series", "1.2.3"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 6
+    assert [path.name for path in plots.iterdir()] == [f"{series.name}.png"]
+    assert cli.main([*arguments, "--series", "9"]) == 2
+    assert capsys.readouterr().out == ""

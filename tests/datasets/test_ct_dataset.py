@@ -125,6 +125,12 @@ def test_missing_paths_are_counted_and_named(paths: list[Path], tmp_path: Path) 
         CTDataset(paths + gone, [1] * 17)
 
 
+def test_paths_listed_twice_are_reported(paths: list[Path], caplog) -> None:
+    CTDataset([*paths, paths[0]], np.arange(len(paths) + 1) % 2)
+    assert "1 paths are listed more than once" in caplog.text
+    assert paths[0].name in caplog.text
+
+
 @pytest.mark.parametrize(
     "index",
     [[2, 0, -1], np.array([2, 0, 11], dtype=np.uint8), (2, 0, 11)],

@@ -108,6 +108,11 @@ def test_without_slices_only_confusion_matrices(drawn):
     assert calls == []
 
 
+def test_a_sweep_of_which_nothing_is_finished(drawn):
+    with pytest.raises(ValueError, match="no finished run of a sweep"):
+        drawn([])
+
+
 def test_a_variant_that_is_not_there(drawn):
     with pytest.raises(UnknownNameError, match="unknown finished variant 'paper'"):
         drawn([("mine", "resnet18", "grouped")])

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import sklearn.metrics
 import torch
+from sklearn.model_selection import StratifiedGroupKFold
 
 import covidct
 from covidct import CrossValidationResult, CrossValidator
 from covidct.errors import InvalidFileError, TrainingDivergedError, UnknownNameError
 from covidct.runs import fold as fold_module
+from covidct.runs.novelty import Reference
 
 OPTIONS = {"cv": 2, "groups": "patient", "weights": None, "threads": 1, "device": "cpu"}
 
@@ -184,8 +186,12 @@ def test_another_run_in_the_folder_is_refused(run, quick):
     run()
     with pytest.raises(ValueError, match=r"holds another run: .*seed was 0, is 1"):
         run(seed=1)
-    with pytest.raises(ValueError, match="recipe differ"):
+    with pytest.raises(ValueError, match=r"recipe\.epochs was 2, is 3"):
         run(recipe=quick.scaled(3))
+    with pytest.raises(ValueError, match="it has 2 folds, not 3"):
+        run(cv=3)
+    with pytest.raises(ValueError, match="its folds have other slices"):
+        run(cv=StratifiedGroupKFold(2, shuffle=True, random_state=5))
     with pytest.raises(ValueError, match="holds a run; choose another run_dir"):
         run(resume=False)
 
@@ -194,6 +200,49 @@ def test_resume_under_other_threads_is_logged(run, caplog):
     run()
     run(threads=2)
     assert "threads was 1, is 2" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("model.safetensors", CrossValidationResult.fold_model),
+        ("reference.safetensors", CrossValidationResult.fold_reference),
+        ("history.csv", CrossValidationResult.history),
+    ],
+)
+def test_what_is_missing_of_a_finished_fold_can_be_made_anew(run, name, read):
+    result = run()
+    lost = result.run_dir / "folds/0" / name
+    lost.unlink()
+    with pytest.raises(InvalidFileError, match=rf"{name}' is missing; remove 'predictions\.csv'"):
+        read(result, 0)
+    (lost.parent / "predictions.csv").unlink()
+    read(run(), 0)
+
+
+def test_a_reference_of_another_network_is_refused(run):
+    result = run()
+    path = result.run_dir / "folds/0/reference.safetensors"
+    features = {"features": np.random.default_rng(0).normal(size=(8, 512))}
+    Reference.fit(features, features).save(path)
+    with pytest.raises(InvalidFileError, match="of another network: it has 512 features, not 1024"):
+        result.fold_reference(0)
+
+
+def test_a_run_needs_a_folder(run, tmp_path):
+    (tmp_path / "run").write_text("")
+    with pytest.raises(OSError, match="a run writes there; choose another folder"):
+        run()
+
+
+def test_the_log_says_how_far_a_run_is(run, caplog):
+    caplog.set_level("INFO", "covidct")
+    run()
+    assert caplog.messages[-3:] == [
+        "2 of 2 folds are left to do",
+        "fold 0 is finished",
+        "fold 1 is finished",
+    ]
 
 
 def test_diverging_fold_leaves_the_others(run, tmp_path, monkeypatch):

@@ -86,7 +86,7 @@ def test_folds_of_a_cross_validation_are_no_siblings(members):
 
 @pytest.mark.parametrize("siblings", [False, True])
 def test_nothing_to_average(members, siblings):
-    with pytest.raises(ValueError, match="at least two runs"):
+    with pytest.raises(ValueError, match="two runs, or the siblings of one"):
         Ensemble([] if siblings else members[:1], siblings=siblings)
 
 

@@ -13,7 +13,14 @@ from .duplicates import find_pairs, group_labels, near_duplicate_groups
 from .facts import gather_facts
 from .file_order import file_blocks, file_order
 from .findings import RULES, AuditReport, Finding
-from .judgement import judge_duplicates, judge_leakage, judge_records, judge_shortcuts
+from .judgement import (
+    are_sources,
+    judge_duplicates,
+    judge_leakage,
+    judge_records,
+    judge_shortcuts,
+    judge_unmeasured,
+)
 from .leakage import probe_leakage
 from .shortcuts import measure_shortcuts
 
@@ -61,7 +68,7 @@ def audit_dataset(dataset: CTDataset, *, seed: int = 0) -> AuditReport:
     facts = gather_facts(dataset)
     pairs = find_pairs(facts, dataset.names)
     groups = group_labels(pairs, len(dataset))
-    together = groups if dataset.groups is None else dataset.groups
+    together = groups if dataset.groups is None or are_sources(dataset) else dataset.groups
     shortcuts = measure_shortcuts(facts, dataset.targets, groups=together, seed=seed)
     probes = probe_leakage(
         facts.canvases, dataset.targets, groupings=_groupings(dataset, groups), seed=seed
@@ -71,6 +78,7 @@ def audit_dataset(dataset: CTDataset, *, seed: int = 0) -> AuditReport:
         *judge_duplicates(dataset, pairs, groups),
         *judge_leakage(probes, advice=_advice(dataset)),
         *judge_shortcuts(shortcuts),
+        *judge_unmeasured(dataset, shortcuts, probes),
     )
     return AuditReport(
         dataset=dataset.name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -68,6 +69,7 @@ RULES: dict[str, Rule] = {
         note=0.0,
     ),
     "leak": Rule("accuracy of the nearest neighbour: random less grouped", warning=0.05, note=-1),
+    "unmeasured": Rule("kinds of faults that could not be looked for", warning=1),
     "imbalance": Rule("share of the larger class", warning=0.8, note=0),
     "skipped": Rule("share of files left out", warning=0.01, note=0.0000001),
 }
@@ -175,7 +177,7 @@ class AuditReport:
     def _lines(self) -> Iterator[str]:
         yield f"Audit of {self.subject}"
         yield ""
-        yield from textwrap.wrap(f"Verdict: {self.verdict}", _WIDTH)
+        yield from _wrapped(f"Verdict: {self.verdict}")
         for finding in self.findings:
             yield ""
             yield from _paragraph(finding.title, heading=finding.severity.upper())
@@ -199,8 +201,18 @@ def _further(n_warnings: int) -> str:
 
 
 def _paragraph(text: str, *, heading: str = "") -> list[str]:
-    indent = " " * 8
-    return textwrap.wrap(text, _WIDTH, initial_indent=f"{heading:<8}", subsequent_indent=indent)
+    return _wrapped(text, f"{heading:<8}", " " * 8)
+
+
+def _wrapped(text: str, first: str = "", others: str = "") -> list[str]:
+    """Fit text to a narrow terminal; names of files are not broken at their hyphens."""
+    return textwrap.wrap(
+        text,
+        min(_WIDTH, shutil.get_terminal_size((_WIDTH, 24)).columns),
+        initial_indent=first,
+        subsequent_indent=others,
+        break_on_hyphens=False,
+    )
 
 
 class _Printed(NamedTuple):

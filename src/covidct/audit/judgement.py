@@ -15,7 +15,14 @@ from .findings import RULES, Finding
 from .leakage import Probe
 from .shortcuts import Shortcut
 
-__all__ = ["judge_duplicates", "judge_leakage", "judge_records", "judge_shortcuts"]
+__all__ = [
+    "are_sources",
+    "judge_duplicates",
+    "judge_leakage",
+    "judge_records",
+    "judge_shortcuts",
+    "judge_unmeasured",
+]
 
 Labels = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
@@ -67,7 +74,7 @@ def judge_records(dataset: CTDataset) -> Iterator[Finding]:
     one, several = dataset.group_kind, _plural(dataset.group_kind)
     yield from _names_finding(
         "both labels",
-        _spread(dataset.groups, dataset.targets),
+        [] if are_sources(dataset) else _spread(dataset.groups, dataset.targets),
         subject=(f"{one} has", f"{several} have"),
         predicate="slices of both labels",
         detail="Right where disease came or went between scans; else a label is wrong.",
@@ -80,6 +87,12 @@ def judge_records(dataset: CTDataset) -> Iterator[Finding]:
             predicate="in two parts of the official split",
             detail=_TORN,
         )
+
+
+def are_sources(dataset: CTDataset) -> bool:
+    """Tell whether every group has slices of both labels: hospitals have, patients have not."""
+    groups = np.asarray(dataset.groups)
+    return len(_spread(groups, dataset.targets)) == len(np.unique(groups))
 
 
 def judge_duplicates(dataset: CTDataset, pairs: Pairs, groups: Labels) -> Iterator[Finding]:
@@ -219,6 +232,34 @@ def judge_shortcuts(shortcuts: Sequence[Shortcut]) -> Iterator[Finding]:
         detail=" ".join(meaning),
         shortcuts=[shortcut._asdict() | {"sees": list(shortcut.sees)} for shortcut in shortcuts],
     )
+
+
+def judge_unmeasured(
+    dataset: CTDataset, shortcuts: Sequence[Shortcut], probes: Sequence[Probe]
+) -> Iterator[Finding]:
+    """Say of slices of two classes what could not be measured.
+
+    Parameters
+    ----------
+    dataset
+        The slices.
+    shortcuts, probes
+        As for the other judgements.
+
+    Yields
+    ------
+    Finding
+        One, or none.
+    """
+    measured = {"shortcuts": bool(shortcuts), "leaks of a random split": len(probes) > 1}
+    missing = [what for what, found in measured.items() if not found]
+    if missing and len(np.unique(dataset.targets)) > 1:
+        yield from _finding(
+            "unmeasured",
+            len(missing),
+            title=f"Not measured: {_enumerated(missing)}",
+            detail="There are too few slices of a class, or groups of them, to divide.",
+        )
 
 
 def _finding(

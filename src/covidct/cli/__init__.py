@@ -59,6 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = _parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="covidct: %(levelname)s: %(message)s")
+    if not sys.stderr.isatty():  # a log, without the bars that show progress on a terminal
+        logging.getLogger("covidct").setLevel(logging.INFO)
     try:
         with _plain_warnings():
             args.run(args)

@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> None:
         msg = "give at least two runs"
         raise WrongCallError(msg)
     results = {path.as_posix(): CrossValidationResult.load(path) for path in paths}
-    pairs = None
+    pairs = [tuple(results)] if len(results) == 2 else None  # which says why, if not comparable
     if args.baseline:
         baseline = args.baseline.as_posix()
         pairs = [(name, baseline) for name in results if name != baseline]

@@ -60,6 +60,9 @@ def add_dataset(parser: argparse.ArgumentParser, *, required: bool = True) -> No
         help="what to do about a file that cannot be read (default: %(default)s)",
     )
     parser.add_argument(
+        "--positive", metavar="NAME", help="the class folder of COVID-19, where it is in doubt"
+    )
+    parser.add_argument(
         "--slices", type=int, metavar="N", help="how many slices 'phantom' draws (default: 240)"
     )
 
@@ -78,7 +81,11 @@ def load_slices(args: argparse.Namespace) -> CTDataset:
     """Load the dataset that the options name."""
     from .. import load_dataset
 
-    options = {} if args.slices is None else {"n": args.slices}
+    given = {"n": args.slices, "positive": args.positive}
+    options = {name: value for name, value in given.items() if value is not None}
+    if args.slices is not None and args.dataset != "phantom":
+        msg = f"--slices is for --dataset phantom, got {args.dataset}"
+        raise WrongCallError(msg)
     return load_dataset(
         args.dataset,
         args.root,

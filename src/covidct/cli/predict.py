@@ -12,6 +12,7 @@ import argparse
 import csv
 import io
 import json
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
     from ..runs.prediction import Prediction, VolumePrediction
     from ..runs.predictor import Predictor
+
+_LOG = logging.getLogger(__name__)
 
 EXAMPLE = "covidct predict runs/mine new-slices/ --json > predictions.jsonl"
 
@@ -51,6 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=int, default=32, help="default: %(default)s")
     parser.add_argument("--cam", type=Path, metavar="FOLDER", help="draw the map of each slice")
     add_layer(parser)
+    parser.add_argument(
+        "--series", metavar="UID", help="the DICOM series to take of a folder with several"
+    )
     parser.add_argument(
         "--plot", type=Path, metavar="FOLDER", help="draw how the probability runs along a volume"
     )
@@ -91,19 +97,25 @@ def run(args: argparse.Namespace) -> None:
 def _score(args: argparse.Namespace, predictor: Predictor) -> Iterator[_Scored]:
     from ..datasets.dicom import is_volume
 
-    for volumes, paths in groupby(args.paths, key=is_volume):
+    plotted = False
+    for volumes, paths in groupby(
+        args.paths, key=lambda path: bool(args.series) or is_volume(path)
+    ):
         if volumes:
+            plotted = True
             for path in paths:
                 yield from _score_volume(args, predictor, path)
             continue
         stream = predictor.stream(paths, on_error=args.on_error, batch_size=args.batch_size)
         yield from (_Scored(p, partial(_read, p.path)) for p in stream)
+    if args.plot is not None and not plotted:
+        _LOG.warning("nothing was plotted: no PATH is one DICOM series; --series chooses one")
 
 
 def _score_volume(args: argparse.Namespace, predictor: Predictor, path: Path) -> Iterator[_Scored]:
     from PIL import Image
 
-    volume = predictor.volume(path, batch_size=args.batch_size)
+    volume = predictor.volume(path, series=args.series, batch_size=args.batch_size)
     if args.plot is not None:
         _plot(volume, args.plot / f"{path.resolve().name}.png")
     parts = zip(volume.slices, volume.pixels, volume.positions, strict=True)
@@ -145,9 +157,13 @@ def _csv_writer() -> Callable[[_Scored], None]:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # file names may be any bytes
     writer = csv.DictWriter(sys.stdout, _COLUMNS, lineterminator="\n")
-    writer.writeheader()
+    header = True
 
     def write(scored: _Scored) -> None:
+        nonlocal header
+        if header:  # not before there is a row: a wrong path leaves an empty file
+            writer.writeheader()
+            header = False
         writer.writerow({**scored.row(), "doubts": "; ".join(scored.prediction.doubts)})
 
     return write

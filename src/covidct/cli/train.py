@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> None:
     from ..runs.comparison import side_by_side
     from ..training.profile import Profile
 
-    protocols = args.protocol.split(",")
+    protocols = list(dict.fromkeys(args.protocol.split(",")))
     unknown = set(protocols) - set(PROTOCOLS)
     if unknown:
         msg = f"--protocol takes {', '.join(PROTOCOLS)}, got {unknown.pop()!r}"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import logging
 import operator
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -18,6 +20,8 @@ from ._listing import printable
 from ._parallel import map_in_threads, sha256_of_file, some
 
 __all__ = ["CTDataset"]
+
+logger = logging.getLogger(__name__)
 
 StrPath = str | os.PathLike[str]
 OnError = Literal["raise", "skip"]
@@ -132,6 +136,12 @@ class CTDataset:
         self.skipped = tuple(skipped)
         self._digests: tuple[str, ...] | None = None
         self._check_files()
+        if repeated := [path for path, count in Counter(self.names).items() if count > 1]:
+            logger.warning(
+                "%d paths are listed more than once, and may stand on both sides of a split: %s",
+                len(repeated),
+                some(repeated),
+            )
 
     def __len__(self) -> int:
         """Return the number of slices."""

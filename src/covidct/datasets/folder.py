@@ -170,7 +170,8 @@ def _positive_class(names: list[str], positive: str | None, root: Path) -> str:
     ]
     if len(covid) != 1:
         msg = f"cannot tell which of the folders {names} in {os.fspath(root)!r} is COVID-19; "
-        msg += f"say so with positive={names[0]!r} or positive={names[1]!r}{_nested(root, names)}"
+        msg += f"say so with positive={names[0]!r} or positive={names[1]!r} (on the command line "
+        msg += f"--positive){_nested(root, names)}"
         raise ValueError(msg)
     return covid[0]
 

@@ -86,8 +86,10 @@ def draw_paper(
 
     Raises
     ------
+    ValueError
+        If no cell is finished.
     UnknownNameError
-        If no cell of that variant is finished.
+        If none of that variant is.
 
     Examples
     --------
@@ -110,6 +112,9 @@ def draw_paper(
     for cell, result in done.results.items():
         if cell.variant == variant:
             runs.setdefault(cell.dataset, {})[cell.model] = result
+    if not done.results:
+        msg = "there is no finished run of a sweep to draw; covidct sweep makes them"
+        raise ValueError(msg)
     if not runs:
         kind = "finished variant"
         raise UnknownNameError.among(kind, variant, {cell.variant for cell in done.results})

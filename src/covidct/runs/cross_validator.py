@@ -182,6 +182,7 @@ class CrossValidator:
             for number in range(len(split.folds))
             if not directory.is_finished(number)
         ]
+        _LOG.info("%d of %d folds are left to do", len(jobs), len(split.folds))
         self._run_jobs(directory, jobs)
         with FileLock(run_dir / ".lock"):
             directory.tidy(len(split.folds))
@@ -233,6 +234,8 @@ class CrossValidator:
             for job, failure in zip(left, bar, strict=True):
                 if failure is not None:
                     failures[job.number] = failure
+                elif directory.is_finished(job.number):
+                    _LOG.info("fold %d is finished", job.number)
         if failures:
             reasons = "; ".join(f"fold {number}: {why}" for number, why in failures.items())
             msg = f"{len(failures)} folds diverged, the others are finished and kept. {reasons}"
@@ -298,16 +301,23 @@ def _refusals(run_dir: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR):
             raise
-        msg = f"{error.strerror}: a run writes there; choose another run_dir, or read a finished "
-        msg += "run with CrossValidationResult.load"
+        msg = f"{error.strerror}: a run writes there; choose another folder, or read a finished "
+        msg += "run with CrossValidationResult.load (covidct evaluate)"
         raise OSError(error.errno, msg, str(run_dir)) from error
 
 
 def _change(before: object, now: object, key: str) -> str:
-    texts = [str(before), str(now)]
-    return f"{key} differ" if max(map(len, texts)) > 80 else f"{key} was {texts[0]}, is {texts[1]}"
+    """Say in what an entry of run.json differs."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        other = [name for name in now if before.get(name) != now[name]]
+        return "; ".join(_change(before.get(name), now[name], f"{key}.{name}") for name in other)
+    if key == "folds" and isinstance(before, list) and isinstance(now, list):
+        if len(before) != len(now):
+            return f"it has {len(before)} folds, not {len(now)}"
+        return "its folds have other slices (a splitter of scikit-learn needs a random_state)"
+    return f"{key} was {before}, is {now}"
 
 
 def _describe_weights(weights: str | None) -> str | None:

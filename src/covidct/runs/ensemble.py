@@ -64,7 +64,7 @@ class Ensemble(ScoredFolds):
 
     def __init__(self, members: Sequence[CrossValidationResult], *, siblings: bool = False) -> None:
         if len(members) < (1 if siblings else 2):
-            msg = f"an ensemble needs at least two runs, or siblings=True, got {len(members)} run"
+            msg = f"an ensemble needs two runs, or the siblings of one; got {len(members)}"
             raise ValueError(msg)
         first = members[0]
         for other in members[1:]:
@@ -94,20 +94,22 @@ class Ensemble(ScoredFolds):
         rows["logit"] = special.logit(np.clip(rows["probability"], tiny, 1 - tiny))
         return rows
 
-    def evaluate(self, dataset: CTDataset) -> ExternalEvaluation:
+    def evaluate(self, dataset: CTDataset, *, device: str = "auto") -> ExternalEvaluation:
         """Score slices of another source with the fitted folds of all members.
 
         Parameters
         ----------
         dataset
             The other slices.
+        device
+            As in :func:`covidct.devices.resolve_device`.
 
         Returns
         -------
         ExternalEvaluation
             Its row for a fold is the mean probability of the members' networks of that fold.
         """
-        each = [member.evaluate(dataset) for member in self.members]
+        each = [member.evaluate(dataset, device=device) for member in self.members]
         seen = [evaluation.seen for evaluation in each if evaluation.seen is not None]
         of_folds = np.mean([evaluation.probabilities for evaluation in each], axis=0)
         return ExternalEvaluation(

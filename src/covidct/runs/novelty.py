@@ -221,7 +221,7 @@ class Reference:
             return cls(mean, sd, limit, kept)
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             msg = f"{str(path)!r} cannot be read: {error}; remove 'predictions.csv' beside it and "
-            msg += "run again, which fits the fold anew"
+            msg += "start the run again, which fits the fold anew"
             raise InvalidFileError(msg) from error
 
 

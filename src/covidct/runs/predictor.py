@@ -199,7 +199,12 @@ class Predictor:
                 yield from self._score(batch)
 
     def volume(
-        self, path: StrPath, *, window: WindowChoice = "lung", batch_size: int = 32
+        self,
+        path: StrPath,
+        *,
+        series: str | None = None,
+        window: WindowChoice = "lung",
+        batch_size: int = 32,
     ) -> VolumePrediction:
         """Score all slices of one examination.
 
@@ -207,6 +212,8 @@ class Predictor:
         ----------
         path
             A folder with the DICOM files of one CT series, or a multi-frame file.
+        series
+            SeriesInstanceUID of the series, where the folder has several.
         window
             The display window, as in :func:`covidct.datasets.dicom.read_series`.
         batch_size
@@ -223,7 +230,7 @@ class Predictor:
             As :func:`covidct.datasets.dicom.read_series` does.
         """
         number = whole("batch_size", batch_size)
-        found = read_series(path, window=window)
+        found = read_series(path, series=series, window=window)
         size = self.models[0].input_size
         folder = Path(path) if Path(path).is_dir() else Path(path).parent
         loaded = (

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from .._files import json_ready, write_json
 from ..datasets.canvases import make_canvases
 from ..datasets.registry import dataset_info
+from ..errors import InvalidFileError
 from ..evaluation import published
 from ..evaluation.calibration import cross_fit
 from ..inference import infer
@@ -179,7 +180,7 @@ class CrossValidationResult(ScoredFolds):
         IndexError
             If there is no such fold.
         InvalidFileError
-            If its weights were damaged.
+            If its weights are missing or were damaged.
         """
         from .fold import canvas_size
 
@@ -188,7 +189,7 @@ class CrossValidationResult(ScoredFolds):
             raise IndexError(msg)
         info = model_info(self.model_name)
         model = CTClassifier(info, input_size=canvas_size(info, self.recipe))
-        load_state(model, self._directory.fold(fold) / "model.safetensors", info=info)
+        load_state(model, self._directory.kept(fold, "model.safetensors"), info=info)
         return model.eval()
 
     def model_card(self, fold: int) -> dict[str, Any]:
@@ -230,7 +231,13 @@ class CrossValidationResult(ScoredFolds):
         InvalidFileError
             If its file is missing or damaged.
         """
-        return Reference.load(self._directory.fold(fold) / "reference.safetensors")
+        path = self._directory.kept(fold, "reference.safetensors")
+        reference = Reference.load(path)
+        width, known = len(reference.mean["features"]), model_info(self.model_name).feature_dim
+        if width != known:
+            msg = f"{str(path)!r} is of another network: it has {width} features, not {known}"
+            raise InvalidFileError(msg)
+        return reference
 
     def calibrate(self, sensitivity: float = 0.95) -> CalibratedFolds:
         """Calibrate the probabilities, and find thresholds for a wished sensitivity.

@@ -63,6 +63,15 @@ class RunDirectory:
         """Say whether a fold has been trained and scored."""
         return (self.fold(number) / "predictions.csv").exists()
 
+    def kept(self, number: int, name: str) -> Path:
+        """Return a file that a finished fold has, whose absence is an error."""
+        path = self.fold(number) / name
+        if not path.is_file():
+            msg = f"{str(path)!r} is missing; remove 'predictions.csv' beside it and start the run "
+            msg += "again, which fits the fold anew"
+            raise InvalidFileError(msg)
+        return path
+
     def tidy(self, n_folds: int) -> None:
         """Remove what killed processes left of a run whose folds are all finished."""
         for folder in (self.path, *map(self.fold, range(n_folds))):
@@ -141,9 +150,10 @@ class RunDirectory:
         InvalidFileError
             If the file is not what a run writes.
         """
-        path = self.fold(number) / "history.csv"
+        path = self.kept(number, "history.csv")
+        rows = _read_table(path, columns)
         try:
-            table = np.array(_read_table(path, columns), dtype=np.float64).reshape(-1, len(columns))
+            table = np.array(rows, dtype=np.float64).reshape(-1, len(columns))
         except ValueError as error:
             msg = f"{str(path)!r} was damaged or edited: {error}"
             raise InvalidFileError(msg) from error

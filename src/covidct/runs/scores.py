@@ -344,9 +344,10 @@ class ScoredFolds:
             )
         if self.protocol == "grouped by near-duplicate":
             sizes = np.unique(self.pooled_predictions()["group"], return_counts=True)[1]
+            several = sizes[sizes > 1]
             yield (
-                f"Kept together: {(sizes > 1).sum():,} groups of near-duplicates with "
-                f"{sizes[sizes > 1].sum():,} slices, the largest of {sizes.max():,}. They are a "
+                f"Kept together: {len(several):,} groups of near-duplicates with "
+                f"{several.sum():,} slices, the largest of {several.max(initial=0):,}. They are a "
                 "lower bound on what belongs together."
             )
         if self.protocol == "paper":

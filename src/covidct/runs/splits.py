@@ -226,7 +226,7 @@ def _stratified(
         if units < n_splits:
             msg = (
                 f"class {name!r} has {units} {what}, fewer than the {n_splits} folds; add slices "
-                f"of it or lower cv"
+                "of it or take fewer folds"
             )
             raise ValueError(msg)
     kinds = StratifiedKFold if groups is None else StratifiedGroupKFold
@@ -235,7 +235,7 @@ def _stratified(
 
 def _official(dataset: CTDataset, repeats: int) -> Split:
     if dataset.official_split is None:
-        msg = f"dataset {dataset.name!r} has no official split; use cv=5, with groups where known"
+        msg = f"dataset {dataset.name!r} has no official split; take folds, grouped if you can"
         raise ValueError(msg)
     train, validation, test = (
         np.flatnonzero(dataset.official_split == part) for part in ("train", "val", "test")
