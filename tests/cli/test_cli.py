@@ -156,6 +156,14 @@ def test_the_positive_class_folder_may_be_named(slice_folder, capsys):
     assert "6 a, 6 b" in capsys.readouterr().out
 
 
+def test_a_broken_slice_comes_with_the_way_to_leave_it_out(slice_folder, capsys):
+    (slice_folder / "COVID" / "broken.png").write_bytes(b"rubbish")
+    arguments = ["audit", "--dataset", "folder", "--root", str(slice_folder)]
+    assert cli.main(arguments) == 1
+    assert "--on-error skip" in capsys.readouterr().err
+    assert cli.main([*arguments, "--on-error", "skip"]) == 0
+
+
 def test_evaluate(run_dir, capsys):
     arguments = ["--dataset", "phantom", "--slices", "8", "--json"]
     assert cli.main(["evaluate", str(run_dir), *arguments]) == 0

@@ -117,3 +117,11 @@ def test_describing_a_timm_network_draws_no_random_number() -> None:
 def test_timm_networks_without_feature_maps_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"'timm:{name}' can't be used .*register_model"):
         covidct.model_info(f"timm:{name}")
+
+
+def test_a_wrong_number_of_features_is_told_with_the_right_one() -> None:
+    wrong = replace(covidct.model_info("shufflenet"), name="wrong", feature_dim=500)
+    covidct.register_model(wrong)
+    model = covidct.create_model("wrong", weights=None, input_size=(64, 96))
+    with pytest.raises(ValueError, match=r"feature_dim=500, but .* \(1, 1024, 2, 3\)"):
+        model(torch.zeros(1, 1, 64, 96))

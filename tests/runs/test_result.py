@@ -209,6 +209,13 @@ def test_calibration_is_fitted_on_other_folds(made_up_run):
         "calibrated": after,
     }
     assert str(calibrated).count("\n") == 8
+    assert "its search ends" not in str(calibrated)
+
+
+def test_a_temperature_at_the_end_of_its_search_is_said_to_be(made_up_run):
+    result = made_up_run(lambda targets, index: targets, slices=200)
+    result.predictions["logit"] = np.where(np.arange(200) % 2, 9, -9)
+    assert "20 is where its search ends" in str(result.calibrate())
 
 
 def test_repeats_without_a_validation_part_cannot_be_calibrated(made_up_run):

@@ -11,6 +11,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ..datasets._listing import shortened
+
 __all__ = ["RULES", "AuditReport", "Finding", "Rule", "Severity"]
 
 Severity = Literal["fatal", "warning", "note"]
@@ -18,6 +20,7 @@ Severity = Literal["fatal", "warning", "note"]
 _SEVERITIES: tuple[Severity, ...] = ("fatal", "warning", "note")
 _WIDTH = 100
 _EXAMPLES = 5
+_LONGEST_CELL = 40
 
 
 class Rule(NamedTuple):
@@ -265,4 +268,4 @@ def _cell(value: object) -> str:
         return f"{value:.1%}"
     if isinstance(value, list):
         return " and ".join(value) if len(value) < 3 else "all of these together"
-    return str(value)
+    return shortened(str(value), _LONGEST_CELL)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from importlib import import_module
 
 from .._version import __version__
-from ..errors import UnknownNameError
+from ..errors import InvalidFileError, UnknownNameError
 from .options import WrongCallError
 
 __all__ = ["main"]
@@ -75,7 +75,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, IndexError, OSError, RuntimeError, ImportError, MemoryError) as error:
         if args.traceback:
             raise
-        return _complain(args, str(error) or type(error).__name__, 1)
+        hint = ""
+        if isinstance(error, InvalidFileError) and getattr(args, "on_error", "") == "raise":
+            hint = "; --on-error skip leaves out slices that cannot be read"
+        return _complain(args, (str(error) or type(error).__name__) + hint, 1)
     return 0
 
 

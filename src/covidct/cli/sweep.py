@@ -154,7 +154,7 @@ def _possible(cells: tuple[Cell, ...], datasets: dict[str, CTDataset]) -> tuple[
 def _list_cells(
     cells: tuple[Cell, ...], datasets: dict[str, CTDataset], args: argparse.Namespace
 ) -> None:
-    from ..runs.sweep import SweepResult, time_left
+    from ..runs.sweep import SweepResult, duration, time_left
 
     recipes = {cell.path: cell.recipe for cell in SweepResult.load(args.folder).results}
     left = [cell for cell in cells if recipes.get(cell.path) != cell.recipe]
@@ -163,7 +163,7 @@ def _list_cells(
     slices = {name: len(dataset) for name, dataset in datasets.items()}
     seconds = time_left(cells, args.folder, slices, folds=args.folds, n_jobs=args.n_jobs)
     if seconds is not None:
-        emit(f"{len(left)} to do, in about {seconds / 3600:.2g} h")
+        emit(f"{len(left)} to do, in about {duration(seconds)}")
 
 
 def _show(done: SweepResult, args: argparse.Namespace) -> None:

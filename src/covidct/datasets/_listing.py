@@ -65,6 +65,12 @@ def printable(name: str) -> str:
     return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
+def shortened(name: str, length: int) -> str:
+    """Cut the middle out of a long name: its ends tell files apart best."""
+    half = length // 2
+    return name if len(name) <= length else f"{name[:half]}…{name[-half + 1 :]}"
+
+
 def _is_new(folder: Path, seen: set[tuple[int, int]]) -> bool:
     status = folder.stat()
     identity = (status.st_dev, status.st_ino)

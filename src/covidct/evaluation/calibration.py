@@ -47,7 +47,8 @@ __all__ = [
 ]
 
 TEMPERATURE_BOUNDS = (0.05, 20.0)
-"""Where `fit_temperature` searches: classes that the logits separate would ask for 0."""
+"""Where `fit_temperature` searches: classes that the logits separate would ask for 0, logits that
+say nothing for infinity."""
 
 Strategy = Literal["uniform", "quantile"]
 

@@ -10,9 +10,9 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 
-from ..datasets._listing import printable
+from ..datasets._listing import printable, shortened
 
-_LONGEST_NAME = 24  # characters above a slice
+_LONGEST_NAME = 24  # characters, which do not run into the neighbour's
 
 
 def below_common_folder(paths: Sequence[str]) -> list[str]:
@@ -31,18 +31,12 @@ def heading(
     classes: tuple[str, str],
 ) -> str:
     """Write what stands above slice ``i``: of name, class and probability, those that are known."""
-    lines = [_shortened(printable(names[i]))] if names is not None else []
+    lines = [shortened(printable(names[i]), _LONGEST_NAME)] if names is not None else []
     if targets is not None:
         lines.append(f"true class {classes[targets[i]]}")
     if probabilities is not None:
         lines.append(f"P({classes[1]}) = {probabilities[i]:.3f}")
     return "\n".join(lines)
-
-
-def _shortened(name: str) -> str:
-    """Keep a name from running into its neighbour's: its ends tell files apart best."""
-    half = _LONGEST_NAME // 2
-    return name if len(name) <= _LONGEST_NAME else f"{name[:half]}…{name[-half + 1 :]}"
 
 
 def canvas_of(

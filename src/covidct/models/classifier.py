@@ -110,6 +110,10 @@ class CTClassifier(nn.Module):
             (B, feature_dim, h, w).
         """
         maps: Tensor = self.backbone(self.preprocessing(x))
+        if maps.shape[1] != self.info.feature_dim:
+            msg = f"{self.info.name!r} is registered with feature_dim={self.info.feature_dim}, but "
+            msg += f"its feature maps are {tuple(maps.shape)}, (B, feature_dim, h, w)"
+            raise ValueError(msg)
         return maps
 
     def pool(self, maps: Tensor) -> Tensor:

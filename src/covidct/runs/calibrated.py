@@ -11,9 +11,12 @@ import numpy.typing as npt
 
 from .._files import json_ready
 from ..evaluation import calibration, metrics
+from ..evaluation.calibration import TEMPERATURE_BOUNDS
 from .tables import percent, render_table
 
 __all__ = ["CalibratedFolds"]
+
+_AT_END = " A temperature of {:g} or {:g} is where its search ends.".format(*TEMPERATURE_BOUNDS)
 
 
 @dataclass(frozen=True)
@@ -100,11 +103,12 @@ class CalibratedFolds:
             f"{name} {before:.3f} as trained, {after:.3f} calibrated"
             for name, (before, after) in self.errors().items()
         )
+        at_end = np.isclose(fit.temperatures[:, None], TEMPERATURE_BOUNDS, rtol=1e-3).any()
         return (
             f"Calibrated on {self.fitted_on}; thresholds, of the calibrated probability, for a "
             f"sensitivity of {percent(self.sensitivity)} %\n"
             f"{render_table(header, [*rows, ['mean ± sd', '', '', *means]])}\n"
-            f"{errors[:1].upper()}{errors[1:]}."
+            f"{errors[:1].upper()}{errors[1:]}.{_AT_END if at_end else ''}"
         )
 
 

@@ -268,12 +268,24 @@ def sweep(
             bar.update()
             at_work = [c for c in cells if c not in failures]
             seconds = time_left(at_work, folder, sizes, folds=folds, n_jobs=n_jobs)
-            rest = "" if seconds is None else f"about {seconds / 3600:.2g} h left"
+            rest = "" if seconds is None else f"about {duration(seconds)} left"
             bar.set_postfix_str(rest)
             finished = len(results) + len(failures)
             _LOG.info("%d of %d cells done, the last %s; %s", finished, len(cells), cell, rest)
     bar.close()
     return SweepResult({cell: results[cell] for cell in cells if cell in results}, failures)
+
+
+def duration(seconds: float) -> str:
+    """Write an estimate in minutes, or in hours where there are several.
+
+    Examples
+    --------
+    >>> from covidct.runs.sweep import duration
+    >>> duration(5), duration(2700), duration(9000)
+    ('1 min', '45 min', '2.5 h')
+    """
+    return f"{max(1, round(seconds / 60))} min" if seconds < 7200 else f"{seconds / 3600:.3g} h"
 
 
 def time_left(
