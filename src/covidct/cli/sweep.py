@@ -163,7 +163,7 @@ def _list_cells(
     slices = {name: len(dataset) for name, dataset in datasets.items()}
     seconds = time_left(cells, args.folder, slices, folds=args.folds, n_jobs=args.n_jobs)
     if seconds is not None:
-        emit(f"{len(left)} to do, in about {duration(seconds)}")
+        emit(f"{len(left)} to do" + (f", in about {duration(seconds)}" if seconds else ""))
 
 
 def _show(done: SweepResult, args: argparse.Namespace) -> None:

@@ -268,7 +268,7 @@ def sweep(
             bar.update()
             at_work = [c for c in cells if c not in failures]
             seconds = time_left(at_work, folder, sizes, folds=folds, n_jobs=n_jobs)
-            rest = "" if seconds is None else f"about {duration(seconds)} left"
+            rest = f"about {duration(seconds)} left" if seconds else ""
             bar.set_postfix_str(rest)
             finished = len(results) + len(failures)
             _LOG.info("%d of %d cells done, the last %s; %s", finished, len(cells), cell, rest)
