@@ -298,7 +298,7 @@ def test_command_line(tiny, tmp_path, capsys, caplog):
     assert cli.main([*shared, *planned, "--dry-run"]) == 0
     out = capsys.readouterr().out.splitlines()
     assert out[0] == f"finished  folder/{tiny}/grouped"
-    assert out[2] == "0 to do, in about 0 h"
+    assert out[2] == "0 to do"
 
 
 def test_command_line_names_what_failed(tiny, tmp_path, capsys):
