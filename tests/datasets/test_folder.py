@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 import covidct
+from covidct.datasets import registry
 from covidct.errors import InvalidFileError
 
 
@@ -91,12 +92,13 @@ def test_the_index_of_a_medium_is_no_slice(slice_folder: Path, caplog) -> None:
     assert not caplog.messages
 
 
-def test_a_registered_dataset_names_its_classes_and_groups(tmp_path: Path) -> None:
+def test_a_registered_dataset_names_its_classes_and_groups(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(registry, "_REGISTRY", dict(registry._REGISTRY))
     put(tmp_path / "ill" / "a.png")
     put(tmp_path / "well" / "a.png")
     put_groups(tmp_path, ["ill/a.png,s1", "well/a.png,s2"])
     entry = covidct.DatasetInfo("ward-8", "Ward 8", classes=("well", "ill"), group_kind="series")
-    covidct.register_dataset(entry, overwrite=True)
+    covidct.register_dataset(entry)
     dataset = covidct.load_dataset("ward-8", tmp_path)
     assert (dataset.classes, dataset.targets.tolist()) == (("well", "ill"), [1, 0])
     assert dataset.group_kind == "series"

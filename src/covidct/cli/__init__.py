@@ -59,10 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = _parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="covidct: %(levelname)s: %(message)s")
-    if not sys.stderr.isatty():  # a log, without the bars that show progress on a terminal
-        logging.getLogger("covidct").setLevel(logging.INFO)
     try:
-        with _plain_warnings():
+        with _plain_warnings(), _progress_in_logs():
             args.run(args)
     except KeyboardInterrupt:
         hint = getattr(args, "resume_hint", "what is finished is kept")
@@ -131,6 +129,19 @@ def _plain_warnings() -> Iterator[None]:
         yield
     finally:
         warnings.formatwarning = before
+
+
+@contextmanager
+def _progress_in_logs() -> Iterator[None]:
+    """Log how far the work is where no terminal shows a bar."""
+    logger = logging.getLogger("covidct")
+    before = logger.level
+    if not sys.stderr.isatty():
+        logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _complain(args: argparse.Namespace, message: str, code: int) -> int:

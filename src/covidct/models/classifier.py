@@ -108,6 +108,11 @@ class CTClassifier(nn.Module):
         -------
         torch.Tensor
             (B, feature_dim, h, w).
+
+        Raises
+        ------
+        ValueError
+            If the network is registered with another ``feature_dim`` than it has.
         """
         maps: Tensor = self.backbone(self.preprocessing(x))
         if maps.shape[1] != self.info.feature_dim:

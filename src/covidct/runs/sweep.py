@@ -29,7 +29,7 @@ from .result import CrossValidationResult
 from .run_directory import RunDirectory
 from .tables import render_table
 
-__all__ = ["SweepResult", "sweep", "time_left"]
+__all__ = ["SweepResult", "duration", "sweep", "time_left"]
 
 _LOG = logging.getLogger(__name__)
 
