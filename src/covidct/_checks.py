@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
-from numbers import Integral
+from numbers import Integral, Real
 
-__all__ = ["whole"]
+__all__ = ["number", "whole"]
+
+
+def number(option: str, value: object) -> float:
+    """Take a number of whatever library, and give Python's, which JSON knows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from covidct._checks import number
+    >>> number("noise", np.float32(0.5))
+    0.5
+    >>> number("noise", "much")
+    Traceback (most recent call last):
+    ValueError: noise must be a number, got 'much'
+    """
+    if not isinstance(value, Real):
+        msg = f"{option} must be a number, got {value!r}"
+        raise ValueError(msg)
+    return float(value)
 
 
 def whole(option: str, value: object, *, least: int = 1) -> int:
-    """Take an integer of whatever library, and give Python's, which JSON knows.
+    """Take an integer of at least ``least``, as :func:`number` does.
 
     Examples
     --------

@@ -109,8 +109,9 @@ def test_files_shipped_with_pydicom(run_dir, capsys):
     assert len(lines) == 6
 
 
-def test_a_series_may_be_chosen(run_dir, series, tmp_path, capsys, caplog):
-    pydicom = pytest.importorskip("pydicom")
+def test_a_series_may_be_chosen(run_dir, series, phantoms, tmp_path, capsys, caplog):
+    import pydicom  # which the fixture has found
+
     other = pydicom.dcmread(next(series.iterdir()))
     other.SeriesInstanceUID = "1.2.4"
     other.save_as(series / "other.dcm")
@@ -119,8 +120,10 @@ def test_a_series_may_be_chosen(run_dir, series, tmp_path, capsys, caplog):
     assert cli.main(arguments) == 0
     assert "nothing was plotted" in caplog.text
     capsys.readouterr()
-    assert cli.main([*arguments, "--series", "1.2.3"]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == 6
+    phantoms[6][0].save(tmp_path / "6.png")
+    image = str(tmp_path / "6.png")  # beside a series, of none
+    assert cli.main([*arguments[:3], image, *arguments[3:], "--series", "1.2.3"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 7
     assert [path.name for path in plots.iterdir()] == [f"{series.name}.png"]
     assert cli.main([*arguments, "--series", "9"]) == 2
     assert capsys.readouterr().out == ""

@@ -97,10 +97,11 @@ def run(args: argparse.Namespace) -> None:
 def _score(args: argparse.Namespace, predictor: Predictor) -> Iterator[_Scored]:
     from ..datasets.dicom import is_volume
 
+    def whole(path: Path) -> bool:
+        return is_volume(path) or (args.series is not None and path.is_dir())
+
     plotted = False
-    for volumes, paths in groupby(
-        args.paths, key=lambda path: bool(args.series) or is_volume(path)
-    ):
+    for volumes, paths in groupby(args.paths, key=whole):
         if volumes:
             plotted = True
             for path in paths:
@@ -115,7 +116,8 @@ def _score(args: argparse.Namespace, predictor: Predictor) -> Iterator[_Scored]:
 def _score_volume(args: argparse.Namespace, predictor: Predictor, path: Path) -> Iterator[_Scored]:
     from PIL import Image
 
-    volume = predictor.volume(path, series=args.series, batch_size=args.batch_size)
+    series = args.series if path.is_dir() else None
+    volume = predictor.volume(path, series=series, batch_size=args.batch_size)
     if args.plot is not None:
         _plot(volume, args.plot / f"{path.resolve().name}.png")
     parts = zip(volume.slices, volume.pixels, volume.positions, strict=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 _SUFFIXES = frozenset(
     {
@@ -93,4 +93,11 @@ def is_slice(path: Path) -> bool:
 def has_dicom_magic(path: Path) -> bool:
     """Tell whether a file begins as DICOM files do."""
     with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"
+        return is_dicom(file)
+
+
+def is_dicom(file: BinaryIO) -> bool:
+    """Tell it of an open file, which is left at its beginning."""
+    magic = file.read(132)[128:]
+    file.seek(0)
+    return magic == b"DICM"

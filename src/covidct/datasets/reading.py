@@ -10,6 +10,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..errors import InvalidFileError
 from ._decoding import MAX_BYTES, PARSER_ERRORS, STRICT
+from ._listing import is_dicom
 
 __all__ = ["MAX_BYTES", "MAX_PIXELS", "image_format", "read_image"]
 
@@ -60,7 +61,7 @@ def read_image(path: Path | str) -> Image.Image:
     try:
         _check_file(path)
         with path.open("rb") as file:
-            if not _is_dicom(file):
+            if not is_dicom(file):
                 return _decoded(file)
     except _Refusal as refusal:
         raise _invalid(path, str(refusal)) from None
@@ -94,7 +95,7 @@ def image_format(path: Path) -> str:
     """
     try:
         with path.open("rb") as file, STRICT:
-            if _is_dicom(file):
+            if is_dicom(file):
                 return "DICOM"
             return Image.open(file, formats=_FORMATS).format or "none"
     except PARSER_ERRORS:
@@ -135,12 +136,6 @@ def _check_file(path: Path) -> None:
     if status.st_size > MAX_BYTES:
         msg = f"has {status.st_size} bytes, more than the {MAX_BYTES} allowed; save a smaller image"
         raise _Refusal(msg)
-
-
-def _is_dicom(file: BinaryIO) -> bool:
-    magic = file.read(132)[128:]
-    file.seek(0)
-    return magic == b"DICM"
 
 
 def _decoded(file: BinaryIO) -> Image.Image:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from numbers import Real
 from typing import Any, Literal
 
-from .._checks import whole
+from .._checks import number, whole
 from ..errors import UnknownNameError
 
 __all__ = ["Augmentation", "Recipe"]
@@ -75,7 +74,7 @@ class Augmentation:
     def __post_init__(self) -> None:
         ceilings = {"blur_sigma": 10.0, "rotation": 180.0, "shear": 60.0, "crop": 0.95}
         for option, given in asdict(self).items():
-            ceiling, value = ceilings.get(option, 1.0), _number(option, given)
+            ceiling, value = ceilings.get(option, 1.0), number(option, given)
             if not 0 <= value <= ceiling:
                 msg = f"{option} must be from 0 to {ceiling:g}, got {value!r}"
                 raise ValueError(msg)
@@ -172,9 +171,9 @@ class Recipe:
         plain = {
             "epochs": whole("epochs", self.epochs),
             "batch_size": whole("batch_size", self.batch_size),
-            "learning_rate": _number("learning_rate", self.learning_rate),
-            "weight_decay": _number("weight_decay", self.weight_decay),
-            "pos_weight": _number("pos_weight", self.pos_weight),
+            "learning_rate": number("learning_rate", self.learning_rate),
+            "weight_decay": number("weight_decay", self.weight_decay),
+            "pos_weight": number("pos_weight", self.pos_weight),
             "milestones": _pairs(self.milestones),
             "canvas": tuple(self.canvas) if isinstance(self.canvas, list) else self.canvas,
         }
@@ -369,13 +368,6 @@ class Recipe:
             _refuse_unknown(options["augmentation"], Augmentation)
             options["augmentation"] = Augmentation(**options["augmentation"])
         return cls(**options)
-
-
-def _number(option: str, value: object) -> float:
-    if not isinstance(value, Real):
-        msg = f"{option} must be a number, got {value!r}"
-        raise ValueError(msg)
-    return float(value)
 
 
 def _pairs(milestones: object) -> tuple[tuple[int, float], ...]:
