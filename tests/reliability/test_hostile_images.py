@@ -20,8 +20,8 @@ from PIL import Image
 
 import covidct
 from covidct import cli
+from covidct._text import printable
 from covidct.audit.facts import gather_facts
-from covidct.datasets._listing import printable
 from covidct.datasets.canvases import make_canvases, to_canvas
 from covidct.datasets.reading import read_image
 from covidct.errors import InvalidFileError

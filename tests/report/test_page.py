@@ -9,10 +9,10 @@ from PIL import Image
 from covidct import AuditReport, CTDataset
 from covidct.audit import Finding
 from covidct.errors import UnknownNameError
+from covidct.evaluation.tables import percent
 from covidct.report import write_report
 from covidct.report.notices import find_notices, shared_groups
 from covidct.report.page import render
-from covidct.runs.tables import percent
 
 HOSTILE = "<script>alert(1)</script>.png"
 PAIR = {"files": ["a&b.png", "<c>.png"], "similarity": 0.913, "identical": False}

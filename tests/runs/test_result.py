@@ -14,9 +14,9 @@ from covidct.errors import UnknownNameError
 from covidct.evaluation import metrics
 from covidct.evaluation.calibration import fit_temperature
 from covidct.evaluation.intervals import wilson
+from covidct.evaluation.tables import percent_range
 from covidct.inference import infer
 from covidct.runs.comparison import distinctions, side_by_side
-from covidct.runs.tables import percent_range
 
 
 @pytest.fixture

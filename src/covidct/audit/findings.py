@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..datasets._listing import shortened
+from .._text import shortened
 
 __all__ = ["RULES", "AuditReport", "Finding", "Rule", "Severity"]
 

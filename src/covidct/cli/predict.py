@@ -20,6 +20,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from .._text import printable
 from .options import add_layer, emit
 
 if TYPE_CHECKING:
@@ -135,7 +136,6 @@ def _plot(volume: VolumePrediction, path: Path) -> None:
 
 
 def _draw_map(args: argparse.Namespace, predictor: Predictor, scored: _Scored, number: int) -> None:
-    from ..datasets._listing import printable
     from ..explain.each import draw_map
 
     # Numbered, since files of several folders may have one name.

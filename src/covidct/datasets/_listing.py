@@ -60,17 +60,6 @@ def walk(folder: Path, *, recursive: bool = True) -> Iterator[Path]:
             left.extend(path / name for name in reversed(visible))
 
 
-def printable(name: str) -> str:
-    """Write out the bytes of a name that are no UTF-8, which no text file could hold."""
-    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
-
-
-def shortened(name: str, length: int) -> str:
-    """Cut the middle out of a long name: its ends tell files apart best."""
-    half = length // 2
-    return name if len(name) <= length else f"{name[:half]}…{name[-half + 1 :]}"
-
-
 def _is_new(folder: Path, seen: set[tuple[int, int]]) -> bool:
     status = folder.stat()
     identity = (status.st_dev, status.st_ino)

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from ._listing import printable
+from .._text import printable
 from ._parallel import map_in_threads, sha256_of_file, some
 
 __all__ = ["CTDataset"]

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from .._text import printable
 from ..errors import InvalidFileError
-from ._listing import Listing, folders_in, list_slices, printable
+from ._listing import Listing, folders_in, list_slices
 from ._parallel import some
 from .ct_dataset import CTDataset, OnError, StrPath
 from .info import DatasetInfo

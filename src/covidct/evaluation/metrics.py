@@ -37,6 +37,7 @@ __all__ = [
     "per_group",
     "score",
     "summarize",
+    "undefined_notes",
     "weighted_scores",
 ]
 
@@ -279,6 +280,31 @@ def count_undefined(scores: Sequence[Mapping[str, float]]) -> dict[str, int]:
     """
     counts = {name: int(np.isnan(values).sum()) for name, values in _columns(scores).items()}
     return {name: count for name, count in counts.items() if count}
+
+
+def undefined_notes(scores: Sequence[Mapping[str, float]]) -> list[str]:
+    """Say in how many folds a metric has no value.
+
+    Parameters
+    ----------
+    scores
+        The metrics of each fold.
+
+    Returns
+    -------
+    list of str
+        A sentence for each metric that is undefined anywhere.
+
+    Examples
+    --------
+    >>> from covidct.evaluation.metrics import undefined_notes
+    >>> undefined_notes([{"auc": float("nan")}, {"auc": 0.5}])
+    ['AUC is undefined (–) in 1 of 2 folds, and left out.']
+    """
+    return [
+        f"{METRICS[name].title} is undefined (–) in {count} of {len(scores)} folds, and left out."
+        for name, count in count_undefined(scores).items()
+    ]
 
 
 def _columns(scores: Sequence[Mapping[str, float]]) -> dict[str, Floats]:

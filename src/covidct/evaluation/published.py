@@ -34,6 +34,7 @@ from ._published_tables import (
     paper_results,
     quoted_results,
 )
+from .tables import percent, render_table
 
 __all__ = [
     "LATER",
@@ -120,8 +121,8 @@ class ComparisonRow(NamedTuple):
         """
         return (
             self.metric,
-            _percent(self.ours),
-            _percent(self.theirs),
+            percent(*self.ours),
+            percent(*self.theirs),
             f"{100 * self.difference:+.1f}",
             "–" if isnan(self.in_their_sds) else f"{self.in_their_sds:+.1f}",
         )
@@ -199,19 +200,8 @@ class Comparison:
             f"ours:   protocol {self.protocol!r}\ntheirs: {self.published.citation}"
         )
         names = ("", "ours", "theirs", "difference", "in their sd")
-        cells = [names, *(row.texts() for row in self.rows)]
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        table = ["  ".join(_aligned(line, widths)).rstrip() for line in cells]
-        return "\n".join([head, "", *table, "", *(f"- {caveat}" for caveat in self.caveats)])
-
-
-def _aligned(line: Sequence[str], widths: Sequence[int]) -> list[str]:
-    return [line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]
-
-
-def _percent(value: Spread) -> str:
-    sd = "" if isnan(value.sd) else f" ± {100 * value.sd:.1f}"
-    return f"{100 * value.mean:.1f}{sd}"
+        table = render_table(names, [row.texts() for row in self.rows])
+        return "\n".join([head, "", table, "", *(f"- {caveat}" for caveat in self.caveats)])
 
 
 def compare(

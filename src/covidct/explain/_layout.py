@@ -10,7 +10,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 
-from ..datasets._listing import printable, shortened
+from .._text import printable, shortened
 
 _LONGEST_NAME = 24  # characters, which do not run into the neighbour's
 

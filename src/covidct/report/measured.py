@@ -10,12 +10,12 @@ from typing import Any
 
 from .._files import write_json
 from ..evaluation import metrics
+from ..evaluation.tables import percent, percent_range
 from ..runs.comparison import per_patient, published_of
 from ..runs.paired import PairedTests
 from ..runs.presets import Cell
 from ..runs.result import CrossValidationResult
 from ..runs.sweep import SweepResult
-from ..runs.tables import percent, percent_range
 from .repeat import command_line
 
 __all__ = ["write_measured"]

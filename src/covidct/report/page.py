@@ -18,10 +18,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from .._version import __version__
 from ..datasets.canvases import make_canvases
 from ..evaluation import figures, metrics
+from ..evaluation.tables import percent, percent_range
 from ..models.registry import model_info
 from ..runs.comparison import distinctions, published_of
 from ..runs.result import CrossValidationResult
-from ..runs.tables import percent, percent_range
 from .gallery import Exhibit, embedding, exhibits
 from .notices import Notice, find_notices
 from .pictures import Picture, plain, vector

@@ -11,10 +11,10 @@ import numpy as np
 
 from ..evaluation import metrics
 from ..evaluation.metrics import TABLE_METRICS
+from ..evaluation.tables import percent, percent_range
 from ..runs.comparison import published_of, side_by_side
 from ..runs.paired import compare_runs
 from ..runs.result import CrossValidationResult
-from ..runs.tables import percent, percent_range, undefined_notes
 
 __all__ = [
     "Table",
@@ -148,4 +148,6 @@ def _mean_row(scores: Sequence[Mapping[str, float]]) -> Row:
 
 
 def _undefined(scores: Sequence[Mapping[str, float]]) -> list[str]:
-    return undefined_notes([{name: fold[name] for name in TABLE_METRICS} for fold in scores])
+    return metrics.undefined_notes(
+        [{name: fold[name] for name in TABLE_METRICS} for fold in scores]
+    )

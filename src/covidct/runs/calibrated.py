@@ -12,7 +12,7 @@ import numpy.typing as npt
 from .._files import json_ready
 from ..evaluation import calibration, metrics
 from ..evaluation.calibration import TEMPERATURE_BOUNDS
-from .tables import percent, render_table
+from ..evaluation.tables import percent, render_table
 
 __all__ = ["CalibratedFolds"]
 

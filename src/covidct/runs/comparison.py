@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from ..evaluation import metrics, published
+from ..evaluation.tables import percent, percent_range, render_table
 from .result import CrossValidationResult
 from .scores import ScoredFolds
-from .tables import percent, percent_range, render_table
 
 __all__ = ["distinctions", "per_patient", "published_of", "side_by_side"]
 

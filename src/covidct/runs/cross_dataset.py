@@ -10,9 +10,9 @@ from .._files import json_ready
 from ..datasets.ct_dataset import CTDataset
 from ..evaluation import metrics
 from ..evaluation.intervals import Interval
+from ..evaluation.tables import percent, percent_range, render_table
 from .external import ExternalEvaluation
 from .result import CrossValidationResult
-from .tables import percent, percent_range, render_table
 
 __all__ = ["CrossDatasetMatrix", "evaluate_across"]
 

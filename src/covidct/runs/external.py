@@ -11,7 +11,7 @@ import numpy.typing as npt
 from .._files import json_ready
 from ..evaluation import intervals, metrics
 from ..evaluation.intervals import Interval
-from .tables import percent, percent_range, render_table, resampling, undefined_notes
+from ..evaluation.tables import percent, percent_range, render_table, resampling
 
 __all__ = ["ExternalEvaluation"]
 
@@ -201,4 +201,4 @@ class ExternalEvaluation:
             for name, (mean, sd) in self.summary().items()
         ]
         header = ["metric", "folds", "95 % interval", "ensemble", "95 % interval"]
-        return "\n".join([render_table(header, rows), *undefined_notes(self.fold_metrics)])
+        return "\n".join([render_table(header, rows), *metrics.undefined_notes(self.fold_metrics)])

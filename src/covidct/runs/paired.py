@@ -21,8 +21,8 @@ from ..evaluation.comparison import (
     permutation_test,
 )
 from ..evaluation.intervals import Interval
+from ..evaluation.tables import render_table
 from .scores import ScoredFolds
-from .tables import render_table
 
 __all__ = ["PairedTest", "PairedTests", "check_same_folds", "compare_runs", "same_folds"]
 

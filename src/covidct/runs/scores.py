@@ -12,8 +12,8 @@ from .._files import json_ready
 from ..evaluation import intervals, metrics
 from ..evaluation.intervals import Interval
 from ..evaluation.metrics import TABLE_METRICS
+from ..evaluation.tables import percent, percent_range, render_table, resampling
 from .splits import Fold
-from .tables import percent, percent_range, render_table, resampling, undefined_notes
 
 __all__ = ["ScoredFolds"]
 
@@ -355,4 +355,4 @@ class ScoredFolds:
                 "Split at random, so that slices of one patient may stand on both sides; this run "
                 "does not say what a grouped split gives."
             )
-        yield from undefined_notes(self.fold_metrics)
+        yield from metrics.undefined_notes(self.fold_metrics)

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from ..datasets.ct_dataset import CTDataset
 from ..errors import InvalidFileError, UnknownNameError
+from ..evaluation.tables import render_table
 from ..models.registry import model_info
 from ..training.recipe import Recipe
 from ..training.trainer import EpochRecord
@@ -27,7 +28,6 @@ from .presets import Cell
 from .protocols import split_options
 from .result import CrossValidationResult
 from .run_directory import RunDirectory
-from .tables import render_table
 
 __all__ = ["SweepResult", "duration", "sweep", "time_left"]
 

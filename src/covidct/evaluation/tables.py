@@ -5,12 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from ..errors import UnknownNameError
-from ..evaluation import metrics
 
-__all__ = ["percent", "percent_range", "render_table", "resampling", "undefined_notes"]
+__all__ = ["percent", "percent_range", "render_table", "resampling"]
 
 Rows = Sequence[Sequence[str]]
 
@@ -39,7 +38,7 @@ def render_table(header: Sequence[str], rows: Rows, *, style: str = "text") -> s
 
     Examples
     --------
-    >>> from covidct.runs.tables import render_table
+    >>> from covidct.evaluation.tables import render_table
     >>> print(render_table(["fold", "accuracy"], [["0", "91.2"]], style="markdown"))
     | fold | accuracy |
     | ---- | -------: |
@@ -56,7 +55,7 @@ def percent(fraction: float, sd: float | None = None) -> str:
 
     Examples
     --------
-    >>> from covidct.runs.tables import percent
+    >>> from covidct.evaluation.tables import percent
     >>> percent(0.873, 0.032), percent(0.873, float("nan")), percent(float("nan"))
     ('87.3 ± 3.2', '87.3', '–')
     """
@@ -71,7 +70,7 @@ def percent_range(low: float, high: float) -> str:
 
     Examples
     --------
-    >>> from covidct.runs.tables import percent_range
+    >>> from covidct.evaluation.tables import percent_range
     >>> percent_range(0.841, 0.902), percent_range(float("nan"), float("nan"))
     ('84.1 to 90.2', '–')
     """
@@ -83,7 +82,7 @@ def resampling(unit: str, count: int) -> str:
 
     Examples
     --------
-    >>> from covidct.runs.tables import resampling
+    >>> from covidct.evaluation.tables import resampling
     >>> resampling("patient", 213), resampling("slice", 746)
     ('by drawing whole patients again', 'by drawing slices again')
     >>> resampling("patient", 1)
@@ -92,32 +91,6 @@ def resampling(unit: str, count: int) -> str:
     if count < 2:
         return f"none, since there is one {unit}"
     return f"by drawing {'' if unit == 'slice' else 'whole '}{unit}s again"
-
-
-def undefined_notes(scores: Sequence[Mapping[str, float]]) -> list[str]:
-    """Say in how many folds a metric has no value.
-
-    Parameters
-    ----------
-    scores
-        The metrics of each fold.
-
-    Returns
-    -------
-    list of str
-        A sentence for each metric that is undefined anywhere.
-
-    Examples
-    --------
-    >>> from covidct.runs.tables import undefined_notes
-    >>> undefined_notes([{"auc": float("nan")}, {"auc": 0.5}])
-    ['AUC is undefined (–) in 1 of 2 folds, and left out.']
-    """
-    return [
-        f"{metrics.METRICS[name].title} is undefined (–) in {count} of {len(scores)} folds, "
-        "and left out."
-        for name, count in metrics.count_undefined(scores).items()
-    ]
 
 
 def _text(header: Sequence[str], rows: Rows) -> str:
