@@ -289,6 +289,11 @@ def test_bad_input_fails_before_training(tiny, phantoms, tmp_path, monkeypatch):
     (tmp_path / "weights.pth").write_bytes(b"no weights")
     with pytest.raises(InvalidFileError, match=r"weights\.pth"):
         CrossValidator(tiny, weights=tmp_path / "weights.pth", groups="patient", cv=2).run(phantoms)
+    small = covidct.Recipe(canvas=(8, 8))
+    run_dir = tmp_path / "run"
+    with pytest.raises(ValueError, match=r"squeezenet cannot score canvases of 8 x 8 pixels"):
+        CrossValidator("squeezenet", small, run_dir=run_dir, **OPTIONS).run(phantoms)
+    assert not run_dir.exists()
 
 
 @pytest.mark.parametrize(

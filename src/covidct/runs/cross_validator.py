@@ -25,8 +25,9 @@ from ..datasets.canvases import make_canvases
 from ..datasets.ct_dataset import CTDataset
 from ..devices import Precision, resolve_device, resolve_precision
 from ..errors import TrainingDivergedError
-from ..models.classifier import create_model
+from ..models.classifier import CTClassifier
 from ..models.registry import model_info
+from ..models.weights import load_weights
 from ..training.profile import Profile
 from ..training.recipe import Recipe
 from .fold import FoldJob, canvas_size, run_fold
@@ -160,7 +161,8 @@ class CrossValidator:
         Raises
         ------
         ValueError
-            If the dataset can't be split so, or ``run_dir`` holds another run.
+            If the dataset can't be split so, the canvases are too small for the network, or
+            ``run_dir`` holds another run.
         InvalidFileError
             If a slice or the weights can't be read, or ``run_dir`` was damaged.
         TrainingDivergedError
@@ -169,13 +171,12 @@ class CrossValidator:
         split = make_split(
             dataset, self.cv, groups=self.groups, seed=self.seed, repeats=self.repeats
         )
-        with torch.random.fork_rng(devices=[]):  # bad weights are to fail before any training
-            create_model(self.model.name, self.weights)
+        size = canvas_size(self.model, self.recipe)
+        self._try_network(size)
         temporary = None if self.run_dir else tempfile.TemporaryDirectory(prefix="covidct-")
         run_dir = Path(self.run_dir or temporary.name)  # type: ignore[union-attr]  # one of the two is there
         directory = RunDirectory(run_dir)
         self._claim(directory, self._describe(dataset, split))
-        size = canvas_size(self.model, self.recipe)
         canvases = make_canvases(dataset, size, resize=self.recipe.resize)
         jobs = [
             self._job(run_dir, number, dataset, split, canvases)
@@ -190,6 +191,20 @@ class CrossValidator:
             result.write_summary()
         result._temporary = temporary
         return result
+
+    def _try_network(self, size: tuple[int, int]) -> None:
+        """Let bad weights and canvases that are too small fail before any training."""
+        with torch.random.fork_rng(devices=[]):
+            model = CTClassifier(self.model).eval()
+        if self.weights is not None:
+            load_weights(model, self.weights, info=self.model)
+        try:
+            with torch.inference_mode():
+                model(torch.zeros(1, 1, *size))
+        except RuntimeError as error:
+            msg = f"{self.model.name} cannot score canvases of {size[0]} x {size[1]} pixels "
+            msg += f"({error}); choose a larger canvas in the recipe"
+            raise ValueError(msg) from error
 
     def _job(
         self,
