@@ -337,6 +337,7 @@ def test_tables(run, style):
     table = run().table(style)
     assert "mean ± sd" in table or r"mean $\pm$ sd" in table
     assert "Accuracy" in table
+    assert style != "text" or max(map(len, table.splitlines())) < 80
 
 
 def test_groups_of_both_classes_have_no_metrics_of_their_own(run, phantoms):

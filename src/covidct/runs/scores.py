@@ -285,7 +285,8 @@ class ScoredFolds:
         Parameters
         ----------
         style
-            ``"text"``, ``"markdown"``, ``"latex"`` or ``"csv"``.
+            ``"text"``, with a line per metric, which a terminal has the width for; or, with a
+            line per fold, ``"markdown"``, ``"latex"`` or ``"csv"``.
 
         Returns
         -------
@@ -300,8 +301,10 @@ class ScoredFolds:
         mean = [percent(*summary[name]) for name in TABLE_METRICS]
         interval = [percent_range(*ends[name]) for name in TABLE_METRICS]
         header = ["fold", *(metrics.METRICS[name].title for name in TABLE_METRICS)]
-        footer = [["mean ± sd", *mean], ["95 % interval", *interval]]
-        return render_table(header, [*rows, *footer], style=style)
+        lines = [header, *rows, ["mean ± sd", *mean], ["95 % interval", *interval]]
+        if style == "text":
+            lines = [list(column) for column in zip(*lines, strict=True)]
+        return render_table(lines[0], lines[1:], style=style)
 
     def to_dict(self) -> dict[str, Any]:
         """Collect the metrics for JSON.
