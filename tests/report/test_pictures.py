@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from covidct.datasets.canvases import make_canvases
 from covidct.report.gallery import choose, exhibits
 from covidct.report.pictures import overlay, slice_picture
 
@@ -66,8 +67,6 @@ def test_most_confident_of_each_kind():
 
 
 def test_each_slice_is_explained_by_the_network_that_tested_it(grouped, phantoms):
-    from covidct.datasets.canvases import make_canvases
-
     canvases = make_canvases(phantoms, grouped.fold_model(0).input_size)
     shown = exhibits(grouped, phantoms, canvases=canvases, each=3)
     assert [e.verdict for e in shown] == sorted((e.verdict for e in shown), reverse=True)
@@ -79,3 +78,14 @@ def test_each_slice_is_explained_by_the_network_that_tested_it(grouped, phantoms
         assert exhibit.called == (exhibit.probability >= 0.5)
         assert opened(exhibit.overlay).size == (exhibit.picture.width, exhibit.picture.height)
         assert exhibit.name in exhibit.picture.alt
+        assert exhibit.group == phantoms.groups[i]
+
+
+def test_a_number_of_what_looks_alike_is_said_to_be_one(grouped, phantoms, changed):
+    alike = changed(grouped, protocol="grouped by near-duplicate")
+    canvases = make_canvases(phantoms, grouped.fold_model(0).input_size)
+    shown = exhibits(alike, phantoms, canvases=canvases, each=1)
+    index = {name: i for i, name in enumerate(phantoms.names)}
+    for exhibit in shown:
+        group = phantoms.groups[index[exhibit.name]]
+        assert exhibit.group == f"near-duplicate group {group}"

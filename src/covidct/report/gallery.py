@@ -32,7 +32,7 @@ class Exhibit(NamedTuple):
     Attributes
     ----------
     name, group
-        The file, and the patient or "".
+        The file, and the patient, the near-duplicate group with its number, or "".
     true, called
         Its class, and the one that the network named: 0 or 1.
     probability
@@ -183,7 +183,7 @@ def _exhibit(
     )
     return Exhibit(
         name=str(row["path"]),
-        group=str(row["group"]),
+        group=_group(result, str(row["group"])),
         true=true,
         called=called,
         probability=probability,
@@ -191,6 +191,11 @@ def _exhibit(
         picture=slice_picture(image, alt=words),
         overlay=overlay(heat, dataset.masks(index)),
     )
+
+
+def _group(result: CrossValidationResult, name: str) -> str:
+    """Patients have names; what looks alike has only a number, which says nothing alone."""
+    return name if result.has_patients or not name else f"{result.unit} {name}"
 
 
 def _place(heat: npt.NDArray[np.float32]) -> str:
