@@ -16,8 +16,15 @@ def test_same_folds_are_tested(random, changed):
     assert "Holm: p corrected for the number of tests, 3." in table.notes
 
 
-def test_other_folds_are_not_tested(random, grouped):
-    assert difference_table({"random": random, "grouped": grouped}) is None
+def test_what_a_split_is_worth_is_tested(random, grouped):
+    (row,) = difference_table({"random": random, "grouped": grouped}).rows
+    assert row[0] == "random less grouped"
+    assert row[-2:] == ("–", "–")
+
+
+def test_other_folds_and_more_are_not_tested(random, grouped, changed):
+    other = changed(grouped, model_name="resnet18")
+    assert difference_table({"random": random, "grouped": other}) is None
 
 
 def test_other_slices_are_not_tested(random, changed):

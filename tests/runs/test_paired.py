@@ -1,4 +1,4 @@
-"""Differences between runs on the same folds, and what is no pair."""
+"""Differences between runs on the same slices, and what is no pair."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from math import isnan
 import numpy as np
 import pytest
 
+import covidct
 from covidct.evaluation import comparison
 from covidct.runs.paired import compare_runs, same_folds
 
@@ -80,12 +81,34 @@ def test_repeats_of_one_split_are_not_tested_over_folds(made_up_run):
     assert "–" in compare_runs(runs, n_permutations=99).table()
 
 
+def test_runs_may_differ_in_their_split_alone(made_up_run):
+    leaking = made_up_run(judging(0, 0.1), slices=200)
+    grouped = made_up_run(
+        judging(1, 0.3), slices=200, protocol="grouped by patient", groups=PATIENTS
+    )
+    tests = compare_runs({"leaking": leaking, "grouped": grouped}, n_permutations=199)
+    (test,) = tests.tests
+    pair = [run.pooled_predictions() for run in (leaking, grouped)]
+    expected = comparison.difference_interval(
+        pair[0]["target"], *(rows["probability"] for rows in pair), groups=np.array(PATIENTS)
+    )
+    assert test.interval == expected
+    assert tests.unit == "group"
+    assert isnan(test.p_folds)
+    assert any("differ in their split alone" in note for note in tests.notes)
+
+
+GROUPED = {"protocol": "grouped by patient"}
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"name": "sars-cov-2-ct"}, "the other of 'sars-cov-2-ct'"),
-        ({"protocol": "grouped by patient"}, "of the other 'grouped by patient'"),
-        ({"folds": 4}, "their folds differ"),
+        ({"name": "sars-cov-2-ct"}, "the other of 'sars-cov-2-ct'.*more than the split: slices"),
+        ({**GROUPED, "model": "resnet18"}, "of the other 'grouped by patient'.*split: network$"),
+        ({**GROUPED, "recipe": covidct.Recipe().scaled(30)}, "split: epochs, milestones$"),
+        ({**GROUPED, "repeats": 5}, "split: slices$"),
+        ({"folds": 4}, "their folds differ.*split: folds$"),
     ],
 )
 def test_what_is_no_pair_is_left_out_or_refused(made_up_run, changes, message):

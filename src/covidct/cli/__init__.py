@@ -25,7 +25,7 @@ _VERBS = {
     "train": "cross-validate a network on a dataset",
     "evaluate": "print what runs score, out of fold or on another source",
     "sweep": "cross-validate many networks on many datasets",
-    "compare": "test whether runs on the same folds differ",
+    "compare": "test whether runs on the same slices differ",
     "ensemble": "average runs on the same folds, and score the average",
     "figures": "draw the paper's figures from a sweep",
     "predict": "score new slices with a finished run",

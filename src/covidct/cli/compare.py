@@ -1,7 +1,8 @@
-"""Test whether finished runs on the same folds differ, corrected for the number of tests.
+"""Test whether finished runs on the same slices differ, corrected for the number of tests.
 
-Runs differ in network, weights or recipe; their slices, protocol, seed and number of folds are the
-same. What cannot be compared is left out.
+Either the runs differ in network, weights or recipe, and their protocol, seed and number of folds
+are the same; or they differ in the protocol alone, which shows what a split is worth. What cannot
+be compared is left out.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from .options import WrongCallError, emit, emit_json
 
-EXAMPLE = "covidct compare runs/resnet18 runs/densenet121"
+EXAMPLE = "covidct compare runs/resnet18/grouped runs/resnet18/paper"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

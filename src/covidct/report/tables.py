@@ -108,7 +108,7 @@ def _tells(column: Row) -> bool:
 
 
 def difference_table(results: Mapping[str, CrossValidationResult]) -> Table | None:
-    """Test the differences of all pairs of runs that have slices and folds in common.
+    """Test the differences of all pairs of runs on the same folds, or with another split alone.
 
     Parameters
     ----------
@@ -125,10 +125,13 @@ def difference_table(results: Mapping[str, CrossValidationResult]) -> Table | No
         return None
     header, *rows = tests.rows()
     return Table(
-        "Differences in accuracy on the same folds, in percentage points",
+        "Differences in accuracy on the same slices, in percentage points",
         tuple(header),
         tuple(map(tuple, rows)),
-        notes=(*tests.notes, "Pairs of runs on other slices or other folds are not tested."),
+        notes=(
+            *tests.notes,
+            "Tested are runs on the same folds, and runs that differ in their split alone.",
+        ),
     )
 
 

@@ -1,4 +1,4 @@
-"""Tests of whether runs on the same folds differ."""
+"""Tests of whether runs on the same folds, or on the same slices split otherwise, differ."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from math import isnan, nan
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from tqdm import tqdm
 
 from .._files import json_ready
@@ -28,7 +29,7 @@ __all__ = ["PairedTest", "PairedTests", "check_same_folds", "compare_runs", "sam
 
 
 class PairedTest(NamedTuple):
-    """Whether run a differs from run b on the same folds.
+    """Whether run a differs from run b on the same slices.
 
     Attributes
     ----------
@@ -44,7 +45,8 @@ class PairedTest(NamedTuple):
         The same, corrected for the number of tests.
     p_folds
         Of the corrected resampled t-test over the folds: would a new training show the difference
-        again? NaN where all folds test the same slices, so that none are resampled.
+        again? NaN where all folds test the same slices, so that none are resampled, and where the
+        folds of the runs are others.
     p_folds_holm
         The same, corrected for the number of tests.
     """
@@ -117,9 +119,13 @@ class PairedTests:
     @property
     def notes(self) -> tuple[str, ...]:
         """What interval and p-values are of, in sentences."""
+        undefined = (
+            "A dash: the folds repeat one split, or the runs differ in their split alone.",
+        )
         return (
             f"Interval and permutation: of whole {self.unit}s, for the networks as fitted.",
             "Folds: corrected resampled t-test (Nadeau and Bengio 2003), for networks fitted anew.",
+            *(undefined if any(isnan(test.p_folds) for test in self.tests) else ()),
             f"Holm: p corrected for the number of tests, {len(self.tests)}.",
         )
 
@@ -137,11 +143,11 @@ class PairedTests:
 
     def __str__(self) -> str:
         if not self.tests:
-            return "no two runs have slices, protocol and folds in common"
+            return "no two runs have the same folds, or differ in their split alone"
         title = metrics.find_metric(self.metric).title
         return "\n".join(
             [
-                f"{title}, differences on the same folds (percentage points)",
+                f"{title}, differences on the same slices (percentage points)",
                 self.table(),
                 *self.notes,
             ]
@@ -164,7 +170,10 @@ def compare_runs(
     n_permutations: int = 10_000,
     seed: int = 0,
 ) -> PairedTests:
-    """Test whether runs differ that were made on the same folds.
+    """Test whether runs differ that were made on the same folds, or in their split alone.
+
+    Of two runs of one network, recipe and slices, one under a random and one under a grouped split,
+    the difference is what the split is worth.
 
     Parameters
     ----------
@@ -173,7 +182,7 @@ def compare_runs(
     metric
         A name out of ``covidct.evaluation.metrics.METRICS``.
     pairs
-        Which to compare; by default all that have slices, protocol and folds in common.
+        Which to compare; by default all that can be.
     n_permutations
         As for :func:`covidct.evaluation.comparison.permutation_test`.
     seed
@@ -187,7 +196,7 @@ def compare_runs(
     Raises
     ------
     ValueError
-        If the runs of a pair have not the same folds.
+        If the runs of a pair have not the same folds, and differ in more than their split.
 
     Examples
     --------
@@ -205,11 +214,15 @@ def compare_runs(
     """
     name = metrics.find_metric(metric).name
     if pairs is None:
-        chosen = [(a, b) for a, b in combinations(results, 2) if same_folds(results[a], results[b])]
+        every = combinations(results, 2)
+        chosen = [(a, b) for a, b in every if not _unpaired(results[a], results[b])]
     else:
         chosen = list(pairs)
     for a, b in chosen:
-        check_same_folds(a, results[a], b, results[b])
+        why = _unpaired(results[a], results[b])
+        if why:
+            msg = f"{a!r} and {b!r} cannot be compared: {why}"
+            raise ValueError(msg)
     bar = tqdm(chosen, "comparisons", unit="pair", disable=None, leave=False)
     tests = [
         PairedTest(
@@ -221,10 +234,10 @@ def compare_runs(
         f"{kind}_holm": holm([getattr(test, kind) for test in tests]).tolist()
         for kind in ("p_permutation", "p_folds")
     }
-    unit = "group" if all(results[a].has_groups for a, _ in chosen) else "slice"
+    grouped = all(_groups(results[a], results[b]) is not None for a, b in chosen)
     return PairedTests(
         name,
-        unit,
+        "group" if grouped else "slice",
         tuple(
             test._replace(**{kind: values[i] for kind, values in corrected.items()})
             for i, test in enumerate(tests)
@@ -295,12 +308,37 @@ def _mismatch(a: ScoredFolds, b: ScoredFolds) -> str:
     return "" if same else "their folds differ; run them with the same seed and number of folds"
 
 
+def _unpaired(a: ScoredFolds, b: ScoredFolds) -> str:
+    """Say why two runs cannot be compared slice by slice; nothing if they can."""
+    folds, more = _mismatch(a, b), _beside_the_split(a, b)
+    return f"{folds}; and they differ in more than the split: {more}" if folds and more else ""
+
+
+def _beside_the_split(a: ScoredFolds, b: ScoredFolds) -> str:
+    """List in what else than the split two runs differ."""
+    tested, too = (np.sort(run.predictions["index"]) for run in (a, b))
+    ours, theirs = a.settings, b.settings
+    differ = {
+        "slices": a.content_hash != b.content_hash or not np.array_equal(tested, too),
+        "network": a.model_name != b.model_name,
+        "what was averaged": not (ours and theirs),
+        **{option: ours[option] != theirs.get(option) for option in ours},
+    }
+    return ", ".join(what for what, differs in differ.items() if differs)
+
+
+def _groups(a: ScoredFolds, b: ScoredFolds) -> npt.NDArray[np.str_] | None:
+    """Return what is drawn as a whole: patients rather than what only looks alike."""
+    best = max((a, b), key=lambda run: (run.has_patients, run.has_groups))
+    return best.pooled_predictions()["group"] if best.has_groups else None
+
+
 def _test(
     a: ScoredFolds, b: ScoredFolds, metric: str, *, n_permutations: int, seed: int
 ) -> tuple[float, Interval, float, float, float, float]:
     ours, theirs = a.pooled_predictions(), b.pooled_predictions()
     predictions = ours["target"], ours["probability"], theirs["probability"]
-    groups = ours["group"] if a.has_groups else None
+    groups = _groups(a, b)
     swapped = permutation_test(
         *predictions, groups=groups, metric=metric, n_permutations=n_permutations, seed=seed
     )
@@ -311,7 +349,9 @@ def _test(
 
 
 def _over_folds(a: ScoredFolds, b: ScoredFolds, metric: str) -> ResampledTTest | None:
-    """Test over the folds, unless these repeat one split or leave the metric undefined."""
+    """Test over the folds, unless they differ, repeat one split or leave the metric undefined."""
+    if not same_folds(a, b):
+        return None
     differences = [
         ours[metric] - theirs[metric]
         for ours, theirs in zip(a.fold_metrics, b.fold_metrics, strict=True)
