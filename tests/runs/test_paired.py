@@ -95,7 +95,7 @@ def test_runs_may_differ_in_their_split_alone(made_up_run):
     assert test.interval == expected
     assert tests.unit == "group"
     assert isnan(test.p_folds)
-    assert any("differ in their split alone" in note for note in tests.notes)
+    assert any("runs differ in their split" in note for note in tests.notes)
 
 
 GROUPED = {"protocol": "grouped by patient"}

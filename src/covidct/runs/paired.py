@@ -119,13 +119,11 @@ class PairedTests:
     @property
     def notes(self) -> tuple[str, ...]:
         """What interval and p-values are of, in sentences."""
-        undefined = (
-            "A dash: the folds repeat one split, or the runs differ in their split alone.",
-        )
+        untested = any(isnan(test.p_folds) for test in self.tests)
         return (
             f"Interval and permutation: of whole {self.unit}s, for the networks as fitted.",
             "Folds: corrected resampled t-test (Nadeau and Bengio 2003), for networks fitted anew.",
-            *(undefined if any(isnan(test.p_folds) for test in self.tests) else ()),
+            *([_UNTESTED] if untested else []),
             f"Holm: p corrected for the number of tests, {len(self.tests)}.",
         )
 
@@ -154,6 +152,10 @@ class PairedTests:
         )
 
 
+_UNTESTED = (
+    "Folds are not tested (–) where they repeat one split or lack the metric, or where the runs "
+    "differ in their split."
+)
 _P_VALUES = {
     "p_permutation": "p permutation",
     "p_permutation_holm": "Holm",
