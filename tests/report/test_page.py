@@ -96,6 +96,13 @@ def test_patients_on_both_sides_are_named(random, grouped):
     assert list(find_notices({"grouped": grouped})) == []
 
 
+def test_what_looks_alike_on_both_sides_stands_for_patients(random, changed):
+    alike = changed(random, protocol="grouped by near-duplicate")
+    (notice,) = find_notices({"alike": alike})
+    assert notice.title == "Near-duplicate groups stand on both sides of the split"
+    assert "too good for new patients" in notice.detail
+
+
 def test_unknown_patients_are_said_to_be(random, changed):
     predictions = random.predictions.copy()
     predictions["group"] = ""

@@ -70,13 +70,14 @@ def find_notices(
     for name, result in named.items():
         where = f"{name}: " if len(named) > 1 else ""
         unit, share = result.unit, shared_groups(result)
+        new = unit if result.has_patients else "patient"
         if share:
             yield Notice(
                 "warning",
                 f"{where}{unit.capitalize()}s stand on both sides of the split",
                 f"For {100 * share:.0f} % of the test slices, slices of the same {unit} were in "
                 f"training. A network can recognise the {unit} instead of the disease, so the "
-                f"figures are too good for new {unit}s. covidct train --protocol grouped keeps "
+                f"figures are too good for new {new}s. covidct train --protocol grouped keeps "
                 f"each {unit} on one side.",
             )
         elif result.protocol == "paper" and not result.has_groups:
