@@ -203,7 +203,7 @@ class CrossValidator:
                 model(torch.zeros(1, 1, *size))
         except RuntimeError as error:
             msg = f"{self.model.name} cannot score canvases of {size[0]} x {size[1]} pixels "
-            msg += f"({error}); choose a larger canvas in the recipe"
+            msg += f"({error}); choose another canvas in the recipe"
             raise ValueError(msg) from error
 
     def _job(

@@ -215,14 +215,12 @@ def compare_runs(
     ('padded', 'stretched', True)
     """
     name = metrics.find_metric(metric).name
-    if pairs is None:
-        every = combinations(results, 2)
-        chosen = [(a, b) for a, b in every if not _unpaired(results[a], results[b])]
-    else:
-        chosen = list(pairs)
-    for a, b in chosen:
+    chosen = []
+    for a, b in combinations(results, 2) if pairs is None else pairs:
         why = _unpaired(results[a], results[b])
-        if why:
+        if not why:
+            chosen.append((a, b))
+        elif pairs is not None:
             msg = f"{a!r} and {b!r} cannot be compared: {why}"
             raise ValueError(msg)
     bar = tqdm(chosen, "comparisons", unit="pair", disable=None, leave=False)
@@ -236,7 +234,7 @@ def compare_runs(
         f"{kind}_holm": holm([getattr(test, kind) for test in tests]).tolist()
         for kind in ("p_permutation", "p_folds")
     }
-    grouped = all(_groups(results[a], results[b]) is not None for a, b in chosen)
+    grouped = all(results[a].has_groups or results[b].has_groups for a, b in chosen)
     return PairedTests(
         name,
         "group" if grouped else "slice",
@@ -312,8 +310,9 @@ def _mismatch(a: ScoredFolds, b: ScoredFolds) -> str:
 
 def _unpaired(a: ScoredFolds, b: ScoredFolds) -> str:
     """Say why two runs cannot be compared slice by slice; nothing if they can."""
-    folds, more = _mismatch(a, b), _beside_the_split(a, b)
-    return f"{folds}; and they differ in more than the split: {more}" if folds and more else ""
+    folds = _mismatch(a, b)
+    more = _beside_the_split(a, b) if folds else ""
+    return f"{folds}; and they differ in more than the split: {more}" if more else ""
 
 
 def _beside_the_split(a: ScoredFolds, b: ScoredFolds) -> str:
