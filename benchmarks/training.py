@@ -9,7 +9,8 @@ peer     What one writes without it: files decoded and augmented by torchvision,
          DataLoader with two lasting workers; float32; torch-optimizer's LAMB.
 limit    The same forward, backward and LAMB steps and the same evaluation forwards as covidct's, in
          its arithmetic, on normalised images that lie ready in memory.
-naive    The limit without covidct's hold on freed memory: each step asks the kernel for new pages.
+naive    The limit without what covidct does for it: on a CPU each step asks the kernel for new
+         pages of memory, on a GPU each of a network's kernels is launched from Python.
 
     python benchmarks/training.py --models squeezenet resnet18 --slices 64
     python benchmarks/training.py --dataset covid19-ct --root COVID19-CT --json training.json
@@ -22,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -49,6 +50,7 @@ import covidct
 from covidct._memory import keep_freed_memory
 from covidct.datasets.canvases import make_canvases
 from covidct.devices import autocast, resolve_precision
+from covidct.training._cuda_graphs import recorded_passes
 from covidct.training._depthwise import float32_depthwise
 
 EVALUATION_BATCH = 64  # covidct's
@@ -123,13 +125,19 @@ def peer(info: covidct.ArchitectureInfo, split: Split, options: argparse.Namespa
 
 
 def limit(
-    info: covidct.ArchitectureInfo, canvases: np.ndarray, split: Split, options: argparse.Namespace
+    info: covidct.ArchitectureInfo,
+    canvases: np.ndarray,
+    split: Split,
+    options: argparse.Namespace,
+    *,
+    naive: bool = False,
 ) -> Any:
     """Return what computes alone cost: nothing is read, augmented, normalised or looked at."""
     device = torch.device(options.device)
     dtype = resolve_precision("auto", device)
     model = covidct.CTClassifier(info).to(device, memory_format=torch.channels_last)
-    optimizer = covidct.Lamb(model.parameters(), lr=3e-4, weight_decay=1.0)
+    network = nn.Sequential(model.backbone, model.head)
+    optimizer = covidct.Lamb(network.parameters(), lr=3e-4, weight_decay=1.0)
     criterion = nn.BCEWithLogitsLoss()
 
     def batches(part: np.ndarray, size: int) -> list[tuple[Tensor, Tensor]]:
@@ -143,29 +151,28 @@ def limit(
     test = batches(split.test, EVALUATION_BATCH)
 
     def epoch() -> None:
-        model.train()
+        network.train()
         for images, targets in train:
             with autocast(device, dtype):
-                loss = criterion(model.head(model.backbone(images)).float(), targets)
+                loss = criterion(network(images).float(), targets)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
-        model.eval()
+        network.eval()
         with torch.inference_mode():
             for images, _ in test:
-                model.head(model.backbone(images))
+                network(images)
 
     def run() -> None:
-        with float32_depthwise(model, device, dtype):
+        with ExitStack() as stack:
+            stack.enter_context(float32_depthwise(network, device, dtype))
+            if not naive:
+                stack.enter_context(keep_freed_memory())
+                stack.enter_context(recorded_passes(network, train[0][0], dtype))
             for _ in range(options.epochs):
                 epoch()
 
     return run
-
-
-def keeping(run: Callable[[], object]) -> object:
-    with keep_freed_memory():
-        return run()
 
 
 def ours(
@@ -186,9 +193,12 @@ def measure(name: str, split: Split, options: argparse.Namespace) -> dict[str, A
     start = time.perf_counter()
     canvases = make_canvases(split.dataset, info.custom_size)
     made = time.perf_counter() - start
-    steps = limit(info, canvases, split, options)
-    rivals = {"naive": steps, "limit": partial(keeping, steps), "peer": peer(info, split, options)}
-    runs = {name: rivals[name] for name in options.against}
+    rivals = {
+        "naive": partial(limit, info, canvases, split, options, naive=True),
+        "limit": partial(limit, info, canvases, split, options),
+        "peer": partial(peer, info, split, options),
+    }
+    runs = {name: rivals[name]() for name in options.against}
     runs["covidct"] = ours(info, canvases, split, options)
     wall, processor = take_turns(runs, options.rounds, device=options.device)
     images = len(split.train) * options.epochs

@@ -212,6 +212,8 @@ class TestRefusedFiles:
             encoded(COLOUR, "PDF"),
             encoded(COLOUR, "ICO"),
         ],
+        # By name: a PDF holds the time at which it was made.
+        ids=["HTML", "LFS pointer", "EPS", "PNG's signature", "zeros", "PCX", "PDF", "ICO"],
     )
     def test_other_formats(self, content: bytes, write) -> None:
         refused(write(content), r"is no intact image in a format that is read here \(PNG, JPEG, ")

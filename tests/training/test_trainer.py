@@ -20,11 +20,11 @@ def slices(count: int = 10) -> tuple[np.ndarray, np.ndarray]:
     return canvases, targets
 
 
-def fit(tiny, recipe=RECIPE, **options):
+def fit(tiny, recipe=RECIPE, device="cpu", **options):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = create_model(tiny, weights=None)
-    trainer = Trainer(model, recipe, device="cpu", precision="float32", **options)
+    trainer = Trainer(model, recipe, device=device, precision="float32", **options)
     return model, trainer
 
 
@@ -33,7 +33,10 @@ def state(model) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("optimizer", ["lamb", "adamw", "sgd"])
-def test_learns_a_bright_square(tiny, optimizer):
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
+def test_learns_a_bright_square(tiny, optimizer, device):
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
     recipe = Recipe(
         epochs=12,
         batch_size=5,
@@ -43,7 +46,7 @@ def test_learns_a_bright_square(tiny, optimizer):
         optimizer=optimizer,
         augmentation=Augmentation.none(),
     )
-    _, trainer = fit(tiny, recipe)
+    _, trainer = fit(tiny, recipe, device=device)
     history = trainer.fit(*slices())
     assert history[-1].loss < 0.5 * history[0].loss
     assert history[-1].accuracy > 0.85
@@ -187,11 +190,3 @@ def test_counts_must_agree(tiny, count):
     _, trainer = fit(tiny)
     with pytest.raises(ValueError, match="as many targets as canvases"):
         trainer.fit(canvases[:count], targets if count else targets[:0])
-
-
-@pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_learns_on_cuda(tiny):
-    model = create_model(tiny, weights=None)
-    history = Trainer(model, RECIPE.scaled(12), device="cuda").fit(*slices())
-    assert history[-1].loss < history[0].loss

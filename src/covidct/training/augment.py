@@ -130,7 +130,11 @@ class Augmenter:
         return torch.rand(count, generator=self.generator)
 
     def _normal(self, count: int) -> Tensor:
-        return torch.randn(count, generator=self.generator).to(self.device)
+        if self.device.type == "cpu":
+            return torch.randn(count, generator=self.generator)
+        seed = int(torch.randint(1 << 62, (), generator=self.generator))
+        generator = torch.Generator(self.device).manual_seed(seed)
+        return torch.randn(count, generator=generator, device=self.device)
 
     def _send(self, numbers: Tensor) -> Tensor:
         """Take (B,) numbers to the device as (B, 1, 1)."""

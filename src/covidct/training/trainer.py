@@ -6,7 +6,8 @@ import hashlib
 import json
 import operator
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +23,7 @@ from ..devices import Precision, autocast, resolve_device, resolve_precision
 from ..errors import InvalidFileError, TrainingDivergedError
 from ..inference import infer
 from ..models.classifier import CTClassifier
+from ._cuda_graphs import recorded_passes
 from ._depthwise import float32_depthwise
 from .augment import Augmenter
 from .checkpoint import CheckpointStore
@@ -201,7 +203,7 @@ class Trainer:
             disable=None if progress else True,
             leave=False,
         )
-        with keep_freed_memory(), float32_depthwise(self.model, self.device, self.dtype):
+        with keep_freed_memory(), self._fast_passes(data):
             for epoch in bar:
                 start = time.perf_counter()
                 rate, loss, accuracy = self._run_epoch(epoch, data, labels)
@@ -216,6 +218,17 @@ class Trainer:
                     self._save(history, training)
                     saved = time.monotonic()
         return history
+
+    @contextmanager
+    def _fast_passes(self, data: Tensor) -> Iterator[None]:
+        """Compute passes as this device does them best."""
+        count = min(self.recipe.batch_size, len(data))
+        batch = torch.zeros(count, 1, *data.shape[1:], device=self.device)
+        with ExitStack() as stack:
+            stack.enter_context(float32_depthwise(self.model, self.device, self.dtype))
+            if self._forward is self.model:
+                stack.enter_context(recorded_passes(self.model, batch, self.dtype))
+            yield
 
     def _run_epoch(self, epoch: int, data: Tensor, labels: Tensor) -> tuple[float, float, float]:
         rate = self.recipe.rate_at(epoch)
