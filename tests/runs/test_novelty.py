@@ -6,12 +6,15 @@ import io
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageDraw
 from safetensors.numpy import load_file, save_file
 
 import covidct
 from covidct.errors import InvalidFileError
-from covidct.runs.novelty import Reference, coordinates, layout
+from covidct.runs.novelty import Reference, coordinates, grey_levels, layout
 
 SIZE = (96, 128)
 
@@ -74,3 +77,9 @@ def test_numbers_that_do_not_go_together_are_refused(spoil, phantoms, tmp_path):
     save_file(load_file(path) | spoil, path)
     with pytest.raises(InvalidFileError, match=r"reference\.safetensors.*'predictions.csv'"):
         Reference.load(path)
+
+
+@given(st.tuples(*[st.integers(1, 9)] * 3).flatmap(lambda shape: arrays(np.uint8, shape)))
+def test_grey_levels_are_the_deciles(canvases):
+    deciles = np.quantile(canvases, np.linspace(0.1, 0.9, 9), axis=(1, 2)).T
+    np.testing.assert_allclose(grey_levels(canvases) * 255, deciles, atol=1e-9)

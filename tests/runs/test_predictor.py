@@ -8,7 +8,7 @@ from PIL import Image, ImageOps
 
 from covidct import CrossValidator, Predictor, Recipe, load_dataset
 from covidct.errors import InvalidFileError
-from covidct.runs.novelty import Reference, grey_levels
+from covidct.runs.novelty import Reference
 
 
 @pytest.fixture(scope="module")
@@ -168,8 +168,3 @@ def test_what_lies_between_two_kinds_of_slices_is_unusual():
     unusual = reference.unusual(dict.fromkeys(("features", "grey"), np.zeros((1, 9))))
     assert unusual["grey"][0]
     assert not unusual["features"][0]  # from the mean, which lies there
-
-
-def test_grey_levels_of_a_ramp():
-    ramp = np.tile(np.arange(101, dtype=np.uint8), (2, 4, 1))
-    np.testing.assert_allclose(grey_levels(ramp)[0] * 255, np.arange(10, 100, 10))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -247,10 +248,19 @@ def layout(canvases: npt.NDArray[np.uint8]) -> Array:
 
 
 def grey_levels(canvases: npt.NDArray[np.uint8]) -> Array:
-    """Describe (N, H, W) canvases by deciles of their grey levels, (N, 9) in [0, 1]."""
-    flat = canvases.reshape(len(canvases), -1)
-    deciles = [np.quantile(row, np.linspace(0.1, 0.9, 9)) for row in flat]
-    return np.asarray(deciles, dtype=np.float64).reshape(-1, 9) / 255
+    """Describe (N, H, W) canvases by deciles of their grey levels, (N, 9) in [0, 1].
+
+    Those of :func:`numpy.quantile`, out of counts: no canvas is sorted, which took longer than
+    all else that is done with a slice but to decode it and to run the network.
+    """
+    ranks = np.linspace(0.1, 0.9, 9) * (math.prod(canvases.shape[1:]) - 1)
+    below, share = np.divmod(ranks, 1)
+    deciles = np.empty((len(canvases), 9))
+    for row, canvas in zip(deciles, canvases, strict=True):
+        counted = np.cumsum(np.bincount(canvas.ravel(), minlength=256))
+        low, high = (counted.searchsorted(rank, side="right") for rank in (below, below + 1))
+        row[:] = low + share * (high - low)
+    return deciles / 255
 
 
 def _check_arrays(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -68,8 +69,11 @@ def _record(model: nn.Module, batch: Tensor, dtype: torch.dtype) -> None:
         with (
             torch.random.fork_rng([batch.device]),
             torch.cuda.stream(torch.cuda.current_stream()),
+            warnings.catch_warnings(),
             torch.autocast("cuda", dtype, enabled=half, cache_enabled=False),
         ):
+            # The first backward pass of a process, where it begins with a linear head.
+            warnings.filterwarnings("ignore", "Attempting to run cuBLAS", UserWarning)
             torch.cuda.make_graphed_callables(model, (batch,))
     except (AssertionError, RuntimeError) as error:  # it has hooks, or waits for the device
         _LOG.warning("the network is trained without CUDA graphs, slower: %s", error)
