@@ -78,5 +78,16 @@ def test_a_network_that_waits_for_the_device_is_trained_unrecorded(caplog):
     trainer = covidct.Trainer(model, covidct.Recipe(batch_size=8).scaled(2))
     canvases = np.zeros((20, 96, 128), dtype=np.uint8)
     assert len(trainer.fit(canvases, np.arange(20) % 2)) == 2
-    assert "is trained without CUDA graphs" in caplog.text
+    assert "trained without CUDA graphs" in caplog.text
     assert len(torch.rand(3, device="cuda")) == 3  # which a recording that failed can break
+
+
+@pytest.mark.cuda
+@needs_cuda
+def test_a_recording_leaves_room_for_other_batches(monkeypatch, caplog):
+    model, x = on_cuda("shufflenet"), torch.zeros(8, 1, 96, 128, device="cuda")
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (0, 1))
+    with recorded_passes(model, x, torch.float32):
+        assert "forward" not in vars(model)
+        assert len(model(x)) == 8
+    assert "no room for other batches" in caplog.text

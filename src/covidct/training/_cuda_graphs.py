@@ -58,8 +58,24 @@ def recorded_passes(model: nn.Module, batch: Tensor, dtype: torch.dtype) -> Iter
 
 
 def _record(model: nn.Module, batch: Tensor, dtype: torch.dtype) -> None:
-    """Let full batches in training mode be replayed by ``model.forward``."""
+    """Let full batches in training mode be replayed by ``model.forward``, where that can be."""
     plain = model.forward
+    before = torch.cuda.memory_reserved(batch.device)
+    try:
+        _replace_forward(model, batch, dtype)
+    except (AssertionError, RuntimeError) as error:  # it has hooks, or waits for the device
+        _LOG.warning("trained without CUDA graphs, which is slower: %s", error)
+        return
+    replayed = model.forward
+    if torch.cuda.mem_get_info(batch.device)[0] < torch.cuda.memory_reserved(batch.device) - before:
+        del model.forward
+        _LOG.warning("trained without CUDA graphs, which is slower: no room for other batches")
+        return
+    model.forward = lambda x: replayed(x) if x.shape == batch.shape else plain(x)
+
+
+def _replace_forward(model: nn.Module, batch: Tensor, dtype: torch.dtype) -> None:
+    """Record the passes, and leave everything else as it was."""
     model.train()
     buffers = [buffer.clone() for buffer in model.buffers()]
     generator = torch.cuda.default_generators[batch.device.index]
@@ -75,14 +91,11 @@ def _record(model: nn.Module, batch: Tensor, dtype: torch.dtype) -> None:
             # The first backward pass of a process, where it begins with a linear head.
             warnings.filterwarnings("ignore", "Attempting to run cuBLAS", UserWarning)
             torch.cuda.make_graphed_callables(model, (batch,))
-    except (AssertionError, RuntimeError) as error:  # it has hooks, or waits for the device
-        _LOG.warning("the network is trained without CUDA graphs, slower: %s", error)
-        # Where recording fails, the generator goes on waiting for its end.
+    except RuntimeError:
+        # A recording that failed leaves the generator waiting for its end.
         generator.graphsafe_set_state(state)
-        return
+        raise
     finally:
         # The passes that warm up move batch normalisation's statistics.
         for buffer, before in zip(model.buffers(), buffers, strict=True):
             buffer.copy_(before)
-    replayed = model.forward
-    model.forward = lambda x: replayed(x) if x.shape == batch.shape else plain(x)
