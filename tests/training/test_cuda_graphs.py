@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 
 import numpy as np
@@ -91,3 +92,18 @@ def test_a_recording_leaves_room_for_other_batches(monkeypatch, caplog):
         assert "forward" not in vars(model)
         assert len(model(x)) == 8
     assert "no room for other batches" in caplog.text
+
+
+@pytest.mark.cuda
+@needs_cuda
+def test_folds_in_threads_are_trained_unrecorded():
+    """A recording would make the CUDA calls of the other threads fail."""
+    model, x = on_cuda("shufflenet"), torch.zeros(8, 1, 96, 128, device="cuda")
+
+    def recorded():
+        with recorded_passes(model, x, torch.float32):
+            return "forward" in vars(model)
+
+    with ThreadPoolExecutor(1) as pool:
+        assert not pool.submit(recorded).result()
+    assert recorded()

@@ -75,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         hint = ""
         if isinstance(error, InvalidFileError) and getattr(args, "on_error", "") == "raise":
-            hint = "; --on-error skip leaves out slices that cannot be read"
+            hint = " (--on-error skip leaves out a slice that cannot be read)"
         return _complain(args, (str(error) or type(error).__name__) + hint, 1)
     return 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,7 +34,8 @@ def recorded_passes(model: nn.Module, batch: Tensor, dtype: torch.dtype) -> Iter
     model
         What is trained; recording changes nothing in it.
     batch
-        Images of the shape of a full batch, on the model's device; nothing happens but on CUDA.
+        Images of the shape of a full batch, on the model's device; nothing happens but on CUDA, in
+        a process's main thread.
     dtype
         The arithmetic of the passes.
 
@@ -45,7 +47,8 @@ def recorded_passes(model: nn.Module, batch: Tensor, dtype: torch.dtype) -> Iter
     >>> with recorded_passes(model, torch.zeros(2, 1, 64, 64), torch.bfloat16):
     ...     _ = model(torch.zeros(2, 1, 64, 64))
     """
-    if not batch.is_cuda:
+    # While one thread records, CUDA calls of other threads fail.
+    if not batch.is_cuda or threading.current_thread() is not threading.main_thread():
         yield
         return
     _remark_on_streams(False)  # recording has one of its own, as it must

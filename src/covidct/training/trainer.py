@@ -96,9 +96,10 @@ class Trainer:
 
     Notes
     -----
-    On CUDA the passes of full batches are recorded once and then replayed, as CUDA graphs: hooks on
-    the network's modules run at the recording and not in each step. A network that waits for the
-    device in its passes can't be recorded; it is trained without, and a warning says so.
+    On CUDA, in a process's main thread, the passes of full batches are recorded once and then
+    replayed, as CUDA graphs: hooks on the network's modules run at the recording and not in each
+    step. A network that waits for the device in its passes can't be recorded; it is trained
+    without, and a warning says so.
 
     Examples
     --------
