@@ -170,7 +170,6 @@ def test_bfloat16_gives_nearly_the_same_maps() -> None:
 
 
 @pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_cuda_gives_the_same_maps_where_the_input_lies(in_use: covidct.CTClassifier) -> None:
     x = torch.randint(0, 256, (2, 1, 64, 96), dtype=torch.uint8)
     expected = GradCAM(in_use)(x)

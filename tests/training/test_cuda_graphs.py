@@ -13,8 +13,6 @@ import covidct
 from covidct.training import trainer as trainer_module
 from covidct.training._cuda_graphs import recorded_passes
 
-needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-
 
 def passes(model: nn.Module, x: Tensor) -> list[Tensor]:
     """Return the logits and all gradients of one training pass."""
@@ -41,7 +39,6 @@ def test_nothing_happens_on_a_cpu():
 
 
 @pytest.mark.cuda
-@needs_cuda
 @pytest.mark.parametrize("name", covidct.list_models())
 def test_every_network_gives_what_it_gives_unrecorded(name):
     model, x = on_cuda(name), torch.rand(8, 1, 96, 128, device="cuda")
@@ -59,7 +56,6 @@ def test_every_network_gives_what_it_gives_unrecorded(name):
 
 
 @pytest.mark.cuda
-@needs_cuda
 def test_a_training_takes_the_same_steps(monkeypatch):
     canvases = np.random.default_rng(0).integers(0, 256, (20, 96, 128), dtype=np.uint8)
     recipe = covidct.Recipe(batch_size=8).scaled(3)
@@ -72,7 +68,6 @@ def test_a_training_takes_the_same_steps(monkeypatch):
 
 
 @pytest.mark.cuda
-@needs_cuda
 def test_a_network_that_waits_for_the_device_is_trained_unrecorded(caplog):
     model = on_cuda("shufflenet")
     model.backbone.register_forward_hook(lambda module, given, output: output * output.sum().item())
@@ -84,7 +79,6 @@ def test_a_network_that_waits_for_the_device_is_trained_unrecorded(caplog):
 
 
 @pytest.mark.cuda
-@needs_cuda
 def test_a_recording_leaves_room_for_other_batches(monkeypatch, caplog):
     model, x = on_cuda("shufflenet"), torch.zeros(8, 1, 96, 128, device="cuda")
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (0, 1))
@@ -95,7 +89,6 @@ def test_a_recording_leaves_room_for_other_batches(monkeypatch, caplog):
 
 
 @pytest.mark.cuda
-@needs_cuda
 def test_folds_in_threads_are_trained_unrecorded():
     """A recording would make the CUDA calls of the other threads fail."""
     model, x = on_cuda("shufflenet"), torch.zeros(8, 1, 96, 128, device="cuda")

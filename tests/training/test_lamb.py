@@ -167,7 +167,6 @@ def test_closure_sees_gradients():
 
 
 @pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_step_never_waits_for_the_device():
     parameters = [torch.nn.Parameter(p.cuda()) for p in itertools.islice(build().parameters(), 9)]
     optimizer = Lamb(parameters, lr=1e-2, weight_decay=1)

@@ -35,8 +35,6 @@ def state(model) -> torch.Tensor:
 @pytest.mark.parametrize("optimizer", ["lamb", "adamw", "sgd"])
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
 def test_learns_a_bright_square(tiny, optimizer, device):
-    if device == "cuda" and not torch.cuda.is_available():
-        pytest.skip("needs a CUDA device")
     recipe = Recipe(
         epochs=12,
         batch_size=5,

@@ -52,8 +52,8 @@ def recorded_passes(model: nn.Module, batch: Tensor, dtype: torch.dtype) -> Iter
         yield
         return
     _remark_on_streams(False)  # recording has one of its own, as it must
-    _record(model, batch, dtype)
     try:
+        _record(model, batch, dtype)
         yield
     finally:
         vars(model).pop("forward", None)

@@ -6,8 +6,8 @@ import hashlib
 import json
 import operator
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -210,7 +210,11 @@ class Trainer:
             disable=None if progress else True,
             leave=False,
         )
-        with keep_freed_memory(), self._fast_passes(data):
+        with (
+            keep_freed_memory(),
+            float32_depthwise(self.model, self.device, self.dtype),
+            self._recorded(data),
+        ):
             for epoch in bar:
                 start = time.perf_counter()
                 rate, loss, accuracy = self._run_epoch(epoch, data, labels)
@@ -226,16 +230,12 @@ class Trainer:
                     saved = time.monotonic()
         return history
 
-    @contextmanager
-    def _fast_passes(self, data: Tensor) -> Iterator[None]:
-        """Compute passes as this device does them best."""
+    def _recorded(self, data: Tensor) -> AbstractContextManager[None]:
+        if self._forward is not self.model:  # compiled
+            return nullcontext()
         count = min(self.recipe.batch_size, len(data))
         batch = torch.zeros(count, 1, *data.shape[1:], device=self.device)
-        with ExitStack() as stack:
-            stack.enter_context(float32_depthwise(self.model, self.device, self.dtype))
-            if self._forward is self.model:
-                stack.enter_context(recorded_passes(self.model, batch, self.dtype))
-            yield
+        return recorded_passes(self.model, batch, self.dtype)
 
     def _run_epoch(self, epoch: int, data: Tensor, labels: Tensor) -> tuple[float, float, float]:
         rate = self.recipe.rate_at(epoch)
