@@ -58,8 +58,7 @@ def chosen_slices(options: argparse.Namespace) -> covidct.CTDataset:
 def _at_least(lowest: int) -> Callable[[str], int]:
     def number(text: str) -> int:
         if int(text) < lowest:
-            msg = f"must be at least {lowest}, got {text}"
-            raise argparse.ArgumentTypeError(msg)
+            raise argparse.ArgumentTypeError(f"must be at least {lowest}, got {text}")
         return int(text)
 
     return number

@@ -1,7 +1,7 @@
 """What an audit costs: seconds for 1,000 slices, and how the search for duplicates grows.
 
 The search by hashing is compared with comparing all pairs of fingerprints, up to the size that
-``--all-pairs-up-to`` names. Half of the fingerprints lie beside another one, as neighbouring slices
+``--all-pairs-up-to`` names. Half of the fingerprints lie beside another one, as neighboring slices
 do; the share of those that hashing finds is given too.
 
     python benchmarks/audit.py --json audit.json
@@ -22,7 +22,7 @@ from sklearn.neighbors import NearestNeighbors
 import covidct
 from covidct.audit import candidates
 
-# The distance of two neighbouring slices' fingerprints in SARS-CoV-2 CT, in the median.
+# The distance of two neighboring slices' fingerprints in SARS-CoV-2 CT, in the median.
 APART = 0.15
 # How fast the spread of a fingerprint falls from its first to its last direction there.
 DECAY = 0.9

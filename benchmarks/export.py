@@ -1,7 +1,7 @@
 """ONNX Runtime beside PyTorch: do the exported networks give the same logits on slices?
 
 Every network is exported for each type of canvases, and the files score the slices in batches of
-other sizes than the export traced. Networks have random weights, but normalisations that know the
+other sizes than the export traced. Networks have random weights, but normalizations that know the
 slices and heads whose logits spread over them as fitted ones do; --runs adds networks that are
 fitted. The difference of a logit is divided by the logit where that is larger than 1; more than
 1e-3 is a failure.

@@ -8,7 +8,7 @@ covidct  Trainer, on canvases that were made before (how long that took, once, i
 peer     What one writes without it: files decoded and augmented by torchvision, one by one, in a
          DataLoader with two lasting workers; float32; torch-optimizer's LAMB.
 limit    The same forward, backward and LAMB steps and the same evaluation forwards as covidct's, in
-         its arithmetic, on normalised images that lie ready in memory.
+         its arithmetic, on normalized images that lie ready in memory.
 naive    The limit without what covidct does for it: on a CPU each step asks the kernel for new
          pages of memory, on a GPU each of a network's kernels is launched from Python.
 
@@ -82,7 +82,7 @@ def peer(info: covidct.ArchitectureInfo, split: Split, options: argparse.Namespa
     """Return what trains for an epoch and scores, as one would write it."""
     device, size = torch.device(options.device), info.custom_size
     tensor = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True)]
-    normalise = v2.Normalize(info.mean, info.std)
+    normalize = v2.Normalize(info.mean, info.std)
     augment = v2.Compose(
         [
             v2.RandomResizedCrop(size, scale=(0.64, 1.0)),
@@ -91,10 +91,10 @@ def peer(info: covidct.ArchitectureInfo, split: Split, options: argparse.Namespa
             v2.RandomApply([v2.GaussianBlur(9, sigma=(0.1, 1.5))], p=0.25),
             *tensor,
             v2.GaussianNoise(sigma=0.025),
-            normalise,
+            normalize,
         ]
     )
-    plain = v2.Compose([v2.Resize(size), *tensor, normalise])
+    plain = v2.Compose([v2.Resize(size), *tensor, normalize])
     loader = partial(DataLoader, batch_size=32, num_workers=2, persistent_workers=True)
     train = loader(PeerSlices(split.dataset.subset(split.train), augment), shuffle=True)
     test = loader(PeerSlices(split.dataset.subset(split.test), plain))
@@ -132,7 +132,7 @@ def limit(
     *,
     naive: bool = False,
 ) -> Any:
-    """Return what computes alone cost: nothing is read, augmented, normalised or looked at."""
+    """Return what computes alone cost: nothing is read, augmented, normalized or looked at."""
     device = torch.device(options.device)
     dtype = resolve_precision("auto", device)
     model = covidct.CTClassifier(info).to(device, memory_format=torch.channels_last)
@@ -142,8 +142,8 @@ def limit(
 
     def batches(part: np.ndarray, size: int) -> list[tuple[Tensor, Tensor]]:
         counts = [min(size, len(part) - start) for start in range(0, len(part), size)]
-        grey = torch.from_numpy(canvases[part[:size]]).unsqueeze(1).to(device)
-        images = model.preprocessing(grey).contiguous(memory_format=torch.channels_last)
+        gray = torch.from_numpy(canvases[part[:size]]).unsqueeze(1).to(device)
+        images = model.preprocessing(gray).contiguous(memory_format=torch.channels_last)
         targets = torch.from_numpy(split.dataset.targets[part[:size]]).float().to(device)
         return [(images[:count], targets[:count]) for count in counts]
 

@@ -3,7 +3,7 @@ Your own dataset
 ================
 
 Three ways in: class folders, lists of your own, and an entry in the registry that gives a dataset
-a name, a licence and its known faults.
+a name, a license and its known faults.
 """
 
 import tempfile
@@ -40,7 +40,7 @@ print(listed)
 info = covidct.DatasetInfo(
     "ward-7",
     "Slices of ward 7",
-    licence="internal",
+    license="internal",
     known_faults=("all COVID-19 slices of 2020 are of one scanner",),
 )
 covidct.register_dataset(info, overwrite=True)

@@ -18,19 +18,19 @@ from covidct.datasets.dicom import patient_group
 from covidct.report import write_report
 
 
-def write_slice(path: Path, grey: np.ndarray, patient: str) -> None:
-    """Store 8-bit grey in the lung window (level -600, width 1500) as Hounsfield units."""
+def write_slice(path: Path, gray: np.ndarray, patient: str) -> None:
+    """Store 8-bit gray in the lung window (level -600, width 1500) as Hounsfield units."""
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID = CTImageStorage, ExplicitVRLittleEndian
     meta.MediaStorageSOPInstanceUID = generate_uid()
     file = FileDataset(path, {}, file_meta=meta, preamble=b"\0" * 128)
     file.SOPClassUID, file.SOPInstanceUID = CTImageStorage, meta.MediaStorageSOPInstanceUID
     file.PatientID, file.Modality = patient, "CT"
-    file.Rows, file.Columns = grey.shape
+    file.Rows, file.Columns = gray.shape
     file.SamplesPerPixel, file.PhotometricInterpretation = 1, "MONOCHROME2"
     file.BitsAllocated, file.BitsStored, file.HighBit, file.PixelRepresentation = 16, 16, 15, 0
     file.RescaleSlope, file.RescaleIntercept = 1, -1350
-    file.PixelData = (grey.astype(float) / 255 * 1500).astype(np.uint16).tobytes()
+    file.PixelData = (gray.astype(float) / 255 * 1500).astype(np.uint16).tobytes()
     file.save_as(path)
 
 

@@ -15,14 +15,14 @@ from PIL import Image
 import covidct
 
 # %%
-# Source A trains. Source B has other patients, and other greys.
+# Source A trains. Source B has other patients, and other grays.
 
 source_a = covidct.load_dataset("phantom", n=120, seed=0)
 root = Path(tempfile.mkdtemp())
 covidct.load_dataset("phantom", n=32, seed=1).save(root)
 for path in root.rglob("*.png"):
     with Image.open(path) as image:
-        darker = image.point(lambda grey: int(0.7 * grey))
+        darker = image.point(lambda gray: int(0.7 * gray))
     darker.save(path)
 source_b = covidct.load_dataset("folder", root)
 

@@ -37,7 +37,7 @@ figure = figures.saliency_maps(
 )
 
 # %%
-# Each measure stands beside what chance, or a randomised network, gives. A pointing game at the
+# Each measure stands beside what chance, or a randomized network, gives. A pointing game at the
 # level of chance means that the map says nothing of lesions, however well it looks.
 
 sizes = [(image.height, image.width) for image in images]

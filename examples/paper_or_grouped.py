@@ -3,7 +3,7 @@ The paper's protocol against a grouped one
 ==========================================
 
 The same network on the same slices: once split at random, as in the paper, once with each patient
-on one side. What lies between the two numbers is patients recognised, not disease.
+on one side. What lies between the two numbers is patients recognized, not disease.
 """
 
 import warnings
@@ -12,7 +12,7 @@ import covidct
 from covidct.runs.comparison import side_by_side
 
 # %%
-# Eight slices of each patient make it easy to recognise one. Seconds of training on small canvases
+# Eight slices of each patient make it easy to recognize one. Seconds of training on small canvases
 # teach a network from scratch little about disease, but enough about patients.
 
 slices = covidct.load_dataset("phantom", n=64, seed=0, slices_per_patient=8)

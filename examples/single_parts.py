@@ -3,7 +3,7 @@ Single parts in plain PyTorch
 =============================
 
 Nothing has to be taken whole. ``AspectPreservingPad`` is a torchvision transform, ``Lamb`` a
-PyTorch optimiser, ``GradCAM`` explains any module with one logit.
+PyTorch optimizer, ``GradCAM`` explains any module with one logit.
 """
 
 import torch
@@ -38,7 +38,7 @@ class Slices(torch.utils.data.Dataset):
 
 
 # %%
-# Someone else's network and loop, with our optimiser.
+# Someone else's network and loop, with our optimizer.
 
 torch.manual_seed(0)
 network = torchvision.models.resnet18(num_classes=1)

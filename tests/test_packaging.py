@@ -48,7 +48,7 @@ def test_the_wheel_holds_every_file_of_the_package(wheel: list[str]) -> None:
     assert any(re.fullmatch(r"covidct/report/.+\.(html|j2|jinja)", name) for name in expected)
 
 
-def test_the_wheel_brings_its_licence_and_command(dist: Path, wheel: list[str]) -> None:
+def test_the_wheel_brings_its_license_and_command(dist: Path, wheel: list[str]) -> None:
     (information,) = {name.partition("/")[0] for name in wheel if ".dist-info/" in name}
     assert f"{information}/licenses/LICENSE" in wheel
     (path,) = dist.glob("*.whl")

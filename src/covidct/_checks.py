@@ -21,8 +21,7 @@ def number(option: str, value: object) -> float:
     ValueError: noise must be a number, got 'much'
     """
     if not isinstance(value, Real):
-        msg = f"{option} must be a number, got {value!r}"
-        raise ValueError(msg)
+        raise ValueError(f"{option} must be a number, got {value!r}")
     return float(value)
 
 
@@ -40,6 +39,5 @@ def whole(option: str, value: object, *, least: int = 1) -> int:
     ValueError: epochs must be an integer of at least 1, got 0
     """
     if not isinstance(value, Integral) or value < least:
-        msg = f"{option} must be an integer of at least {least}, got {value!r}"
-        raise ValueError(msg)
+        raise ValueError(f"{option} must be an integer of at least {least}, got {value!r}")
     return int(value)

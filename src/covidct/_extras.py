@@ -13,5 +13,7 @@ def require(module: str, *, extra: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name != module.partition(".")[0]:
             raise
-        msg = f"{module} is not installed; get it with: pip install 'covidct[{extra}]'"
-        raise ModuleNotFoundError(msg, name=error.name) from error
+        raise ModuleNotFoundError(
+            f"{module} is not installed; get it with: pip install 'covidct[{extra}]'",
+            name=error.name,
+        ) from error

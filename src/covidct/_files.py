@@ -27,8 +27,9 @@ def atomic_path(path: Path, *, failures: tuple[type[Exception], ...] = ()) -> It
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except failures as error:
-        msg = f"cannot be written ({error}); is there room on the disk?"
-        raise OSError(errno.EIO, msg, str(path)) from error
+        raise OSError(
+            errno.EIO, f"cannot be written ({error}); is there room on the disk?", str(path)
+        ) from error
     except OSError as error:
         if error.filename not in (None, str(temporary)):
             raise

@@ -42,12 +42,12 @@ def resolve_device(device: str | torch.device | None = "auto") -> torch.device:
     try:
         resolved = torch.device(device)
     except RuntimeError as error:
-        msg = f"unknown device {device!r}; use 'auto', 'cpu', 'cuda' or 'cuda:N'"
-        raise ValueError(msg) from error
+        raise ValueError(
+            f"unknown device {device!r}; use 'auto', 'cpu', 'cuda' or 'cuda:N'"
+        ) from error
     if resolved.type == "cuda" and (resolved.index or 0) >= torch.cuda.device_count():
         here = torch.cuda.device_count()
-        msg = f"device {device!r} is not here: PyTorch sees {here} CUDA devices"
-        raise ValueError(msg)
+        raise ValueError(f"device {device!r} is not here: PyTorch sees {here} CUDA devices")
     return resolved
 
 
@@ -86,8 +86,9 @@ def resolve_precision(precision: Precision, device: torch.device) -> torch.dtype
         "auto": torch.bfloat16 if _computes_bfloat16(device) else torch.float32,
     }
     if precision not in choices:
-        msg = f"precision must be one of {', '.join(map(repr, choices))}, got {precision!r}"
-        raise ValueError(msg)
+        raise ValueError(
+            f"precision must be one of {', '.join(map(repr, choices))}, got {precision!r}"
+        )
     return choices[precision]
 
 

@@ -90,8 +90,7 @@ def infer(
     (3,)
     """
     if canvases.ndim != 3:
-        msg = f"canvases must be (N, H, W), got shape {tuple(canvases.shape)}"
-        raise ValueError(msg)
+        raise ValueError(f"canvases must be (N, H, W), got shape {tuple(canvases.shape)}")
     home = next(model.parameters()).device
     where = home if device is None else resolve_device(device)
     dtype = resolve_precision(precision, where)

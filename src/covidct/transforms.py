@@ -41,14 +41,14 @@ class AspectPreservingPad(v2.Transform):  # type: ignore[misc]  # torchvision ha
     """Scale to fit a canvas, aspect ratio kept, and pad the rest.
 
     The slice is scaled, up or down, by the largest factor at which it still fits; one of its sides
-    then spans the canvas. It lies in the centre, and where the margin is odd, the odd pixel goes to
+    then spans the canvas. It lies in the center, and where the margin is odd, the odd pixel goes to
     the right or the bottom. Each scaled side is the true one rounded to the nearest pixel (a half
     is rounded up), and at least 1.
 
     It takes what every torchvision v2 transform takes: PIL images, ``tv_tensors`` (images, videos,
     masks, bounding boxes, key points) in any nesting, or one plain tensor ``(..., H, W)``. All that
     goes through in one call must have one size and shares one geometry. Masks are scaled by the
-    nearest neighbour and padded with 0. Boxes and key points of integer type are truncated, as
+    nearest neighbor and padded with 0. Boxes and key points of integer type are truncated, as
     torchvision does it; give them as floats to keep the fractions.
 
     Parameters
@@ -73,7 +73,7 @@ class AspectPreservingPad(v2.Transform):  # type: ignore[misc]  # torchvision ha
     Notes
     -----
     Alshazly et al. 2020 scale each slice onto a canvas made for the network, its aspect ratio kept,
-    and pad the rest. They do not say where on the canvas it lies; the centre is the choice made
+    and pad the rest. They do not say where on the canvas it lies; the center is the choice made
     here.
 
     Examples
@@ -166,11 +166,11 @@ class AspectPreservingPad(v2.Transform):  # type: ignore[misc]  # torchvision ha
             return inverted
         if not (isinstance(map, torch.Tensor) and map.is_floating_point()):
             kind = getattr(map, "dtype", type(map).__name__)
-            msg = f"map must be a floating-point tensor or array, got {kind}"
-            raise TypeError(msg)
+            raise TypeError(f"map must be a floating-point tensor or array, got {kind}")
         if tuple(map.shape[-2:]) != self.size:
-            msg = f"map must end in the canvas size {self.size}, got shape {tuple(map.shape)}"
-            raise ValueError(msg)
+            raise ValueError(
+                f"map must end in the canvas size {self.size}, got shape {tuple(map.shape)}"
+            )
         top, left, height, width = self.geometry(size)
         box = map[..., top : top + height, left : left + width]
         resized: torch.Tensor = _with_channel(F.resize, box, list(checked_size(size)))
@@ -218,9 +218,9 @@ def to_grayscale(image: Image.Image) -> Image.Image:
     1                       0 and 255
     RGB, P, HSV, CMYK,      luma, ``0.299 R + 0.587 G + 0.114 B`` (ITU-R BT.601, as PIL has it);
     RGBX, YCbCr             YCbCr's own Y is that luma
-    LAB                     the luma of its sRGB colour
+    LAB                     the luma of its sRGB color
     any with transparency   laid over black first, be it an alpha channel, a transparent palette
-                            entry or a colour that stands for transparent
+                            entry or a color that stands for transparent
     I;16 (all orders), I,   the range between the least and the greatest finite value of this very
     F                       image is stretched to 0..255; a constant image becomes 0, NaN (and the
                             value that stands for transparent) 0, -inf 0 and +inf 255
@@ -289,8 +289,7 @@ def checked_size(size: Sequence[int]) -> tuple[int, int]:
         isinstance(value, integers) and not isinstance(value, bool) and value > 0
         for value in values
     ):
-        msg = f"size must be two positive integers (height, width), got {size!r}"
-        raise ValueError(msg)
+        raise ValueError(f"size must be two positive integers (height, width), got {size!r}")
     return int(values[0]), int(values[1])
 
 
@@ -302,11 +301,10 @@ def _checked_fill(fill: object) -> Any:
     values = fill if isinstance(fill, list | tuple) and fill else (fill,)
     if fill is None or all(isinstance(value, numbers.Real) for value in values):
         return fill
-    msg = (
+    raise ValueError(
         "fill must be a number, one number per channel, or a mapping of types (or 'others') "
         f"to either, got {fill!r}"
     )
-    raise ValueError(msg)
 
 
 def _checked_interpolation(interpolation: object) -> InterpolationMode:
@@ -314,8 +312,7 @@ def _checked_interpolation(interpolation: object) -> InterpolationMode:
         return InterpolationMode(interpolation)
     except ValueError:
         names = ", ".join(f"InterpolationMode.{mode.name}" for mode in InterpolationMode)
-        msg = f"interpolation must be one of {names}, got {interpolation!r}"
-        raise ValueError(msg) from None
+        raise ValueError(f"interpolation must be one of {names}, got {interpolation!r}") from None
 
 
 def _scaled(side: int, numerator: int, denominator: int) -> int:

@@ -67,7 +67,7 @@ def test_one_slice_under_two_patients_is_a_warning_and_likeness_is_a_note(folder
     [
         lambda image: image.resize((image.width * 3 // 4, image.height * 3 // 4)),
         lambda image: Image.fromarray(np.asarray(image)[1:, 1:]),
-        lambda image: image.point(lambda grey: min(255, grey + 3)),
+        lambda image: image.point(lambda gray: min(255, gray + 3)),
     ],
     ids=["resized", "cropped by a pixel", "brighter"],
 )
@@ -87,7 +87,7 @@ def test_a_shortcut_is_found(folder):
     for path in (folder / "COVID").rglob("*.png"):
         with Image.open(path) as image:
             image.convert("RGBA").save(path)
-    (finding, *_) = named(audit(folder), "colour mode")
+    (finding, *_) = named(audit(folder), "color mode")
     assert finding.severity == "fatal"
 
 

@@ -35,7 +35,7 @@ def patients():
         (lambda image: jpeg(image, 20), 0.95),
         (lambda image: image.resize((image.width // 2, image.height // 2)), 0.95),
         (lambda image: image.crop((1, 0, image.width, image.height)), duplicates.SAME),
-        (lambda image: image.point(lambda grey: int(0.8 * grey + 20)), 0.95),
+        (lambda image: image.point(lambda gray: int(0.8 * gray + 20)), 0.95),
     ],
     ids=["JPEG", "halved", "cropped by a pixel", "another window"],
 )
@@ -74,7 +74,7 @@ def test_hashing_finds_what_comparing_all_finds(monkeypatch):
     prints = rng.normal(size=(3000, 63)).astype(np.float32)
     prints /= np.linalg.norm(prints, axis=1, keepdims=True)
     step = rng.normal(size=(3000, 63)).astype(np.float32)
-    step *= 0.15 / np.linalg.norm(step, axis=1, keepdims=True)  # like neighbouring slices
+    step *= 0.15 / np.linalg.norm(step, axis=1, keepdims=True)  # like neighboring slices
     both = np.concatenate([prints, prints + step])
     monkeypatch.setattr(candidates, "_COMPARE_ALL_UP_TO", len(both))
     everything = {tuple(pair) for pair in candidate_pairs(both).tolist()}

@@ -22,25 +22,25 @@ def facts_of(n, **changes):
         "modes": np.full(n, "L"),
         "sizes": np.full((n, 2), 300),
         "bit_depths": np.full(n, 8),
-        "coloured": np.zeros(n),
+        "colored": np.zeros(n),
     }
     return SliceFacts(**values | changes)
 
 
 def test_facts_tell_how_a_slice_is_stored(tmp_path):
-    grey = Image.new("L", (40, 30), 200)
-    marked = grey.convert("RGB")
+    gray = Image.new("L", (40, 30), 200)
+    marked = gray.convert("RGB")
     marked.paste((255, 0, 0), (0, 0, 10, 30))  # a quarter of it is red
-    grey.save(tmp_path / "a.png")
+    gray.save(tmp_path / "a.png")
     marked.save(tmp_path / "b.png")
-    grey.convert("RGBA").save(tmp_path / "c.png")
-    grey.save(tmp_path / "d.png", "JPEG")
+    gray.convert("RGBA").save(tmp_path / "c.png")
+    gray.save(tmp_path / "d.png", "JPEG")
     paths = sorted(tmp_path.iterdir())
     facts = gather_facts(covidct.CTDataset(paths, [0, 1, 0, 1]))
     assert facts.formats.tolist() == ["PNG", "PNG", "PNG", "JPEG"]
     assert facts.modes.tolist() == ["L", "RGB", "RGBA", "L"]
     assert facts.sizes.tolist() == [[30, 40]] * 4
-    np.testing.assert_allclose(facts.coloured, [0, 0.25, 0, 0])
+    np.testing.assert_allclose(facts.colored, [0, 0.25, 0, 0])
     assert facts.digests[0] == facts.digests[2] != facts.digests[1]
     assert facts.borders[0] == 200
 
@@ -58,12 +58,12 @@ def test_an_unreadable_slice_is_named(tmp_path):
     ("name", "column"),
     [
         ("file format", {"formats": np.tile(["JPEG", "PNG"], 50)}),
-        ("colour mode", {"modes": np.tile(["RGB", "RGBA"], 50)}),
+        ("color mode", {"modes": np.tile(["RGB", "RGBA"], 50)}),
         ("image size", {"sizes": np.tile([[300, 400], [301, 400]], (50, 1))}),
         ("bit depth", {"bit_depths": np.tile([8, 16], 50)}),
-        ("burned-in colour", {"coloured": np.tile([0, 0.1], 50)}),
+        ("burned-in color", {"colored": np.tile([0, 0.1], 50)}),
         (
-            "border grey level",
+            "border gray level",
             {"canvases": np.tile(np.uint8([0, 80]), 50)[:, None, None] * np.ones((64, 64), "u1")},
         ),
     ],
@@ -84,7 +84,7 @@ def test_two_properties_tell_together_what_neither_tells_alone():
     alone, other, together = measure_shortcuts(facts, first ^ second)
     assert alone.low <= 0.55
     assert other.low <= 0.55
-    assert together.sees == ("file format", "colour mode")
+    assert together.sees == ("file format", "color mode")
     assert together.accuracy == 1
 
 

@@ -33,20 +33,20 @@ def series(phantoms, tmp_path):
     from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
     for i in range(5):
-        grey = np.asarray(phantoms[i][0].resize((96, 72)), np.float64)
+        gray = np.asarray(phantoms[i][0].resize((96, 72)), np.float64)
         file = pydicom.Dataset()
         file.file_meta = pydicom.dataset.FileMetaDataset()
         file.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
         file.SOPClassUID = file.file_meta.MediaStorageSOPClassUID = CTImageStorage
         file.SOPInstanceUID = f"1.2.3.{i}"
         file.SeriesInstanceUID, file.PatientName, file.PatientID = "1.2.3", NAME, IDENTITY
-        file.Rows, file.Columns = grey.shape
+        file.Rows, file.Columns = gray.shape
         file.SamplesPerPixel, file.PhotometricInterpretation = 1, "MONOCHROME2"
         file.BitsAllocated, file.BitsStored, file.HighBit, file.PixelRepresentation = 16, 16, 15, 0
         file.RescaleSlope, file.RescaleIntercept = 1, -1350
         file.ImageOrientationPatient, file.PixelSpacing = [1, 0, 0, 0, 1, 0], [0.7, 0.7]
         file.ImagePositionPatient = [0, 0, 2.5 * i]
-        file.PixelData = (grey / 255 * 1500).astype(np.uint16).tobytes()
+        file.PixelData = (gray / 255 * 1500).astype(np.uint16).tobytes()
         path = tmp_path / "series $1$" / f"{9 - i}.dcm"
         path.parent.mkdir(exist_ok=True)
         file.save_as(path, enforce_file_format=True)

@@ -14,7 +14,7 @@ import covidct
 from covidct.datasets import covid19_ct as module
 from covidct.errors import InvalidFileError
 
-# Stand-ins for the published files come from the neighbouring conftest.py.
+# Stand-ins for the published files come from the neighboring conftest.py.
 NAMES = (
     "CT_COVID/2020.01.24.919183-p27-132%0.png",
     "CT_COVID/bmj.m606.full-p3 (1).png",

@@ -51,7 +51,7 @@ def test_targets_need_no_image(tmp_path: Path) -> None:
         dataset[0]
 
 
-def test_item_is_grey_with_a_plain_target(dataset: CTDataset, paths: list[Path]) -> None:
+def test_item_is_gray_with_a_plain_target(dataset: CTDataset, paths: list[Path]) -> None:
     image, target = dataset[3]
     assert image.mode == "L"
     assert type(target) is int

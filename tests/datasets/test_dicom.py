@@ -89,19 +89,19 @@ def save(dataset: Dataset, path: Path) -> Path:
 
 def expected(pixels: np.ndarray, level: float = -600, width: float = 1500) -> np.ndarray:
     """Equation C.11.2.1.2.1 of DICOM PS3.3, value by value."""
-    grey = np.empty(pixels.shape)
+    gray = np.empty(pixels.shape)
     for at, value in np.ndenumerate(pixels.astype(float) - 1024):
         if value <= level - 0.5 - (width - 1) / 2:
-            grey[at] = 0
+            gray[at] = 0
         elif value > level - 0.5 + (width - 1) / 2:
-            grey[at] = 255
+            gray[at] = 255
         else:
-            grey[at] = ((value - (level - 0.5)) / (width - 1) + 0.5) * 255
-    return grey
+            gray[at] = ((value - (level - 0.5)) / (width - 1) + 0.5) * 255
+    return gray
 
 
-def assert_shows(image: Image.Image | np.ndarray, grey: np.ndarray) -> None:
-    np.testing.assert_allclose(np.asarray(image).astype(float), grey, atol=0.51)
+def assert_shows(image: Image.Image | np.ndarray, gray: np.ndarray) -> None:
+    np.testing.assert_allclose(np.asarray(image).astype(float), gray, atol=0.51)
 
 
 # One slice
@@ -168,14 +168,14 @@ def test_rle_and_deflated_files(tmp_path: Path) -> None:
 
 
 def test_screenshots_are_shown_as_they_are(tmp_path: Path) -> None:
-    grey = np.arange(48, dtype=np.uint8).reshape(SHAPE)
+    gray = np.arange(48, dtype=np.uint8).reshape(SHAPE)
     tags = {"SOPClassUID": SecondaryCaptureImageStorage, "RescaleSlope": None}
     byte = tags | {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
-    path = save(make(grey, **byte), tmp_path / "grey.dcm")
-    np.testing.assert_array_equal(np.asarray(read_slice(path)), grey)
-    inverse = make(grey, **byte, PhotometricInterpretation="MONOCHROME1")
+    path = save(make(gray, **byte), tmp_path / "gray.dcm")
+    np.testing.assert_array_equal(np.asarray(read_slice(path)), gray)
+    inverse = make(gray, **byte, PhotometricInterpretation="MONOCHROME1")
     path = save(inverse, tmp_path / "inverse.dcm")
-    np.testing.assert_array_equal(np.asarray(read_slice(path)), 255 - grey)
+    np.testing.assert_array_equal(np.asarray(read_slice(path)), 255 - gray)
     path = save(make(stored(), **tags), tmp_path / "deep.dcm")
     np.testing.assert_array_equal(np.asarray(read_slice(path)), stored())
 
@@ -237,7 +237,7 @@ BROKEN: dict[str, tuple[dict[str, Any], str]] = {
     "MR": ({"SOPClassUID": MRImageStorage}, "holds MR Image Storage, not CT"),
     "private": ({"SOPClassUID": "1.2.3.4"}, "not CT"),
     "cut off": ({"PixelData": stored().tobytes()[:50]}, "cut off"),
-    "colour": ({"PhotometricInterpretation": "RGB"}, "no Hounsfield units"),
+    "color": ({"PhotometricInterpretation": "RGB"}, "no Hounsfield units"),
     "bomb": ({"Rows": 60_000, "Columns": 60_000}, "60000 x 60000 pixels"),
     "empty": ({"Rows": 0}, "0 x 8 pixels"),
     "odd depth": ({"BitsAllocated": 7}, "its tags describe wrongly|cannot be read"),

@@ -22,7 +22,7 @@ import covidct
 from covidct.datasets import downloads
 from covidct.errors import InvalidFileError
 
-Behaviour = Callable[["Handler", bytes], None]
+Behavior = Callable[["Handler", bytes], None]
 FIRST, SECOND = "/CT_COVID.zip", "/CT_NonCOVID.zip"
 
 
@@ -34,7 +34,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self, folder: Path) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.folder = folder
-        self.script: dict[str, list[Behaviour]] = {}
+        self.script: dict[str, list[Behavior]] = {}
         self.requests: Counter[str] = Counter()
         self.closing = threading.Event()
 
@@ -196,7 +196,7 @@ def test_default_root_is_in_the_cache(server: Server, cache: Path) -> None:
 
 
 @pytest.mark.parametrize("failure", FAILURES)
-def test_one_failure_is_got_over(server: Server, root: Path, failure: Behaviour) -> None:
+def test_one_failure_is_got_over(server: Server, root: Path, failure: Behavior) -> None:
     server.script[SECOND] = [failure]
     assert len(download(root)) == 6
     assert server.requests == {FIRST: 1, SECOND: 2}
@@ -204,7 +204,7 @@ def test_one_failure_is_got_over(server: Server, root: Path, failure: Behaviour)
 
 @pytest.mark.parametrize("failure", [cut, never_answer, error_page, not_found, broken])
 def test_lasting_failure_is_told_and_leaves_nothing(
-    server: Server, root: Path, failure: Behaviour
+    server: Server, root: Path, failure: Behavior
 ) -> None:
     server.script[SECOND] = [failure] * 10
     with pytest.raises(

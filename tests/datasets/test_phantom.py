@@ -174,7 +174,7 @@ def test_size_brightness_and_border_do_not_give_the_class_away() -> None:
         image = pixels(made, index).astype(float)
         border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
         height, width = image.shape
-        moments = [part(grey) for grey in (image, border) for part in (np.mean, np.std)]
+        moments = [part(gray) for gray in (image, border) for part in (np.mean, np.std)]
         features.append([height, width, height / width, *moments])
     model = make_pipeline(StandardScaler(), LogisticRegression())
     assert cross_val_score(model, features, made.targets, cv=5).mean() < 0.6

@@ -26,7 +26,7 @@ from covidct.errors import InvalidFileError
 
 ORIENTATION = 0x0112
 GRAY = Image.fromarray(np.random.default_rng(0).integers(0, 256, (11, 17), dtype=np.uint8))
-COLOUR = Image.merge("RGB", [GRAY, GRAY.transpose(Image.Transpose.ROTATE_180), GRAY])
+COLOR = Image.merge("RGB", [GRAY, GRAY.transpose(Image.Transpose.ROTATE_180), GRAY])
 DEEP = Image.fromarray(np.asarray(GRAY).astype(np.uint16) * 257)
 FLOAT = Image.fromarray(np.asarray(GRAY).astype(np.float32) / 3)
 
@@ -39,27 +39,27 @@ def encoded(image: Image.Image, form: str, **options: object) -> bytes:
 
 LOSSLESS = {
     "png": (GRAY, "PNG", {}),
-    "png colour": (COLOUR, "PNG", {}),
-    "png alpha": (COLOUR.convert("RGBA"), "PNG", {}),
-    "png palette": (COLOUR.convert("P"), "PNG", {}),
+    "png color": (COLOR, "PNG", {}),
+    "png alpha": (COLOR.convert("RGBA"), "PNG", {}),
+    "png palette": (COLOR.convert("P"), "PNG", {}),
     "png one bit": (GRAY.convert("1"), "PNG", {}),
     "png deep": (DEEP, "PNG", {}),
-    "webp": (COLOUR, "WEBP", {"lossless": True}),
+    "webp": (COLOR, "WEBP", {"lossless": True}),
     "tiff": (GRAY, "TIFF", {}),
     "tiff deep": (DEEP, "TIFF", {}),
     "tiff float": (FLOAT, "TIFF", {}),
     "tiff lzw": (GRAY, "TIFF", {"compression": "tiff_lzw"}),
-    "tiff cmyk": (COLOUR.convert("CMYK"), "TIFF", {}),
-    "bmp": (COLOUR, "BMP", {}),
+    "tiff cmyk": (COLOR.convert("CMYK"), "TIFF", {}),
+    "bmp": (COLOR, "BMP", {}),
     "pgm": (GRAY, "PPM", {}),
-    "ppm": (COLOUR, "PPM", {}),
+    "ppm": (COLOR, "PPM", {}),
 }
 LOSSY = {
     "jpeg": (GRAY, "JPEG", {}),
-    "jpeg colour": (COLOUR, "JPEG", {"progressive": True}),
-    "jpeg cmyk": (COLOUR.convert("CMYK"), "JPEG", {}),
-    "webp lossy": (COLOUR, "WEBP", {}),
-    "gif": (COLOUR.convert("P"), "GIF", {}),
+    "jpeg color": (COLOR, "JPEG", {"progressive": True}),
+    "jpeg cmyk": (COLOR.convert("CMYK"), "JPEG", {}),
+    "webp lossy": (COLOR, "WEBP", {}),
+    "gif": (COLOR.convert("P"), "GIF", {}),
 }
 INTACT = {
     name: encoded(image, form, **options)
@@ -208,9 +208,9 @@ class TestRefusedFiles:
             b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n",  # would run Ghostscript
             b"\x89PNG\r\n\x1a\n",
             bytes(200),
-            encoded(COLOUR, "PCX"),
-            encoded(COLOUR, "PDF"),
-            encoded(COLOUR, "ICO"),
+            encoded(COLOR, "PCX"),
+            encoded(COLOR, "PDF"),
+            encoded(COLOR, "ICO"),
         ],
         # By name: a PDF holds the time at which it was made.
         ids=["HTML", "LFS pointer", "EPS", "PNG's signature", "zeros", "PCX", "PDF", "ICO"],
@@ -220,8 +220,8 @@ class TestRefusedFiles:
 
     @pytest.mark.parametrize("form", ["GIF", "PNG", "WEBP", "TIFF", "MPO"])
     def test_several_frames(self, form: str, write) -> None:
-        other = COLOUR.transpose(Image.Transpose.ROTATE_180)
-        content = encoded(COLOUR, form, save_all=True, append_images=[other])
+        other = COLOR.transpose(Image.Transpose.ROTATE_180)
+        content = encoded(COLOR, form, save_all=True, append_images=[other])
         refused(write(content), "holds several frames")
 
 
@@ -296,7 +296,7 @@ class TestDamage:
         self, allowed: bool, write, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", allowed)
-        content = INTACT["png colour"]
+        content = INTACT["png color"]
         refused(write(content[: len(content) * 3 // 4]), "truncated")
         assert allowed is ImageFile.LOAD_TRUNCATED_IMAGES
 

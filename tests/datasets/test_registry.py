@@ -24,8 +24,8 @@ def _own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_REGISTRY", built_in)
 
 
-def load_nothing(root: str, *, colour: str = "grey", verify: str | None = None) -> object:
-    raise AssertionError(root, colour, verify)
+def load_nothing(root: str, *, color: str = "gray", verify: str | None = None) -> object:
+    raise AssertionError(root, color, verify)
 
 
 def test_list() -> None:
@@ -47,7 +47,7 @@ def test_built_in_entries_are_complete(name: str) -> None:
     module, _, function = info.loader.partition(":")
     assert importlib.util.find_spec(module) is not None
     assert function == "load"
-    assert all((info.title, info.layout, info.how_to_get, info.licence))
+    assert all((info.title, info.layout, info.how_to_get, info.license))
     text = str(info)
     assert text.startswith(f"{name}: {info.title}")
     assert all(fault in text for fault in info.known_faults)
@@ -123,9 +123,9 @@ def test_options_and_what_is_general_are_kept_apart(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(registry, "_import_loader", lambda info: load_nothing)
     covidct.register_dataset(DatasetInfo("mine", "Mine"))
     with pytest.raises(AssertionError) as caught:
-        covidct.load_dataset("mine", "here", colour="red", verify="names")
+        covidct.load_dataset("mine", "here", color="red", verify="names")
     assert caught.value.args == (Path("here"), "red", "names")
-    with pytest.raises(UnknownNameError, match="choose from 'colour'"):
+    with pytest.raises(UnknownNameError, match="choose from 'color'"):
         covidct.load_dataset("mine", "here", size=3)
 
 

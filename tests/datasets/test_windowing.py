@@ -7,9 +7,9 @@ from covidct.datasets.windowing import LUNG, Window, as_window
 
 
 def test_the_linear_window_ends_where_dicom_says() -> None:
-    # PS3.3 C.11.2.1.2.1 for centre 0 and width 100: black to -50, white from above 49.
-    grey = Window(0, 100).show([-1000, -50, -49, -0.5, 48, 49, 1000])
-    assert grey.tolist() == [0, 0, 3, 128, 252, 255, 255]
+    # PS3.3 C.11.2.1.2.1 for center 0 and width 100: black to -50, white from above 49.
+    gray = Window(0, 100).show([-1000, -50, -49, -0.5, 48, 49, 1000])
+    assert gray.tolist() == [0, 0, 3, 128, 252, 255, 255]
 
 
 def test_a_window_of_width_one_is_a_threshold() -> None:
@@ -18,11 +18,11 @@ def test_a_window_of_width_one_is_a_threshold() -> None:
 
 @pytest.mark.parametrize("shape", ["LINEAR", "LINEAR_EXACT", "SIGMOID"])
 def test_every_shape_rises_around_its_level(shape: str) -> None:
-    grey = Window(-600, 1500, shape).show(np.arange(-3000, 3000)).astype(int)
-    assert (np.diff(grey) >= 0).all()
-    assert grey[0] <= 1
-    assert grey[-1] >= 254
-    assert abs(grey[2400] - 127.5) < 1
+    gray = Window(-600, 1500, shape).show(np.arange(-3000, 3000)).astype(int)
+    assert (np.diff(gray) >= 0).all()
+    assert gray[0] <= 1
+    assert gray[-1] >= 254
+    assert abs(gray[2400] - 127.5) < 1
 
 
 @pytest.mark.parametrize(

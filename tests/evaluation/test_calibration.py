@@ -76,7 +76,7 @@ class TestTemperature:
         logits, targets = drawn(np.random.default_rng(1), 20_000, temperature)
         assert calibration.fit_temperature(logits, targets) == pytest.approx(temperature, rel=0.05)
 
-    def test_it_minimises_the_log_loss(self):
+    def test_it_minimizes_the_log_loss(self):
         logits, targets = drawn(np.random.default_rng(2), 300, 2.0)
         best = calibration.fit_temperature(logits, targets)
         losses = [log_loss(targets, expit(logits / t)) for t in (best * 0.99, best, best * 1.01)]

@@ -138,7 +138,7 @@ class TestFoldCurves:
         assert at[0.334] == at[0.666] == pytest.approx(2 / 3)
         assert at[0.668] == at[1.0] == pytest.approx(3 / 5)
 
-    def test_several_runs_differ_by_more_than_colour(self):
+    def test_several_runs_differ_by_more_than_color(self):
         figure = figures.roc(dict.fromkeys("abcde", FOLDS))
         looks = [
             (line.get_color(), line.get_linestyle())

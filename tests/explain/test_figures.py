@@ -36,7 +36,7 @@ def rendered(figure: Figure) -> bytes:
 
 def test_maps_lie_on_their_own_slices(images: list[Image.Image], maps: torch.Tensor) -> None:
     figure = figures.saliency_maps(images, maps, columns=2)
-    assert len(figure.axes) == 7  # with the colour bar
+    assert len(figure.axes) == 7  # with the color bar
     for i, image in enumerate(images):
         pair = figure.axes[2 * i : 2 * i + 2]
         above, below = ([shown.get_array() for shown in ax.get_images()] for ax in pair)
@@ -95,8 +95,8 @@ def test_no_evidence_leaves_the_slice_to_be_seen(
         assert overlay.to_rgba(np.ones((1, 1)) * sign)[0, 0, 3] > 0.7
 
 
-@pytest.mark.parametrize("palette", ["paper", "colour-blind"])
-def test_the_four_kinds_differ_in_colour_and_in_shape_or_size(palette: str) -> None:
+@pytest.mark.parametrize("palette", ["paper", "color-blind"])
+def test_the_four_kinds_differ_in_color_and_in_shape_or_size(palette: str) -> None:
     points = np.random.default_rng(0).normal(size=(40, 2))
     targets, test = np.arange(40) % 2, np.arange(40) < 10
     figure = figures.embedding(points, targets, test=test, palette=palette)
@@ -107,11 +107,11 @@ def test_the_four_kinds_differ_in_colour_and_in_shape_or_size(palette: str) -> N
     assert rendered(figure)
 
 
-def test_the_papers_colours() -> None:
+def test_the_papers_colors() -> None:
     points, targets = np.zeros((4, 2)), [1, 1, 0, 0]
     figure = figures.embedding(points, targets, test=[False, True, False, True])
-    colours = {line.get_label(): line.get_markerfacecolor() for line in figure.axes[0].get_lines()}
-    assert colours == {
+    colors = {line.get_label(): line.get_markerfacecolor() for line in figure.axes[0].get_lines()}
+    assert colors == {
         "COVID, train (1)": "red",
         "COVID, test (1)": "blue",
         "non-COVID, train (1)": "gold",
@@ -157,8 +157,8 @@ def test_pyplot_is_not_used(
         (lambda i, m: figures.saliency_maps(i, m, columns=0), "columns must be at least 1, got 0"),
         (lambda i, m: figures.embedding(m[0], [0], test=[True]), "as many of each"),
         (
-            lambda i, m: figures.embedding(m[0], [], test=[], palette="grey"),
-            "palette must be one of 'paper', 'colour-blind', got 'grey'",
+            lambda i, m: figures.embedding(m[0], [], test=[], palette="gray"),
+            "palette must be one of 'paper', 'color-blind', got 'gray'",
         ),
     ],
 )

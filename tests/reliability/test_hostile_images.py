@@ -55,7 +55,7 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def _png(*chunks: bytes, side: int = 40) -> bytes:
-    """Write a grey square with more chunks than it needs."""
+    """Write a gray square with more chunks than it needs."""
     header = _chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0))
     pixels = _chunk(b"IDAT", zlib.compress(bytes(41 * 40)))
     return b"\x89PNG\r\n\x1a\n" + header + b"".join(chunks) + pixels + _chunk(b"IEND", b"")
@@ -72,25 +72,25 @@ def _bombs(size: int = 2_000_000) -> list[bytes]:
 
 
 def _sound() -> list[bytes]:
-    grey = Image.fromarray(np.random.default_rng(0).integers(0, 256, (45, 61), dtype=np.uint8))
-    colour = Image.merge("RGB", [grey, grey.rotate(180), grey])
-    deep = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
+    gray = Image.fromarray(np.random.default_rng(0).integers(0, 256, (45, 61), dtype=np.uint8))
+    color = Image.merge("RGB", [gray, gray.rotate(180), gray])
+    deep = Image.fromarray(np.asarray(gray).astype(np.uint16) * 257)
     turned = Image.Exif()
     turned[0x0112] = 6
     return [
-        _encoded(grey, "PNG"),
+        _encoded(gray, "PNG"),
         _encoded(deep, "PNG"),
-        _encoded(colour.convert("P"), "PNG"),
-        _encoded(colour.convert("RGBA"), "PNG"),
+        _encoded(color.convert("P"), "PNG"),
+        _encoded(color.convert("RGBA"), "PNG"),
         _encoded(Image.new("L", (1, 1), 9), "PNG"),
         _encoded(Image.new("L", (1, 30000), 9), "PNG"),
         _encoded(Image.new("L", (30000, 1), 9), "PNG"),
-        _encoded(colour, "JPEG", exif=turned),
-        _encoded(colour.convert("CMYK"), "JPEG"),
-        _encoded(colour.convert("CMYK"), "TIFF"),
-        _encoded(grey.convert("F"), "TIFF"),
-        _encoded(colour, "BMP"),
-        _encoded(grey, "GIF", save_all=True, append_images=[grey.rotate(90)]),  # two frames
+        _encoded(color, "JPEG", exif=turned),
+        _encoded(color.convert("CMYK"), "JPEG"),
+        _encoded(color.convert("CMYK"), "TIFF"),
+        _encoded(gray.convert("F"), "TIFF"),
+        _encoded(color, "BMP"),
+        _encoded(gray, "GIF", save_all=True, append_images=[gray.rotate(90)]),  # two frames
     ]
 
 

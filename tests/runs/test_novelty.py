@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 
 import covidct
 from covidct.errors import InvalidFileError
-from covidct.runs.novelty import Reference, coordinates, grey_levels, layout
+from covidct.runs.novelty import Reference, coordinates, gray_levels, layout
 
 SIZE = (96, 128)
 
@@ -63,7 +63,7 @@ def test_training_slices_are_known_again_and_no_others(view, change):
         {"layout.kept": np.full((3, 192), np.nan, np.float32)},
         {"layout.kept": np.zeros((3, 191), np.float32)},
         {"layout.sd": np.zeros(191)},
-        {"grey.mean": np.zeros(8)},
+        {"gray.mean": np.zeros(8)},
         {"features.limit": np.array(np.inf)},
     ],
     ids=lambda spoil: next(iter(spoil)),
@@ -80,6 +80,6 @@ def test_numbers_that_do_not_go_together_are_refused(spoil, phantoms, tmp_path):
 
 
 @given(st.tuples(*[st.integers(1, 9)] * 3).flatmap(lambda shape: arrays(np.uint8, shape)))
-def test_grey_levels_are_the_deciles(canvases):
+def test_gray_levels_are_the_deciles(canvases):
     deciles = np.quantile(canvases, np.linspace(0.1, 0.9, 9), axis=(1, 2)).T
-    np.testing.assert_allclose(grey_levels(canvases) * 255, deciles, atol=1e-9)
+    np.testing.assert_allclose(gray_levels(canvases) * 255, deciles, atol=1e-9)

@@ -107,7 +107,7 @@ def test_training_slices_are_doubted_and_new_ones_are_not(result, folder, tmp_pa
 
 
 def test_slices_turned_and_inverted_are_doubted(result, phantoms, folder, tmp_path):
-    """Their features may be usual, and the greys of a turned one are."""
+    """Their features may be usual, and the grays of a turned one are."""
     image = phantoms[0][0]
     (other := tmp_path / "other").mkdir()
     image.transpose(Image.Transpose.ROTATE_90).save(other / "turned.png")
@@ -121,7 +121,7 @@ def test_slices_turned_and_inverted_are_doubted(result, phantoms, folder, tmp_pa
 def test_references_of_earlier_runs_compare_what_they_have(result, phantoms, tmp_path):
     references = Predictor.from_run(result.run_dir).references
     old = [
-        Reference(*({k: part[k] for k in ("features", "grey")} for part in (r.mean, r.sd, r.limit)))
+        Reference(*({k: part[k] for k in ("features", "gray")} for part in (r.mean, r.sd, r.limit)))
         for r in references
     ]
     old[0].save(tmp_path / "old")
@@ -150,10 +150,10 @@ def test_one_in_a_hundred_of_the_same_source_is_unusual():
     rng = np.random.default_rng(0)
 
     def draw(n):
-        return {"features": rng.normal(0, 1, (n, 32)), "grey": rng.normal(0, 1, (n, 9))}
+        return {"features": rng.normal(0, 1, (n, 32)), "gray": rng.normal(0, 1, (n, 9))}
 
     unusual = Reference.fit(draw(2000), draw(2000)).unusual(draw(5000))
-    for kind in ("features", "grey"):
+    for kind in ("features", "gray"):
         assert unusual[kind].mean() == pytest.approx(0.01, abs=0.006)
 
 
@@ -162,9 +162,9 @@ def test_what_lies_between_two_kinds_of_slices_is_unusual():
 
     def draw(n):
         values = rng.normal(0, 0.1, (n, 9)) + rng.choice([-1, 1], (n, 1))
-        return {"features": values, "grey": values}
+        return {"features": values, "gray": values}
 
     reference = Reference.fit(draw(400), draw(400))
-    unusual = reference.unusual(dict.fromkeys(("features", "grey"), np.zeros((1, 9))))
-    assert unusual["grey"][0]
+    unusual = reference.unusual(dict.fromkeys(("features", "gray"), np.zeros((1, 9))))
+    assert unusual["gray"][0]
     assert not unusual["features"][0]  # from the mean, which lies there

@@ -78,8 +78,8 @@ def test_brightness_and_contrast_are_affine_about_the_mean(canvases):
 
 
 def test_noise_has_the_asked_for_size_and_differs_between_slices():
-    grey = torch.full((64, 50, 50), 128, dtype=torch.uint8)
-    noise = augmenter(noise=0.1)(grey) - 128 / 255
+    gray = torch.full((64, 50, 50), 128, dtype=torch.uint8)
+    noise = augmenter(noise=0.1)(gray) - 128 / 255
     spread = noise.flatten(1).std(1)
     assert spread.max() <= 0.11
     assert spread.min() < 0.03

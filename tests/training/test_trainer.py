@@ -169,9 +169,9 @@ def test_profile_names_every_part(tiny, tmp_path):
     profile = Profile(torch.device("cpu"))
     _, trainer = fit(tiny, profile=profile, checkpoint_dir=tmp_path)
     trainer.fit(*slices(), monitor=slices())
-    parts = ["data", "augment", "forward", "backward", "optimiser", "evaluation", "checkpoint"]
+    parts = ["data", "augment", "forward", "backward", "optimizer", "evaluation", "checkpoint"]
     assert sorted(profile.seconds) == sorted(parts)
-    assert "optimiser" in str(profile)
+    assert "optimizer" in str(profile)
 
 
 def test_compiled_network_gives_the_same_loss(tiny):

@@ -210,7 +210,7 @@ class TestFill:
         ("fill", "expected"),
         [(0, (0, 0, 0)), (9, (9, 9, 9)), ((1, 2, 3), (1, 2, 3)), (None, (0, 0, 0))],
     )
-    def test_colour(self, fill: object, expected: tuple[int, ...]) -> None:
+    def test_color(self, fill: object, expected: tuple[int, ...]) -> None:
         assert self.margin(fill, Image.new("RGB", (2, 2))) == expected
         assert self.margin(fill, torch.ones(3, 2, 2)) == list(expected)
 

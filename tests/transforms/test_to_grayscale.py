@@ -53,10 +53,10 @@ def test_one_bit() -> None:
     assert gray(image) == [[255, 0]]
 
 
-@pytest.mark.parametrize("colour", [(255, 0, 0), (0, 255, 0), (0, 0, 255), (12, 200, 99)])
-def test_colour_is_luma(colour: tuple[int, int, int]) -> None:
-    assert gray(Image.new("RGB", (1, 1), colour)) == [[luma(*colour)]]
-    assert gray(Image.new("RGBX", (1, 1), (*colour, 3))) == [[luma(*colour)]]
+@pytest.mark.parametrize("color", [(255, 0, 0), (0, 255, 0), (0, 0, 255), (12, 200, 99)])
+def test_color_is_luma(color: tuple[int, int, int]) -> None:
+    assert gray(Image.new("RGB", (1, 1), color)) == [[luma(*color)]]
+    assert gray(Image.new("RGBX", (1, 1), (*color, 3))) == [[luma(*color)]]
 
 
 def test_palette() -> None:
@@ -68,24 +68,24 @@ def test_palette() -> None:
 
 @pytest.mark.parametrize("mode", ["CMYK", "YCbCr", "HSV", "LAB"])
 @pytest.mark.parametrize("level", [0, 77, 255])
-def test_gray_in_another_colour_space_keeps_its_level(mode: str, level: int) -> None:
-    colour = Image.new("RGB", (1, 1), (level,) * 3)
+def test_gray_in_another_color_space_keeps_its_level(mode: str, level: int) -> None:
+    color = Image.new("RGB", (1, 1), (level,) * 3)
     if mode == "LAB":
         from PIL import ImageCms
 
         rgb, lab = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
-        image = ImageCms.profileToProfile(colour, rgb, lab, outputMode="LAB")
+        image = ImageCms.profileToProfile(color, rgb, lab, outputMode="LAB")
     else:
-        image = colour.convert(mode)
+        image = color.convert(mode)
     assert abs(gray(image)[0][0] - level) <= 1
 
 
 class TestTransparency:
     def test_alpha_lies_on_black(self) -> None:
-        colour = (200, 100, 50)
+        color = (200, 100, 50)
         for alpha in (0, 1, 128, 255):
-            expected = luma(*colour) * alpha / 255
-            assert abs(gray(Image.new("RGBA", (1, 1), (*colour, alpha)))[0][0] - expected) <= 1
+            expected = luma(*color) * alpha / 255
+            assert abs(gray(Image.new("RGBA", (1, 1), (*color, alpha)))[0][0] - expected) <= 1
             assert abs(gray(Image.new("LA", (1, 1), (90, alpha)))[0][0] - 90 * alpha / 255) <= 1
 
     def test_premultiplied_alpha(self) -> None:
@@ -106,7 +106,7 @@ class TestTransparency:
         image.putpalette([100, 100, 100, 0], "RGBA")
         assert gray(image) == [[0]]
 
-    def test_colour_that_stands_for_transparent(self) -> None:
+    def test_color_that_stands_for_transparent(self) -> None:
         image = Image.new("RGB", (2, 1), (255, 255, 255))
         image.putpixel((1, 0), (9, 9, 9))
         image.info["transparency"] = (255, 255, 255)

@@ -13,7 +13,7 @@ from .duplicates import find_pairs, group_labels, near_duplicate_groups
 from .facts import gather_facts
 from .file_order import file_blocks, file_order
 from .findings import RULES, AuditReport, Finding
-from .judgement import (
+from .judgment import (
     are_sources,
     judge_duplicates,
     judge_leakage,
@@ -28,7 +28,7 @@ __all__ = ["RULES", "AuditReport", "Finding", "audit_dataset", "near_duplicate_g
 
 _Groups = npt.NDArray[Any]
 _GRAVITY = {"fatal": 0, "warning": 1, "note": 2}
-# Files per run of neighbours by name: about a scan of few slices, and one of many.
+# Files per run of neighbors by name: about a scan of few slices, and one of many.
 _RUNS = (10, 40)
 _LARGEST_GROUPS = 20
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from scipy import fft, sparse
 from sklearn.neighbors import NearestNeighbors
 
-from .pixels import blocks, standardised
+from .pixels import blocks, standardized
 
 __all__ = ["candidate_pairs", "fingerprints"]
 
@@ -46,10 +46,10 @@ def fingerprints(canvases: npt.NDArray[np.uint8]) -> Floats:
     -------
     ndarray of float32, shape (N, 63)
         Of length 1 at most. The discrete cosine transform is orthonormal, so the distance of two
-        fingerprints never exceeds that of the standardised canvases.
+        fingerprints never exceeds that of the standardized canvases.
     """
     low = [
-        fft.dctn(standardised(canvases[part]), axes=(1, 2), norm="ortho")[
+        fft.dctn(standardized(canvases[part]), axes=(1, 2), norm="ortho")[
             :, :_FREQUENCIES, :_FREQUENCIES
         ]
         for part in blocks(len(canvases), _BLOCK)
@@ -63,7 +63,7 @@ def candidate_pairs(prints: Floats) -> Ints:
     Up to 4,096 slices all pairs are compared. Beyond, each fingerprint is hashed to 32 words of 16
     bits, each bit the side of a random hyperplane on which it lies [1]_, and slices meet only
     where they share a word; each meets at most 16 others per word, so that time grows as N log N,
-    whatever the data. Of pairs at the distance that neighbouring slices typically have (0.15) more
+    whatever the data. Of pairs at the distance that neighboring slices typically have (0.15) more
     than 99 % are found so, of pairs at 0.25 about 90 %.
 
     Parameters

@@ -5,8 +5,8 @@ A pair of *near-duplicates* is found in two steps.
 1. *Which could be.* Slices with near fingerprints (``covidct.audit.candidates``: the lowest
    spatial frequencies), and slices whose files lie at most five apart in the order of names.
 2. *Which are.* The correlation of the edges in the two canvases: of their gradient magnitudes.
-   Body outlines make all chest CTs alike in grey, but edges coincide in one patient only. From 0.80
-   on any two slices are near-duplicates, and from 0.65 on where their files are neighbours.
+   Body outlines make all chest CTs alike in gray, but edges coincide in one patient only. From 0.80
+   on any two slices are near-duplicates, and from 0.65 on where their files are neighbors.
 
 What the thresholds rest on, measured on the two public sets, whatever the names:
 
@@ -22,11 +22,11 @@ similarity  SARS-CoV-2 CT (2,481 slices)                COVID19-CT (746 slices)
 **0.90**    104 pairs, 83 groups, largest 4             14 pairs; largest group 3
 ==========  ==========================================  =====================================
 
-Among neighbours by name, 2,195 pairs of SARS-CoV-2 CT reach 0.65, where files 200 apart let expect
+Among neighbors by name, 2,195 pairs of SARS-CoV-2 CT reach 0.65, where files 200 apart let expect
 20 by chance. In COVID19-CT 105 do, 98 of them of one patient; chance would give none.
 
 Copies of real slices, changed: JPEG at quality 20, halved in size, shifted by one pixel or with
-noise correlate at least 0.98; with an arrow or another grey window mostly above 0.95; cut by 1 % on
+noise correlate at least 0.98; with an arrow or another gray window mostly above 0.95; cut by 1 % on
 each side 0.82 to 0.92. One cut by 3 % or more, turned or mirrored is **not** found, nor is another
 slice of the same patient that looks different. Groups of near-duplicates are therefore a lower
 bound on what belongs together.
@@ -47,11 +47,11 @@ from ..datasets.ct_dataset import CTDataset
 from .candidates import candidate_pairs, fingerprints
 from .facts import SliceFacts, gather_facts
 from .file_order import file_order
-from .pixels import blocks, standardised
+from .pixels import blocks, standardized
 
 __all__ = [
     "NEAR",
-    "NEAR_NEIGHBOURS",
+    "NEAR_NEIGHBORS",
     "SAME",
     "Pairs",
     "find_pairs",
@@ -65,12 +65,12 @@ Ints = npt.NDArray[np.int64]
 
 #: From this similarity on two slices are near-duplicates.
 NEAR = 0.80
-#: From this one on they are where their files are neighbours.
-NEAR_NEIGHBOURS = 0.65
+#: From this one on they are where their files are neighbors.
+NEAR_NEIGHBORS = 0.65
 #: From this similarity on they are taken for one slice, saved twice.
 SAME = 0.90
 
-# How far apart files may lie, in the order of their names, to be neighbours.
+# How far apart files may lie, in the order of their names, to be neighbors.
 _FILES_APART = 5
 # Rows of pairs or slices worked on at once: bounds the memory.
 _BLOCK = 8192
@@ -161,10 +161,10 @@ def find_pairs(facts: SliceFacts, names: Sequence[str]) -> Pairs:
     firsts = np.sort(first)  # Identical slices are searched once: thousands may be blank.
 
     alike = firsts[candidate_pairs(fingerprints(facts.canvases[firsts]))]
-    beside = _neighbours(firsts[file_order([names[i] for i in firsts])])
+    beside = _neighbors(firsts[file_order([names[i] for i in firsts])])
     searched = np.unique(np.vstack([alike, beside]), axis=0)
     similarity = similarities(facts.canvases, searched)
-    near = (similarity >= NEAR) | ((similarity >= NEAR_NEIGHBOURS) & _rows_in(searched, beside))
+    near = (similarity >= NEAR) | ((similarity >= NEAR_NEIGHBORS) & _rows_in(searched, beside))
 
     index = np.vstack([np.stack([equal_to[repeats], repeats], axis=1), searched[near]])
     likeness = np.concatenate([np.ones(len(repeats), np.float32), similarity[near]])
@@ -239,7 +239,7 @@ def similarities(canvases: npt.NDArray[np.uint8], pairs: Ints) -> Floats:
     )
 
 
-def _neighbours(order: Ints) -> Ints:
+def _neighbors(order: Ints) -> Ints:
     """Pair each position in ``order`` with the next few, the lower first."""
     pairs = [
         np.stack([order[:-step], order[step:]], axis=1)
@@ -258,4 +258,4 @@ def _rows_in(rows: Ints, wanted: Ints) -> npt.NDArray[np.bool_]:
 def _edges(canvases: npt.NDArray[np.uint8]) -> Floats:
     smooth = ndimage.gaussian_filter(canvases.astype(np.float32), (0, 1, 1))
     down, across = np.gradient(smooth, axis=(1, 2))
-    return standardised(np.hypot(down, across)).reshape(len(canvases), -1)
+    return standardized(np.hypot(down, across)).reshape(len(canvases), -1)

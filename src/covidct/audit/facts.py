@@ -18,12 +18,12 @@ from ..transforms import to_grayscale
 
 __all__ = ["CANVAS", "SliceFacts", "gather_facts"]
 
-#: Side of the square grey canvases that slices are compared on, in pixels.
+#: Side of the square gray canvases that slices are compared on, in pixels.
 CANVAS = 64
 
-# A pixel is coloured where its channels lie this far apart, of 255: JPEG tints grey by far less,
-# while arrows, labels and colour bars in a figure are nearly pure colours.
-_COLOURED_FROM = 64
+# A pixel is colored where its channels lie this far apart, of 255: JPEG tints gray by far less,
+# while arrows, labels and color bars in a figure are nearly pure colors.
+_COLORED_FROM = 64
 # Bits per channel of PIL's modes; every mode that is not named has 8.
 _BIT_DEPTHS = {"1": 1, "I;16": 16, "I;16L": 16, "I;16B": 16, "I;16N": 16, "I": 32, "F": 32}
 
@@ -35,10 +35,10 @@ class SliceFacts:
     Attributes
     ----------
     digests : ndarray of str, shape (N,)
-        SHA-256 of size and grey pixels: equal where two slices show the same, pixel by pixel,
+        SHA-256 of size and gray pixels: equal where two slices show the same, pixel by pixel,
         whatever their files contain.
     canvases : ndarray of uint8, shape (N, 64, 64)
-        The slices in grey, stretched onto a square.
+        The slices in gray, stretched onto a square.
     formats : ndarray of str, shape (N,)
         ``"PNG"``, ``"JPEG"``, ``"DICOM"``, ... by content; ``"none"`` for what is not a file.
     modes : ndarray of str, shape (N,)
@@ -47,8 +47,8 @@ class SliceFacts:
         Height and width in pixels.
     bit_depths : ndarray of int64, shape (N,)
         Bits per channel.
-    coloured : ndarray of float64, shape (N,)
-        Share of pixels with a burned-in colour, in [0, 1].
+    colored : ndarray of float64, shape (N,)
+        Share of pixels with a burned-in color, in [0, 1].
     """
 
     digests: npt.NDArray[np.str_]
@@ -57,11 +57,11 @@ class SliceFacts:
     modes: npt.NDArray[np.str_]
     sizes: npt.NDArray[np.int64]
     bit_depths: npt.NDArray[np.int64]
-    coloured: npt.NDArray[np.float64]
+    colored: npt.NDArray[np.float64]
 
     @property
     def borders(self) -> npt.NDArray[np.float64]:
-        """(N,) mean grey level, 0 to 255, of the outermost 1/64 of each slice."""
+        """(N,) mean gray level, 0 to 255, of the outermost 1/64 of each slice."""
         levels: npt.NDArray[np.float64] = self.canvases[:, _FRAME].mean(axis=1)
         return levels
 
@@ -73,7 +73,7 @@ class _Slice(NamedTuple):
     mode: str
     size: tuple[int, int]
     bit_depth: int
-    coloured: float
+    colored: float
 
 
 def gather_facts(dataset: CTDataset) -> SliceFacts:
@@ -122,18 +122,18 @@ def _look(image: Image.Image, path: Path) -> _Slice:
         mode=image.mode,
         size=shape,
         bit_depth=_BIT_DEPTHS.get(image.mode, 8),
-        coloured=_share_of_colour(image),
+        colored=_share_of_color(image),
     )
 
 
-def _share_of_colour(image: Image.Image) -> float:
+def _share_of_color(image: Image.Image) -> float:
     if len(image.getbands()) < 3 and image.mode != "P":
         return 0.0
     red, green, blue = image.convert("RGB").split()
     highest = ImageChops.lighter(ImageChops.lighter(red, green), blue)
     lowest = ImageChops.darker(ImageChops.darker(red, green), blue)
     histogram = ImageChops.difference(highest, lowest).histogram()
-    return sum(histogram[_COLOURED_FROM:]) / (image.width * image.height)
+    return sum(histogram[_COLORED_FROM:]) / (image.width * image.height)
 
 
 def _frame() -> npt.NDArray[np.bool_]:

@@ -35,7 +35,7 @@ def file_order(names: Sequence[str]) -> Ints:
 
 
 def file_blocks(names: Sequence[str], targets: Ints, *, length: int) -> Ints:
-    """Label runs of neighbouring files within a class.
+    """Label runs of neighboring files within a class.
 
     Parameters
     ----------

@@ -71,7 +71,7 @@ RULES: dict[str, Rule] = {
         warning=0.1,
         note=0.0,
     ),
-    "leak": Rule("accuracy of the nearest neighbour: random less grouped", warning=0.05, note=-1),
+    "leak": Rule("accuracy of the nearest neighbor: random less grouped", warning=0.05, note=-1),
     "unmeasured": Rule("kinds of faults that could not be looked for", warning=1),
     "imbalance": Rule("share of the larger class", warning=0.8, note=0),
     "skipped": Rule("share of files left out", warning=0.01, note=0.0000001),
@@ -248,7 +248,7 @@ _PRINTED = (
     ),
     _Printed(
         "leakage",
-        "Accuracy of one nearest neighbour on raw pixels, mean and range over draws of folds:",
+        "Accuracy of one nearest neighbor on raw pixels, mean and range over draws of folds:",
         {"split": "split", "groups": "n_groups", "accuracy": "accuracy"}
         | {"least": "low", "greatest": "high"},
     ),

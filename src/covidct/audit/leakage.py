@@ -1,6 +1,6 @@
-"""What recognising siblings scores, without knowing any disease.
+"""What recognizing siblings scores, without knowing any disease.
 
-The nearest neighbour on raw pixels is the simplest memory there is. Where random folds let it
+The nearest neighbor on raw pixels is the simplest memory there is. Where random folds let it
 score far above folds that keep siblings together, a network's score under random folds is worth
 that much less.
 """
@@ -14,18 +14,18 @@ import numpy as np
 import numpy.typing as npt
 
 from .folds import fold_numbers
-from .pixels import blocks, standardised
+from .pixels import blocks, standardized
 
 __all__ = ["Probe", "probe_leakage"]
 
-# More slices than this are not asked for their neighbour, though all may be one: enough for
+# More slices than this are not asked for their neighbor, though all may be one: enough for
 # +- 2 points, at a cost that grows with the dataset and no faster.
 _MAX_QUERIES = 2500
 _BLOCK = 4096
 
 
 class Probe(NamedTuple):
-    """The score of one nearest neighbour under one way to split.
+    """The score of one nearest neighbor under one way to split.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ def probe_leakage(
     repeats: int = 3,
     seed: int = 0,
 ) -> tuple[Probe, ...]:
-    """Score one nearest neighbour on raw pixels under several ways to split.
+    """Score one nearest neighbor on raw pixels under several ways to split.
 
     Slices are compared by the correlation of their pixels, so that brightness and contrast, which
     are a shortcut of their own, do not enter.
@@ -62,7 +62,7 @@ def probe_leakage(
     Parameters
     ----------
     canvases
-        (N, H, W), the slices in grey. The neighbours of at most 2,500, drawn at random, are
+        (N, H, W), the slices in gray. The neighbors of at most 2,500, drawn at random, are
         looked up, among all that lie in other folds.
     targets
         (N,), 0 or 1.
@@ -120,16 +120,16 @@ def _hits(
     *,
     seed: int,
 ) -> npt.NDArray[np.float64]:
-    """Return for each row of ``folds`` (K, N) the share of slices with a neighbour like them."""
+    """Return for each row of ``folds`` (K, N) the share of slices with a neighbor like them."""
     n = len(targets)
     rng = np.random.default_rng(seed)
     asked = np.sort(rng.permutation(n)[:_MAX_QUERIES])
-    queries = standardised(canvases[asked]).reshape(len(asked), -1)
+    queries = standardized(canvases[asked]).reshape(len(asked), -1)
     nearest = np.full((len(folds), len(asked)), -np.inf, np.float32)
     answers = np.zeros((len(folds), len(asked)), np.int64)
     rows = np.arange(len(asked))
     for block in blocks(n, _BLOCK):
-        others = standardised(canvases[block])
+        others = standardized(canvases[block])
         likeness = queries @ others.reshape(len(others), -1).T
         for k, fold in enumerate(folds):
             same_fold = fold[asked][:, None] == fold[block]

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["blocks", "standardised"]
+__all__ = ["blocks", "standardized"]
 
 
-def standardised(images: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+def standardized(images: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     """Take brightness and contrast out of images: the sum of a product is then the correlation.
 
     Parameters
@@ -27,8 +27,8 @@ def standardised(images: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     Examples
     --------
     >>> import numpy as np
-    >>> from covidct.audit.pixels import standardised
-    >>> first, second, blank = standardised(np.array([[[0, 100]], [[50, 70]], [[9, 9]]]))
+    >>> from covidct.audit.pixels import standardized
+    >>> first, second, blank = standardized(np.array([[[0, 100]], [[50, 70]], [[9, 9]]]))
     >>> bool(np.allclose(first, second)), blank.tolist()
     (True, [[0.0, 0.0]])
     """

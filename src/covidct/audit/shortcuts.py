@@ -32,14 +32,14 @@ def _geometry(facts: SliceFacts) -> Columns:
 #: What a shortcut may rest on, and the columns (N, C) that say so.
 PROPERTIES: dict[str, Callable[[SliceFacts], Columns]] = {
     "file format": lambda facts: _one_hot(facts.formats),
-    "colour mode": lambda facts: _one_hot(facts.modes),
+    "color mode": lambda facts: _one_hot(facts.modes),
     "image size": _geometry,
     "bit depth": lambda facts: facts.bit_depths[:, None].astype(np.float64),
-    "border grey level": lambda facts: facts.borders[:, None],
-    "burned-in colour": lambda facts: facts.coloured[:, None],
+    "border gray level": lambda facts: facts.borders[:, None],
+    "burned-in color": lambda facts: facts.colored[:, None],
 }
 
-_COMBINATIONS = (("file format", "colour mode"), tuple(PROPERTIES))
+_COMBINATIONS = (("file format", "color mode"), tuple(PROPERTIES))
 # Enough to use a few properties together, too little to learn single slices by heart.
 _TREE = {"max_depth": 4, "min_samples_leaf": 5, "random_state": 0}
 _N_RESAMPLES = 1000
@@ -100,7 +100,7 @@ def measure_shortcuts(
     >>> from covidct.audit.shortcuts import measure_shortcuts
     >>> slices = covidct.load_dataset("phantom", n=16, seed=0)
     >>> [shortcut.sees for shortcut in measure_shortcuts(gather_facts(slices), slices.targets)]
-    [('image size',), ('border grey level',), ('image size', 'border grey level')]
+    [('image size',), ('border gray level',), ('image size', 'border gray level')]
     """
     folds = fold_numbers(targets, groups, seed=seed)
     if folds is None:

@@ -33,8 +33,7 @@ def run(args: argparse.Namespace) -> None:
 
     paths = list(dict.fromkeys([*args.runs, *([args.baseline] if args.baseline else [])]))
     if len(paths) < 2:
-        msg = "give at least two runs"
-        raise WrongCallError(msg)
+        raise WrongCallError("give at least two runs")
     results = {path.as_posix(): CrossValidationResult.load(path) for path in paths}
     pairs = [tuple(results)] if len(results) == 2 else None  # which says why, if not comparable
     if args.baseline:

@@ -1,4 +1,4 @@
-"""List the datasets, or describe one: where it comes from, its licence and its known faults."""
+"""List the datasets, or describe one: where it comes from, its license and its known faults."""
 
 from __future__ import annotations
 

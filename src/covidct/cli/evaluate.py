@@ -46,11 +46,11 @@ def run(args: argparse.Namespace) -> None:
     from ..runs.cross_dataset import evaluate_across
 
     if args.dataset is not None and args.datasets:
-        msg = "give either --dataset, for an external test, or --datasets, for a matrix"
-        raise WrongCallError(msg)
+        raise WrongCallError(
+            "give either --dataset, for an external test, or --datasets, for a matrix"
+        )
     if not 0 < args.sensitivity <= 1:
-        msg = f"--sensitivity must lie in (0, 1], got {args.sensitivity}"
-        raise WrongCallError(msg)
+        raise WrongCallError(f"--sensitivity must lie in (0, 1], got {args.sensitivity}")
     results = {path.as_posix(): CrossValidationResult.load(path) for path in args.runs}
     if args.datasets:
         matrix = evaluate_across(results, load_datasets(args))

@@ -35,9 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_layer(parser)
     parser.add_argument(
         "--palette",
-        choices=("paper", "colour-blind"),
+        choices=("paper", "color-blind"),
         default="paper",
-        help="colours of t-SNE (default: %(default)s)",
+        help="colors of t-SNE (default: %(default)s)",
     )
     parser.add_argument("--output", type=Path, help="folder (default: RUN/explain)")
     parser.add_argument("--json", action="store_true", help="print the table as JSON")
@@ -48,8 +48,7 @@ def run(args: argparse.Namespace) -> None:
     from .. import CrossValidationResult
 
     if (args.dataset is None) == (args.images is None):
-        msg = "give either --dataset, whose test slices are explained, or --images"
-        raise WrongCallError(msg)
+        raise WrongCallError("give either --dataset, whose test slices are explained, or --images")
     output = args.output or args.run_dir / "explain"
     if args.images:
         table = _explain_images(args, output)

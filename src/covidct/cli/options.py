@@ -84,8 +84,7 @@ def load_slices(args: argparse.Namespace) -> CTDataset:
     given = {"n": args.slices, "positive": args.positive}
     options = {name: value for name, value in given.items() if value is not None}
     if args.slices is not None and args.dataset != "phantom":
-        msg = f"--slices is for --dataset phantom, got {args.dataset}"
-        raise WrongCallError(msg)
+        raise WrongCallError(f"--slices is for --dataset phantom, got {args.dataset}")
     return load_dataset(
         args.dataset,
         args.root,

@@ -38,15 +38,16 @@ def read_recipe(args: argparse.Namespace) -> Recipe:
     for change in args.changes:
         option, equals, value = change.partition("=")
         if not equals:
-            msg = f"--set takes OPTION=VALUE, got {change!r}"
-            raise ValueError(msg)
+            raise ValueError(f"--set takes OPTION=VALUE, got {change!r}")
         table, _, key = option.rpartition(".")
         if table not in ("", "augmentation"):
-            msg = f"--set knows options of the recipe and of its augmentation, got {option!r}"
-            raise ValueError(msg)
+            raise ValueError(
+                f"--set knows options of the recipe and of its augmentation, got {option!r}"
+            )
         if option == "augmentation":
-            msg = "--set takes options of the augmentation one by one, as augmentation.noise=0"
-            raise ValueError(msg)
+            raise ValueError(
+                "--set takes options of the augmentation one by one, as augmentation.noise=0"
+            )
         target = values[table] if table else values
         target[key] = _parse(value)
     return Recipe.from_dict(values)

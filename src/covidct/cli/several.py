@@ -32,8 +32,7 @@ def roots_of(args: argparse.Namespace) -> dict[str, Path | None]:
     for text in args.datasets:
         name, equals, path = text.partition("=")
         if name in roots:
-            msg = f"dataset {name!r} is named twice"
-            raise WrongCallError(msg)
+            raise WrongCallError(f"dataset {name!r} is named twice")
         roots[name] = Path(path) if equals else None
     return roots
 

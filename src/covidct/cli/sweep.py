@@ -115,8 +115,9 @@ def run(args: argparse.Namespace) -> None:
     _show(done, args)
     if done.failures:
         reasons = "".join(f"\n  {cell}: {why}" for cell, why in done.failures.items())
-        msg = f"{len(done.failures)} of {len(cells)} cells failed, the others are kept:{reasons}"
-        raise RuntimeError(msg)
+        raise RuntimeError(
+            f"{len(done.failures)} of {len(cells)} cells failed, the others are kept:{reasons}"
+        )
 
 
 def _plan(args: argparse.Namespace) -> tuple[Cell, ...]:
@@ -125,8 +126,7 @@ def _plan(args: argparse.Namespace) -> tuple[Cell, ...]:
 
     roots = roots_of(args)
     if not roots:
-        msg = "give --dataset NAME --root PATH, or --datasets NAME=PATH ..."
-        raise WrongCallError(msg)
+        raise WrongCallError("give --dataset NAME --root PATH, or --datasets NAME=PATH ...")
     models = None
     if args.models != "paper":
         patterns = args.models.split(",")

@@ -63,8 +63,7 @@ def run(args: argparse.Namespace) -> None:
     protocols = list(dict.fromkeys(args.protocol.split(",")))
     unknown = set(protocols) - set(PROTOCOLS)
     if unknown:
-        msg = f"--protocol takes {', '.join(PROTOCOLS)}, got {unknown.pop()!r}"
-        raise WrongCallError(msg)
+        raise WrongCallError(f"--protocol takes {', '.join(PROTOCOLS)}, got {unknown.pop()!r}")
     args.resume_hint = "give the same command again to go on; finished folds are kept"
     with checked_call():
         recipe = read_recipe(args)

@@ -75,8 +75,7 @@ def unpack(archive: Path, target: Path, *, max_files: int, max_bytes: int) -> No
         If ``target`` exists.
     """
     if target.exists():
-        msg = f"cannot unpack {archive} into {target}: that exists"
-        raise FileExistsError(msg)
+        raise FileExistsError(f"cannot unpack {archive} into {target}: that exists")
     budget = min(max_bytes, _MAX_RATIO * archive.stat().st_size)
     target.parent.mkdir(parents=True, exist_ok=True)
     partial_folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
@@ -89,8 +88,7 @@ def unpack(archive: Path, target: Path, *, max_files: int, max_bytes: int) -> No
     except _PARSER_ERRORS as error:
         if isinstance(error, OSError) and error.errno not in _ITS_FAULT:
             raise
-        msg = f"{archive} is no intact archive: {error}"
-        raise InvalidFileError(msg) from error
+        raise InvalidFileError(f"{archive} is no intact archive: {error}") from error
     finally:
         shutil.rmtree(partial_folder, ignore_errors=True)
 
@@ -100,18 +98,16 @@ def _unpack_members(archive: Path, target: Path, max_files: int, budget: int) ->
     for number, member in enumerate(members(archive), start=1):
         parts = _safe_parts(member.name, archive)
         if number > max_files:
-            msg = f"{archive} is refused: more than {max_files:,} members"
-            raise InvalidFileError(msg)
+            raise InvalidFileError(f"{archive} is refused: more than {max_files:,} members")
         if member.open is None or any(map(is_hidden, parts)):
             continue
         # The size that a header states may be a lie, so the bytes are counted as well.
         left = _copy(member, target.joinpath(*parts), budget) if member.size <= budget else -1
         if left < 0:
-            msg = (
+            raise InvalidFileError(
                 f"{archive} is refused: {member.name!r} would exceed the {budget:,} bytes left of "
+                "what the dataset may hold"
             )
-            msg += "what the dataset may hold"
-            raise InvalidFileError(msg)
         budget = left
 
 
@@ -132,8 +128,9 @@ def _safe_parts(name: str, archive: Path) -> tuple[str, ...]:
     """Split a member's path, refusing one that leads elsewhere on any operating system."""
     path = PureWindowsPath(name)  # Splits at both kinds of slash and knows drives.
     if path.anchor or ".." in path.parts:
-        msg = f"{archive} is refused: its member {name!r} would be written outside of the target"
-        raise InvalidFileError(msg)
+        raise InvalidFileError(
+            f"{archive} is refused: its member {name!r} would be written outside of the target"
+        )
     return path.parts
 
 
@@ -157,5 +154,4 @@ def _tar_members(archive: Path) -> Iterator[_Member]:
 
 
 def _refuse_special(name: str, archive: Path) -> None:
-    msg = f"{archive} is refused: its member {name!r} is a link or a device"
-    raise InvalidFileError(msg)
+    raise InvalidFileError(f"{archive} is refused: its member {name!r} is a link or a device")

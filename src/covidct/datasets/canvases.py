@@ -176,11 +176,11 @@ def _load(path: Path, shape: tuple[int, ...]) -> CanvasMap | None:
 def _map(path: Path, shape: tuple[int, ...]) -> CanvasMap:
     canvases: CanvasMap = np.lib.format.open_memmap(path, mode="r")
     if canvases.shape != shape or canvases.dtype != np.uint8 or not canvases.flags.c_contiguous:
-        msg = f"expected uint8 canvases of shape {shape}, got {canvases.dtype} {canvases.shape}"
-        raise ValueError(msg)
+        raise ValueError(
+            f"expected uint8 canvases of shape {shape}, got {canvases.dtype} {canvases.shape}"
+        )
     if path.stat().st_size != canvases.offset + canvases.nbytes:
-        msg = "its length is wrong"
-        raise ValueError(msg)
+        raise ValueError("its length is wrong")
     return canvases
 
 
@@ -216,8 +216,7 @@ def _read(dataset: CTDataset, index: int) -> Image.Image:
     try:
         return dataset.read(index)
     except OSError as error:  # told apart from those of the cache
-        msg = f"{dataset.names[index]!r} cannot be read: {error}"
-        raise InvalidFileError(msg) from error
+        raise InvalidFileError(f"{dataset.names[index]!r} cannot be read: {error}") from error
 
 
 def _clear_remains(path: Path) -> None:
@@ -232,8 +231,8 @@ def _storage_errors(folder: Path, n_bytes: int) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        msg = (
+        raise OSError(
+            error.errno,
             f"cannot keep {n_bytes / 1e6:.1f} MB of canvases in {str(folder)!r} "
-            f"({error.strerror or error}); set COVIDCT_CACHE to a folder with room for them"
-        )
-        raise OSError(error.errno, msg) from error
+            f"({error.strerror or error}); set COVIDCT_CACHE to a folder with room for them",
+        ) from error

@@ -11,7 +11,7 @@ COVID19_CT = DatasetInfo(
     title="COVID19-CT (COVID-CT-Dataset), slices cut out of preprints and case reports",
     classes=("non-COVID", "COVID"),
     counts=(397, 349),
-    licence="none stated for the images, whose copyright stays with the authors and publishers "
+    license="none stated for the images, whose copyright stays with the authors and publishers "
     "of the source papers; research use only",
     home="https://github.com/UCSD-AI4H/COVID-CT",
     citation="Zhao, Zhang, He, Xie: COVID-CT-Dataset: a CT scan dataset about COVID-19, "
@@ -28,7 +28,7 @@ COVID19_CT = DatasetInfo(
         ),
         "Many images carry burned-in arrows and letters.",
         (
-            "Slices of one patient recur: a 1-nearest-neighbour on raw 64 x 64 pixels scores "
+            "Slices of one patient recur: a 1-nearest-neighbor on raw 64 x 64 pixels scores "
             "75.6 % in random 5-fold and 63.0 % grouped by patient."
         ),
     ),
@@ -48,21 +48,21 @@ SARS_COV_2_CT = DatasetInfo(
     title="SARS-CoV-2 CT-scan dataset, from hospitals in Sao Paulo, Brazil",
     classes=("non-COVID", "COVID"),
     counts=(1229, 1252),
-    licence="as stated at its home, from where each user fetches it",
+    license="as stated at its home, from where each user fetches it",
     home="https://www.kaggle.com/datasets/plameneduardo/sarscov2-ctscan-dataset",
     citation="Soares, Angelov, Biaso, Froes, Abe: SARS-CoV-2 CT-scan dataset: a large dataset "
     "of real patients CT scans for SARS-CoV-2 identification, medRxiv 2020.04.24.20078584 "
     "(2020)",
     known_faults=(
         (
-            "No patient ids are shipped, and neighbouring file numbers are often neighbouring "
-            "slices of one patient: a 1-nearest-neighbour on raw 64 x 64 pixels scores "
+            "No patient ids are shipped, and neighboring file numbers are often neighboring "
+            "slices of one patient: a 1-nearest-neighbor on raw 64 x 64 pixels scores "
             "92.9 % in random 5-fold, 78 % when blocks of 10 consecutive numbers stay "
             "together, 67 % with blocks of 40."
         ),
         "Covid (128) equals Covid (129), and Covid (134) equals Covid (135).",
         (
-            "Colour mode gives the class away in part: every non-COVID file is RGBA, while 413 "
+            "Color mode gives the class away in part: every non-COVID file is RGBA, while 413 "
             "COVID files are RGB."
         ),
         (
@@ -81,7 +81,7 @@ SARS_COV_2_CT = DatasetInfo(
 FOLDER = DatasetInfo(
     name="folder",
     title="Class folders of your own",
-    licence="yours",
+    license="yours",
     loader="covidct.datasets.folder:load",
     layout="two class folders, such as COVID/ and non-COVID/, holding image or DICOM files at "
     "any depth, and optionally groups.csv with the columns path,group",
@@ -92,7 +92,7 @@ FOLDER = DatasetInfo(
 PHANTOM = DatasetInfo(
     name="phantom",
     title="Procedural chest-CT phantoms with lesion and lung masks and patients",
-    licence="Apache-2.0, as covidct",
+    license="Apache-2.0, as covidct",
     loader="covidct.datasets.phantom:load",
     layout="none: the slices are computed",
     how_to_get='covidct.load_dataset("phantom", n=100, seed=0)',

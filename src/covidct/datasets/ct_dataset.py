@@ -116,13 +116,13 @@ class CTDataset:
         skipped: Iterable[tuple[str, str]] = (),
     ) -> None:
         if isinstance(paths, str | os.PathLike):
-            msg = f"paths must list image files, got the single path {os.fspath(paths)!r}; "
-            msg += 'a folder is loaded by covidct.load_dataset("folder", root)'
-            raise TypeError(msg)
+            raise TypeError(
+                f"paths must list image files, got the single path {os.fspath(paths)!r}; "
+                'a folder is loaded by covidct.load_dataset("folder", root)'
+            )
         self.paths = tuple(Path(path) for path in paths)
         if not self.paths:
-            msg = f"dataset {name!r} is empty: paths lists no image"
-            raise ValueError(msg)
+            raise ValueError(f"dataset {name!r} is empty: paths lists no image")
         self.targets = _as_targets(targets, len(self.paths))
         self.groups = None if groups is None else _as_groups(groups, len(self.paths))
         self.official_split = (
@@ -148,14 +148,13 @@ class CTDataset:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
-        """Return one slice as 8-bit grey (PIL mode "L"), and its target."""
+        """Return one slice as 8-bit gray (PIL mode "L"), and its target."""
         # Loading and auditing need no PyTorch, which the transforms bring along.
         from ..transforms import to_grayscale
 
         position = operator.index(index)
         if not -len(self) <= position < len(self):
-            msg = f"index {position} is out of range for {len(self)} slices"
-            raise IndexError(msg)
+            raise IndexError(f"index {position} is out of range for {len(self)} slices")
         position %= len(self)
         return to_grayscale(self.read(position)), int(self.targets[position])
 
@@ -264,49 +263,42 @@ class CTDataset:
         """Turn positions or a boolean mask into checked, non-negative positions."""
         array = np.atleast_1d(np.asarray(index))
         if array.ndim != 1:
-            msg = f"index must be one-dimensional, got shape {array.shape}"
-            raise IndexError(msg)
+            raise IndexError(f"index must be one-dimensional, got shape {array.shape}")
         if array.dtype == np.bool_:
             if len(array) != len(self):
-                msg = f"a boolean index needs {len(self)} values, got {len(array)}"
-                raise IndexError(msg)
+                raise IndexError(f"a boolean index needs {len(self)} values, got {len(array)}")
             array = np.flatnonzero(array)
         if not array.size:
-            msg = f"the subset of dataset {self.name!r} would be empty"
-            raise ValueError(msg)
+            raise ValueError(f"the subset of dataset {self.name!r} would be empty")
         if not np.issubdtype(array.dtype, np.integer):
-            msg = f"index must hold integers or booleans, got dtype {array.dtype}"
-            raise TypeError(msg)
+            raise TypeError(f"index must hold integers or booleans, got dtype {array.dtype}")
         outside = array[(array < -len(self)) | (array >= len(self))]
         if outside.size:
-            msg = f"index {outside[0]} is out of range for {len(self)} slices"
-            raise IndexError(msg)
+            raise IndexError(f"index {outside[0]} is out of range for {len(self)} slices")
         return array.astype(np.int64) % len(self)
 
     def _check_files(self) -> None:
         """Raise unless every path is a file."""
         missing = [os.fspath(path) for path in self.paths if not path.is_file()]
         if missing:
-            msg = f"{len(missing)} of {len(self)} paths are no files: {some(missing)}"
-            raise FileNotFoundError(msg)
+            raise FileNotFoundError(
+                f"{len(missing)} of {len(self)} paths are no files: {some(missing)}"
+            )
 
 
 def _check_length(what: str, got: int, wanted: int) -> None:
     if got != wanted:
-        msg = f"{what} must have one value per path: got {got} for {wanted} paths"
-        raise ValueError(msg)
+        raise ValueError(f"{what} must have one value per path: got {got} for {wanted} paths")
 
 
 def _as_targets(targets: npt.ArrayLike, length: int) -> npt.NDArray[np.int64]:
     array = np.asarray(targets)
     if array.ndim != 1:
-        msg = f"targets must be one-dimensional, got shape {array.shape}"
-        raise ValueError(msg)
+        raise ValueError(f"targets must be one-dimensional, got shape {array.shape}")
     _check_length("targets", len(array), length)
     wrong = [value for value in array.tolist() if value not in (0, 1)]
     if wrong:
-        msg = f"targets must be 0 or 1 (1 is COVID-19), got {wrong[0]!r}"
-        raise ValueError(msg)
+        raise ValueError(f"targets must be 0 or 1 (1 is COVID-19), got {wrong[0]!r}")
     return array.astype(np.int64)
 
 
@@ -317,9 +309,10 @@ def _as_groups(groups: Iterable[object], length: int) -> npt.NDArray[Any]:
         i for i, value in enumerate(values) if value is None or value != value or value == ""
     ]
     if missing:
-        msg = f"{len(missing)} slices have no group (None, NaN or ''), the first at {missing[0]}; "
-        msg += "give each a group of its own, or pass groups=None"
-        raise ValueError(msg)
+        raise ValueError(
+            f"{len(missing)} slices have no group (None, NaN or ''), the first at {missing[0]}; "
+            "give each a group of its own, or pass groups=None"
+        )
     return np.asarray([str(value) for value in values])
 
 
@@ -328,15 +321,15 @@ def _as_split(split: Iterable[str], length: int) -> npt.NDArray[Any]:
     _check_length("official_split", len(values), length)
     wrong = sorted(set(values) - set(_SPLITS))
     if wrong:
-        msg = f"official_split must be one of {_SPLITS}, got {wrong[0]!r}"
-        raise ValueError(msg)
+        raise ValueError(f"official_split must be one of {_SPLITS}, got {wrong[0]!r}")
     return np.asarray(values)
 
 
 def _as_classes(classes: Sequence[str]) -> tuple[str, str]:
     if isinstance(classes, str) or len(classes) != 2 or classes[0] == classes[1]:
-        msg = f"classes must be two different names, of class 0 and class 1, got {classes!r}"
-        raise ValueError(msg)
+        raise ValueError(
+            f"classes must be two different names, of class 0 and class 1, got {classes!r}"
+        )
     return str(classes[0]), str(classes[1])
 
 
@@ -345,6 +338,7 @@ def _names(paths: tuple[Path, ...], root: Path | None) -> tuple[str, ...]:
         return tuple(printable(path.as_posix()) for path in paths)
     outside = [os.fspath(path) for path in paths if not path.is_relative_to(root)]
     if outside:
-        msg = f"{len(outside)} paths do not lie below root {os.fspath(root)!r}: {some(outside)}"
-        raise ValueError(msg)
+        raise ValueError(
+            f"{len(outside)} paths do not lie below root {os.fspath(root)!r}: {some(outside)}"
+        )
     return tuple(printable(path.relative_to(root).as_posix()) for path in paths)

@@ -1,4 +1,4 @@
-"""CT slices and series in DICOM files, as 8-bit grey values of a display window.
+"""CT slices and series in DICOM files, as 8-bit gray values of a display window.
 
 Needs pydicom: ``pip install 'covidct[dicom]'``. Of the text in a file, only UIDs and the names of
 tags enter messages and logs: whose scan it is does not.
@@ -40,11 +40,11 @@ class Volume:
     Attributes
     ----------
     slices : (N, H, W) uint8 array
-        Grey values of the display window.
+        Gray values of the display window.
     positions : (N,) float array
         Where each slice lies along the normal of the slices, in mm, ascending.
     spacing : (float, float)
-        Distance of the centres of pixels, down and across, in mm.
+        Distance of the centers of pixels, down and across, in mm.
     names : tuple of str
         The file of each slice, with ``#`` and the frame's number, from 1, where it holds several.
     group : str or None
@@ -62,7 +62,7 @@ class Volume:
         return len(self.slices)
 
     def __getitem__(self, index: int) -> Image.Image:
-        """Return one slice as a grey picture."""
+        """Return one slice as a gray picture."""
         return Image.fromarray(self.slices[index])
 
 
@@ -70,7 +70,7 @@ def read_slice(path: StrPath, *, window: WindowChoice = "lung") -> Image.Image:
     """Read one slice.
 
     CT is rescaled to Hounsfield units and shown through a display window. A screenshot (secondary
-    capture) has no units and is returned as it is stored, grey or RGB.
+    capture) has no units and is returned as it is stored, gray or RGB.
 
     Parameters
     ----------
@@ -110,11 +110,10 @@ def read_slice(path: StrPath, *, window: WindowChoice = "lung") -> Image.Image:
         if not file.is_screenshot:
             file.require_ct()
         if file.frames > 1:
-            msg = (
+            raise Refusal(
                 f"holds {file.frames} frames; choose a slice of covidct.datasets.dicom.read_series"
             )
-            raise Refusal(msg)
-        return file.screenshot() if file.is_screenshot else Image.fromarray(next(file.grey(chosen)))
+        return file.screenshot() if file.is_screenshot else Image.fromarray(next(file.gray(chosen)))
 
 
 def read_series(
@@ -167,8 +166,8 @@ def read_series(
     place = {(plane.path, plane.frame): i for i, plane in enumerate(planes)}
     for file in tqdm(headers, "reading slices", leave=False, disable=None):
         with guarded(file):
-            for frame, grey in enumerate(DicomFile(file).grey(chosen)):
-                slices[place[file, frame]] = grey
+            for frame, gray in enumerate(DicomFile(file).gray(chosen)):
+                slices[place[file, frame]] = gray
     slices.flags.writeable = False
     return Volume(
         slices=slices,
@@ -182,7 +181,7 @@ def read_series(
 def patient_group(path: StrPath) -> str | None:
     """Return a pseudonym of the patient: the start of the SHA-256 of PatientID.
 
-    It serves to keep a patient's slices in one fold. It is no anonymisation: without a salt, so
+    It serves to keep a patient's slices in one fold. It is no anonymization: without a salt, so
     that it is the same everywhere, it can be undone by trying all ids of a hospital.
 
     Parameters
@@ -291,8 +290,7 @@ def _headers(path: Path) -> dict[Path, DicomFile]:
     else:
         slices = [path] if path.exists() else []
     if not slices:
-        msg = f"{str(path)!r} is neither a DICOM file nor a folder with some"
-        raise FileNotFoundError(msg)
+        raise FileNotFoundError(f"{str(path)!r} is neither a DICOM file nor a folder with some")
     headers = {}
     for file in slices:
         with guarded(file):
@@ -315,8 +313,9 @@ def _one_series(
     counts = Counter(member.values())
     if series is None and len(counts) > 1:
         found = ", ".join(f"{uid!r} ({count} files)" for uid, count in counts.items())
-        msg = f"{str(where)!r} holds {len(counts)} series; choose one with series=: {found}"
-        raise InvalidFileError(msg)
+        raise InvalidFileError(
+            f"{str(where)!r} holds {len(counts)} series; choose one with series=: {found}"
+        )
     if series is not None and series not in counts:
         error = UnknownNameError.among("series", series, counts)
         raise error
@@ -331,8 +330,9 @@ def _planes(path: Path, header: DicomFile) -> list[_Plane]:
         for frame in range(header.frames):
             orientation = header.numbers("ImageOrientationPatient", 6, frame=frame).reshape(2, 3)
             if not np.allclose(orientation @ orientation.T, np.eye(2), atol=0.01):
-                msg = "has an ImageOrientationPatient that is no two perpendicular directions"
-                raise Refusal(msg)
+                raise Refusal(
+                    "has an ImageOrientationPatient that is no two perpendicular directions"
+                )
             down, across = header.numbers("PixelSpacing", 2, frame=frame).tolist()
             planes.append(
                 _Plane(
@@ -363,22 +363,26 @@ def _sorted_stack(planes: Sequence[_Plane]) -> list[_Plane]:
     for plane in planes:
         for what, of in _SHARED.items():
             if not np.allclose(of(plane), of(first), rtol=0, atol=1e-3):
-                msg = f"{str(plane.path)!r} and {str(first.path)!r} are of one series, but differ "
-                msg += f"in {what}; remove what does not belong, such as a localizer"
-                raise InvalidFileError(msg)
+                raise InvalidFileError(
+                    f"{str(plane.path)!r} and {str(first.path)!r} are of one series, but differ "
+                    f"in {what}; remove what does not belong, such as a localizer"
+                )
         if plane.patient != first.patient:
-            msg = f"{str(plane.path)!r} and {str(first.path)!r} are of one series, but of two "
-            msg += "patients; remove what does not belong"
-            raise InvalidFileError(msg)
+            raise InvalidFileError(
+                f"{str(plane.path)!r} and {str(first.path)!r} are of one series, but of two "
+                "patients; remove what does not belong"
+            )
     if len(planes) * first.shape[0] * first.shape[1] > MAX_VOXELS:
-        msg = f"{str(first.path.parent)!r}: the series has more than {MAX_VOXELS} pixels"
-        raise InvalidFileError(msg)
+        raise InvalidFileError(
+            f"{str(first.path.parent)!r}: the series has more than {MAX_VOXELS} pixels"
+        )
     normal = np.cross(*first.orientation)
     planes = [plane._replace(position=float(plane.corner @ normal)) for plane in planes]
     planes.sort(key=lambda plane: plane.position)
     for below, above in pairwise(planes):
         if above.position - below.position < 1e-3:
-            msg = f"{below.name!r} and {above.name!r} in {str(below.path.parent)!r} lie at the "
-            msg += f"same place, {below.position:.1f} mm; keep one phase or reconstruction"
-            raise InvalidFileError(msg)
+            raise InvalidFileError(
+                f"{below.name!r} and {above.name!r} in {str(below.path.parent)!r} lie at the "
+                f"same place, {below.position:.1f} mm; keep one phase or reconstruction"
+            )
     return planes

@@ -33,8 +33,8 @@ _CT = (
 )
 _SCREENSHOT = (
     "1.2.840.10008.5.1.4.1.1.7",  # Secondary Capture Image Storage
-    "1.2.840.10008.5.1.4.1.1.7.2",  # the same for several frames: grey
-    "1.2.840.10008.5.1.4.1.1.7.4",  # and colour
+    "1.2.840.10008.5.1.4.1.1.7.2",  # the same for several frames: gray
+    "1.2.840.10008.5.1.4.1.1.7.4",  # and color
 )
 # Where enhanced (multi-frame) files keep what others have at their top.
 _MACROS = {
@@ -102,8 +102,7 @@ def guarded(path: Path) -> Iterator[None]:
         return
     finally:
         _THREAD.is_reading = False
-    msg = f"{str(path)!r} {reason}"
-    raise InvalidFileError(msg) from None
+    raise InvalidFileError(f"{str(path)!r} {reason}") from None
 
 
 class DicomFile:
@@ -125,17 +124,16 @@ class DicomFile:
     def __init__(self, path: Path, *, header_only: bool = False) -> None:
         pydicom = require("pydicom", extra="dicom")
         if path.is_dir():
-            msg = "is a folder; use covidct.datasets.dicom.read_series"
-            raise Refusal(msg)
+            raise Refusal("is a folder; use covidct.datasets.dicom.read_series")
         self.syntax = pydicom.filereader.read_file_meta_info(path).get("TransferSyntaxUID")
         if not self.syntax:
-            msg = "lacks TransferSyntaxUID; save it with its DICOM header"
-            raise Refusal(msg)
+            raise Refusal("lacks TransferSyntaxUID; save it with its DICOM header")
         limit = _MAX_DEFLATED if self.syntax.is_deflated else MAX_BYTES
         if path.stat().st_size > limit:
-            msg = f"has {path.stat().st_size} bytes, more than the {limit} allowed for "
-            msg += f"{self.syntax.name}; split or inflate it"
-            raise Refusal(msg)
+            raise Refusal(
+                f"has {path.stat().st_size} bytes, more than the {limit} allowed for "
+                f"{self.syntax.name}; split or inflate it"
+            )
         self._dataset = pydicom.dcmread(
             path, stop_before_pixels=header_only, specific_tags=list(_TAGS)
         )
@@ -158,16 +156,14 @@ class DicomFile:
         """Value of a tag that must be there."""
         value = self.tag(keyword, frame=frame)
         if value is None:
-            msg = f"lacks {keyword}; export it again with all its tags"
-            raise Refusal(msg)
+            raise Refusal(f"lacks {keyword}; export it again with all its tags")
         return value
 
     def numbers(self, keyword: str, n: int, *, frame: int = 0) -> npt.NDArray[np.float64]:
         """Value of a tag that must hold ``n`` finite numbers."""
         values = np.atleast_1d(np.array(self.needed(keyword, frame=frame), np.float64))
         if values.shape != (n,) or not np.isfinite(values).all():
-            msg = f"needs {n} finite numbers in {keyword}"
-            raise Refusal(msg)
+            raise Refusal(f"needs {n} finite numbers in {keyword}")
         return values
 
     @property
@@ -188,7 +184,7 @@ class DicomFile:
 
     @property
     def is_screenshot(self) -> bool:
-        """Whether grey values mean nothing but grey."""
+        """Whether gray values mean nothing but gray."""
         return self.tag("SOPClassUID") in _SCREENSHOT
 
     def require_ct(self) -> None:
@@ -197,35 +193,36 @@ class DicomFile:
         if kind not in _CT:
             # The name of a private class would be any text in the file.
             name = kind.name if kind.is_valid and not kind.is_private else "something"
-            msg = f"holds {name}, not CT; give CT slices"
-            raise Refusal(msg)
+            raise Refusal(f"holds {name}, not CT; give CT slices")
 
     # Pixels
 
     def screenshot(self) -> Image.Image:
-        """Return the picture as it is stored: grey, or RGB."""
+        """Return the picture as it is stored: gray, or RGB."""
         pixels = next(self._decoded())
         kind = self.needed("PhotometricInterpretation")
         depths = (np.uint8, np.uint16) if pixels.ndim == 2 else (np.uint8,)
         if kind == "PALETTE COLOR" or pixels.dtype not in depths:
-            msg = f"is a screenshot with a palette, or of type {pixels.dtype}; save it as a PNG"
-            raise Refusal(msg)
+            raise Refusal(
+                f"is a screenshot with a palette, or of type {pixels.dtype}; save it as a PNG"
+            )
         if kind == "MONOCHROME1":
             pixels = (2 ** int(self.needed("BitsStored")) - 1 - pixels).astype(pixels.dtype)
         return Image.fromarray(pixels)
 
-    def grey(self, window: Window | None) -> Iterator[npt.NDArray[np.uint8]]:
+    def gray(self, window: Window | None) -> Iterator[npt.NDArray[np.uint8]]:
         """Yield each CT slice through a window, or through that of the file."""
         self.require_ct()
         kind = self.needed("PhotometricInterpretation")
         if kind not in ("MONOCHROME1", "MONOCHROME2"):
-            msg = "holds a CT slice in colour, which has no Hounsfield units; export the original"
-            raise Refusal(msg)
+            raise Refusal(
+                "holds a CT slice in color, which has no Hounsfield units; export the original"
+            )
         for frame, stored in enumerate(self._decoded()):
             slope = self.numbers("RescaleSlope", 1, frame=frame)
             intercept = self.numbers("RescaleIntercept", 1, frame=frame)
-            grey = (window or self._own_window(frame)).show(stored * slope + intercept)
-            yield 255 - grey if kind == "MONOCHROME1" else grey
+            gray = (window or self._own_window(frame)).show(stored * slope + intercept)
+            yield 255 - gray if kind == "MONOCHROME1" else gray
 
     def _own_window(self, frame: int) -> Window:
         level, width = (
@@ -235,29 +232,33 @@ class DicomFile:
         shape = str(self.tag("VOILUTFunction", frame=frame) or LUNG.shape)
         window = Window(level, width, shape)
         if not window.is_valid:
-            msg = 'has a display window that DICOM does not allow; choose "lung" or your own'
-            raise Refusal(msg)
+            raise Refusal(
+                'has a display window that DICOM does not allow; choose "lung" or your own'
+            )
         return window
 
     def _decoded(self) -> Iterator[npt.NDArray[Any]]:
-        """Yield the stored values of each frame, (H, W) or, in colour, (H, W, 3)."""
+        """Yield the stored values of each frame, (H, W) or, in color, (H, W, 3)."""
         pydicom = require("pydicom", extra="dicom")
         height, width = self.shape
         samples = int(self.tag("SamplesPerPixel") or 1)
         voxels = height * width * samples * self.frames
         if not 0 < voxels <= MAX_VOXELS:
-            msg = f"has {self.frames} frames of {height} x {width} pixels; "
-            msg += f"1 to {MAX_VOXELS} pixels are allowed in all"
-            raise Refusal(msg)
+            raise Refusal(
+                f"has {self.frames} frames of {height} x {width} pixels; "
+                f"1 to {MAX_VOXELS} pixels are allowed in all"
+            )
         self.needed("PixelData")
         try:
             yield from pydicom.pixels.iter_pixels(self._dataset)
         except RuntimeError:  # of which NotImplementedError is one: no plug-in could decode them
             package = _DECODERS.get(self.syntax.rpartition(".")[2], "python-gdcm")
-            msg = f"cannot be decoded from {self.syntax.name} ({self.syntax}); if it is intact, "
-            msg += f"a decoder is missing: pip install {package}"
-            raise Refusal(msg) from None
+            raise Refusal(
+                f"cannot be decoded from {self.syntax.name} ({self.syntax}); if it is intact, "
+                f"a decoder is missing: pip install {package}"
+            ) from None
         except ValueError:
-            msg = "has pixels that are cut off, or that its tags describe wrongly; "
-            msg += "replace it by an intact copy or remove it"
-            raise Refusal(msg) from None
+            raise Refusal(
+                "has pixels that are cut off, or that its tags describe wrongly; "
+                "replace it by an intact copy or remove it"
+            ) from None

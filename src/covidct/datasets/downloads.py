@@ -70,8 +70,9 @@ def install(
     """
     scheme = info.source.partition(":")[0]
     if scheme not in _FETCHERS:
-        msg = f"dataset {info.name!r} cannot be downloaded; to get it: {info.how_to_get}"
-        raise ValueError(msg)
+        raise ValueError(
+            f"dataset {info.name!r} cannot be downloaded; to get it: {info.how_to_get}"
+        )
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(root / ".download.lock"):
         absent = [folder for folder in folders if not (root / folder).exists()]
@@ -109,8 +110,9 @@ def _from_web(info: DatasetInfo, target: Path, limits: Limits) -> None:
         try:
             archive = Path(web.fetch(name, downloader=download))
         except (OSError, ValueError) as error:
-            msg = f"could not download {info.source}{name}: {error}. {_by_hand(info)}"
-            raise OSError(msg) from error
+            raise OSError(
+                f"could not download {info.source}{name}: {error}. {_by_hand(info)}"
+            ) from error
         archives.unpack(
             archive,
             target / name.partition(".")[0],
@@ -128,8 +130,7 @@ def _download_archive(url: str, path: Path, max_bytes: int) -> None:
         get = pooch.HTTPDownloader(progressbar=bar, chunk_size=_CHUNK, timeout=TIMEOUT)
         get(url, _Bounded(file, max_bytes), None)
     if not archives.is_archive(path):
-        msg = "what came is cut short, or no archive"
-        raise ValueError(msg)
+        raise ValueError("what came is cut short, or no archive")
 
 
 class _Bounded:
@@ -142,8 +143,7 @@ class _Bounded:
     def write(self, chunk: bytes) -> None:
         self._left -= len(chunk)
         if self._left < 0:
-            msg = "the server sends more than the dataset holds"
-            raise OSError(msg)
+            raise OSError("the server sends more than the dataset holds")
         self._file.write(chunk)
 
     def flush(self) -> None:
@@ -158,8 +158,7 @@ def _from_kaggle(info: DatasetInfo, target: Path, limits: Limits) -> None:
     try:
         cached = kagglehub.dataset_download(handle)
     except OSError as error:
-        msg = f"could not download Kaggle's {handle}: {error}. {_by_hand(info)}"
-        raise OSError(msg) from error
+        raise OSError(f"could not download Kaggle's {handle}: {error}. {_by_hand(info)}") from error
     shutil.copytree(cached, target)
 
 
@@ -167,9 +166,10 @@ def _find_folder(name: str, below: Path, info: DatasetInfo) -> Path:
     """Find the class folder: archives differ in what they wrap around it."""
     found = [Path(parent) / name for parent, folders, _ in os.walk(below) if name in folders]
     if not found:
-        msg = f"what {info.source} gave for dataset {info.name!r} holds no folder {name!r}; "
-        msg += f"expected: {info.layout}. {_by_hand(info)}"
-        raise FileNotFoundError(msg)
+        raise FileNotFoundError(
+            f"what {info.source} gave for dataset {info.name!r} holds no folder {name!r}; "
+            f"expected: {info.layout}. {_by_hand(info)}"
+        )
     return max(found, key=lambda path: len(path.parts))
 
 

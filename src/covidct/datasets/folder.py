@@ -129,15 +129,17 @@ def _no_file(path: Path) -> str:
 def _class_listings(root: Path) -> dict[str, Listing]:
     """List both class folders; what else lies in ``root`` is logged, not lost in silence."""
     if not root.is_dir():
-        msg = f"{os.fspath(root)!r} is no folder; it should hold two class folders"
-        raise FileNotFoundError(msg)
+        raise FileNotFoundError(
+            f"{os.fspath(root)!r} is no folder; it should hold two class folders"
+        )
     listings = {folder.name: list_slices(folder) for folder in folders_in(root)}
     classes = {name: listing for name, listing in listings.items() if listing.slices}
     if len(classes) != 2:
         found = [f"{name!r} ({len(listing.slices)} slices)" for name, listing in listings.items()]
-        msg = f"{os.fspath(root)!r} should hold two class folders with slices, such as 'COVID' and "
-        msg += f"'non-COVID'; found {', '.join(found) or 'no folder'}{_nested(root, list(classes))}"
-        raise FileNotFoundError(msg)
+        raise FileNotFoundError(
+            f"{os.fspath(root)!r} should hold two class folders with slices, such as 'COVID' and "
+            f"'non-COVID'; found {', '.join(found) or 'no folder'}{_nested(root, list(classes))}"
+        )
     beside = list_slices(root, recursive=False).slices
     others = [path for listing in listings.values() for path in listing.others]
     for paths, why in ((beside, "lie outside the class folders"), (others, "are no slices")):
@@ -148,7 +150,7 @@ def _class_listings(root: Path) -> dict[str, Listing]:
 
 
 def _nested(root: Path, names: list[str]) -> str:
-    """Recognise parts of a set, such as "train" and "test", each with the same two classes."""
+    """Recognize parts of a set, such as "train" and "test", each with the same two classes."""
     inner = [{folder.name for folder in folders_in(root / name)} for name in names]
     if not inner or any(len(classes) != 2 or classes != inner[0] for classes in inner):
         return ""
@@ -160,8 +162,7 @@ def _positive_class(names: list[str], positive: str | None, root: Path) -> str:
     """Tell which of two folder names stands for COVID-19."""
     if positive is not None:
         if positive not in names:
-            msg = f"positive must be one of the class folders {names}, got {positive!r}"
-            raise ValueError(msg)
+            raise ValueError(f"positive must be one of the class folders {names}, got {positive!r}")
         return positive
     plain = {name: re.sub(r"[\W_]+", "", name.casefold()) for name in names}
     covid = [
@@ -170,10 +171,11 @@ def _positive_class(names: list[str], positive: str | None, root: Path) -> str:
         if plain[name] in _COVID or plain[other] == _OPPOSITES.get(plain[name])
     ]
     if len(covid) != 1:
-        msg = f"cannot tell which of the folders {names} in {os.fspath(root)!r} is COVID-19; "
-        msg += f"say so with positive={names[0]!r} or positive={names[1]!r} (on the command line "
-        msg += f"--positive){_nested(root, names)}"
-        raise ValueError(msg)
+        raise ValueError(
+            f"cannot tell which of the folders {names} in {os.fspath(root)!r} is COVID-19; "
+            f"say so with positive={names[0]!r} or positive={names[1]!r} (on the command line "
+            f"--positive){_nested(root, names)}"
+        )
     return covid[0]
 
 
@@ -190,9 +192,10 @@ def _read_groups(table: Path, names: list[str]) -> list[str]:
     }
     told = [f"{len(paths)} {what}: {some(paths)}" for what, paths in faults.items() if paths]
     if told:
-        msg = f"{table} does not match the slices below {table.parent}: {'; '.join(told)}. "
-        msg += "Paths are relative to the root, such as 'COVID/a.png'"
-        raise InvalidFileError(msg)
+        raise InvalidFileError(
+            f"{table} does not match the slices below {table.parent}: {'; '.join(told)}. "
+            "Paths are relative to the root, such as 'COVID/a.png'"
+        )
     groups = dict(rows)
     return [groups[name] for name in names]
 
@@ -205,9 +208,9 @@ def _read_rows(table: Path) -> list[tuple[str, str]]:
             columns = reader.fieldnames or ()
             rows = list(reader)
         except (csv.Error, UnicodeDecodeError) as error:
-            msg = f"{table} is no CSV file in UTF-8: {error}"
-            raise InvalidFileError(msg) from error
+            raise InvalidFileError(f"{table} is no CSV file in UTF-8: {error}") from error
     if not {"path", "group"} <= set(columns):
-        msg = f"{table} needs the columns path,group; it has {', '.join(columns) or 'none'}"
-        raise InvalidFileError(msg)
+        raise InvalidFileError(
+            f"{table} needs the columns path,group; it has {', '.join(columns) or 'none'}"
+        )
     return [(row["path"] or "", (row["group"] or "").strip()) for row in rows]

@@ -22,7 +22,7 @@ class DatasetInfo:
         Names of class 0 and class 1.
     counts
         Slices of class 0 and of class 1; None where it depends on what is loaded.
-    licence
+    license
         Under which terms the images may be used.
     home
         Web page of the authors.
@@ -69,7 +69,7 @@ class DatasetInfo:
     title: str
     classes: tuple[str, str] = ("non-COVID", "COVID")
     counts: tuple[int, int] | None = None
-    licence: str = ""
+    license: str = ""
     home: str = ""
     citation: str = ""
     known_faults: tuple[str, ...] = ()
@@ -118,8 +118,7 @@ class DatasetInfo:
 
     def _require(self, right: bool, rule: str, value: object) -> None:
         if not right:
-            msg = f"dataset {self.name!r}: {rule}, got {value!r}"
-            raise ValueError(msg)
+            raise ValueError(f"dataset {self.name!r}: {rule}, got {value!r}")
 
     def __str__(self) -> str:
         """Return a description of several lines."""
@@ -128,7 +127,7 @@ class DatasetInfo:
             "slices": "depends on what is loaded"
             if self.counts is None
             else " + ".join(f"{count:,}" for count in self.counts),
-            "licence": self.licence,
+            "license": self.license,
             "home": self.home,
             "citation": self.citation,
             "layout": self.layout,

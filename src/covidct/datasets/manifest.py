@@ -84,16 +84,16 @@ def load_published(
 
         downloads.install(info, base, folders=folders, limits=limits, check=check)
     else:
-        msg = f"'{base}' does not hold dataset {info.name!r}: expected {info.layout}. "
-        msg += f"To get it: {info.how_to_get} ({info.home})"
-        raise FileNotFoundError(msg)
+        raise FileNotFoundError(
+            f"'{base}' does not hold dataset {info.name!r}: expected {info.layout}. "
+            f"To get it: {info.how_to_get} ({info.home})"
+        )
     return _match(info, entries, base, verify=verify, on_error=on_error)
 
 
 def _read_manifest(info: DatasetInfo) -> list[_Entry]:
     if not info.manifest:
-        msg = f"dataset {info.name!r} names no manifest, the list of its files"
-        raise ValueError(msg)
+        raise ValueError(f"dataset {info.name!r} names no manifest, the list of its files")
     path = Path(__file__).parent / "manifests" / info.manifest
     with path.open(encoding="utf-8", newline="") as file:
         return [

@@ -125,29 +125,27 @@ def _reason(error: Exception) -> str:
 def _check_file(path: Path) -> None:
     status = path.stat()
     if stat.S_ISDIR(status.st_mode):
-        msg = "is a directory, not an image; give the files in it"
-        raise _Refusal(msg)
+        raise _Refusal("is a directory, not an image; give the files in it")
     if not stat.S_ISREG(status.st_mode):
-        msg = "is no regular file (but a device, pipe or socket); give an image file"
-        raise _Refusal(msg)
+        raise _Refusal("is no regular file (but a device, pipe or socket); give an image file")
     if status.st_size == 0:
-        msg = "is empty (0 bytes); fetch it again or remove it"
-        raise _Refusal(msg)
+        raise _Refusal("is empty (0 bytes); fetch it again or remove it")
     if status.st_size > MAX_BYTES:
-        msg = f"has {status.st_size} bytes, more than the {MAX_BYTES} allowed; save a smaller image"
-        raise _Refusal(msg)
+        raise _Refusal(
+            f"has {status.st_size} bytes, more than the {MAX_BYTES} allowed; save a smaller image"
+        )
 
 
 def _decoded(file: BinaryIO) -> Image.Image:
     with STRICT:
         image = Image.open(file, formats=_FORMATS)
         if image.width * image.height > MAX_PIXELS:
-            msg = (
+            raise _Refusal(
                 f"has {image.width} x {image.height} pixels, more than the {MAX_PIXELS} allowed; "
                 "save a smaller image"
             )
-            raise _Refusal(msg)
         if getattr(image, "is_animated", False):
-            msg = "holds several frames; save the one slice that is meant as an image of its own"
-            raise _Refusal(msg)
+            raise _Refusal(
+                "holds several frames; save the one slice that is meant as an image of its own"
+            )
         return ImageOps.exif_transpose(image)  # decodes, and lets go of the file

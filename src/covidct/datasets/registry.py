@@ -50,7 +50,7 @@ def list_datasets(pattern: str = "*") -> list[str]:
 
 
 def dataset_info(name: str) -> DatasetInfo:
-    """Return what is known of a dataset: counts, licence, home, citation, known faults.
+    """Return what is known of a dataset: counts, license, home, citation, known faults.
 
     Parameters
     ----------
@@ -103,8 +103,9 @@ def register_dataset(info: DatasetInfo, *, overwrite: bool = False) -> None:
     'Slices of ward 7'
     """
     if info.name in _REGISTRY and not overwrite:
-        msg = f"dataset {info.name!r} is registered already; pass overwrite=True to replace it"
-        raise ValueError(msg)
+        raise ValueError(
+            f"dataset {info.name!r} is registered already; pass overwrite=True to replace it"
+        )
     _REGISTRY[info.name] = info
 
 
@@ -169,14 +170,11 @@ def load_dataset(
     loader = _import_loader(info)
     accepted = inspect.signature(loader).parameters
     if root is None and "root" in accepted and accepted["root"].default is inspect.Parameter.empty:
-        msg = f"dataset {name!r} needs root, the folder that holds: {info.layout}"
-        raise ValueError(msg)
+        raise ValueError(f"dataset {name!r} needs root, the folder that holds: {info.layout}")
     if root is not None and "root" not in accepted:
-        msg = f"dataset {name!r} takes no root, got {str(root)!r}"
-        raise ValueError(msg)
+        raise ValueError(f"dataset {name!r} takes no root, got {str(root)!r}")
     if download and "download" not in accepted:
-        msg = f"dataset {name!r} cannot be downloaded; to get it: {info.how_to_get}"
-        raise ValueError(msg)
+        raise ValueError(f"dataset {name!r} cannot be downloaded; to get it: {info.how_to_get}")
     general = {
         "root": None if root is None else Path(root).expanduser(),
         "info": info,
@@ -197,8 +195,7 @@ def load_dataset(
 
 def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
     if value not in choices:
-        msg = f"{name} must be one of {', '.join(map(repr, choices))}; got {value!r}"
-        raise ValueError(msg)
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}; got {value!r}")
 
 
 def _import_loader(info: DatasetInfo) -> Callable[..., CTDataset]:
@@ -206,8 +203,9 @@ def _import_loader(info: DatasetInfo) -> Callable[..., CTDataset]:
     try:
         loader: Callable[..., CTDataset] = getattr(import_module(module), function)
     except (ModuleNotFoundError, AttributeError) as error:
-        msg = f"loader {info.loader!r} of dataset {info.name!r} cannot be imported: {error}"
-        raise ValueError(msg) from error
+        raise ValueError(
+            f"loader {info.loader!r} of dataset {info.name!r} cannot be imported: {error}"
+        ) from error
     return loader
 
 
@@ -226,9 +224,10 @@ def _without_unreadable(dataset: CTDataset) -> CTDataset:
     if not bad:
         return dataset
     if len(bad) == len(dataset):
-        msg = f"none of the {len(bad)} images of dataset {dataset.name!r} can be read; the first: "
-        msg += bad[0][1]
-        raise InvalidFileError(msg)
+        raise InvalidFileError(
+            f"none of the {len(bad)} images of dataset {dataset.name!r} can be read; the first: "
+            + bad[0][1]
+        )
     logger.warning(
         "%d of %d images cannot be read and are left out: %s",
         len(bad),

@@ -1,4 +1,4 @@
-"""Hounsfield units become grey values through a display window (DICOM PS3.3, C.11.2.1)."""
+"""Hounsfield units become gray values through a display window (DICOM PS3.3, C.11.2.1)."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ class Window(NamedTuple):
         return self.shape in _SHAPES and finite and bool(self.width >= least)
 
     def show(self, hu: npt.ArrayLike) -> npt.NDArray[np.uint8]:
-        """Map Hounsfield units to grey values, 0 (black) to 255 (white)."""
+        """Map Hounsfield units to gray values, 0 (black) to 255 (white)."""
         part = _SHAPES[self.shape](np.asarray(hu, np.float32), self.level, self.width)
-        grey: npt.NDArray[np.uint8] = np.rint(np.clip(part, 0, 1) * 255).astype(np.uint8)
-        return grey
+        gray: npt.NDArray[np.uint8] = np.rint(np.clip(part, 0, 1) * 255).astype(np.uint8)
+        return gray
 
 
 #: The usual window for lungs.
@@ -72,6 +72,7 @@ def as_window(choice: WindowChoice) -> Window | None:
         window = Window(float(choice[0]), float(choice[1]))
         if window.is_valid:
             return window
-    msg = "window must be 'lung', 'file', or a finite (level, width) in HU with a width of at "
-    msg += f"least 1; got {choice!r}"
-    raise ValueError(msg)
+    raise ValueError(
+        "window must be 'lung', 'file', or a finite (level, width) in HU with a width of at "
+        f"least 1; got {choice!r}"
+    )

@@ -14,11 +14,11 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 INK, PALE = "#222222", "#8A8A8A"
 BLUES = LinearSegmentedColormap.from_list("share", ["#FFFFFF", "#BBD9EC", "#0072B2"])
-# Okabe and Ito's colours, apart for every eye; their yellow is too faint for a line on white.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+# Okabe and Ito's colors, apart for every eye; their yellow is too faint for a line on white.
+_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _LINES = ("-", "--", "-.", ":")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-BLUE, VERMILLION = _COLOURS[:2]
+BLUE, VERMILLION = _COLORS[:2]
 DOTTED = (0, (1.5, 2.5))
 
 _STYLE: dict[Any, Any] = {
@@ -62,8 +62,7 @@ light = mpl.rc_context(_STYLE)
 def check_some(what: str, given: Sized) -> None:
     """Refuse to draw nothing."""
     if not len(given):
-        msg = f"there is no {what} to draw"
-        raise ValueError(msg)
+        raise ValueError(f"there is no {what} to draw")
 
 
 def blank(width: float, height: float, *, alt: str) -> Figure:
@@ -90,5 +89,5 @@ def legend_below(figure: Figure, *, title: str | None = None) -> None:
 
 
 def looks(n: int) -> Iterable[tuple[str, str, str]]:
-    """Give n runs a colour, a line and a marker, so that no two differ by colour alone."""
-    return islice(zip(cycle(_COLOURS), cycle(_LINES), cycle(_MARKERS), strict=False), n)
+    """Give n runs a color, a line and a marker, so that no two differ by color alone."""
+    return islice(zip(cycle(_COLORS), cycle(_LINES), cycle(_MARKERS), strict=False), n)

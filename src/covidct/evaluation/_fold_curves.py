@@ -124,21 +124,20 @@ def _averaged(
     figure = blank(4.2, 4.4 + 0.16 * len(runs), alt="")
     ax = figure.subplots()
     told = []
-    for (name, folds), (colour, line, _) in zip(runs.items(), looks(len(runs)), strict=True):
+    for (name, folds), (color, line, _) in zip(runs.items(), looks(len(runs)), strict=True):
         checked = [check_predictions(*fold) for fold in folds]
         scores = [{metric: find_metric(metric)(*fold)} for fold in checked]
         usable = [f for f, s in zip(checked, scores, strict=True) if not np.isnan(s[metric])]
         if not usable:
-            msg = f"no fold of {name!r} has the classes that {title} need"
-            raise ValueError(msg)
+            raise ValueError(f"no fold of {name!r} has the classes that {title} need")
         curves = np.array([curve(*fold) for fold in usable])
         if len(runs) == 1:
-            ax.plot(_GRID, curves.T, color=colour, linewidth=0.6, alpha=0.5)
+            ax.plot(_GRID, curves.T, color=color, linewidth=0.6, alpha=0.5)
         mean, sd = curves.mean(axis=0), curves.std(axis=0, ddof=min(1, len(curves) - 1))
         low, high = np.clip([mean - sd, mean + sd], 0, 1)
-        ax.fill_between(_GRID, low, high, color=colour, alpha=0.12, linewidth=0)
+        ax.fill_between(_GRID, low, high, color=color, alpha=0.12, linewidth=0)
         told.append(f"{name}: {short} {_plus_minus(*summarize(scores)[metric])}")
-        ax.plot(_GRID, mean, color=colour, linestyle=line, label=told[-1])
+        ax.plot(_GRID, mean, color=color, linestyle=line, label=told[-1])
     ax.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
     legend_below(figure, title="mean ± sd over folds")
     figure.set_label(f"{title}. {'; '.join(told)}.")

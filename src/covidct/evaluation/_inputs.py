@@ -13,12 +13,10 @@ def check_targets(targets: npt.ArrayLike) -> Ints:
     """Return the targets as int64 (N,), or say which value is neither 0 nor 1."""
     values = np.asarray(targets)
     if values.ndim != 1 or not values.size:
-        msg = f"targets must be one-dimensional and not empty, got shape {values.shape}"
-        raise ValueError(msg)
+        raise ValueError(f"targets must be one-dimensional and not empty, got shape {values.shape}")
     wrong = values[~np.isin(values, (0, 1))]
     if wrong.size:
-        msg = f"targets must be 0 (non-COVID) or 1 (COVID-19), got {wrong[0]!r}"
-        raise ValueError(msg)
+        raise ValueError(f"targets must be 0 (non-COVID) or 1 (COVID-19), got {wrong[0]!r}")
     return values.astype(np.int64)
 
 
@@ -26,12 +24,12 @@ def check_finite(name: str, values: npt.ArrayLike, length: int) -> Floats:
     """Return ``values`` as float64 of shape (length,), or say what is wrong with them."""
     checked = np.asarray(values, dtype=np.float64)
     if checked.shape != (length,):
-        msg = f"{name} must have one value for each of {length} targets, got shape {checked.shape}"
-        raise ValueError(msg)
+        raise ValueError(
+            f"{name} must have one value for each of {length} targets, got shape {checked.shape}"
+        )
     bad = np.flatnonzero(~np.isfinite(checked))
     if bad.size:
-        msg = f"{name} must be finite, got {checked[bad[0]]} at position {bad[0]}"
-        raise ValueError(msg)
+        raise ValueError(f"{name} must be finite, got {checked[bad[0]]} at position {bad[0]}")
     return checked
 
 
@@ -43,19 +41,17 @@ def check_predictions(
     values = check_finite(name, probabilities, len(labels))
     outside = np.flatnonzero((values < 0) | (values > 1))
     if outside.size:
-        msg = (
+        raise ValueError(
             f"{name} must lie in [0, 1], got {values[outside[0]]} at position {outside[0]}; "
             "give probabilities, not logits"
         )
-        raise ValueError(msg)
     return labels, values
 
 
 def check_fraction(name: str, value: float, *, closed: bool = False) -> float:
     """Return ``value`` when it lies in (0, 1), or in [0, 1] when ``closed``."""
     if not (0 < value < 1 or (closed and value in (0, 1))):
-        msg = f"{name} must lie in {'[0, 1]' if closed else '(0, 1)'}, got {value!r}"
-        raise ValueError(msg)
+        raise ValueError(f"{name} must lie in {'[0, 1]' if closed else '(0, 1)'}, got {value!r}")
     return float(value)
 
 
@@ -63,8 +59,9 @@ def check_labels(name: str, labels: npt.ArrayLike, length: int) -> npt.NDArray[n
     """Return the labels as an array of shape (length,), or say what is wrong with them."""
     values = np.asarray(labels)
     if values.shape != (length,):
-        msg = f"{name} must have one value for each of {length} targets, got shape {values.shape}"
-        raise ValueError(msg)
+        raise ValueError(
+            f"{name} must have one value for each of {length} targets, got shape {values.shape}"
+        )
     return values
 
 
@@ -72,8 +69,9 @@ def group_names(groups: npt.ArrayLike, length: int) -> npt.NDArray[np.str_]:
     """Return the groups as text (length,); unknown ones (None, NaN, empty) are the empty text."""
     values = np.asarray(groups, dtype=object)
     if values.shape != (length,):
-        msg = f"groups must have one value for each of {length} targets, got shape {values.shape}"
-        raise ValueError(msg)
+        raise ValueError(
+            f"groups must have one value for each of {length} targets, got shape {values.shape}"
+        )
     return np.array(["" if g is None or g != g else str(g) for g in values], dtype=np.str_)
 
 

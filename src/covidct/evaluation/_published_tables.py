@@ -1,4 +1,4 @@
-"""What `covidct.evaluation.published` knows: figures in per cent, as printed, and their records."""
+"""What `covidct.evaluation.published` knows: figures in percent, as printed, and their records."""
 
 from __future__ import annotations
 

@@ -113,11 +113,9 @@ def reliability_curve(
     """
     labels, values = check_predictions(targets, probabilities)
     if n_bins < 1:
-        msg = f"n_bins must be positive, got {n_bins!r}"
-        raise ValueError(msg)
+        raise ValueError(f"n_bins must be positive, got {n_bins!r}")
     if strategy not in ("uniform", "quantile"):
-        msg = f"strategy must be 'uniform' or 'quantile', got {strategy!r}"
-        raise ValueError(msg)
+        raise ValueError(f"strategy must be 'uniform' or 'quantile', got {strategy!r}")
     steps = np.linspace(0, 1, n_bins + 1)
     edges = steps if strategy == "uniform" else _quantile_edges(values, steps)
     bins = np.searchsorted(edges[1:-1], values, side="right")
@@ -203,7 +201,7 @@ def fit_temperature(logits: npt.ArrayLike, targets: npt.ArrayLike) -> float:
 
     Notes
     -----
-    T minimises the negative log-likelihood [1]_, which is convex in 1/T. Where the logits
+    T minimizes the negative log-likelihood [1]_, which is convex in 1/T. Where the logits
     separate the classes it falls for ever as T goes to 0, and the lower bound is returned.
 
     References
@@ -222,8 +220,7 @@ def fit_temperature(logits: npt.ArrayLike, targets: npt.ArrayLike) -> float:
     labels = check_targets(targets)
     margins = check_finite("logits", logits, len(labels)) * (2 * labels - 1)
     if labels.min() == labels.max():
-        msg = f"a temperature needs slices of both classes, got only {labels[0]}"
-        raise ValueError(msg)
+        raise ValueError(f"a temperature needs slices of both classes, got only {labels[0]}")
 
     def loss(log_temperature: float) -> float:
         return float(np.logaddexp(0, -margins / np.exp(log_temperature)).mean())
@@ -270,8 +267,7 @@ def threshold_for_sensitivity(
         check_fraction("sensitivity", sensitivity)
     positives = np.sort(values[labels == 1])[::-1]
     if not positives.size:
-        msg = "a threshold for a sensitivity needs positive slices, got none"
-        raise ValueError(msg)
+        raise ValueError("a threshold for a sensitivity needs positive slices, got none")
     # 0.9 of 10 is 9, though 0.9 * 10 may round to a little more.
     needed = int(np.ceil(sensitivity * len(positives) - 1e-9))
     return float(positives[max(needed, 1) - 1])
@@ -382,11 +378,10 @@ def cross_fit(
 
 def _fit(logits: Floats, labels: Ints, sensitivity: float, *, fold: str) -> tuple[float, float]:
     if len(np.unique(labels)) < 2:
-        msg = (
+        raise ValueError(
             f"fold {fold} has no other predictions of both classes to be fitted on; give more "
             "folds, or a validation part"
         )
-        raise ValueError(msg)
     temperature = fit_temperature(logits, labels)
     calibrated = special.expit(logits / temperature)
     return temperature, threshold_for_sensitivity(labels, calibrated, sensitivity)

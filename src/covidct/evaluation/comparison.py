@@ -130,11 +130,9 @@ def corrected_resampled_ttest(
     """
     values = check_finite("differences", differences, np.size(differences))
     if len(values) < 2:
-        msg = f"the test needs at least two folds, got {len(values)}"
-        raise ValueError(msg)
+        raise ValueError(f"the test needs at least two folds, got {len(values)}")
     if not (n_train > 0 and n_test > 0):
-        msg = f"n_train and n_test must be positive, got {n_train!r} and {n_test!r}"
-        raise ValueError(msg)
+        raise ValueError(f"n_train and n_test must be positive, got {n_train!r} and {n_test!r}")
     tail = (1 - check_fraction("level", level)) / 2
     freedom = len(values) - 1
     mean = float(values.mean())
@@ -207,8 +205,7 @@ def permutation_test(
     """
     labels, a, b = _check_pair(targets, probabilities_a, probabilities_b)
     if n_permutations < 1:
-        msg = f"n_permutations must be positive, got {n_permutations!r}"
-        raise ValueError(msg)
+        raise ValueError(f"n_permutations must be positive, got {n_permutations!r}")
     name = find_metric(metric).name
     difference = _difference(labels, a, b, metric=name, threshold=threshold)
     codes = group_codes(groups, len(labels))
@@ -365,8 +362,7 @@ def holm(p_values: npt.ArrayLike) -> Floats:
     """
     values = np.asarray(p_values, dtype=np.float64)
     if values.ndim != 1 or ((values < 0) | (values > 1)).any():
-        msg = f"p_values must be one-dimensional and in [0, 1], got {p_values!r}"
-        raise ValueError(msg)
+        raise ValueError(f"p_values must be one-dimensional and in [0, 1], got {p_values!r}")
     made = np.flatnonzero(~np.isnan(values))
     order = made[np.argsort(values[made], kind="stable")]
     corrected = np.full(len(values), np.nan)

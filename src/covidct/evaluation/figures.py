@@ -1,6 +1,6 @@
 """Figures of an evaluation, as matplotlib Figure objects.
 
-None touches ``matplotlib.pyplot`` or a backend. Colours are apart for every eye and never the
+None touches ``matplotlib.pyplot`` or a backend. Colors are apart for every eye and never the
 only difference. A figure's label (``figure.get_label()``) says in words what it shows, for the
 ``alt`` of an image.
 
@@ -66,7 +66,7 @@ def confusion_matrices(
 ) -> Figure:
     """Draw a confusion matrix for each network, as Figs. 9 and 10 of the paper do.
 
-    Colour and per cent are shares of the true class, so that the diagonal reads as specificity
+    Color and percent are shares of the true class, so that the diagonal reads as specificity
     and recall.
 
     Parameters
@@ -118,8 +118,9 @@ def confusion_matrices(
 def _check_matrix(name: str, matrix: npt.ArrayLike) -> Floats:
     values = np.asarray(matrix, dtype=np.float64)
     if values.shape != (2, 2) or not (values >= 0).all():
-        msg = f"the confusion matrix of {name!r} must be 2 x 2 counts, got {values.tolist()}"
-        raise ValueError(msg)
+        raise ValueError(
+            f"the confusion matrix of {name!r} must be 2 x 2 counts, got {values.tolist()}"
+        )
     return values
 
 
@@ -186,7 +187,7 @@ def reliability(
     ax, below = figure.subplots(2, height_ratios=(5, 1), sharex=True)
     ax.plot([0, 1], [0, 1], color=PALE, linewidth=1, linestyle=DOTTED, zorder=1)
     told = []
-    for (name, (targets, probabilities)), (colour, line, marker) in zip(
+    for (name, (targets, probabilities)), (color, line, marker) in zip(
         runs.items(), looks(len(runs)), strict=True
     ):
         curve = reliability_curve(targets, probabilities, n_bins=n_bins)
@@ -194,20 +195,20 @@ def reliability(
         filled = curve.counts > 0
         x, y, counts = curve.probability[filled], curve.observed[filled], curve.counts[filled]
         ends = np.array([wilson(round(s * n), n) for s, n in zip(y, counts, strict=True)])
-        ax.vlines(x, ends[:, 0], ends[:, 1], color=colour, linewidth=1, alpha=0.7)
+        ax.vlines(x, ends[:, 0], ends[:, 1], color=color, linewidth=1, alpha=0.7)
         ax.plot(
             x,
             y,
-            color=colour,
+            color=color,
             linestyle=line,
             marker=marker,
             markersize=4.5,
             linewidth=1.4,
             label=f"{name}: ECE {error:.3f}",
         )
-        below.stairs(curve.counts, curve.edges, color=colour, linestyle=line, linewidth=1.2)
+        below.stairs(curve.counts, curve.edges, color=color, linestyle=line, linewidth=1.2)
         if len(runs) == 1:
-            below.stairs(curve.counts, curve.edges, color=colour, alpha=0.15, fill=True)
+            below.stairs(curve.counts, curve.edges, color=color, alpha=0.15, fill=True)
         told.append(f"{name}: expected calibration error {error:.3f}")
     ax.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), ylabel="share that is COVID-19")
     below.set(xlabel="probability of COVID-19", ylabel="slices")
@@ -226,7 +227,7 @@ def learning_curves(histories: Sequence[Mapping[str, npt.ArrayLike]]) -> Figure:
     histories
         For each fold a mapping with ``epoch``, ``loss``, ``accuracy`` and ``learning_rate``, as
         ``CrossValidationResult.history(k)`` gives it. Where slices were watched during training,
-        ``monitor_loss`` and ``monitor_accuracy`` are drawn in a second colour.
+        ``monitor_loss`` and ``monitor_accuracy`` are drawn in a second color.
 
     Returns
     -------
@@ -257,10 +258,10 @@ def learning_curves(histories: Sequence[Mapping[str, npt.ArrayLike]]) -> Figure:
         f"Training loss ends at {ends[0]:.3f}, accuracy at {ends[1]:.3f}.",
     )
     for ax, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        _draw_histories(ax, folds, name, colour=BLUE, label="training", line="-")
+        _draw_histories(ax, folds, name, color=BLUE, label="training", line="-")
         watched = f"monitor_{name}"
         if all(watched in fold and np.isfinite(fold[watched]).any() for fold in folds):
-            _draw_histories(ax, folds, watched, colour=VERMILLION, label="watched", line="--")
+            _draw_histories(ax, folds, watched, color=VERMILLION, label="watched", line="--")
         for epoch in _changes(folds[0]):
             label = "learning rate changed"
             ax.axvline(epoch, color=PALE, linewidth=1, linestyle=DOTTED, zorder=1, label=label)
@@ -275,17 +276,17 @@ def _draw_histories(
     folds: Sequence[Mapping[str, Floats]],
     name: str,
     *,
-    colour: str,
+    color: str,
     label: str,
     line: str,
 ) -> None:
     for fold in folds:
-        _draw_known(ax, fold["epoch"], fold[name], color=colour, linewidth=0.6, alpha=0.45)
+        _draw_known(ax, fold["epoch"], fold[name], color=color, linewidth=0.6, alpha=0.45)
     shortest = min(len(fold["epoch"]) for fold in folds)
     mean = np.mean([fold[name][:shortest] for fold in folds], axis=0)
     counted = f"{label}, mean of {len(folds)} folds" if len(folds) > 1 else label
     epochs = folds[0]["epoch"][:shortest]
-    _draw_known(ax, epochs, mean, color=colour, linestyle=line, label=counted)
+    _draw_known(ax, epochs, mean, color=color, linestyle=line, label=counted)
 
 
 def _draw_known(ax: Axes, epochs: Floats, values: Floats, **style: Any) -> None:
@@ -341,8 +342,9 @@ def forest(
     theirs = dict(published or {})
     strange = sorted(set(theirs) - set(rows))
     if strange:
-        msg = f"published figures of {strange[0]!r}, which is none of the runs: {', '.join(rows)}"
-        raise ValueError(msg)
+        raise ValueError(
+            f"published figures of {strange[0]!r}, which is none of the runs: {', '.join(rows)}"
+        )
     title = find_metric(metric).title
     texts = {n: f"{v:.3f} [{low:.3f}, {high:.3f}]" for n, (v, (low, high)) in rows.items()}
     told = "; ".join(f"{name}: {text}" for name, text in texts.items())
@@ -380,12 +382,12 @@ def _draw_range(
     label: str,
     look: tuple[str, str, str],
 ) -> None:
-    colour, marker, fill = look
+    color, marker, fill = look
     # The mark is drawn over the line's middle, which need not be the middle of its ends.
     ax.plot(
         [ends[0], at, ends[1]],
         [y] * 3,
-        color=colour,
+        color=color,
         linewidth=1.4,
         marker=marker,
         markersize=5,

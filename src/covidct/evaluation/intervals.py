@@ -216,8 +216,7 @@ def cluster_bootstrap(
     """
     n_groups = int(codes.max()) + 1
     if n_resamples < 100:
-        msg = f"n_resamples must be at least 100, got {n_resamples!r}"
-        raise ValueError(msg)
+        raise ValueError(f"n_resamples must be at least 100, got {n_resamples!r}")
     tail = (1 - check_fraction("level", level)) / 2
     rng = np.random.default_rng(seed)
     point = statistic(np.ones((1, len(codes))))
@@ -318,12 +317,11 @@ def wilson(successes: float, n: float, *, level: float = 0.95) -> Interval:
     """
     check_fraction("level", level)
     if not 0 <= successes <= n:
-        msg = f"successes must lie between 0 and n = {n}, got {successes}"
-        raise ValueError(msg)
+        raise ValueError(f"successes must lie between 0 and n = {n}, got {successes}")
     if n == 0:
         return Interval(np.nan, np.nan)
     share, z = successes / n, float(special.ndtri((1 + level) / 2))
-    centre = share + z**2 / (2 * n)
+    center = share + z**2 / (2 * n)
     half = z * np.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2)
-    low, high = np.clip((centre + np.array([-half, half])) / (1 + z**2 / n), 0, 1)
+    low, high = np.clip((center + np.array([-half, half])) / (1 + z**2 / n), 0, 1)
     return Interval(float(low), float(high))

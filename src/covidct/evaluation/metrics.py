@@ -88,11 +88,9 @@ def weighted_scores(
     labels, values = check_predictions(targets, probabilities)
     rows = np.asarray(weights, dtype=np.float64)
     if rows.ndim != 2 or rows.shape[1] != len(labels):
-        msg = f"weights must have shape (R, {len(labels)}), got {rows.shape}"
-        raise ValueError(msg)
+        raise ValueError(f"weights must have shape (R, {len(labels)}), got {rows.shape}")
     if not (rows >= 0).all():
-        msg = "weights must be finite and not negative"
-        raise ValueError(msg)
+        raise ValueError("weights must be finite and not negative")
     cutoff = check_fraction("threshold", threshold, closed=True)
     tallies = Tallies(labels, values, rows, cutoff)
     return {name: find_metric(name).formula(tallies) for name in names}
@@ -309,14 +307,12 @@ def undefined_notes(scores: Sequence[Mapping[str, float]]) -> list[str]:
 
 def _columns(scores: Sequence[Mapping[str, float]]) -> dict[str, Floats]:
     if not scores:
-        msg = "there is no fold to summarize"
-        raise ValueError(msg)
+        raise ValueError("there is no fold to summarize")
     names = list(scores[0])
     for number, fold in enumerate(scores):
         if set(fold) != set(names):
             odd = ", ".join(sorted(set(fold) ^ set(names)))
-            msg = f"fold {number} and fold 0 have different metrics: {odd}"
-            raise ValueError(msg)
+            raise ValueError(f"fold {number} and fold 0 have different metrics: {odd}")
     return {name: np.array([fold[name] for fold in scores], dtype=np.float64) for name in names}
 
 
@@ -365,13 +361,11 @@ def per_group(
     of_slice = group_names(groups, len(labels))
     unknown = np.count_nonzero(of_slice == "")
     if unknown:
-        msg = f"{unknown} of {len(labels)} slices have no group; leave them out first"
-        raise ValueError(msg)
+        raise ValueError(f"{unknown} of {len(labels)} slices have no group; leave them out first")
     names, codes, sizes = np.unique(of_slice, return_inverse=True, return_counts=True)
     positives = np.bincount(codes, weights=labels)
     mixed = names[(positives > 0) & (positives < sizes)]
     if mixed.size:
         shown = ", ".join(repr(str(name)) for name in mixed[:5])
-        msg = f"{mixed.size} groups have slices of both classes: {shown}"
-        raise ValueError(msg)
+        raise ValueError(f"{mixed.size} groups have slices of both classes: {shown}")
     return (positives > 0).astype(np.int64), np.bincount(codes, weights=values) / sizes, names

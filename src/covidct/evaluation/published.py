@@ -117,7 +117,7 @@ class ComparisonRow(NamedTuple):
         Returns
         -------
         tuple of str
-            The metric, ours, theirs and the difference in per cent, and that in their sd.
+            The metric, ours, theirs and the difference in percent, and that in their sd.
         """
         return (
             self.metric,
@@ -130,7 +130,7 @@ class ComparisonRow(NamedTuple):
 
 @dataclass(frozen=True)
 class Comparison:
-    """A run beside the paper's; printing it gives a table in per cent, with what limits it.
+    """A run beside the paper's; printing it gives a table in percent, with what limits it.
 
     Attributes
     ----------
@@ -195,7 +195,7 @@ class Comparison:
 
     def __str__(self) -> str:
         head = (
-            f"{self.published.network} on {self.published.dataset}, per cent"
+            f"{self.published.network} on {self.published.dataset}, percent"
             f"{'' if self.comparable else ' (not comparable, see below)'}\n"
             f"ours:   protocol {self.protocol!r}\ntheirs: {self.published.citation}"
         )
@@ -247,7 +247,7 @@ def compare(
     >>> from covidct.evaluation import published
     >>> ours = {"accuracy": (0.861, 0.029), "recall": (0.846, 0.041)}
     >>> print(published.compare(ours, "squeezenet", "covid19-ct"))  # doctest: +ELLIPSIS
-    squeezenet on covid19-ct, per cent
+    squeezenet on covid19-ct, percent
     ours:   protocol 'paper'
     theirs: Alshazly, Linse, Barth, Martinetz: ..., Table 2
     <BLANKLINE>

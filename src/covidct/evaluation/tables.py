@@ -51,7 +51,7 @@ def render_table(header: Sequence[str], rows: Rows, *, style: str = "text") -> s
 
 
 def percent(fraction: float, sd: float | None = None) -> str:
-    """Write a fraction in per cent, with a standard deviation where it exists; NaN is a dash.
+    """Write a fraction in percent, with a standard deviation where it exists; NaN is a dash.
 
     Examples
     --------
@@ -66,7 +66,7 @@ def percent(fraction: float, sd: float | None = None) -> str:
 
 
 def percent_range(low: float, high: float) -> str:
-    """Write both ends of an interval of fractions in per cent; NaN is a dash.
+    """Write both ends of an interval of fractions in percent; NaN is a dash.
 
     Examples
     --------

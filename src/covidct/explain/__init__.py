@@ -17,8 +17,7 @@ __all__ = ["GradCAM", "faithfulness", "figures", "tsne"]
 
 def __getattr__(name: str) -> object:
     if name not in __all__:
-        msg = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(msg)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name == "GradCAM":
         value: object = import_module(f"{__name__}.grad_cam").GradCAM
     else:

@@ -12,7 +12,7 @@ from matplotlib.gridspec import GridSpec
 
 from .._text import printable, shortened
 
-_LONGEST_NAME = 24  # characters, which do not run into the neighbour's
+_LONGEST_NAME = 24  # characters, which do not run into the neighbor's
 
 
 def below_common_folder(paths: Sequence[str]) -> list[str]:
@@ -42,7 +42,7 @@ def heading(
 def canvas_of(
     columns: int, blocks: int, pixels: Sequence[npt.NDArray[np.uint8]], *, lines: int
 ) -> tuple[Figure, GridSpec]:
-    """Lay out, in inches, blocks of a heading, the slices and their maps, and a colour bar."""
+    """Lay out, in inches, blocks of a heading, the slices and their maps, and a color bar."""
     width, bar, gap, below = 1.8, 0.12, 0.04, 0.3
     height = width * float(np.median([image.shape[0] / image.shape[1] for image in pixels]))
     widths = [width] * columns + [bar]

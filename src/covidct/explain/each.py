@@ -33,7 +33,7 @@ def draw_map(
     prediction
         What they said of the slice.
     image
-        The slice, grey, in its original size.
+        The slice, gray, in its original size.
     path
         Where the picture goes, as PNG.
     layer
@@ -66,8 +66,9 @@ def draw_map(
     'map.png'
     """
     if prediction.canvas is None:
-        msg = f"{prediction.path!r} could not be read, so that there is nothing to explain"
-        raise ValueError(msg)
+        raise ValueError(
+            f"{prediction.path!r} could not be read, so that there is nothing to explain"
+        )
     drawing = figures.saliency_maps(
         [image],
         mean_maps(predictor, prediction.canvas[None], layer=layer),

@@ -44,7 +44,7 @@ __all__ = [
     "widen",
 ]
 
-_RANDOMISED = "randomised network"
+_RANDOMIZED = "randomized network"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,7 +166,7 @@ def table(
     steps
         Steps of the deletion and insertion curves.
     n_perturbed
-        For the curves and the randomisation test, which take many passes, so many slices at most
+        For the curves and the randomization test, which take many passes, so many slices at most
         are drawn.
     batch_size
         Canvases in one pass.
@@ -180,7 +180,7 @@ def table(
     Faithfulness
         Shares of the energy in each region; the pointing game, strictly and within one cell of
         the map's grid; areas under the deletion and the insertion curve; rank correlations with
-        the maps of the randomised network. Rows that would be the mean of no slice are left out.
+        the maps of the randomized network. Rows that would be the mean of no slice are left out.
 
     Raises
     ------
@@ -199,8 +199,9 @@ def table(
     True
     """
     if len(canvases) < 2 or len(sizes) != len(canvases):
-        msg = f"give at least two canvases and a size for each, got {len(canvases)}, {len(sizes)}"
-        raise ValueError(msg)
+        raise ValueError(
+            f"give at least two canvases and a size for each, got {len(canvases)}, {len(sizes)}"
+        )
     size = canvases.shape[1:]
     regions = canvas_regions(sizes, size, masks=masks, border=border, resize=resize)
     passes: _Passes = {"batch_size": batch_size, "precision": precision}
@@ -275,8 +276,7 @@ def average(tables: Sequence[Faithfulness]) -> Faithfulness:
     (networks 2)
     """
     if not tables:
-        msg = "give at least one table"
-        raise ValueError(msg)
+        raise ValueError("give at least one table")
     if len(tables) == 1:
         return tables[0]
     rows: dict[str, list[Measure]] = {}
@@ -324,13 +324,13 @@ def _pointing_rows(
     counts = regions[point_at].flatten(1).any(dim=1)
     height, width = regions[point_at].shape[1:]
     points, blind_points = (peaks(upsample(m, (height, width)))[counts] for m in (cells, blind))
-    centre = torch.tensor([height // 2, width // 2]).expand_as(points)
+    center = torch.tensor([height // 2, width // 2]).expand_as(points)
     one_cell = round(height / cells.shape[1]), round(width / cells.shape[2])
     for tolerance, by in (("strictly", (0, 0)), ("within one cell", one_cell)):
         region = widen(regions[point_at][counts], by)
         rates = {
-            "centre of the slice": hits(centre, region),
-            _RANDOMISED: hits(blind_points, region),
+            "center of the slice": hits(center, region),
+            _RANDOMIZED: hits(blind_points, region),
             **{
                 f"random point of the {name}": _share_of(regions[name][counts], region)
                 for name in ("slice", "lung")
@@ -365,7 +365,7 @@ def _randomization_rows(test: RandomizationTest) -> Iterator[Measure]:
     for share, correlations in zip(test.shares, test.correlations, strict=True):
         forgotten = f"last {share:.0%} of the layers" if share else "last layer"
         yield Measure(
-            name=f"rank correlation, {forgotten} randomised",
+            name=f"rank correlation, {forgotten} randomized",
             value=float(correlations.mean()),
             references={"map of another slice": float(test.reference.mean())},
             n=len(correlations),

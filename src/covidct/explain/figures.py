@@ -25,16 +25,16 @@ from .perturbation import Curves
 from .regions import Masks, to_slice
 from .tsne import Separation
 
-Palette = Literal["paper", "colour-blind"]
+Palette = Literal["paper", "color-blind"]
 
 __all__ = ["along_body", "embedding", "perturbation_curves", "saliency_maps"]
 
 _SMALL = 8  # points
 _BLUE, _ORANGE, _GREEN, _VERMILLION, _SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9"
-# (class, in the test fold) -> colour. The second row is Okabe and Ito's, apart for every eye.
+# (class, in the test fold) -> color. The second row is Okabe and Ito's, apart for every eye.
 _PALETTES = {
     "paper": {(1, 0): "red", (1, 1): "blue", (0, 0): "gold", (0, 1): "green"},
-    "colour-blind": {(1, 0): _ORANGE, (1, 1): _VERMILLION, (0, 0): _SKY, (0, 1): _BLUE},
+    "color-blind": {(1, 0): _ORANGE, (1, 1): _VERMILLION, (0, 0): _SKY, (0, 1): _BLUE},
 }
 _MARKERS = {1: "o", 0: "^"}
 _OUTLINES = {"lesion": _SKY, "lung": "white", "finding": _GREEN}
@@ -55,12 +55,12 @@ def saliency_maps(
     """Show slices and, below each, its saliency map upon it, as Figs. 13 to 16 of the paper do.
 
     Where the map is zero the slice stays as it is. Maps with negative values are drawn in two
-    colours, red for and blue against.
+    colors, red for and blue against.
 
     Parameters
     ----------
     images
-        N original slices, grey.
+        N original slices, gray.
     maps
         (N, H, W) on the grid of the canvases, as `covidct.explain.GradCAM` gives them; they are
         brought back onto the originals.
@@ -95,21 +95,20 @@ def saliency_maps(
     >>> from covidct.explain import figures
     >>> slices = [np.zeros((50, 70), np.uint8), np.zeros((60, 60), np.uint8)]
     >>> figure = figures.saliency_maps(slices, torch.rand(2, 40, 56), probabilities=[0.9, 0.4])
-    >>> len(figure.axes)  # two slices, two maps, one colour bar
+    >>> len(figure.axes)  # two slices, two maps, one color bar
     5
     """
     optional = {"probabilities": probabilities, "targets": targets, "names": names, "masks": masks}
     _check_lengths(len(images), maps=maps, **optional)
     if columns < 1:
-        msg = f"columns must be at least 1, got {columns}"
-        raise ValueError(msg)
+        raise ValueError(f"columns must be at least 1, got {columns}")
     pixels = [np.asarray(image) for image in images]
     columns = min(columns, len(pixels))
     blocks = -(-len(pixels) // columns)
     figure, grid = canvas_of(
         columns, blocks, pixels, lines=sum(x is not None for x in (names, targets, probabilities))
     )
-    colours, norm = _colours(signed=bool(maps.min() < 0))
+    colors, norm = _colors(signed=bool(maps.min() < 0))
     for i, image in enumerate(pixels):
         row, column = 3 * (i // columns) + 1, i % columns
         above, below = (figure.add_subplot(grid[row + k, column], anchor="SN"[k]) for k in (0, 1))
@@ -117,13 +116,13 @@ def saliency_maps(
             ax.imshow(image, cmap="gray", vmin=0, vmax=255)
             ax.set_axis_off()
         overlay = below.imshow(
-            to_slice(maps[i], image.shape, resize=resize).numpy(force=True), cmap=colours, norm=norm
+            to_slice(maps[i], image.shape, resize=resize).numpy(force=True), cmap=colors, norm=norm
         )
         for name, mask in ((masks and masks[i]) or {}).items():
             _outline(below, mask, name)
         title = heading(i, names, targets, probabilities, classes)
         above.set_title(title, fontsize=_SMALL, pad=3, parse_math=False)
-    _colour_bar(figure, overlay, grid)
+    _color_bar(figure, overlay, grid)
     _mask_legend(figure, masks)
     return figure
 
@@ -148,7 +147,7 @@ def embedding(
     test
         (N,) whether the slice is of the test fold.
     palette
-        ``"paper"`` for its red, blue, yellow and green, ``"colour-blind"`` for colours that are
+        ``"paper"`` for its red, blue, yellow and green, ``"color-blind"`` for colors that are
         apart for every eye. Shape and size of the marks tell the four kinds apart in both.
     classes
         Names of class 0 and class 1.
@@ -175,13 +174,14 @@ def embedding(
     ['COVID, train (8)', 'COVID, test (2)', 'non-COVID, train (8)', 'non-COVID, test (2)']
     """
     if palette not in _PALETTES:
-        msg = f"palette must be one of {', '.join(map(repr, _PALETTES))}, got {palette!r}"
-        raise ValueError(msg)
+        raise ValueError(
+            f"palette must be one of {', '.join(map(repr, _PALETTES))}, got {palette!r}"
+        )
     labels, held_out = np.asarray(targets), np.asarray(test, dtype=bool)
     _check_lengths(len(points), targets=labels, test=held_out)
     figure = Figure(figsize=(4.6, 4.4), dpi=200, layout="constrained")
     ax = figure.subplots()
-    for (target, part), colour in _PALETTES[palette].items():
+    for (target, part), color in _PALETTES[palette].items():
         chosen = (labels == target) & (held_out == part)
         name = f"{classes[target]}, {'test' if part else 'train'} ({np.count_nonzero(chosen)})"
         ax.plot(
@@ -189,7 +189,7 @@ def embedding(
             linestyle="none",
             marker=_MARKERS[target],
             markersize=5.5 if part else 3.5,
-            markerfacecolor=colour,
+            markerfacecolor=color,
             markeredgecolor="black" if part else "0.4",
             markeredgewidth=0.7 if part else 0.3,
             label=name,
@@ -203,7 +203,7 @@ def embedding(
             f"trustworthiness {separation.trustworthiness:.2f}   "
             f"silhouette {separation.silhouette_embedding:.2f} "
             f"(features {separation.silhouette_features:.2f})\n"
-            f"nearest neighbours {separation.knn_embedding:.1%} "
+            f"nearest neighbors {separation.knn_embedding:.1%} "
             f"(features {separation.knn_features:.1%}, chance {separation.chance:.1%})",
             fontsize=_SMALL,
         )
@@ -239,8 +239,8 @@ def perturbation_curves(curves: Curves, *, chance: Curves | None = None) -> Figu
     axes = figure.subplots(1, 2, sharey=True)
     for ax, kind in zip(axes, ("deletion", "insertion"), strict=True):
         if chance is not None:
-            _curve(ax, chance, kind, colour="0.45", label="random map", linestyle="--")
-        _curve(ax, curves, kind, colour=_BLUE, label="Grad-CAM", linestyle="-")
+            _curve(ax, chance, kind, color="0.45", label="random map", linestyle="--")
+        _curve(ax, curves, kind, color=_BLUE, label="Grad-CAM", linestyle="-")
         area = getattr(curves, f"{kind}_area").mean()
         beside = f", random {getattr(chance, f'{kind}_area').mean():.2f}" if chance else ""
         ax.set_title(f"{kind}: area {area:.2f}{beside}", fontsize=_SMALL + 1)
@@ -309,16 +309,16 @@ def along_body(
     return figure
 
 
-def _curve(ax: Axes, curves: Curves, kind: str, *, colour: str, label: str, linestyle: str) -> None:
+def _curve(ax: Axes, curves: Curves, kind: str, *, color: str, label: str, linestyle: str) -> None:
     values = getattr(curves, kind)
     ax.fill_between(
-        curves.fractions, *np.quantile(values, [0.25, 0.75], axis=0), color=colour, alpha=0.15, lw=0
+        curves.fractions, *np.quantile(values, [0.25, 0.75], axis=0), color=color, alpha=0.15, lw=0
     )
-    ax.plot(curves.fractions, values.mean(axis=0), color=colour, linestyle=linestyle, label=label)
+    ax.plot(curves.fractions, values.mean(axis=0), color=color, linestyle=linestyle, label=label)
 
 
-def _colours(*, signed: bool) -> tuple[Colormap, Normalize]:
-    """Make a colour map that lets the slice through where there is no evidence."""
+def _colors(*, signed: bool) -> tuple[Colormap, Normalize]:
+    """Make a color map that lets the slice through where there is no evidence."""
     values = np.linspace(-1 if signed else 0, 1, 256)
     # The ends of inferno, black and a pale yellow, are lost on dark lung and on white chest wall.
     name, ends = ("RdBu_r", (0.0, 1.0)) if signed else ("inferno", (0.25, 0.85))
@@ -329,11 +329,11 @@ def _colours(*, signed: bool) -> tuple[Colormap, Normalize]:
 
 def _outline(ax: Axes, mask: npt.NDArray[np.bool_], name: str) -> None:
     if mask.any() and not mask.all():
-        colour = _OUTLINES.get(name, _ORANGE)
-        ax.contour(mask.astype(float), levels=[0.5], colors=[colour], linewidths=0.7)
+        color = _OUTLINES.get(name, _ORANGE)
+        ax.contour(mask.astype(float), levels=[0.5], colors=[color], linewidths=0.7)
 
 
-def _colour_bar(figure: Figure, overlay: AxesImage, grid: GridSpec) -> None:
+def _color_bar(figure: Figure, overlay: AxesImage, grid: GridSpec) -> None:
     bar = figure.colorbar(overlay, cax=figure.add_subplot(grid[1:, -1]))
     bar.ax.set_facecolor("0.35")
     bar.ax.tick_params(labelsize=_SMALL - 1)
@@ -355,5 +355,6 @@ def _mask_legend(figure: Figure, masks: Sequence[Masks | None] | None) -> None:
 def _check_lengths(n: int, **lists: object) -> None:
     lengths = {name: len(values) for name, values in lists.items() if values is not None}  # type: ignore[arg-type]  # every list has a length
     if not n or any(length != n for length in lengths.values()):
-        msg = f"give at least one slice, and as many of each: got {n} slices and {lengths}"
-        raise ValueError(msg)
+        raise ValueError(
+            f"give at least one slice, and as many of each: got {n} slices and {lengths}"
+        )

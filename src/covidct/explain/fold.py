@@ -31,7 +31,7 @@ from .grad_cam import GradCAM
 __all__ = ["embed_fold", "explain_fold", "explain_predictions", "mean_maps", "save_figure"]
 
 _ON_A_PAGE = 24  # slices: six rows of four
-_NEIGHBOURS = 5
+_NEIGHBORS = 5
 _PERTURBED = 32  # slices, shared among the folds of a run
 
 
@@ -55,7 +55,7 @@ def explain_fold(
     dataset
         The slices that it was made of.
     folder
-        Where ``grad_cam.png`` (the COVID-19 slices of the test fold that were recognised most
+        Where ``grad_cam.png`` (the COVID-19 slices of the test fold that were recognized most
         surely, as in Figs. 13 and 14 of the paper; where none was, the nearest to it),
         ``tsne.png`` (as in Figs. 11 and 12), ``faithfulness.txt`` and ``faithfulness.json`` go.
     fold
@@ -66,7 +66,7 @@ def explain_fold(
     count
         Slices that ``grad_cam.png`` shows at most.
     palette
-        Colours of ``tsne.png``, as in `covidct.explain.figures.embedding`.
+        Colors of ``tsne.png``, as in `covidct.explain.figures.embedding`.
     seed
         Of all that is drawn.
 
@@ -95,8 +95,9 @@ def explain_fold(
     True
     """
     if dataset.content_hash() != result.run["dataset"]["content_hash"]:
-        msg = f"the run was made of other slices of {result.dataset_name!r} than those given"
-        raise ValueError(msg)
+        raise ValueError(
+            f"the run was made of other slices of {result.dataset_name!r} than those given"
+        )
     folder = Path(folder)
     model = result.fold_model(fold).to(resolve_device("auto"))
     canvases = make_canvases(dataset, model.input_size, resize=result.recipe.resize)
@@ -112,7 +113,7 @@ def explain_fold(
         seed=seed,
     )
     rows = result.fold_predictions(fold)
-    maps = _recognised(result, dataset, GradCAM(model, layer=layer), canvases, rows, count)
+    maps = _recognized(result, dataset, GradCAM(model, layer=layer), canvases, rows, count)
     save_figure(maps, folder / "grad_cam.png")
     plane, separation = embed_fold(
         result, dataset, model, canvases, fold=fold, palette=palette, seed=seed
@@ -175,8 +176,7 @@ def explain_predictions(
     """
     readable = [p for p in predictions if p.canvas is not None]
     if not readable:
-        msg = "there is no slice to explain"
-        raise ValueError(msg)
+        raise ValueError("there is no slice to explain")
     pages = [readable[i : i + _ON_A_PAGE] for i in range(0, len(readable), _ON_A_PAGE)]
     for number, page in enumerate(pages, start=1):
         name = f"grad_cam-{number:03d}.png" if len(pages) > 1 else "grad_cam.png"
@@ -280,9 +280,9 @@ def embed_fold(
     test, targets = np.isin(index, split.test), dataset.targets[index]
     features = np.asarray(infer(model, canvases, index=index, features=True).features)
     points = tsne.embed(features, perplexity=min(30.0, (len(index) - 1) / 3), seed=seed)
-    enough = np.bincount(targets[test], minlength=2).min() >= 2 and test.sum() > 2 * _NEIGHBOURS
+    enough = np.bincount(targets[test], minlength=2).min() >= 2 and test.sum() > 2 * _NEIGHBORS
     separation = (
-        tsne.separation(features[test], points[test], targets[test], n_neighbors=_NEIGHBOURS)
+        tsne.separation(features[test], points[test], targets[test], n_neighbors=_NEIGHBORS)
         if enough
         else None
     )
@@ -321,7 +321,7 @@ def save_figure(figure: Figure, path: Path) -> Path:
     return path
 
 
-def _recognised(
+def _recognized(
     result: CrossValidationResult,
     dataset: CTDataset,
     cam: GradCAM,
@@ -329,11 +329,11 @@ def _recognised(
     rows: npt.NDArray[np.void],
     count: int,
 ) -> Figure:
-    """Draw the COVID-19 slices recognised most surely; failing that, the nearest to it."""
+    """Draw the COVID-19 slices recognized most surely; failing that, the nearest to it."""
     covid = rows[rows["target"] == 1]
     surest = covid[np.argsort(-covid["logit"], kind="stable")]
-    recognised = surest[surest["probability"] >= 0.5]
-    shown = (recognised if len(recognised) else surest)[:count]
+    recognized = surest[surest["probability"] >= 0.5]
+    shown = (recognized if len(recognized) else surest)[:count]
     index = [int(i) for i in shown["index"]]
     return figures.saliency_maps(
         [dataset[i][0] for i in index],
@@ -349,10 +349,10 @@ def _recognised(
 
 def _separation_rows(apart: tsne.Separation, n: int) -> list[Measure]:
     """Put what t-SNE shows of the test fold into rows of the table."""
-    neighbours = {"among the features": apart.knn_features, "larger class": apart.chance}
+    neighbors = {"among the features": apart.knn_features, "larger class": apart.chance}
     rows = {
         "trustworthiness": (apart.trustworthiness, {}),
-        "nearest neighbours name the class": (apart.knn_embedding, neighbours),
+        "nearest neighbors name the class": (apart.knn_embedding, neighbors),
         "silhouette of the classes": (
             apart.silhouette_embedding,
             {"among the features": apart.silhouette_features},

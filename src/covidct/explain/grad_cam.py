@@ -119,8 +119,7 @@ class GradCAM:
         precision: Precision = "float32",
     ) -> None:
         if target not in _SIGN:
-            msg = f"target must be one of {', '.join(map(repr, _SIGN))}, got {target!r}"
-            raise ValueError(msg)
+            raise ValueError(f"target must be one of {', '.join(map(repr, _SIGN))}, got {target!r}")
         resolve_precision(precision, torch.device("cpu"))  # refuses an unknown one
         self.model = model
         self.layer = _find_layer(model, layer)
@@ -165,8 +164,9 @@ class GradCAM:
             without influence on the logit, and for a logit that is NaN or infinite.
         """
         if x.ndim != 4 or len(x) == 0:
-            msg = f"a batch has shape (B, 1, H, W) with B of at least 1, got {tuple(x.shape)}"
-            raise ValueError(msg)
+            raise ValueError(
+                f"a batch has shape (B, 1, H, W) with B of at least 1, got {tuple(x.shape)}"
+            )
         with evaluating(self.model), torch.inference_mode(mode=False):
             maps, logits = self._forward(x)
             _check_logits(logits, len(x))
@@ -208,8 +208,9 @@ class GradCAM:
         """
         index = np.arange(len(canvases)) if index is None else np.asarray(index)
         if canvases.ndim != 3 or len(index) == 0:
-            msg = f"give at least one canvas, (N, H, W): got {len(index)} of {canvases.shape}"
-            raise ValueError(msg)
+            raise ValueError(
+                f"give at least one canvas, (N, H, W): got {len(index)} of {canvases.shape}"
+            )
         batches = [index[i : i + batch_size] for i in range(0, len(index), batch_size)]
         with keep_freed_memory():
             parts = [
@@ -238,8 +239,9 @@ class GradCAM:
             (gradient,) = torch.autograd.grad(logits.sum(), maps, allow_unused=True)
             if gradient is not None:
                 return gradient
-        msg = "the logit does not depend on the layer to explain; choose one that it follows from"
-        raise ValueError(msg)
+        raise ValueError(
+            "the logit does not depend on the layer to explain; choose one that it follows from"
+        )
 
     def _finish(self, saliency: Tensor, size: torch.Size) -> Tensor:
         if self.relu:
@@ -282,19 +284,19 @@ def _find_layer(model: nn.Module, layer: str | nn.Module | None) -> nn.Module | 
     if layer is None:
         if hasattr(model, "feature_maps") and hasattr(model, "head"):
             return None
-        msg = (
+        raise ValueError(
             f"{type(model).__name__} has no feature_maps() and head(): name the layer to explain, "
             f"GradCAM(model, layer=...), one of {', '.join(names)}"
         )
-        raise ValueError(msg)
     if isinstance(layer, str):
         if layer not in names:
             error = UnknownNameError.among("layer", layer, names)
             raise error
         return names[layer]
     if all(layer is not module for module in names.values()):
-        msg = f"the layer {type(layer).__name__} is not a part of this {type(model).__name__}"
-        raise ValueError(msg)
+        raise ValueError(
+            f"the layer {type(layer).__name__} is not a part of this {type(model).__name__}"
+        )
     return layer
 
 
@@ -302,11 +304,10 @@ def _as_leaf(maps: object) -> Tensor:
     """Detach feature maps from what made them, so that gradients can be taken in them."""
     if not isinstance(maps, Tensor) or maps.ndim != 4 or maps.shape[2:].numel() == 1:
         got = f"shape {tuple(maps.shape)}" if isinstance(maps, Tensor) else type(maps).__name__
-        msg = (
+        raise ValueError(
             "Grad-CAM needs spatial feature maps (B, C, h, w) of more than one cell, "
             f"but the layer to explain gives {got}; choose an earlier one or larger canvases"
         )
-        raise ValueError(msg)
     return maps.detach().requires_grad_()
 
 
@@ -325,16 +326,19 @@ def _forward_cut_at(layer: nn.Module, model: nn.Module, x: Tensor) -> tuple[Tens
     finally:
         handle.remove()
     if len(leaves) != 1:
-        msg = f"the layer to explain must run once in a forward pass; it ran {len(leaves)} times"
-        raise ValueError(msg)
+        raise ValueError(
+            f"the layer to explain must run once in a forward pass; it ran {len(leaves)} times"
+        )
     return leaves[0], logits
 
 
 def _check_logits(logits: Tensor, n: int) -> None:
     if logits.numel() != n:
-        msg = f"expected one logit for each of {n} slices, got shape {tuple(logits.shape)}"
-        raise ValueError(msg)
+        raise ValueError(
+            f"expected one logit for each of {n} slices, got shape {tuple(logits.shape)}"
+        )
     bad = (~logits.detach().isfinite()).flatten().nonzero().flatten().tolist()
     if bad:
-        msg = f"the logits at positions {bad} are NaN or infinite: check the canvases and weights"
-        raise ValueError(msg)
+        raise ValueError(
+            f"the logits at positions {bad} are NaN or infinite: check the canvases and weights"
+        )

@@ -113,8 +113,7 @@ def draw_paper(
         if cell.variant == variant:
             runs.setdefault(cell.dataset, {})[cell.model] = result
     if not done.results:
-        msg = "there is no finished run of a sweep to draw; covidct sweep makes them"
-        raise ValueError(msg)
+        raise ValueError("there is no finished run of a sweep to draw; covidct sweep makes them")
     if not runs:
         kind = "finished variant"
         raise UnknownNameError.among(kind, variant, {cell.variant for cell in done.results})

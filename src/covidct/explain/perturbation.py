@@ -91,7 +91,7 @@ def perturb(
         Number S of equal steps.
     baseline
         What stands for a missing pixel: the canvas under a Gaussian blur (standard deviation 1/16
-        of its shorter side), black, or the mean grey of the canvas.
+        of its shorter side), black, or the mean gray of the canvas.
     batch_size
         Canvases in one pass.
     precision
@@ -125,17 +125,15 @@ def perturb(
     ((2, 5), (2,))
     """
     if target not in ("covid", "non-covid") or baseline not in _BASELINES:
-        msg = (
+        raise ValueError(
             f"target must be 'covid' or 'non-covid' and baseline one of {', '.join(_BASELINES)}, "
             f"got {target!r} and {baseline!r}"
         )
-        raise ValueError(msg)
     if maps.shape != canvases.shape or not len(canvases) or steps < 1:
-        msg = (
+        raise ValueError(
             "give a map for each of at least one canvas, and at least one step, got maps "
             f"{tuple(maps.shape)}, canvases {canvases.shape} and {steps} steps"
         )
-        raise ValueError(msg)
     fractions = np.linspace(0, 1, steps + 1)
     generator = torch.Generator().manual_seed(seed)
     curves = np.empty((2, len(canvases), steps + 1))

@@ -33,12 +33,12 @@ class RandomizationTest(NamedTuple):
     Attributes
     ----------
     shares
-        (S,) shares of its layers that were randomised; the first stands for the last layer alone.
+        (S,) shares of its layers that were randomized; the first stands for the last layer alone.
     correlations
         (S, N) absolute rank correlations of the maps before and after. Absolute, since a random
         head is as likely to turn a map over as to keep it.
     reference
-        (N,) absolute rank correlations of the maps of neighbouring slices of the list, the last
+        (N,) absolute rank correlations of the maps of neighboring slices of the list, the last
         and the first included: how alike maps are anyway.
     """
 
@@ -50,8 +50,8 @@ class RandomizationTest(NamedTuple):
 def randomize(model: Model, *, share: float = 1.0, seed: int = 0) -> Model:
     """Copy a network and let the copy forget its last layers.
 
-    A layer is any module with parameters of its own. It is reset as PyTorch initialises it (batch
-    normalisation forgets its statistics too); where a module cannot reset itself, the entries of
+    A layer is any module with parameters of its own. It is reset as PyTorch initializes it (batch
+    normalization forgets its statistics too); where a module cannot reset itself, the entries of
     its parameters are shuffled.
 
     Parameters
@@ -83,8 +83,7 @@ def randomize(model: Model, *, share: float = 1.0, seed: int = 0) -> Model:
     [True, False]
     """
     if not 0 <= share <= 1:
-        msg = f"share must be in [0, 1], got {share}"
-        raise ValueError(msg)
+        raise ValueError(f"share must be in [0, 1], got {share}")
     forgetful = copy.deepcopy(model)
     layers = [part for part in forgetful.modules() if any(True for _ in part.parameters(False))]
     devices = {p.device for p in forgetful.parameters() if p.device.type == "cuda"}
@@ -110,7 +109,7 @@ def randomization_test(
     precision: Precision = "float32",
     seed: int = 0,
 ) -> RandomizationTest:
-    """Randomise a network step by step from its head, and compare its maps (Adebayo et al. 2018).
+    """Randomize a network step by step from its head, and compare its maps (Adebayo et al. 2018).
 
     The maps are compared signed and on the grid of the layer. An explanation of what the network
     has learnt should soon resemble the old one no more than the map of another slice does.
@@ -122,7 +121,7 @@ def randomization_test(
     canvases
         (N, H, W) uint8, at least two.
     shares
-        Shares of the layers to randomise, from the last backwards.
+        Shares of the layers to randomize, from the last backwards.
     layer
         Name of the layer to explain, as in `covidct.explain.GradCAM`.
     batch_size
@@ -156,14 +155,15 @@ def randomization_test(
     (2, 3)
     """
     if len(canvases) < 2:
-        msg = f"give at least two canvases, since maps of two are compared; got {len(canvases)}"
-        raise ValueError(msg)
+        raise ValueError(
+            f"give at least two canvases, since maps of two are compared; got {len(canvases)}"
+        )
 
     options: dict[str, Any] = {"layer": layer, "batch_size": batch_size, "precision": precision}
     before = signed_maps(model, canvases, **options)
     after = (
         signed_maps(randomize(model, share=share, seed=seed), canvases, **options)
-        for share in tqdm(shares, desc="randomisation", leave=False, disable=None)
+        for share in tqdm(shares, desc="randomization", leave=False, disable=None)
     )
     correlations = np.stack([np.abs(rank_correlation(before, maps)) for maps in after])
     reference = np.abs(rank_correlation(before, before.roll(1, dims=0)))

@@ -79,16 +79,13 @@ def canvas_regions(
     0.5
     """
     if not 0 < border < 0.5:
-        msg = f"border must lie between 0 and 0.5 of the shorter side, got {border}"
-        raise ValueError(msg)
+        raise ValueError(f"border must lie between 0 and 0.5 of the shorter side, got {border}")
     if masks is not None and len(masks) != len(sizes):
-        msg = f"give masks, or None, for each of {len(sizes)} slices, got {len(masks)}"
-        raise ValueError(msg)
+        raise ValueError(f"give masks, or None, for each of {len(sizes)} slices, got {len(masks)}")
     known: list[Masks] = [mask or {} for mask in masks or [None] * len(sizes)]
     names = ["slice", "padding", "border", *sorted({name for mask in known for name in mask})]
     if len(names) != len(set(names)):
-        msg = f"masks must not be named 'slice', 'padding' or 'border', got {names[3:]}"
-        raise ValueError(msg)
+        raise ValueError(f"masks must not be named 'slice', 'padding' or 'border', got {names[3:]}")
     regions = {name: torch.zeros(len(sizes), *canvas_size, dtype=torch.bool) for name in names}
     pad = AspectPreservingPad(canvas_size)
     for i, (size, mask) in enumerate(zip(sizes, known, strict=True)):
@@ -98,8 +95,9 @@ def canvas_regions(
         _box(regions["border"][i], place, margin=border).fill_(value=False)
         for name, values in mask.items():
             if values.shape != tuple(size):
-                msg = f"slice {i} is {tuple(size)}, but its mask {name!r} is {values.shape}"
-                raise ValueError(msg)
+                raise ValueError(
+                    f"slice {i} is {tuple(size)}, but its mask {name!r} is {values.shape}"
+                )
             _box(regions[name][i], place).copy_(_resized(values, place))
     regions["padding"] = ~regions["slice"]
     return regions
@@ -170,8 +168,9 @@ def energy_share(maps: Tensor, region: Tensor) -> EnergyShare:
     EnergyShare(share=0.75, area=0.25, n=1)
     """
     if maps.min() < 0:
-        msg = "energy is counted in maps that are not negative: compute them with relu=True"
-        raise ValueError(msg)
+        raise ValueError(
+            "energy is counted in maps that are not negative: compute them with relu=True"
+        )
     total = maps.sum(dim=(1, 2), dtype=torch.float64)
     counts = (total > 0) & region.any(dim=2).any(dim=1)
     inside = (maps * region).sum(dim=(1, 2), dtype=torch.float64)

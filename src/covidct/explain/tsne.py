@@ -20,12 +20,12 @@ class Separation(NamedTuple):
     Attributes
     ----------
     trustworthiness
-        Share, in [0, 1], of neighbours in the plane that are neighbours among the features too
+        Share, in [0, 1], of neighbors in the plane that are neighbors among the features too
         (Venna and Kaski 2001); low where the picture invents clusters.
     silhouette_features, silhouette_embedding
         Mean silhouette of the classes (Rousseeuw 1987) in [-1, 1]; 0 where they overlap.
     knn_features, knn_embedding
-        Accuracy of the nearest neighbours' majority vote, each slice left out in turn.
+        Accuracy of the nearest neighbors' majority vote, each slice left out in turn.
     chance
         Accuracy of always naming the larger class.
     """
@@ -55,9 +55,9 @@ def embed(
     features
         (N, D) finite numbers, such as the penultimate layer's.
     perplexity
-        About how many neighbours a slice has; above 0 and below N.
+        About how many neighbors a slice has; above 0 and below N.
     seed
-        Of the randomised steps; the same features give the same embedding.
+        Of the randomized steps; the same features give the same embedding.
     pca_dims
         Number of principal components that are kept.
 
@@ -83,17 +83,16 @@ def embed(
     """
     points = _check_points("features", features)
     if not 0 < perplexity < len(points):
-        msg = (
+        raise ValueError(
             f"perplexity must lie between 0 and the number of slices, {len(points)}; "
             f"got {perplexity:g}; try {max(1, (len(points) - 1) // 3)}"
         )
-        raise ValueError(msg)
     if pca_dims < 2:
-        msg = f"pca_dims must be at least 2, got {pca_dims}"
-        raise ValueError(msg)
+        raise ValueError(f"pca_dims must be at least 2, got {pca_dims}")
     if np.ptp(points, axis=0).max() == 0:
-        msg = f"all {len(points)} slices have the same features: there is nothing to place apart"
-        raise ValueError(msg)
+        raise ValueError(
+            f"all {len(points)} slices have the same features: there is nothing to place apart"
+        )
     if points.shape[1] > pca_dims:
         dims = min(pca_dims, len(points))
         points = PCA(dims, random_state=seed).fit_transform(points)
@@ -113,7 +112,7 @@ def separation(
 
     A network keeps the slices that it was fitted to apart, whatever it learnt: give those of the
     test fold alone, ``separation(features[test], embedding[test], targets[test])``. Where one
-    patient has several slices, the neighbours may be the patient's own.
+    patient has several slices, the neighbors may be the patient's own.
 
     Parameters
     ----------
@@ -124,7 +123,7 @@ def separation(
     targets
         (N,), 1 for COVID-19 and 0 otherwise; at least two slices of each.
     n_neighbors
-        Neighbours that count; odd, so that no vote is a draw, and below N / 2.
+        Neighbors that count; odd, so that no vote is a draw, and below N / 2.
 
     Returns
     -------
@@ -149,18 +148,19 @@ def separation(
     points, plane = _check_points("features", features), _check_points("embedding", embedding)
     labels = np.asarray(targets)
     if len(points) != len(plane) or labels.shape != (len(points),):
-        msg = (
+        raise ValueError(
             "features, embedding and targets must be of the same slices, "
             f"got shapes {points.shape}, {plane.shape} and {labels.shape}"
         )
-        raise ValueError(msg)
     counts = np.array([np.count_nonzero(labels == 0), np.count_nonzero(labels == 1)])
     if counts.sum() != len(labels) or counts.min() < 2:
-        msg = f"targets must be 0 or 1, at least two of each, got {np.unique(labels).tolist()}"
-        raise ValueError(msg)
+        raise ValueError(
+            f"targets must be 0 or 1, at least two of each, got {np.unique(labels).tolist()}"
+        )
     if n_neighbors % 2 == 0 or not 0 < n_neighbors < len(labels) / 2:
-        msg = f"n_neighbors must be odd and below N / 2 = {len(labels) / 2:g}, got {n_neighbors}"
-        raise ValueError(msg)
+        raise ValueError(
+            f"n_neighbors must be odd and below N / 2 = {len(labels) / 2:g}, got {n_neighbors}"
+        )
     return Separation(
         float(trustworthiness(points, plane, n_neighbors=n_neighbors)),
         float(silhouette_score(points, labels)),
@@ -172,20 +172,20 @@ def separation(
 
 
 def _knn_accuracy(points: npt.NDArray[np.float64], labels: npt.NDArray[np.int64], k: int) -> float:
-    # Asked about its own points, NearestNeighbors leaves each out of its neighbours.
-    neighbours = NearestNeighbors(n_neighbors=k).fit(points).kneighbors(return_distance=False)
-    votes = labels[neighbours].mean(axis=1) > 0.5
+    # Asked about its own points, NearestNeighbors leaves each out of its neighbors.
+    neighbors = NearestNeighbors(n_neighbors=k).fit(points).kneighbors(return_distance=False)
+    votes = labels[neighbors].mean(axis=1) > 0.5
     return float(np.mean(votes == labels))
 
 
 def _check_points(name: str, values: npt.ArrayLike) -> npt.NDArray[np.float64]:
     points = np.asarray(values, dtype=np.float64)
     if points.ndim != 2 or len(points) < 3 or not points.shape[1]:
-        msg = f"{name} must be (N, D), of at least three slices, got shape {points.shape}"
-        raise ValueError(msg)
+        raise ValueError(
+            f"{name} must be (N, D), of at least three slices, got shape {points.shape}"
+        )
     bad = np.flatnonzero(~np.isfinite(points).all(axis=1))
     if bad.size:
         rows = ", ".join(map(str, bad[:10])) + (", ..." if bad.size > 10 else "")
-        msg = f"{name} must be finite, but those of {bad.size} slices are not: {rows}"
-        raise ValueError(msg)
+        raise ValueError(f"{name} must be finite, but those of {bad.size} slices are not: {rows}")
     return points

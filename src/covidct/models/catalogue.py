@@ -16,10 +16,10 @@ __all__ = ["BUILT_IN"]
 _HALF: dict[str, Any] = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
 # The weights of 2015 to 2019 that the paper had, not the later recipe's V2.
 _TORCHVISION: dict[str, Any] = {
-    "licence": "BSD-3-Clause",
+    "license": "BSD-3-Clause",
     "pretrained": {"weights": "IMAGENET1K_V1"},
 }
-_TIMM: dict[str, Any] = {"licence": "Apache-2.0", "pretrained": {"pretrained": True}, **_HALF}
+_TIMM: dict[str, Any] = {"license": "Apache-2.0", "pretrained": {"pretrained": True}, **_HALF}
 _RESNET: dict[str, Any] = {**_TORCHVISION, "cam_layer": "layer4", "classifier": ("fc",)}
 _DENSENET: dict[str, Any] = {
     **_TORCHVISION,
@@ -132,7 +132,7 @@ BUILT_IN = (
         layers=48,
         parameters=21.79,
         size_mb=87.4,
-        # Built without `weights`, torchvision's network doesn't turn the ImageNet normalisation
+        # Built without `weights`, torchvision's network doesn't turn the ImageNet normalization
         # into the [-1, 1] that its weights expect; we give it [-1, 1] to begin with.
         **_HALF,
         **_TORCHVISION | {"pretrained": {"weights": "IMAGENET1K_V1", "aux_logits": True}},

@@ -38,9 +38,9 @@ class CTClassifier(nn.Module):
     input_size : tuple of int
         (height, width).
     preprocessing : torch.nn.Module
-        Canvases (B, 1, H, W) to normalised images (B, 3, H, W).
+        Canvases (B, 1, H, W) to normalized images (B, 3, H, W).
     backbone : torch.nn.Module
-        Normalised images to feature maps (B, feature_dim, h, w). Its tensors have the names that
+        Normalized images to feature maps (B, feature_dim, h, w). Its tensors have the names that
         they have in the network's source.
     head : torch.nn.Module
         Feature maps to logits (B,).
@@ -69,8 +69,7 @@ class CTClassifier(nn.Module):
         super().__init__()
         height, width = info.custom_size if input_size is None else input_size
         if min(height, width) < 1:
-            msg = f"input_size must be (height, width) in pixels, got {input_size!r}"
-            raise ValueError(msg)
+            raise ValueError(f"input_size must be (height, width) in pixels, got {input_size!r}")
         self.info = info
         self.input_size = (height, width)
         self.preprocessing = Preprocessing(info.mean, info.std)
@@ -84,7 +83,7 @@ class CTClassifier(nn.Module):
         Parameters
         ----------
         x
-            Grey canvases (B, 1, H, W): uint8, or floating point in [0, 1]. Anything else is a
+            Gray canvases (B, 1, H, W): uint8, or floating point in [0, 1]. Anything else is a
             TypeError or a ValueError; values are looked at on the CPU only, since a GPU would
             have to be waited for.
 
@@ -116,9 +115,10 @@ class CTClassifier(nn.Module):
         """
         maps: Tensor = self.backbone(self.preprocessing(x))
         if maps.shape[1] != self.info.feature_dim:
-            msg = f"{self.info.name!r} is registered with feature_dim={self.info.feature_dim}, but "
-            msg += f"its feature maps are {tuple(maps.shape)}, (B, feature_dim, h, w)"
-            raise ValueError(msg)
+            raise ValueError(
+                f"{self.info.name!r} is registered with feature_dim={self.info.feature_dim}, but "
+                f"its feature maps are {tuple(maps.shape)}, (B, feature_dim, h, w)"
+            )
         return maps
 
     def pool(self, maps: Tensor) -> Tensor:
@@ -154,7 +154,7 @@ class CTClassifier(nn.Module):
     def freeze_backbone(self, *, frozen: bool = True) -> Self:
         """Fit the head alone: the paper's feature extraction.
 
-        The backbone gets no gradients, and its batch normalisation keeps its statistics in
+        The backbone gets no gradients, and its batch normalization keeps its statistics in
         training mode as well.
 
         Parameters

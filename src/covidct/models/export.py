@@ -47,8 +47,9 @@ def export_onnx(
         What canvases hold.
     """
     if input_type not in _INPUT_TYPES:
-        msg = f"input_type must be one of {', '.join(map(repr, _INPUT_TYPES))}, got {input_type!r}"
-        raise ValueError(msg)
+        raise ValueError(
+            f"input_type must be one of {', '.join(map(repr, _INPUT_TYPES))}, got {input_type!r}"
+        )
     for module in ("onnx", "onnxscript"):  # PyTorch's exporter wants them
         require(module, extra="onnx")
     require("onnxruntime", extra="onnx")
@@ -83,8 +84,8 @@ def export_onnx(
 
 def _random_canvases(size: tuple[int, int], dtype: torch.dtype) -> Tensor:
     generator = torch.Generator().manual_seed(0)
-    grey = torch.randint(0, 256, (3, 1, *size), generator=generator)
-    return grey.to(dtype) if dtype == torch.uint8 else (grey / 255).to(dtype)
+    gray = torch.randint(0, 256, (3, 1, *size), generator=generator)
+    return gray.to(dtype) if dtype == torch.uint8 else (gray / 255).to(dtype)
 
 
 def _check(path: Path, canvases: Tensor, logits: Tensor) -> None:
@@ -96,9 +97,8 @@ def _check(path: Path, canvases: Tensor, logits: Tensor) -> None:
     expected = logits.double().cpu()
     error = ((torch.from_numpy(found) - expected).abs() / expected.abs().clamp(min=1)).max().item()
     if not error <= _TOLERANCE:
-        msg = (
+        raise RuntimeError(
             f"the ONNX file of {session.get_modelmeta().custom_metadata_map['model']} is wrong: "
             f"its logits are {error:.2g} from PyTorch's, more than {_TOLERANCE}; it was not kept"
         )
-        raise RuntimeError(msg)
     logger.info("ONNX logits agree with PyTorch's within %.2g", error)

@@ -45,7 +45,7 @@ class ArchitectureInfo:
     dropout
         Probability of dropout in the head, as in the source.
     mean, std
-        The normalisation, per channel, that the ImageNet weights were trained with.
+        The normalization, per channel, that the ImageNet weights were trained with.
     default_size
         The input of the ImageNet weights.
     custom_size
@@ -56,8 +56,8 @@ class ArchitectureInfo:
         Millions of parameters, with one logit.
     size_mb
         Megabytes of the weights file: the paper's, or 4 bytes for each parameter.
-    licence
-        Licence of code and weights, as their source states it; empty where it states none.
+    license
+        License of code and weights, as their source states it; empty where it states none.
     options
         Keyword arguments of the builder.
     pretrained
@@ -99,7 +99,7 @@ class ArchitectureInfo:
     layers: int | None = None
     parameters: float
     size_mb: float
-    licence: str = ""
+    license: str = ""
     options: Mapping[str, object] = field(default_factory=dict, hash=False)
     pretrained: Mapping[str, object] = field(default_factory=dict, hash=False)
     renamed: tuple[tuple[str, str], ...] = ()
@@ -126,5 +126,4 @@ class ArchitectureInfo:
         for attribute, holds, rule in rules:
             if not holds:
                 value = getattr(self, attribute)
-                msg = f"model {self.name!r}: {attribute} must be {rule}, got {value!r}"
-                raise ValueError(msg)
+                raise ValueError(f"model {self.name!r}: {attribute} must be {rule}, got {value!r}")

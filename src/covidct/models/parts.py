@@ -31,7 +31,7 @@ def build_backbone(info: ArchitectureInfo) -> nn.Module:
     Returns
     -------
     torch.nn.Module
-        Normalised images (B, 3, H, W) to feature maps (B, feature_dim, h, w).
+        Normalized images (B, 3, H, W) to feature maps (B, feature_dim, h, w).
 
     Raises
     ------
@@ -44,8 +44,9 @@ def build_backbone(info: ArchitectureInfo) -> nn.Module:
     children = dict(network.named_children())
     names = list(children)
     if info.cam_layer not in names:
-        msg = f"model {info.name!r}: {info.source} has no child {info.cam_layer!r}, but {names}"
-        raise ValueError(msg)
+        raise ValueError(
+            f"model {info.name!r}: {info.source} has no child {info.cam_layer!r}, but {names}"
+        )
     trunk = [(name, children[name]) for name in names[: names.index(info.cam_layer) + 1]]
     if info.activation:
         trunk.append(("activation", nn.ReLU(inplace=True)))

@@ -1,4 +1,4 @@
-"""From grey canvases to what ImageNet weights expect."""
+"""From gray canvases to what ImageNet weights expect."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from torch import Tensor, nn
 
 __all__ = ["Preprocessing"]
 
-# A float image may leave [0, 1] by this much (interpolation rounds); 0..255 or normalised don't.
+# A float image may leave [0, 1] by this much (interpolation rounds); 0..255 or normalized don't.
 _TOLERANCE = 0.01
 
 
 class Preprocessing(nn.Module):
-    """Copy grey values to three channels, and normalise each as the weights were trained.
+    """Copy gray values to three channels, and normalize each as the weights were trained.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ class Preprocessing(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Turn (B, 1, H, W), uint8 or floating point in [0, 1], into normalised (B, 3, H, W).
+        """Turn (B, 1, H, W), uint8 or floating point in [0, 1], into normalized (B, 3, H, W).
 
         Parameters
         ----------
@@ -59,27 +59,24 @@ class Preprocessing(nn.Module):
             seen on the CPU only.
         """
         _check(x)
-        grey = x.to(self.mean.dtype)
+        gray = x.to(self.mean.dtype)
         if not x.is_floating_point():
-            grey = grey / 255
-        return (grey - self.mean).div_(self.std)  # in place: three channels are many bytes
+            gray = gray / 255
+        return (gray - self.mean).div_(self.std)  # in place: three channels are many bytes
 
 
 def _check(x: Tensor) -> None:
     if not isinstance(x, Tensor) or not (x.dtype == torch.uint8 or x.is_floating_point()):
         kind = x.dtype if isinstance(x, Tensor) else type(x).__name__
-        msg = f"canvases must be a tensor, uint8 or floating point; got {kind}"
-        raise TypeError(msg)
+        raise TypeError(f"canvases must be a tensor, uint8 or floating point; got {kind}")
     if x.ndim != 4 or x.shape[1] != 1:
-        msg = f"canvases must be grey, (B, 1, H, W); got shape {tuple(x.shape)}"
-        raise ValueError(msg)
+        raise ValueError(f"canvases must be gray, (B, 1, H, W); got shape {tuple(x.shape)}")
     # Looking at the values would make the host wait for a GPU, and would break a traced graph.
     if x.dtype == torch.uint8 or x.device.type != "cpu" or torch.compiler.is_compiling():
         return
     low, high = x.detach().aminmax() if x.numel() else (0.0, 1.0)
     if not (low >= -_TOLERANCE and high <= 1 + _TOLERANCE):
-        msg = (
+        raise ValueError(
             f"floating-point canvases must be in [0, 1], got values from {low:.4g} to {high:.4g}; "
-            "divide 0..255 by 255 or pass uint8, and leave the normalisation to the model"
+            "divide 0..255 by 255 or pass uint8, and leave the normalization to the model"
         )
-        raise ValueError(msg)

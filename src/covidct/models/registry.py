@@ -105,6 +105,7 @@ def register_model(info: ArchitectureInfo, *, overwrite: bool = False) -> None:
     'VGG16'
     """
     if info.name.startswith(_TIMM) or (info.name in _REGISTRY and not overwrite):
-        msg = f"the model name {info.name!r} is taken; choose another, or pass overwrite=True"
-        raise ValueError(msg)
+        raise ValueError(
+            f"the model name {info.name!r} is taken; choose another, or pass overwrite=True"
+        )
     _REGISTRY[info.name] = info

@@ -73,12 +73,12 @@ class ModelCard:
         model_info(self.model)
         size = tuple(self.input_size)
         if len(size) != 2 or not all(isinstance(n, int) and n > 0 for n in size):
-            msg = f"input_size must be (height, width) in pixels, got {self.input_size!r}"
-            raise ValueError(msg)
+            raise ValueError(
+                f"input_size must be (height, width) in pixels, got {self.input_size!r}"
+            )
         object.__setattr__(self, "input_size", size)  # JSON gives a list
         if self.resize not in ("pad", "stretch"):
-            msg = f"resize must be one of 'pad', 'stretch', got {self.resize!r}"
-            raise ValueError(msg)
+            raise ValueError(f"resize must be one of 'pad', 'stretch', got {self.resize!r}")
 
     @classmethod
     def filled(
@@ -156,8 +156,9 @@ def check_shared(folder: str | PathLike[str]) -> tuple[ModelCard, Path]:
     card, sha256 = _read(Path(folder))
     tensors = Path(folder) / _TENSORS
     if _sha256(tensors) != sha256:
-        msg = f"{tensors}: not the file that {_CARD} describes; copy the folder again"
-        raise InvalidFileError(msg)
+        raise InvalidFileError(
+            f"{tensors}: not the file that {_CARD} describes; copy the folder again"
+        )
     return card, tensors
 
 
@@ -187,20 +188,19 @@ def read_card(folder: str | PathLike[str]) -> ModelCard:
 def _read(folder: Path) -> tuple[ModelCard, str]:
     path = folder / _CARD
     if not path.is_file():
-        msg = f"{path}: no such file; a shared model is a folder with {_CARD} and {_TENSORS}"
-        raise FileNotFoundError(msg)
+        raise FileNotFoundError(
+            f"{path}: no such file; a shared model is a folder with {_CARD} and {_TENSORS}"
+        )
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         sha256 = content.pop("sha256")
         return ModelCard(**content), sha256
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        msg = f"{path}: not the card of a model ({error})"
-        raise InvalidFileError(msg) from error
+        raise InvalidFileError(f"{path}: not the card of a model ({error})") from error
 
 
 def _sha256(path: Path) -> str:
     if not path.is_file():
-        msg = f"{path}: no such file"
-        raise FileNotFoundError(msg)
+        raise FileNotFoundError(f"{path}: no such file")
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

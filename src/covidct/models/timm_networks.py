@@ -59,12 +59,11 @@ def timm_info(name: str) -> ArchitectureInfo:
         canvas = (height // _STRIDE * _STRIDE, round(width * 10 / 7 / _STRIDE) * _STRIDE)
         feature_dim = _feature_dim(network.to("meta"), canvas)
     except (AssertionError, RuntimeError, TypeError, ValueError) as error:
-        msg = (
+        raise ValueError(
             f"model 'timm:{name}' can't be used ({type(error).__name__}: {error}); it must give "
             "feature maps (B, C, h, w) of canvases that are wider than high: choose another "
             "convolutional network, or say where to cut this one with covidct.register_model"
-        )
-        raise ValueError(msg) from error
+        ) from error
     millions = round((sum(p.numel() for p in network.parameters()) + feature_dim + 1) / 1e6, 2)
     return ArchitectureInfo(
         name=f"timm:{name}",
@@ -81,7 +80,7 @@ def timm_info(name: str) -> ArchitectureInfo:
         std=config["std"],
         default_size=(height, width),
         custom_size=canvas,
-        licence=config.get("license") or "",
+        license=config.get("license") or "",
     )
 
 
@@ -93,8 +92,9 @@ def _feature_dim(network: torch.nn.Module, canvas: tuple[int, int]) -> int:
         upright = network(torch.empty(1, 3, width, height, device="meta")).shape
     _, channels, rows, columns = lying
     if tuple(upright) != (1, channels, columns, rows) or min(rows, columns) < 2:
-        msg = f"its output is {tuple(lying)}, and {tuple(upright)} when the canvas is turned"
-        raise ValueError(msg)
+        raise ValueError(
+            f"its output is {tuple(lying)}, and {tuple(upright)} when the canvas is turned"
+        )
     return int(channels)
 
 

@@ -69,16 +69,13 @@ def read_state(path: str | PathLike[str]) -> dict[str, Tensor]:
     """
     path = Path(path)
     if not path.exists():
-        msg = f"{path}: no such weights file"
-        raise FileNotFoundError(msg)
+        raise FileNotFoundError(f"{path}: no such weights file")
     if not path.is_file():
-        msg = f"{path}: a folder, not a weights file"
-        raise InvalidFileError(msg)
+        raise InvalidFileError(f"{path}: a folder, not a weights file")
     state = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
     for name, tensor in state.items():
         if (fault := _fault(tensor)) is not None:
-            msg = f"{path}: {name!r} {fault}"
-            raise InvalidFileError(msg)
+            raise InvalidFileError(f"{path}: {name!r} {fault}")
     return state
 
 
@@ -229,10 +226,11 @@ def _fill(
     faults = list(_faults(module.state_dict(), state))
     if faults:
         more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
-        twin = _recognise(state)
+        twin = _recognize(state)
         guess = "" if twin in (None, info.name) else f"; it looks like {twin!r}"
-        msg = f"{origin}: not weights of {info.name!r}: {', '.join(faults[:3])}{more}{guess}"
-        raise InvalidFileError(msg)
+        raise InvalidFileError(
+            f"{origin}: not weights of {info.name!r}: {', '.join(faults[:3])}{more}{guess}"
+        )
     module.load_state_dict(state, strict=False)
 
 
@@ -249,7 +247,7 @@ def _faults(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> Iterab
     yield from (f"{name!r} is unknown" for name in found if name not in wanted)
 
 
-def _recognise(state: Mapping[str, Tensor]) -> str | None:
+def _recognize(state: Mapping[str, Tensor]) -> str | None:
     """Return which network's trunk has these tensors, classifier or head aside."""
     shapes = {name.removeprefix(_BACKBONE): tensor.shape for name, tensor in state.items()}
     for info in BUILT_IN:
@@ -268,8 +266,9 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
-        msg = f"{path}: can't be read as safetensors ({error}); is it whole?"
-        raise InvalidFileError(msg) from error
+        raise InvalidFileError(
+            f"{path}: can't be read as safetensors ({error}); is it whole?"
+        ) from error
 
 
 def _read_torch(path: Path) -> dict[str, Tensor]:
@@ -277,21 +276,20 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
         _refuse_compressed(path)
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        msg = (
+        raise InvalidFileError(
             f"{path}: refused, since it is not just tensors, and loading anything else could run "
             "code; save model.state_dict() with torch.save or safetensors"
-        )
-        raise InvalidFileError(msg) from error
+        ) from error
     except Exception as error:
         # A damaged archive fails in as many ways as there are bytes in it.
-        msg = f"{path}: can't be read ({type(error).__name__}: {error}); is it whole?"
-        raise InvalidFileError(msg) from error
+        raise InvalidFileError(
+            f"{path}: can't be read ({type(error).__name__}: {error}); is it whole?"
+        ) from error
     state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded
     if not isinstance(state, dict) or not all(
         isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
     ):
-        msg = f"{path}: not a state dict: names to tensors, and nothing else"
-        raise InvalidFileError(msg)
+        raise InvalidFileError(f"{path}: not a state dict: names to tensors, and nothing else")
     return dict(state)
 
 
@@ -301,8 +299,7 @@ def _refuse_compressed(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             size = sum(member.file_size for member in archive.infolist())
         if size > path.stat().st_size:
-            msg = f"it would grow to {size:,} bytes; save it with torch.save"
-            raise ValueError(msg)
+            raise ValueError(f"it would grow to {size:,} bytes; save it with torch.save")
 
 
 def _file_in_folder(info: ArchitectureInfo) -> Path | None:
@@ -310,8 +307,7 @@ def _file_in_folder(info: ArchitectureInfo) -> Path | None:
     if not folder:
         return None
     if not Path(folder).is_dir():
-        msg = f"COVIDCT_WEIGHTS={folder!r} is no folder"
-        raise FileNotFoundError(msg)
+        raise FileNotFoundError(f"COVIDCT_WEIGHTS={folder!r} is no folder")
     names = "|".join(re.escape(name) for name in (info.name, info.source.split()[-1]))
     pattern = re.compile(rf"({names})(-[0-9a-f]{{8,}})?\.(safetensors|pth|pt)")
     found = sorted(path for path in Path(folder).iterdir() if pattern.fullmatch(path.name))
@@ -345,10 +341,10 @@ def _download(info: ArchitectureInfo) -> dict[str, Tensor]:
         "random weights with weights=None"
     )
     if not info.pretrained:
-        msg = f"{info.name} has no ImageNet weights to download; {advice}"
-        raise ConnectionError(msg)
+        raise ConnectionError(f"{info.name} has no ImageNet weights to download; {advice}")
     try:
         return build_network(info.builder, {**info.options, **info.pretrained}).state_dict()
     except (OSError, RuntimeError) as error:
-        msg = f"the ImageNet weights of {info.name} could not be downloaded ({error}); {advice}"
-        raise ConnectionError(msg) from error
+        raise ConnectionError(
+            f"the ImageNet weights of {info.name} could not be downloaded ({error}); {advice}"
+        ) from error

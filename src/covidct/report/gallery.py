@@ -165,7 +165,7 @@ def embedding(
     """
     model = result.fold_model(fold).to(resolve_device("auto"))
     figure, _ = embed_fold(
-        result, dataset, model, canvases, fold=fold, palette="colour-blind", most=_MOST_EMBEDDED
+        result, dataset, model, canvases, fold=fold, palette="color-blind", most=_MOST_EMBEDDED
     )
     return figure
 
@@ -203,7 +203,7 @@ def _place(heat: npt.NDArray[np.float32]) -> str:
     if not heat.max() > 0:
         return "The map is empty: nothing spoke for that class."
     row, column = np.unravel_index(int(heat.argmax()), heat.shape)
-    names = (("upper", "middle", "lower"), ("left", "centre", "right"))
+    names = (("upper", "middle", "lower"), ("left", "center", "right"))
     thirds = (3 * int(row) // heat.shape[0], 3 * int(column) // heat.shape[1])
     return "The map is strongest at the {} {}.".format(*_named(names, thirds))
 

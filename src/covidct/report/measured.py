@@ -94,7 +94,7 @@ def _results_table(dataset: str, cells: Mapping[Cell, CrossValidationResult]) ->
     if any(row[-1].startswith("(") for row in rows):
         notes.insert(1, "In brackets: another experiment than the paper's, in what is said below.")
     return {
-        "title": f"{dataset}, in per cent",
+        "title": f"{dataset}, in percent",
         "columns": [
             *("network", "variant", "protocol", *titles),
             *("accuracy, 95 % interval", "accuracy per patient", "95 % interval"),

@@ -76,7 +76,7 @@ def find_notices(
                 "warning",
                 f"{where}{unit.capitalize()}s stand on both sides of the split",
                 f"For {100 * share:.0f} % of the test slices, slices of the same {unit} were in "
-                f"training. A network can recognise the {unit} instead of the disease, so the "
+                f"training. A network can recognize the {unit} instead of the disease, so the "
                 f"figures are too good for new {new}s. covidct train --protocol grouped keeps "
                 f"each {unit} on one side.",
             )

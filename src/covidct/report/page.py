@@ -212,17 +212,15 @@ def make_page(
         lack the layer.
     """
     if not results:
-        msg = "there is no run to report on"
-        raise ValueError(msg)
+        raise ValueError("there is no run to report on")
     apart = distinctions(results)
     named = _named(results, apart)
     ours = [r for r in results if dataset is not None and _is_of(r, dataset)]
     if dataset is not None and not ours:
-        msg = (
+        raise ValueError(
             f"no run was made of these slices of {dataset.name!r}: their names, labels or contents "
             "are others; give the dataset that the run was made of"
         )
-        raise ValueError(msg)
     each = max(1, _EXHIBITS // (4 * max(1, len(ours))))
     sections = tuple(
         _section(

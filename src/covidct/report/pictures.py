@@ -20,7 +20,7 @@ __all__ = ["Picture", "overlay", "plain", "slice_picture", "vector"]
 _LONGEST = 320
 _OUTLINE, _OUTLINE_WIDTH = 255, 2
 # Okabe and Ito's sky blue, as the figures outline lesions.
-_OUTLINE_COLOUR = (86, 180, 233, 255)
+_OUTLINE_COLOR = (86, 180, 233, 255)
 
 
 class Picture(NamedTuple):
@@ -63,7 +63,7 @@ def plain(text: str) -> str:
 
 
 def slice_picture(image: Image.Image, *, alt: str) -> Picture:
-    """Shrink a grey slice and turn it into JPEG."""
+    """Shrink a gray slice and turn it into JPEG."""
     small = image.resize(_shrunk(image.size), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     small.save(buffer, format="JPEG", quality=82, optimize=True)
@@ -103,20 +103,20 @@ def overlay(
         shrunk = np.asarray(Image.fromarray(lesion).resize(size, Image.Resampling.NEAREST))
         index[shrunk ^ ndimage.binary_erosion(shrunk, iterations=_OUTLINE_WIDTH)] = _OUTLINE
     picture = Image.fromarray(index, mode="P")
-    colours = _palette()
-    picture.putpalette(colours[:, :3].tobytes())
+    colors = _palette()
+    picture.putpalette(colors[:, :3].tobytes())
     buffer = io.BytesIO()
-    picture.save(buffer, format="PNG", transparency=colours[:, 3].tobytes(), optimize=True)
+    picture.save(buffer, format="PNG", transparency=colors[:, 3].tobytes(), optimize=True)
     return _address("image/png", buffer.getvalue())
 
 
 def _palette() -> npt.NDArray[np.uint8]:
-    """(256, 4): what speaks more covers more, and the last colour outlines."""
+    """(256, 4): what speaks more covers more, and the last color outlines."""
     values = np.arange(255) / 254
     shades = mpl.colormaps["inferno"](values)
     # Weak evidence is all over a coarse map: shown, it would veil the slice.
     shades[:, 3] = 0.85 * np.clip((values - 0.15) / 0.85, 0, 1)
-    return np.vstack([(255 * shades).round(), _OUTLINE_COLOUR]).astype(np.uint8)
+    return np.vstack([(255 * shades).round(), _OUTLINE_COLOR]).astype(np.uint8)
 
 
 def _shrunk(size: tuple[int, ...]) -> tuple[int, int]:

@@ -70,7 +70,7 @@ def fold_table(result: CrossValidationResult) -> Table:
         apart = (f"{100 * both[n].difference:+.1f}" if n in both else "–" for n in TABLE_METRICS)
         footer += [("published", *theirs), ("ours less theirs", *apart)]
         notes += [f"Published: {beside.published.citation}.", *beside.caveats]
-    caption = "Each fold on its test slices, in per cent"
+    caption = "Each fold on its test slices, in percent"
     return Table(
         caption, _header("fold"), _fold_rows(result.fold_metrics), tuple(footer), (*notes,)
     )
@@ -85,7 +85,7 @@ def group_table(result: CrossValidationResult) -> Table | None:
     number = len(np.unique(result.predictions["group"].astype(np.str_)))
     tested = set(zip(result.predictions["group"], result.predictions["fold"], strict=True))
     often = "once" if len(tested) == number else "in every fold that tests slices of it"
-    caption = f"Each {unit} scored {often}, in per cent"
+    caption = f"Each {unit} scored {often}, in percent"
     note = f"The probability of a {unit} is the mean over its slices; there are {number:,} {unit}s."
     notes = (note, *_undefined(scores))
     return Table(caption, _header("fold"), _fold_rows(scores), (_mean_row(scores),), notes)
@@ -99,7 +99,7 @@ def comparison_table(results: Sequence[CrossValidationResult]) -> Table:
         "Mean ± sd over folds. The interval: 95 % bootstrap of the mean over folds.",
         "Figures of different protocols answer different questions.",
     )
-    caption = "The runs side by side, in per cent"
+    caption = "The runs side by side, in percent"
     return Table(caption, header, (*rows,), notes=notes)
 
 

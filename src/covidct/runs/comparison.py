@@ -37,7 +37,7 @@ def side_by_side(
     Returns
     -------
     str
-        The table, in per cent: means and standard deviations over the folds, and 95 % confidence
+        The table, in percent: means and standard deviations over the folds, and 95 % confidence
         intervals of the means, by :meth:`ScoredFolds.intervals` and, per patient,
         :meth:`ScoredFolds.patient_intervals`. Near-duplicates are no patients.
 
@@ -129,7 +129,7 @@ def _moved_by_epochs(alike: Sequence[Mapping[str, object]]) -> bool:
 
 
 def per_patient(result: ScoredFolds, metric: str) -> tuple[str, str]:
-    """Write a metric per patient in per cent: mean ± sd over folds, and its 95 % interval.
+    """Write a metric per patient in percent: mean ± sd over folds, and its 95 % interval.
 
     Parameters
     ----------

@@ -43,7 +43,7 @@ class CrossDatasetMatrix:
         Returns
         -------
         str
-            The table, in per cent: mean ± sd over the fitted folds and, in brackets, the 95 %
+            The table, in percent: mean ± sd over the fitted folds and, in brackets, the 95 %
             confidence interval of the mean. A star marks slices that the run was made of, a dagger
             those of which some were, or may have been, trained on.
         """
@@ -84,7 +84,7 @@ class CrossDatasetMatrix:
 
     def __str__(self) -> str:
         tables = [
-            f"{metrics.METRICS[name].title}, per cent\n{self.table(metric=name)}"
+            f"{metrics.METRICS[name].title}, percent\n{self.table(metric=name)}"
             for name in ("accuracy", "auc")
         ]
         legend = (
@@ -142,8 +142,9 @@ def evaluate_across(
     ('phantom', 'grouped by patient')
     """
     if not results or not datasets:
-        msg = f"give at least one run and one dataset, got {len(results)} and {len(datasets)}"
-        raise ValueError(msg)
+        raise ValueError(
+            f"give at least one run and one dataset, got {len(results)} and {len(datasets)}"
+        )
     hashes = {name: dataset.content_hash() for name, dataset in datasets.items()}
     return CrossDatasetMatrix(
         {

@@ -202,9 +202,10 @@ class CrossValidator:
             with torch.inference_mode():
                 model(torch.zeros(1, 1, *size))
         except RuntimeError as error:
-            msg = f"{self.model.name} cannot score canvases of {size[0]} x {size[1]} pixels "
-            msg += f"({error}); choose another canvas in the recipe"
-            raise ValueError(msg) from error
+            raise ValueError(
+                f"{self.model.name} cannot score canvases of {size[0]} x {size[1]} pixels "
+                f"({error}); choose another canvas in the recipe"
+            ) from error
 
     def _job(
         self,
@@ -253,8 +254,9 @@ class CrossValidator:
                     _LOG.info("fold %d is finished", job.number)
         if failures:
             reasons = "; ".join(f"fold {number}: {why}" for number, why in failures.items())
-            msg = f"{len(failures)} folds diverged, the others are finished and kept. {reasons}"
-            raise TrainingDivergedError(msg)
+            raise TrainingDivergedError(
+                f"{len(failures)} folds diverged, the others are finished and kept. {reasons}"
+            )
 
     def _describe(self, dataset: CTDataset, split: Split) -> dict[str, Any]:
         """Collect what ``run.json`` says: all that the result depends on."""
@@ -292,14 +294,16 @@ class CrossValidator:
                     directory.write_spec(spec)
                     return
         if not self.resume:
-            msg = f"{str(directory.path)!r} holds a run; choose another run_dir, or resume=True"
-            raise ValueError(msg)
+            raise ValueError(
+                f"{str(directory.path)!r} holds a run; choose another run_dir, or resume=True"
+            )
         spec = json.loads(json.dumps(spec))  # tuples become lists, as in the file
         other = [key for key in spec if key not in _ENVIRONMENT and found.get(key) != spec[key]]
         if other:
             changes = "; ".join(_change(found.get(key), spec[key], key) for key in other)
-            msg = f"{str(directory.path)!r} holds another run: {changes}. Choose another run_dir"
-            raise ValueError(msg)
+            raise ValueError(
+                f"{str(directory.path)!r} holds another run: {changes}. Choose another run_dir"
+            )
         for key in _ENVIRONMENT:
             if found.get(key) != spec[key]:
                 _LOG.warning(
@@ -318,9 +322,12 @@ def _refusals(run_dir: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR):
             raise
-        msg = f"{error.strerror}: a run writes there; choose another folder, or read a finished "
-        msg += "run with CrossValidationResult.load (covidct evaluate)"
-        raise OSError(error.errno, msg, str(run_dir)) from error
+        raise OSError(
+            error.errno,
+            f"{error.strerror}: a run writes there; choose another folder, or read a finished "
+            "run with CrossValidationResult.load (covidct evaluate)",
+            str(run_dir),
+        ) from error
 
 
 def _change(before: object, now: object, key: str) -> str:
@@ -347,8 +354,9 @@ def _describe_weights(weights: str | None) -> str | None:
 
 def _jobs(n_jobs: int | None) -> int:
     if n_jobs == 0:
-        msg = "n_jobs must be a number of folds at a time, or -1 for one per core, got 0"
-        raise ValueError(msg)
+        raise ValueError(
+            "n_jobs must be a number of folds at a time, or -1 for one per core, got 0"
+        )
     return 1 if n_jobs is None else n_jobs
 
 

@@ -64,8 +64,9 @@ class Ensemble(ScoredFolds):
 
     def __init__(self, members: Sequence[CrossValidationResult], *, siblings: bool = False) -> None:
         if len(members) < (1 if siblings else 2):
-            msg = f"an ensemble needs two runs, or the siblings of one; got {len(members)}"
-            raise ValueError(msg)
+            raise ValueError(
+                f"an ensemble needs two runs, or the siblings of one; got {len(members)}"
+            )
         first = members[0]
         for other in members[1:]:
             check_same_folds(str(first.run_dir), first, str(other.run_dir), other)
@@ -129,11 +130,10 @@ def _siblings(result: CrossValidationResult) -> list[list[int]]:
     for number, fold in enumerate(result.folds):
         alike.setdefault(_key(fold), []).append(number)
     if len(alike) == len(result.folds):
-        msg = (
+        raise ValueError(
             f"no two folds of {str(result.run_dir)!r} train and test on the same slices; averaging "
             "them would let networks score slices that they were fitted to"
         )
-        raise ValueError(msg)
     return list(alike.values())
 
 

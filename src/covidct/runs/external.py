@@ -162,7 +162,7 @@ class ExternalEvaluation:
         if patients is not None:
             parts.append((f"Per {self.group_kind} ({len(patients.targets):,})", patients))
         tables = [f"{caption}\n{evaluation._table()}" for caption, evaluation in parts]
-        title = f"trained on {self.trained_on}, tested on {self.tested_on} (per cent)"
+        title = f"trained on {self.trained_on}, tested on {self.tested_on} (percent)"
         units = np.arange(len(self.targets)) if self.groups is None else self.groups
         drawn = resampling(self.group_kind if self.groups is not None else "slice", len(set(units)))
         legend = (

@@ -140,8 +140,9 @@ def _initial_model(job: FoldJob) -> CTClassifier:
 def _score(job: FoldJob, model: CTClassifier, index: npt.NDArray[np.int64]) -> list[list[Any]]:
     scored = infer(model, job.canvases, index=index)
     if not np.isfinite(scored.logits).all():
-        msg = "the fitted network answers NaN or infinity; try a smaller learning_rate"
-        raise TrainingDivergedError(msg)
+        raise TrainingDivergedError(
+            "the fitted network answers NaN or infinity; try a smaller learning_rate"
+        )
     return [
         [
             int(i),

@@ -19,17 +19,17 @@ from sklearn.metrics import pairwise_distances_argmin_min
 from .._files import atomic_path
 from ..errors import InvalidFileError
 
-__all__ = ["Reference", "coordinates", "grey_levels", "layout", "seen_by_any"]
+__all__ = ["Reference", "coordinates", "gray_levels", "layout", "seen_by_any"]
 
 Array = npt.NDArray[np.float64]
 _QUANTILE = 0.99
 # Kinds of few coordinates, whose training slices are kept to look for the nearest. Features are
 # many, and what a network makes of a photograph may lie in the middle of its slices.
-_KEPT = ("grey", "layout")
+_KEPT = ("gray", "layout")
 _MOST_KEPT = 2000
 _LAYOUT = (12, 16)
 # Coordinates of each kind but the features, whose number is the network's.
-_SIZES = {"grey": 9, "layout": _LAYOUT[0] * _LAYOUT[1]}
+_SIZES = {"gray": 9, "layout": _LAYOUT[0] * _LAYOUT[1]}
 # How near in layout a slice lies to itself: on COVID19-CT, SARS-CoV-2 CT and phantoms, these also
 # with all outside a circle black, within 0.08 where it was saved anew as JPEG or with noise, within
 # 0.25 where it was halved in size. Slices of other patients begin at 0.31, other sources at 0.42.
@@ -42,7 +42,7 @@ _LEAST_SD = 0.05
 class Reference:
     """What the slices of a fold look like, and how far from them a slice may lie.
 
-    Slices are compared in the penultimate features, in the grey levels of the canvas, and in its
+    Slices are compared in the penultimate features, in the gray levels of the canvas, and in its
     layout, coordinate by coordinate in standard deviations of the training slices. In features the
     distance is that from their mean; in the other two, from the nearest of them: slices are of
     several kinds, and between two kinds nothing need lie. The limit of each is the 99 % quantile
@@ -65,7 +65,7 @@ class Reference:
     >>> from covidct.runs.novelty import Reference
     >>> rng = np.random.default_rng(0)
     >>> def draw(n, shift=0):
-    ...     return {"features": rng.normal(shift, 1, (n, 8)), "grey": rng.normal(0, 1, (n, 3))}
+    ...     return {"features": rng.normal(shift, 1, (n, 8)), "gray": rng.normal(0, 1, (n, 3))}
     >>> reference = Reference.fit(draw(200), draw(200))
     >>> reference.unusual(draw(1, shift=9))["features"].tolist()
     [True]
@@ -221,9 +221,10 @@ class Reference:
             _check_arrays(mean, sd, kept, limit)
             return cls(mean, sd, limit, kept)
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-            msg = f"{str(path)!r} cannot be read: {error}; remove 'predictions.csv' beside it and "
-            msg += "start the run again, which fits the fold anew"
-            raise InvalidFileError(msg) from error
+            raise InvalidFileError(
+                f"{str(path)!r} cannot be read: {error}; remove 'predictions.csv' beside it and "
+                "start the run again, which fits the fold anew"
+            ) from error
 
 
 def seen_by_any(references: Iterable[Reference], layouts: Array) -> npt.NDArray[np.bool_] | None:
@@ -235,11 +236,11 @@ def seen_by_any(references: Iterable[Reference], layouts: Array) -> npt.NDArray[
 
 def coordinates(canvases: npt.NDArray[np.uint8]) -> dict[str, Array]:
     """Describe (N, H, W) canvases in all that a `Reference` compares but features, (N, D) each."""
-    return {"grey": grey_levels(canvases), "layout": layout(canvases)}
+    return {"gray": gray_levels(canvases), "layout": layout(canvases)}
 
 
 def layout(canvases: npt.NDArray[np.uint8]) -> Array:
-    """Describe (N, H, W) canvases by the mean grey of 12 x 16 fields, (N, 192) in [0, 1]."""
+    """Describe (N, H, W) canvases by the mean gray of 12 x 16 fields, (N, 192) in [0, 1]."""
     fields = [
         np.asarray(Image.fromarray(canvas).resize(_LAYOUT[::-1], Image.Resampling.BOX), np.float64)
         for canvas in canvases
@@ -247,8 +248,8 @@ def layout(canvases: npt.NDArray[np.uint8]) -> Array:
     return np.reshape(fields, (-1, _LAYOUT[0] * _LAYOUT[1])) / 255
 
 
-def grey_levels(canvases: npt.NDArray[np.uint8]) -> Array:
-    """Describe (N, H, W) canvases by deciles of their grey levels, (N, 9) in [0, 1].
+def gray_levels(canvases: npt.NDArray[np.uint8]) -> Array:
+    """Describe (N, H, W) canvases by deciles of their gray levels, (N, 9) in [0, 1].
 
     Those of :func:`numpy.quantile`, out of counts: no canvas is sorted, which took longer than
     all else that is done with a slice but to decode it and to run the network.
@@ -274,11 +275,9 @@ def _check_arrays(
         size = _SIZES.get(kind, mean[kind].size)
         rows = kept.get(kind, np.empty((0, size)))
         if not mean[kind].shape == sd[kind].shape == (size,) == rows.shape[1:]:
-            msg = f"the arrays of {kind!r} have other shapes than they must"
-            raise ValueError(msg)
+            raise ValueError(f"the arrays of {kind!r} have other shapes than they must")
         if not all(np.isfinite(part).all() for part in (mean[kind], sd[kind], rows, limit[kind])):
-            msg = f"the arrays of {kind!r} have NaN or infinite values"
-            raise ValueError(msg)
+            raise ValueError(f"the arrays of {kind!r} have NaN or infinite values")
 
 
 def _some(values: Array) -> Array:

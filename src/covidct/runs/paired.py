@@ -221,8 +221,7 @@ def compare_runs(
         if not why:
             chosen.append((a, b))
         elif pairs is not None:
-            msg = f"{a!r} and {b!r} cannot be compared: {why}"
-            raise ValueError(msg)
+            raise ValueError(f"{a!r} and {b!r} cannot be compared: {why}")
     bar = tqdm(chosen, "comparisons", unit="pair", disable=None, leave=False)
     tests = [
         PairedTest(
@@ -289,8 +288,7 @@ def check_same_folds(name_a: str, a: ScoredFolds, name_b: str, b: ScoredFolds) -
     """
     why = _mismatch(a, b)
     if why:
-        msg = f"{name_a!r} and {name_b!r} have not the same folds: {why}"
-        raise ValueError(msg)
+        raise ValueError(f"{name_a!r} and {name_b!r} have not the same folds: {why}")
 
 
 def _mismatch(a: ScoredFolds, b: ScoredFolds) -> str:

@@ -98,8 +98,9 @@ class Predictor:
         precision: Precision = "float32",
     ) -> None:
         if not models or len(models) != len(references):
-            msg = f"give one reference per model, got {len(references)} for {len(models)}"
-            raise ValueError(msg)
+            raise ValueError(
+                f"give one reference per model, got {len(references)} for {len(models)}"
+            )
         self.device = resolve_device(device)
         self.models = [model.to(self.device).eval() for model in models]
         self.references = list(references)
@@ -183,8 +184,7 @@ class Predictor:
             If ``on_error`` is neither of the two, or ``batch_size`` not positive.
         """
         if on_error not in ("raise", "skip"):
-            msg = f"on_error must be 'raise' or 'skip', got {on_error!r}"
-            raise ValueError(msg)
+            raise ValueError(f"on_error must be 'raise' or 'skip', got {on_error!r}")
         size = whole("batch_size", batch_size)
         return self._stream(find_slices(paths), size, skip=on_error == "skip")
 
@@ -297,7 +297,7 @@ class Predictor:
 
 
 _DOUBTS = {
-    "grey": "its grey levels are unlike those of the training slices",
+    "gray": "its gray levels are unlike those of the training slices",
     "layout": "where it is light and dark is unlike the training slices",
     "features": "its features lie far from those of the training slices",
 }
@@ -334,8 +334,7 @@ def find_slices(paths: StrPath | Iterable[StrPath]) -> Iterator[Path]:
     count, others = 0, []
     for path in map(Path, given):
         if not path.exists():
-            msg = f"{str(path)!r} does not exist"
-            raise FileNotFoundError(msg)
+            raise FileNotFoundError(f"{str(path)!r} does not exist")
         for file in walk(path) if path.is_dir() else (path,):
             if path.is_dir() and not is_slice(file):
                 others.append(file.name)
@@ -345,8 +344,7 @@ def find_slices(paths: StrPath | Iterable[StrPath]) -> Iterator[Path]:
     if others:
         _LOG.warning("%d files are no slices: passed over %s", len(others), some(others))
     if count == 0:
-        msg = "no file is there to score"
-        raise FileNotFoundError(msg)
+        raise FileNotFoundError("no file is there to score")
 
 
 def _load(path: Path, *, size: tuple[int, int], resize: str) -> _Loaded:

@@ -44,7 +44,7 @@ class CrossValidationResult(ScoredFolds):
     """The folds of a run: tables, out-of-fold predictions, fitted networks.
 
     Made by :meth:`covidct.CrossValidator.run`, or read by :meth:`load`. Printing it gives the
-    table of folds in per cent.
+    table of folds in percent.
 
     Parameters
     ----------
@@ -124,15 +124,13 @@ class CrossValidationResult(ScoredFolds):
         directory = RunDirectory(Path(run_dir))
         spec = directory.read_spec()
         if spec is None:
-            msg = f"{str(run_dir)!r} holds no run: there is no run.json in it"
-            raise FileNotFoundError(msg)
+            raise FileNotFoundError(f"{str(run_dir)!r} holds no run: there is no run.json in it")
         missing = [k for k in range(len(spec["folds"])) if not directory.is_finished(k)]
         if missing:
-            msg = (
+            raise ValueError(
                 f"the run in {str(run_dir)!r} is not finished: folds {missing} of "
                 f"{len(spec['folds'])} are missing; start it again with the same run_dir"
             )
-            raise ValueError(msg)
         return cls(directory, spec)
 
     def history(self, fold: int) -> dict[str, npt.NDArray[np.float64]]:
@@ -185,8 +183,9 @@ class CrossValidationResult(ScoredFolds):
         from .fold import canvas_size
 
         if not 0 <= fold < len(self.folds):
-            msg = f"fold {fold} does not exist; the run has folds 0 to {len(self.folds) - 1}"
-            raise IndexError(msg)
+            raise IndexError(
+                f"fold {fold} does not exist; the run has folds 0 to {len(self.folds) - 1}"
+            )
         info = model_info(self.model_name)
         model = CTClassifier(info, input_size=canvas_size(info, self.recipe))
         load_state(model, self._directory.kept(fold, "model.safetensors"), info=info)
@@ -235,8 +234,9 @@ class CrossValidationResult(ScoredFolds):
         reference = Reference.load(path)
         width, known = len(reference.mean["features"]), model_info(self.model_name).feature_dim
         if width != known:
-            msg = f"{str(path)!r} is of another network: it has {width} features, not {known}"
-            raise InvalidFileError(msg)
+            raise InvalidFileError(
+                f"{str(path)!r} is of another network: it has {width} features, not {known}"
+            )
         return reference
 
     def calibrate(self, sensitivity: float = 0.95) -> CalibratedFolds:
@@ -365,12 +365,11 @@ class CrossValidationResult(ScoredFolds):
             If a file of the run was damaged.
         """
         if dataset.content_hash() == self.content_hash:
-            msg = (
+            raise ValueError(
                 f"{dataset.name!r} has the very slices that the run in {str(self.run_dir)!r} was "
                 "trained on; what it makes of them out of fold is in its own tables, and an "
                 "external test needs slices of another source"
             )
-            raise ValueError(msg)
         models = [self.fold_model(k) for k in range(len(self.folds))]
         references = [self.fold_reference(k) for k in range(len(self.folds))]
         canvases = make_canvases(dataset, models[0].input_size, resize=self.recipe.resize)

@@ -67,9 +67,10 @@ class RunDirectory:
         """Return a file that a finished fold has, whose absence is an error."""
         path = self.fold(number) / name
         if not path.is_file():
-            msg = f"{str(path)!r} is missing; remove 'predictions.csv' beside it and start the run "
-            msg += "again, which fits the fold anew"
-            raise InvalidFileError(msg)
+            raise InvalidFileError(
+                f"{str(path)!r} is missing; remove 'predictions.csv' beside it and start the run "
+                "again, which fits the fold anew"
+            )
         return path
 
     def tidy(self, n_folds: int) -> None:
@@ -96,14 +97,12 @@ class RunDirectory:
         try:
             spec: Any = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as error:
-            msg = f"{str(path)!r} cannot be read as JSON: {error}"
-            raise InvalidFileError(msg) from error
+            raise InvalidFileError(f"{str(path)!r} cannot be read as JSON: {error}") from error
         fault = find_fault(spec)
         if fault is None and self.fold(len(spec["folds"])).exists():
             fault = f"was damaged or edited: it has {len(spec['folds'])} folds, the folder has more"
         if fault is not None:
-            msg = f"{str(path)!r} {fault}"
-            raise InvalidFileError(msg)
+            raise InvalidFileError(f"{str(path)!r} {fault}")
         return dict(spec)
 
     def write_table(self, path: Path, header: Sequence[str], rows: Iterable[Iterable[Any]]) -> None:
@@ -131,15 +130,16 @@ class RunDirectory:
         try:
             table = np.array(rows, dtype=PREDICTION_FIELDS)
         except ValueError as error:
-            msg = f"{str(path)!r} was damaged or edited: {error}"
-            raise InvalidFileError(msg) from error
+            raise InvalidFileError(f"{str(path)!r} was damaged or edited: {error}") from error
         if not np.array_equal(table["index"], index):
-            msg = f"{str(path)!r} was damaged or edited: it lacks slices of the fold"
-            raise InvalidFileError(msg)
+            raise InvalidFileError(
+                f"{str(path)!r} was damaged or edited: it lacks slices of the fold"
+            )
         wrong = np.flatnonzero(~_is_sound(table, number))
         if wrong.size:
-            msg = f"{str(path)!r} was damaged or edited: its line {wrong[0] + 2} cannot be"
-            raise InvalidFileError(msg)
+            raise InvalidFileError(
+                f"{str(path)!r} was damaged or edited: its line {wrong[0] + 2} cannot be"
+            )
         return table
 
     def read_history(self, number: int, columns: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
@@ -155,8 +155,7 @@ class RunDirectory:
         try:
             table = np.array(rows, dtype=np.float64).reshape(-1, len(columns))
         except ValueError as error:
-            msg = f"{str(path)!r} was damaged or edited: {error}"
-            raise InvalidFileError(msg) from error
+            raise InvalidFileError(f"{str(path)!r} was damaged or edited: {error}") from error
         return {name: table[:, i] for i, name in enumerate(columns)}
 
 
@@ -187,9 +186,9 @@ def _read_table(path: Path, columns: Sequence[str]) -> list[list[str]]:
         with path.open(encoding="utf-8", newline="") as file:
             header, *rows = csv.reader(file, strict=True)
     except (OSError, UnicodeDecodeError, csv.Error, ValueError) as error:
-        msg = f"{str(path)!r} cannot be read as CSV: {error}"
-        raise InvalidFileError(msg) from error
+        raise InvalidFileError(f"{str(path)!r} cannot be read as CSV: {error}") from error
     if tuple(header) != tuple(columns) or any(len(row) != len(columns) for row in rows):
-        msg = f"{str(path)!r} was damaged or edited: it must have the columns {', '.join(columns)}"
-        raise InvalidFileError(msg)
+        raise InvalidFileError(
+            f"{str(path)!r} was damaged or edited: it must have the columns {', '.join(columns)}"
+        )
     return rows

@@ -24,7 +24,7 @@ class ScoredFolds:
     """Out-of-fold predictions and what follows from them: tables, intervals, counts.
 
     The common part of a run (:class:`covidct.CrossValidationResult`) and of an average of runs
-    (:class:`covidct.runs.ensemble.Ensemble`). Printing it gives the table of folds in per cent.
+    (:class:`covidct.runs.ensemble.Ensemble`). Printing it gives the table of folds in percent.
 
     Parameters
     ----------
@@ -280,7 +280,7 @@ class ScoredFolds:
         return np.asarray(np.mean(counts, axis=0), dtype=np.float64)
 
     def table(self, style: str = "text") -> str:
-        """Lay out the metrics of all folds in per cent: mean ± standard deviation, and interval.
+        """Lay out the metrics of all folds in percent: mean ± standard deviation, and interval.
 
         Parameters
         ----------
@@ -329,7 +329,7 @@ class ScoredFolds:
         return ready
 
     def __str__(self) -> str:
-        title = f"{self.model_name} on {self.dataset_name}, protocol: {self.protocol} (per cent)"
+        title = f"{self.model_name} on {self.dataset_name}, protocol: {self.protocol} (percent)"
         return "\n".join([title, self.table(), *self._notes()])
 
     def _notes(self) -> Iterator[str]:

@@ -133,8 +133,7 @@ def make_split(
     labels, kind = _resolve_groups(dataset, groups)
     if cv == "official":
         if groups is not None:
-            msg = "cv='official' has its own division of patients; leave groups=None"
-            raise ValueError(msg)
+            raise ValueError("cv='official' has its own division of patients; leave groups=None")
         return _official(dataset, repeats)
     splitter, protocol = _splitter(dataset, cv, labels, kind, seed)
     folds = tuple(
@@ -163,9 +162,10 @@ def _splitter(
         protocol = "paper" if groups is None else f"grouped by {kind}"
         return _stratified(dataset, whole("cv", cv, least=2), groups, kind, seed), protocol
     if isinstance(cv, str) or not isinstance(cv, Splitter | Iterable):
-        msg = "cv must be an integer, 'official', a scikit-learn splitter or pairs of training and "
-        msg += f"test positions, got {cv!r}"
-        raise ValueError(msg)
+        raise ValueError(
+            "cv must be an integer, 'official', a scikit-learn splitter or pairs of training and "
+            f"test positions, got {cv!r}"
+        )
     if isinstance(cv, Splitter):
         return cv, type(cv).__name__
     return check_cv(cv), "given folds"
@@ -176,8 +176,9 @@ def _positions(index: npt.ArrayLike, count: int) -> Index:
     given = np.asarray(index)
     positions = np.flatnonzero(given) if given.dtype == bool else given.astype(np.int64)
     if (outside := positions[(positions < 0) | (positions >= count)]).size:
-        msg = f"cv has the position {outside[0]}, but there are {count} slices, from 0 on"
-        raise ValueError(msg)
+        raise ValueError(
+            f"cv has the position {outside[0]}, but there are {count} slices, from 0 on"
+        )
     return positions
 
 
@@ -190,28 +191,26 @@ def _resolve_groups(
         if groups == "near-duplicate":
             return near_duplicate_groups(dataset).astype(np.str_), groups
         if groups != "patient":
-            msg = (
+            raise ValueError(
                 f"groups must be 'patient', 'near-duplicate' or one label per slice, got {groups!r}"
             )
-            raise ValueError(msg)
         if dataset.groups is None:
-            msg = (
+            raise ValueError(
                 f"dataset {dataset.name!r} does not say which slices are of one patient; pass one "
                 "label per slice, or groups='near-duplicate'"
             )
-            raise ValueError(msg)
         return dataset.groups, dataset.group_kind
     if len(groups) != len(dataset):
-        msg = f"groups has {len(groups)} labels for {len(dataset)} slices; give one per slice"
-        raise ValueError(msg)
+        raise ValueError(
+            f"groups has {len(groups)} labels for {len(dataset)} slices; give one per slice"
+        )
     labels = group_names(np.asarray(groups, dtype=object), len(dataset))
     unknown = np.flatnonzero(labels == "")
     if unknown.size:
-        msg = (
+        raise ValueError(
             f"groups has no label (None, NaN or '') for {unknown.size} slices, the first at "
             f"{unknown[0]}; give each a label of its own"
         )
-        raise ValueError(msg)
     return labels, "given groups"
 
 
@@ -224,19 +223,19 @@ def _stratified(
         if groups is not None:
             units, what = len(np.unique(groups[chosen])), f"groups ({kind})"
         if units < n_splits:
-            msg = (
+            raise ValueError(
                 f"class {name!r} has {units} {what}, fewer than the {n_splits} folds; add slices "
                 "of it or take fewer folds"
             )
-            raise ValueError(msg)
     kinds = StratifiedKFold if groups is None else StratifiedGroupKFold
     return kinds(n_splits, shuffle=True, random_state=seed)  # type: ignore[no-any-return]  # scikit-learn has no types
 
 
 def _official(dataset: CTDataset, repeats: int) -> Split:
     if dataset.official_split is None:
-        msg = f"dataset {dataset.name!r} has no official split; take folds, grouped if you can"
-        raise ValueError(msg)
+        raise ValueError(
+            f"dataset {dataset.name!r} has no official split; take folds, grouped if you can"
+        )
     train, validation, test = (
         np.flatnonzero(dataset.official_split == part) for part in ("train", "val", "test")
     )
@@ -255,17 +254,18 @@ def _check_fold(
     parts = {"training": fold.train, "validation": fold.validation, "test": fold.test}
     for (one, a), (other, b) in combinations(parts.items(), 2):
         if np.intersect1d(a, b).size:
-            msg = f"fold {number} has slices in both {one} and {other} part"
-            raise ValueError(msg)
+            raise ValueError(f"fold {number} has slices in both {one} and {other} part")
         if groups is not None and (torn := np.intersect1d(groups[a], groups[b])).size:
-            msg = f"fold {number} has group {str(torn[0])!r} in both {one} and {other} part"
-            raise ValueError(msg)
+            raise ValueError(
+                f"fold {number} has group {str(torn[0])!r} in both {one} and {other} part"
+            )
     for part, index in (("training", fold.train), ("test", fold.test)):
         present = np.unique(dataset.targets[index])
         if len(present) < 2:
             only = "no slice" if not len(present) else f"only class {dataset.classes[present[0]]!r}"
-            msg = f"the {part} part of fold {number} has {only}; use fewer folds or other groups"
-            raise ValueError(msg)
+            raise ValueError(
+                f"the {part} part of fold {number} has {only}; use fewer folds or other groups"
+            )
 
 
 def _lookalikes(dataset: CTDataset) -> tuple[npt.NDArray[np.str_] | None, str | None]:

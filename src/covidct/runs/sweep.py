@@ -132,7 +132,7 @@ class SweepResult:
         Returns
         -------
         str
-            The table, in per cent, with what makes a row another experiment than the paper's;
+            The table, in percent, with what makes a row another experiment than the paper's;
             empty where the paper has none of the networks, or not the metric.
         """
         rows = []
@@ -390,8 +390,9 @@ def _refuse_clashes(cells: Sequence[Cell], datasets: Mapping[str, CTDataset]) ->
     paths = [cell.path for cell in cells]
     twice = sorted({path.as_posix() for path in paths if paths.count(path) > 1})
     if twice:
-        msg = f"cells must differ in dataset, network or variant, but share {', '.join(twice)}"
-        raise ValueError(msg)
+        raise ValueError(
+            f"cells must differ in dataset, network or variant, but share {', '.join(twice)}"
+        )
     for cell in cells:
         if cell.dataset not in datasets:
             kind = "dataset of a cell"

@@ -99,6 +99,6 @@ def _replace_forward(model: nn.Module, batch: Tensor, dtype: torch.dtype) -> Non
         generator.graphsafe_set_state(state)
         raise
     finally:
-        # The passes that warm up move batch normalisation's statistics.
+        # The passes that warm up move batch normalization's statistics.
         for buffer, before in zip(model.buffers(), buffers, strict=True):
             buffer.copy_(before)

@@ -81,8 +81,8 @@ class Augmenter:
             (flip * zoom * angle.cos(), zoom * (shear.tan() - angle.sin()) / aspect, shift_x),
             (flip * zoom * angle.sin() * aspect, zoom * angle.cos(), shift_y),
         )
-        x = _centres(width, self.device)[None, None, :]
-        y = _centres(height, self.device)[None, :, None]
+        x = _centers(width, self.device)[None, None, :]
+        y = _centers(height, self.device)[None, :, None]
         coordinates = [self._send(a) * x + (self._send(b) * y + self._send(c)) for a, b, c in rows]
         grid = torch.stack(coordinates, dim=-1)
         return functional.grid_sample(batch, grid, align_corners=False)
@@ -106,7 +106,7 @@ class Augmenter:
         return batch.index_copy_(0, chosen, slices.transpose(0, 1))
 
     def _expose(self, batch: Tensor) -> Tensor:
-        """Change brightness, then contrast about the mean grey: one affine map for each slice."""
+        """Change brightness, then contrast about the mean gray: one affine map for each slice."""
         brightness, contrast = (
             1 + limit * (2 * self._uniform(len(batch)) - 1)
             for limit in (self.augmentation.brightness, self.augmentation.contrast)
@@ -141,6 +141,6 @@ class Augmenter:
         return numbers[:, None, None].to(self.device, non_blocking=True)
 
 
-def _centres(count: int, device: torch.device) -> Tensor:
-    """Pixel centres in grid_sample's coordinates, where -1 and 1 are the outer edges."""
+def _centers(count: int, device: torch.device) -> Tensor:
+    """Pixel centers in grid_sample's coordinates, where -1 and 1 are the outer edges."""
     return (torch.arange(count, device=device) * 2 + 1) / count - 1

@@ -21,7 +21,7 @@ class CheckpointStore:
     """Keep the newest checkpoint of a fold and the one before it.
 
     A checkpoint is a zip archive whose members carry checksums: one that was cut short or
-    damaged is recognised, and the one before it is used.
+    damaged is recognized, and the one before it is used.
 
     Parameters
     ----------
@@ -81,7 +81,6 @@ def _read(path: Path) -> dict[str, Any]:
     except zipfile.BadZipFile as error:
         raise ValueError(str(error)) from error
     if damaged is not None:
-        msg = f"its member {damaged} fails its checksum"
-        raise ValueError(msg)
+        raise ValueError(f"its member {damaged} fails its checksum")
     state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     return state

@@ -30,7 +30,7 @@ class Lamb(ReferenceLamb):
     Parameters
     ----------
     params
-        Tensors to optimise, or dicts that define parameter groups.
+        Tensors to optimize, or dicts that define parameter groups.
     lr
         Learning rate :math:`\eta`: the share of its norm by which a tensor moves in a step.
     betas
@@ -180,8 +180,9 @@ class Lamb(ReferenceLamb):
 
 def _dense(gradient: torch.Tensor | None) -> torch.Tensor:
     if gradient is None or gradient.is_sparse:
-        msg = "Lamb takes dense gradients only; use torch.optim.SparseAdam for sparse ones"
-        raise RuntimeError(msg)
+        raise RuntimeError(
+            "Lamb takes dense gradients only; use torch.optim.SparseAdam for sparse ones"
+        )
     return gradient
 
 

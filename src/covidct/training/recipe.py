@@ -41,7 +41,7 @@ class Augmentation:
     brightness
         Brightness is multiplied by a factor from [1 - brightness, 1 + brightness].
     contrast
-        Distances from the mean grey are multiplied by a factor from [1 - contrast, 1 + contrast].
+        Distances from the mean gray are multiplied by a factor from [1 - contrast, 1 + contrast].
     flip_probability
         Probability of a horizontal flip.
     rotation
@@ -76,8 +76,7 @@ class Augmentation:
         for option, given in asdict(self).items():
             ceiling, value = ceilings.get(option, 1.0), number(option, given)
             if not 0 <= value <= ceiling:
-                msg = f"{option} must be from 0 to {ceiling:g}, got {value!r}"
-                raise ValueError(msg)
+                raise ValueError(f"{option} must be from 0 to {ceiling:g}, got {value!r}")
             object.__setattr__(self, option, value)
 
     @classmethod
@@ -164,8 +163,7 @@ class Recipe:
         for option, choices in _CHOICES.items():
             if getattr(self, option) not in choices:
                 offer = ", ".join(map(repr, choices))
-                msg = f"{option} must be one of {offer}, got {getattr(self, option)!r}"
-                raise ValueError(msg)
+                raise ValueError(f"{option} must be one of {offer}, got {getattr(self, option)!r}")
 
     def _make_plain(self) -> None:
         plain = {
@@ -184,18 +182,18 @@ class Recipe:
         rates = [("learning_rate", self.learning_rate), ("pos_weight", self.pos_weight)]
         for option, value in rates + [("milestones", rate) for _, rate in self.milestones]:
             if not 0 < value < float("inf"):
-                msg = f"{option} must be positive and finite, got {value!r}"
-                raise ValueError(msg)
+                raise ValueError(f"{option} must be positive and finite, got {value!r}")
         if not 0 <= self.weight_decay < float("inf"):
-            msg = f"weight_decay must be 0 or more, got {self.weight_decay!r}"
-            raise ValueError(msg)
+            raise ValueError(f"weight_decay must be 0 or more, got {self.weight_decay!r}")
         if [epoch for epoch, _ in self.milestones] != sorted(epoch for epoch, _ in self.milestones):
-            msg = f"milestones must be in the order of their epochs, got {self.milestones!r}"
-            raise ValueError(msg)
+            raise ValueError(
+                f"milestones must be in the order of their epochs, got {self.milestones!r}"
+            )
         if self.canvas not in ("custom", "default") and not _is_size(self.canvas):
-            msg = "canvas must be 'custom', 'default' or (height, width) of at most "
-            msg += f"{_LARGEST} pixels each, got {self.canvas!r}"
-            raise ValueError(msg)
+            raise ValueError(
+                "canvas must be 'custom', 'default' or (height, width) of at most "
+                f"{_LARGEST} pixels each, got {self.canvas!r}"
+            )
 
     @classmethod
     def demo(cls) -> Recipe:
@@ -363,8 +361,7 @@ class Recipe:
         options = dict(values)
         if "augmentation" in options:
             if not isinstance(options["augmentation"], Mapping):
-                msg = f"augmentation must hold options, got {options['augmentation']!r}"
-                raise ValueError(msg)
+                raise ValueError(f"augmentation must hold options, got {options['augmentation']!r}")
             _refuse_unknown(options["augmentation"], Augmentation)
             options["augmentation"] = Augmentation(**options["augmentation"])
         return cls(**options)
@@ -374,8 +371,9 @@ def _pairs(milestones: object) -> tuple[tuple[int, float], ...]:
     try:
         return tuple((int(epoch), float(rate)) for epoch, rate in milestones)  # type: ignore[attr-defined]  # what is no sequence is refused
     except (TypeError, ValueError) as error:
-        msg = f"milestones must be pairs (epoch, learning rate), got {milestones!r}"
-        raise ValueError(msg) from error
+        raise ValueError(
+            f"milestones must be pairs (epoch, learning rate), got {milestones!r}"
+        ) from error
 
 
 def _is_size(value: object) -> bool:

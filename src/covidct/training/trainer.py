@@ -255,11 +255,10 @@ class Trainer:
         losses, right = (torch.stack(column).cpu() for column in zip(*steps, strict=True))
         if not losses.isfinite().all():
             batch = int((~losses.isfinite()).nonzero()[0])
-            msg = (
+            raise TrainingDivergedError(
                 f"the loss is {losses[batch].item()} in epoch {epoch}, batch {batch}, at learning "
                 f"rate {rate:g}; try a smaller learning_rate or precision='float32'"
             )
-            raise TrainingDivergedError(msg)
         sizes = torch.tensor([len(batch) for batch in batches])
         return rate, float((losses * sizes).sum() / len(data)), float(right.sum() / len(data))
 
@@ -275,7 +274,7 @@ class Trainer:
         with self.profile("backward"):
             self._optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]  # torch has no types for it
-        with self.profile("optimiser"):
+        with self.profile("optimizer"):
             self._optimizer.step()
         return loss.detach(), ((logits > 0) == (truth > 0)).sum()
 
@@ -314,25 +313,26 @@ class Trainer:
             return []
         try:
             if state["training"] != training:
-                msg = "its slices, recipe or seed are others"
-                raise ValueError(msg)
+                raise ValueError("its slices, recipe or seed are others")
             self.model.load_state_dict(state["model"])
             self._optimizer.load_state_dict(state["optimizer"])
             return [EpochRecord(*row) for row in state["history"]]
         except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-            msg = f"{str(self.store.newest)!r} is no checkpoint of this training ({error}); remove "
-            msg += "the checkpoints beside it to begin anew"
-            raise InvalidFileError(msg) from error
+            raise InvalidFileError(
+                f"{str(self.store.newest)!r} is no checkpoint of this training ({error}); remove "
+                "the checkpoints beside it to begin anew"
+            ) from error
 
 
 def _check(canvases: npt.NDArray[np.uint8], targets: npt.NDArray[np.integer]) -> None:
     if canvases.dtype != np.uint8 or canvases.ndim != 3:
-        msg = f"canvases must be (N, H, W) uint8, got {canvases.shape} {canvases.dtype}; "
-        msg += "covidct.datasets.canvases.make_canvases makes them"
-        raise ValueError(msg)
+        raise ValueError(
+            f"canvases must be (N, H, W) uint8, got {canvases.shape} {canvases.dtype}; "
+            "covidct.datasets.canvases.make_canvases makes them"
+        )
     if len(canvases) != len(targets) or len(canvases) == 0:
-        msg = f"give as many targets as canvases, got {len(targets)} and {len(canvases)}"
-        raise ValueError(msg)
+        raise ValueError(
+            f"give as many targets as canvases, got {len(targets)} and {len(canvases)}"
+        )
     if not np.isin(targets, (0, 1)).all():
-        msg = f"targets must be 0 or 1, got {np.unique(targets).tolist()}"
-        raise ValueError(msg)
+        raise ValueError(f"targets must be 0 or 1, got {np.unique(targets).tolist()}")

@@ -36,7 +36,7 @@ class Patient:
     warp: npt.NDArray[np.float64] = field(repr=False)
     lung: float  # HU
     sag: float  # by which the lung is denser at the back, HU per unit of length
-    level: float  # centre of the display window, HU
+    level: float  # center of the display window, HU
     window: float  # its width, HU
     sharpness: float
     noise: float  # standard deviation, HU

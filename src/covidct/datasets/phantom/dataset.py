@@ -47,7 +47,7 @@ class SliceSpec(NamedTuple):
 
 
 class Phantom(NamedTuple):
-    """One slice: display grey values (H, W) uint8, and masks (H, W) bool by name."""
+    """One slice: display gray values (H, W) uint8, and masks (H, W) bool by name."""
 
     pixels: npt.NDArray[np.uint8]
     masks: dict[str, npt.NDArray[np.bool_]]
@@ -120,7 +120,7 @@ class PhantomDataset(CTDataset):
         super().__init__(paths, targets, groups, classes=CLASSES, name="phantom")
 
     def read(self, index: int) -> Image.Image:
-        """Return one slice as 8-bit grey."""
+        """Return one slice as 8-bit gray."""
         return Image.fromarray(self._make(index).pixels)
 
     def masks(self, index: int) -> dict[str, npt.NDArray[np.bool_]]:

@@ -167,7 +167,7 @@ def _blend(chest: Chest, weight: FloatImage, hu: float, window: Window) -> Mask:
 def _veil(
     chest: Chest, rng: np.random.Generator, center: Point, radii: Point, window: Window
 ) -> FloatImage:
-    """Return 1 at the centre of a ragged lens that lies along the chest wall, 0 outside it."""
+    """Return 1 at the center of a ragged lens that lies along the chest wall, 0 outside it."""
     outwards = np.arctan2(center[1] / chest.radii[1] ** 2, center[0] / chest.radii[0] ** 2)
     lens = chest.ellipse(center, radii, angle=outwards + np.pi / 2, window=window)
     lens *= np.float32(1 / min(radii))

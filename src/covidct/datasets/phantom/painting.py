@@ -30,7 +30,7 @@ class Painting:
     scale
         Pixels per unit of length.
     shift
-        Where the centre of the picture lies.
+        Where the center of the picture lies.
     tilt
         Small rotation, in radians.
     warp
@@ -154,7 +154,7 @@ class Painting:
         ground += change
 
     def paint_ellipse(self, center: Point, radii: Point, hu: float, *, angle: float = 0) -> None:
-        """Fill an ellipse; only its neighbourhood is computed."""
+        """Fill an ellipse; only its neighborhood is computed."""
         window = self.near(center, (max(radii),) * 2 if angle else radii)
         depth = self.ellipse(center, radii, angle=angle, window=window)
         self.paint(depth, hu, window=window)

@@ -127,7 +127,7 @@ def judge_duplicates(dataset: CTDataset, pairs: Pairs, groups: Labels) -> Iterat
         (dataset, pairs, cross & ~same & (pairs.similarity >= NEAR)),
         subject=("pair of similar slices bears", "pairs of similar slices bear"),
         predicate="opposite labels",
-        detail="They may be neighbouring slices of one patient, or two patients who look alike: "
+        detail="They may be neighboring slices of one patient, or two patients who look alike: "
         "compare them by eye.",
     )
     yield from _pairs_finding(
@@ -167,7 +167,7 @@ def judge_duplicates(dataset: CTDataset, pairs: Pairs, groups: Labels) -> Iterat
 
 
 def judge_leakage(probes: Sequence[Probe], *, advice: str) -> Iterator[Finding]:
-    """Word what recognising siblings scores.
+    """Word what recognizing siblings scores.
 
     Parameters
     ----------
@@ -188,7 +188,7 @@ def judge_leakage(probes: Sequence[Probe], *, advice: str) -> Iterator[Finding]:
     gap = random.accuracy - grouped.accuracy
     leaks = RULES["leak"].severity(gap) != "note"
     meaning = [
-        "That is the accuracy of one nearest neighbour on raw pixels, which knows no disease.",
+        "That is the accuracy of one nearest neighbor on raw pixels, which knows no disease.",
         *(f"With {other.split} it is {other.accuracy:.1%}." for other in others),
         *(["A random split overstates what is learnt.", advice] if leaks else []),
     ]
@@ -244,7 +244,7 @@ def judge_unmeasured(
     dataset
         The slices.
     shortcuts, probes
-        As for the other judgements.
+        As for the other judgments.
 
     Yields
     ------
@@ -319,7 +319,7 @@ def _groups_finding(dataset: CTDataset, groups: Labels) -> Iterator[Finding]:
         slices / len(groups),
         title=f"{slices:,} slices ({slices / len(groups):.0%}) form "
         f"{_counted(number, ('group', 'groups'))} of near-duplicates",
-        detail=f"The largest has {largest:,} slices, {example!r} among them. Neighbouring slices "
+        detail=f"The largest has {largest:,} slices, {example!r} among them. Neighboring slices "
         "of one patient look like that. The groups are a lower bound on what a split must keep "
         "together.",
         groups=number,
