@@ -24,7 +24,7 @@ from ..errors import InvalidFileError, UnknownNameError
 from ._listing import has_dicom_magic, is_hidden
 from ._parallel import some
 from .dicom_file import MAX_VOXELS, DicomFile, Refusal, guarded
-from .windowing import WindowChoice, as_window
+from .gray import WindowChoice, as_window
 
 __all__ = ["Volume", "is_volume", "patient_group", "read_series", "read_slice"]
 

@@ -17,7 +17,7 @@ from PIL import Image
 from .._extras import require
 from ..errors import InvalidFileError
 from ._decoding import MAX_BYTES, PARSER_ERRORS, STRICT
-from .windowing import LUNG, Window
+from .gray import LUNG, Window
 
 __all__ = ["MAX_VOXELS", "DicomFile", "Refusal", "guarded"]
 

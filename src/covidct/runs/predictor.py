@@ -21,8 +21,8 @@ from ..datasets._listing import is_slice, walk
 from ..datasets._parallel import each_in_threads, some
 from ..datasets.canvases import to_canvas
 from ..datasets.dicom import read_series
+from ..datasets.gray import WindowChoice
 from ..datasets.reading import read_image
-from ..datasets.windowing import WindowChoice
 from ..devices import Precision, resolve_device
 from ..errors import InvalidFileError
 from ..inference import infer

@@ -26,7 +26,7 @@ class Window(NamedTuple):
     Examples
     --------
     >>> import numpy as np
-    >>> from covidct.datasets.windowing import Window
+    >>> from covidct.datasets.gray import Window
     >>> Window(-600, 1500).show(np.array([-1350.0, -600.0, 40.0, 3000.0]))
     array([  0, 128, 236, 255], dtype=uint8)
     """

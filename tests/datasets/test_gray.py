@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from covidct.datasets.windowing import LUNG, Window, as_window
+from covidct.datasets.gray import LUNG, Window, as_window
 
 
 def test_the_linear_window_ends_where_dicom_says() -> None:
