@@ -44,7 +44,7 @@ from PIL import Image
 import covidct
 from covidct.datasets.canvases import make_canvases
 from covidct.inference import infer
-from covidct.runs.novelty import Reference, coordinates
+from covidct.runs.out_of_distribution import TrainingReference, coordinates
 
 # timm's names of networks that covidct builds from torchvision; squeezenet and shufflenet it lacks.
 TIMM = {
@@ -62,7 +62,7 @@ def predictor(model: covidct.CTClassifier, device: str) -> covidct.Predictor:
     phantoms = make_canvases(covidct.load_dataset("phantom", n=8, seed=0), model.input_size)
     features = infer(model, phantoms, features=True).features
     usual = {"features": np.asarray(features, np.float64), **coordinates(phantoms)}
-    return covidct.Predictor([model], [Reference.fit(usual, usual)], device=device)
+    return covidct.Predictor([model], [TrainingReference.fit(usual, usual)], device=device)
 
 
 def peer(name: str, size: tuple[int, int], files: Sequence[Path], device: str) -> Any:

@@ -9,7 +9,7 @@ on one side. What lies between the two numbers is patients recognized, not disea
 import warnings
 
 import covidct
-from covidct.runs.comparison import side_by_side
+from covidct.runs.comparison_table import side_by_side
 
 # %%
 # Eight slices of each patient make it easy to recognize one. Seconds of training on small canvases

@@ -12,7 +12,7 @@ import pytest
 
 import covidct
 from covidct import cli
-from covidct.runs.prediction import Prediction, VolumePrediction
+from covidct.runs.predictor import Prediction, VolumePrediction
 
 NAME, IDENTITY = "Doe^Jane", "secret-0815"
 

@@ -16,7 +16,7 @@ import pytest
 
 from covidct import _files
 from covidct.models import weights
-from covidct.runs import novelty
+from covidct.runs import out_of_distribution
 from covidct.training import checkpoint
 
 resource = pytest.importorskip("resource", reason="starves files with setrlimit")
@@ -42,7 +42,7 @@ def starving(name: str, nth: int) -> Iterator[None]:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in (_files, weights, novelty, checkpoint):
+        for module in (_files, weights, out_of_distribution, checkpoint):
             patch.setattr(module, "atomic_path", starved)
         yield
 

@@ -14,7 +14,7 @@ import covidct
 from covidct import CrossValidationResult, CrossValidator
 from covidct.errors import InvalidFileError, TrainingDivergedError, UnknownNameError
 from covidct.runs import fold as fold_module
-from covidct.runs.novelty import Reference
+from covidct.runs.out_of_distribution import TrainingReference
 
 OPTIONS = {"cv": 2, "groups": "patient", "weights": None, "threads": 1, "device": "cpu"}
 
@@ -224,7 +224,7 @@ def test_a_reference_of_another_network_is_refused(run):
     result = run()
     path = result.run_dir / "folds/0/reference.safetensors"
     features = {"features": np.random.default_rng(0).normal(size=(8, 512))}
-    Reference.fit(features, features).save(path)
+    TrainingReference.fit(features, features).save(path)
     with pytest.raises(InvalidFileError, match="of another network: it has 512 features, not 1024"):
         result.fold_reference(0)
 

@@ -7,7 +7,7 @@ import pytest
 
 import covidct
 from covidct.evaluation import metrics
-from covidct.runs.comparison import side_by_side
+from covidct.runs.comparison_table import side_by_side
 from covidct.runs.ensemble import Ensemble
 
 

@@ -8,7 +8,7 @@ from PIL import Image, ImageOps
 
 from covidct import CrossValidator, Predictor, Recipe, load_dataset
 from covidct.errors import InvalidFileError
-from covidct.runs.novelty import Reference
+from covidct.runs.out_of_distribution import TrainingReference
 
 
 @pytest.fixture(scope="module")
@@ -121,11 +121,13 @@ def test_slices_turned_and_inverted_are_doubted(result, phantoms, folder, tmp_pa
 def test_references_of_earlier_runs_compare_what_they_have(result, phantoms, tmp_path):
     references = Predictor.from_run(result.run_dir).references
     old = [
-        Reference(*({k: part[k] for k in ("features", "gray")} for part in (r.mean, r.sd, r.limit)))
+        TrainingReference(
+            *({k: part[k] for k in ("features", "gray")} for part in (r.mean, r.sd, r.limit))
+        )
         for r in references
     ]
     old[0].save(tmp_path / "old")
-    old[0] = Reference.load(tmp_path / "old")
+    old[0] = TrainingReference.load(tmp_path / "old")
     noise = np.random.default_rng(0).integers(0, 256, (1, 128, 168), dtype=np.uint8)
     models = [result.fold_model(k) for k in range(2)]
     _, ((*doubts,),) = Predictor(models, old).score(noise)
@@ -143,7 +145,7 @@ def test_damaged_reference_is_named(result, tmp_path):
     path = tmp_path / "reference.safetensors"
     path.write_bytes((result.run_dir / "folds/0/reference.safetensors").read_bytes()[:-9])
     with pytest.raises(InvalidFileError, match=r"reference\.safetensors"):
-        Reference.load(path)
+        TrainingReference.load(path)
 
 
 def test_one_in_a_hundred_of_the_same_source_is_unusual():
@@ -152,7 +154,7 @@ def test_one_in_a_hundred_of_the_same_source_is_unusual():
     def draw(n):
         return {"features": rng.normal(0, 1, (n, 32)), "gray": rng.normal(0, 1, (n, 9))}
 
-    unusual = Reference.fit(draw(2000), draw(2000)).unusual(draw(5000))
+    unusual = TrainingReference.fit(draw(2000), draw(2000)).unusual(draw(5000))
     for kind in ("features", "gray"):
         assert unusual[kind].mean() == pytest.approx(0.01, abs=0.006)
 
@@ -164,7 +166,7 @@ def test_what_lies_between_two_kinds_of_slices_is_unusual():
         values = rng.normal(0, 0.1, (n, 9)) + rng.choice([-1, 1], (n, 1))
         return {"features": values, "gray": values}
 
-    reference = Reference.fit(draw(400), draw(400))
+    reference = TrainingReference.fit(draw(400), draw(400))
     unusual = reference.unusual(dict.fromkeys(("features", "gray"), np.zeros((1, 9))))
     assert unusual["gray"][0]
     assert not unusual["features"][0]  # from the mean, which lies there

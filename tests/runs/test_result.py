@@ -16,7 +16,7 @@ from covidct.evaluation.calibration import fit_temperature
 from covidct.evaluation.intervals import wilson
 from covidct.evaluation.tables import percent_range
 from covidct.inference import infer
-from covidct.runs.comparison import distinctions, side_by_side
+from covidct.runs.comparison_table import distinctions, side_by_side
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Do the work."""
     from .. import CrossValidationResult
-    from ..runs.paired import compare_runs
+    from ..runs.paired_tests import compare_runs
 
     paths = list(dict.fromkeys([*args.runs, *([args.baseline] if args.baseline else [])]))
     if len(paths) < 2:

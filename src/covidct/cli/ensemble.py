@@ -28,9 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Do the work."""
     from .. import CrossValidationResult
-    from ..runs.comparison import side_by_side
+    from ..runs.comparison_table import side_by_side
     from ..runs.ensemble import Ensemble
-    from ..runs.paired import compare_runs, same_folds
+    from ..runs.paired_tests import compare_runs, same_folds
 
     members = {path.as_posix(): CrossValidationResult.load(path) for path in args.runs}
     with checked_call():

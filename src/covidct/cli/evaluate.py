@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Do the work."""
     from .. import CrossValidationResult
-    from ..runs.cross_dataset import evaluate_across
+    from ..runs.external_test import evaluate_across
 
     if args.dataset is not None and args.datasets:
         raise WrongCallError(
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _show(results: list[CrossValidationResult], args: argparse.Namespace) -> None:
-    from ..runs.comparison import side_by_side
+    from ..runs.comparison_table import side_by_side
 
     calibrated = [_calibrate(result, args.sensitivity) for result in results]
     if args.json:

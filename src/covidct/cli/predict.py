@@ -26,8 +26,7 @@ from .options import add_layer, emit
 if TYPE_CHECKING:
     from PIL import Image
 
-    from ..runs.prediction import Prediction, VolumePrediction
-    from ..runs.predictor import Predictor
+    from ..runs.predictor import Prediction, Predictor, VolumePrediction
 
 _LOG = logging.getLogger(__name__)
 

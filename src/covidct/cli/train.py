@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Do the work."""
     from ..devices import resolve_device
-    from ..runs.comparison import side_by_side
+    from ..runs.comparison_table import side_by_side
     from ..training.profile import Profile
 
     protocols = list(dict.fromkeys(args.protocol.split(",")))

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from ..runs.prediction import Prediction
-from ..runs.predictor import Predictor
+from ..runs.predictor import Prediction, Predictor
 from . import figures
 from ._layout import below_common_folder
 from .fold import mean_maps, save_figure

@@ -11,8 +11,8 @@ from typing import Any
 from .._files import write_json
 from ..evaluation import metrics
 from ..evaluation.tables import percent, percent_range
-from ..runs.comparison import per_patient, published_of
-from ..runs.paired import PairedTests
+from ..runs.comparison_table import per_patient, published_of
+from ..runs.paired_tests import PairedTests
 from ..runs.presets import Cell
 from ..runs.result import CrossValidationResult
 from ..runs.sweep import SweepResult

@@ -20,7 +20,7 @@ from ..datasets.canvases import make_canvases
 from ..evaluation import figures, metrics
 from ..evaluation.tables import percent, percent_range
 from ..models.registry import model_info
-from ..runs.comparison import distinctions, published_of
+from ..runs.comparison_table import distinctions, published_of
 from ..runs.result import CrossValidationResult
 from .gallery import Exhibit, embedding, exhibits
 from .notices import Notice, find_notices

@@ -12,8 +12,8 @@ import numpy as np
 from ..evaluation import metrics
 from ..evaluation.metrics import TABLE_METRICS
 from ..evaluation.tables import percent, percent_range
-from ..runs.comparison import published_of, side_by_side
-from ..runs.paired import compare_runs
+from ..runs.comparison_table import published_of, side_by_side
+from ..runs.paired_tests import compare_runs
 from ..runs.result import CrossValidationResult
 
 __all__ = [
@@ -118,7 +118,7 @@ def difference_table(results: Mapping[str, CrossValidationResult]) -> Table | No
     Returns
     -------
     Table or None
-        Of :func:`covidct.runs.paired.compare_runs`; None where no two runs can be compared so.
+        Of :func:`covidct.runs.paired_tests.compare_runs`; None if no two runs are comparable.
     """
     tests = compare_runs(results)
     if not tests.tests:

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from .external import ExternalEvaluation
-from .paired import check_same_folds
+from .external_test import ExternalEvaluation
+from .paired_tests import check_same_folds
 from .result import CrossValidationResult
 from .scores import ScoredFolds
 from .splits import Fold

@@ -23,7 +23,7 @@ from ..models.weights import save_state
 from ..training.profile import Profile
 from ..training.recipe import Recipe
 from ..training.trainer import EpochRecord, Trainer
-from .novelty import Reference, coordinates
+from .out_of_distribution import TrainingReference, coordinates
 from .run_directory import PREDICTION_FIELDS, RunDirectory
 from .splits import Fold
 
@@ -157,13 +157,13 @@ def _score(job: FoldJob, model: CTClassifier, index: npt.NDArray[np.int64]) -> l
     ]
 
 
-def _refer(job: FoldJob, model: CTClassifier) -> Reference:
+def _refer(job: FoldJob, model: CTClassifier) -> TrainingReference:
     """Describe the fold's slices, so that new ones can be compared with them."""
     parts = []
     for index in (job.fold.train, job.fold.test):
         features = np.asarray(infer(model, job.canvases, index=index, features=True).features)
         parts.append({"features": features, **coordinates(job.canvases[index])})
-    return Reference.fit(*parts)
+    return TrainingReference.fit(*parts)
 
 
 @contextmanager

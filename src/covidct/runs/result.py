@@ -26,8 +26,8 @@ from ..models.weights import load_state
 from ..training.recipe import Recipe
 from ..training.trainer import EpochRecord
 from .calibrated import CalibratedFolds
-from .external import ExternalEvaluation
-from .novelty import Reference, layout, seen_by_any
+from .external_test import ExternalEvaluation
+from .out_of_distribution import TrainingReference, layout, seen_by_any
 from .run_directory import PREDICTION_FIELDS, RunDirectory
 from .scores import ScoredFolds
 from .splits import Fold
@@ -212,7 +212,7 @@ class CrossValidationResult(ScoredFolds):
             "metrics": json_ready(self.fold_metrics[fold]),
         }
 
-    def fold_reference(self, fold: int) -> Reference:
+    def fold_reference(self, fold: int) -> TrainingReference:
         """Return what the slices of a fold look like, to compare new ones with.
 
         Parameters
@@ -222,7 +222,7 @@ class CrossValidationResult(ScoredFolds):
 
         Returns
         -------
-        Reference
+        TrainingReference
             Means, deviations and limits.
 
         Raises
@@ -231,7 +231,7 @@ class CrossValidationResult(ScoredFolds):
             If its file is missing or damaged.
         """
         path = self._directory.kept(fold, "reference.safetensors")
-        reference = Reference.load(path)
+        reference = TrainingReference.load(path)
         width, known = len(reference.mean["features"]), model_info(self.model_name).feature_dim
         if width != known:
             raise InvalidFileError(

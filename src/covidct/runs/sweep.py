@@ -20,10 +20,10 @@ from ..evaluation.tables import render_table
 from ..models.registry import model_info
 from ..training.recipe import Recipe
 from ..training.trainer import EpochRecord
-from .comparison import published_of, side_by_side
+from .comparison_table import published_of, side_by_side
 from .cross_validator import CrossValidator
 from .fold import canvas_size
-from .paired import PairedTests, compare_runs, same_folds
+from .paired_tests import PairedTests, compare_runs, same_folds
 from .presets import Cell
 from .protocols import split_options
 from .result import CrossValidationResult
@@ -98,7 +98,7 @@ class SweepResult:
         return cls(found)
 
     def table(self, style: str = "text", *, metric: str = "accuracy") -> str:
-        """Lay out the finished cells in rows, as :func:`covidct.runs.comparison.side_by_side`.
+        """Render the finished cells, as :func:`covidct.runs.comparison_table.side_by_side`.
 
         Parameters
         ----------

@@ -10,8 +10,7 @@ import pytest
 
 import covidct
 from covidct.errors import InvalidFileError
-from covidct.runs.cross_dataset import CrossDatasetMatrix, evaluate_across
-from covidct.runs.external import ExternalEvaluation
+from covidct.runs.external_test import CrossDatasetMatrix, ExternalEvaluation, evaluate_across
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from sklearn.metrics import pairwise_distances_argmin_min
 from .._files import atomic_path
 from ..errors import InvalidFileError
 
-__all__ = ["Reference", "coordinates", "gray_levels", "layout", "seen_by_any"]
+__all__ = ["TrainingReference", "coordinates", "gray_levels", "layout", "seen_by_any"]
 
 Array = npt.NDArray[np.float64]
 _QUANTILE = 0.99
@@ -39,7 +39,7 @@ _LEAST_SD = 0.05
 
 
 @dataclass(frozen=True)
-class Reference:
+class TrainingReference:
     """What the slices of a fold look like, and how far from them a slice may lie.
 
     Slices are compared in the penultimate features, in the gray levels of the canvas, and in its
@@ -62,11 +62,11 @@ class Reference:
     Examples
     --------
     >>> import numpy as np
-    >>> from covidct.runs.novelty import Reference
+    >>> from covidct.runs.out_of_distribution import TrainingReference
     >>> rng = np.random.default_rng(0)
     >>> def draw(n, shift=0):
     ...     return {"features": rng.normal(shift, 1, (n, 8)), "gray": rng.normal(0, 1, (n, 3))}
-    >>> reference = Reference.fit(draw(200), draw(200))
+    >>> reference = TrainingReference.fit(draw(200), draw(200))
     >>> reference.unusual(draw(1, shift=9))["features"].tolist()
     [True]
     """
@@ -87,7 +87,7 @@ class Reference:
 
         Returns
         -------
-        Reference
+        TrainingReference
             The description.
         """
         mean = {kind: values.mean(axis=0) for kind, values in train.items()}
@@ -159,10 +159,10 @@ class Reference:
         --------
         >>> import covidct
         >>> from covidct.datasets.canvases import make_canvases
-        >>> from covidct.runs.novelty import Reference, layout
+        >>> from covidct.runs.out_of_distribution import TrainingReference, layout
         >>> slices = covidct.load_dataset("phantom", n=6, seed=0, slices_per_patient=1)
         >>> layouts = layout(make_canvases(slices, (96, 128)))
-        >>> reference = Reference.fit({"layout": layouts[:4]}, {"layout": layouts[4:]})
+        >>> reference = TrainingReference.fit({"layout": layouts[:4]}, {"layout": layouts[4:]})
         >>> reference.seen(layouts).tolist()
         [True, True, True, True, False, False]
         """
@@ -202,7 +202,7 @@ class Reference:
 
         Returns
         -------
-        Reference
+        TrainingReference
             The reference.
 
         Raises
@@ -227,7 +227,9 @@ class Reference:
             ) from error
 
 
-def seen_by_any(references: Iterable[Reference], layouts: Array) -> npt.NDArray[np.bool_] | None:
+def seen_by_any(
+    references: Iterable[TrainingReference], layouts: Array
+) -> npt.NDArray[np.bool_] | None:
     """Tell which slices (N, 192) any fold was trained on; None where a fold kept none."""
     seen = [reference.seen(layouts) for reference in references]
     known = [flags for flags in seen if flags is not None]
@@ -235,7 +237,7 @@ def seen_by_any(references: Iterable[Reference], layouts: Array) -> npt.NDArray[
 
 
 def coordinates(canvases: npt.NDArray[np.uint8]) -> dict[str, Array]:
-    """Describe (N, H, W) canvases in all that a `Reference` compares but features, (N, D) each."""
+    """Return the descriptors of (N, H, W) canvases, all but the features; (N, D) each."""
     return {"gray": gray_levels(canvases), "layout": layout(canvases)}
 
 

@@ -44,7 +44,7 @@ def side_by_side(
     Examples
     --------
     >>> import covidct
-    >>> from covidct.runs.comparison import side_by_side
+    >>> from covidct.runs.comparison_table import side_by_side
     >>> slices = covidct.load_dataset("phantom", n=16, seed=0)
     >>> recipe = covidct.Recipe.demo().scaled(1)
     >>> cv = covidct.CrossValidator("shufflenet", recipe, cv=2, groups="patient", weights=None)
@@ -91,7 +91,7 @@ def distinctions(results: Sequence[ScoredFolds]) -> list[str]:
     Examples
     --------
     >>> import covidct
-    >>> from covidct.runs.comparison import distinctions
+    >>> from covidct.runs.comparison_table import distinctions
     >>> slices = covidct.load_dataset("phantom", n=16, seed=0)
     >>> recipe = covidct.Recipe.demo().scaled(1)
     >>> def run(recipe):
@@ -146,7 +146,7 @@ def per_patient(result: ScoredFolds, metric: str) -> tuple[str, str]:
     Examples
     --------
     >>> import covidct
-    >>> from covidct.runs.comparison import per_patient
+    >>> from covidct.runs.comparison_table import per_patient
     >>> slices = covidct.load_dataset("phantom", n=16, seed=0)
     >>> recipe = covidct.Recipe.demo().scaled(1)
     >>> cv = covidct.CrossValidator("shufflenet", recipe, cv=2, groups="patient", weights=None)

@@ -10,7 +10,7 @@ import pytest
 
 import covidct
 from covidct.evaluation import comparison
-from covidct.runs.paired import compare_runs, same_folds
+from covidct.runs.paired_tests import compare_runs, same_folds
 
 
 def judging(seed, share):

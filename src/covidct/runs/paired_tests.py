@@ -203,7 +203,7 @@ def compare_runs(
     Examples
     --------
     >>> import covidct
-    >>> from covidct.runs.paired import compare_runs
+    >>> from covidct.runs.paired_tests import compare_runs
     >>> slices = covidct.load_dataset("phantom", n=16, seed=0)
     >>> recipe = covidct.Recipe.demo().scaled(1)
     >>> def run(recipe):
@@ -260,7 +260,7 @@ def same_folds(a: ScoredFolds, b: ScoredFolds) -> bool:
     Examples
     --------
     >>> import covidct
-    >>> from covidct.runs.paired import same_folds
+    >>> from covidct.runs.paired_tests import same_folds
     >>> slices = covidct.load_dataset("phantom", n=16, seed=0)
     >>> recipe = covidct.Recipe.demo().scaled(1)
     >>> cv = covidct.CrossValidator("shufflenet", recipe, cv=2, groups="patient", weights=None)

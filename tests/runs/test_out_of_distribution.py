@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 
 import covidct
 from covidct.errors import InvalidFileError
-from covidct.runs.novelty import Reference, coordinates, gray_levels, layout
+from covidct.runs.out_of_distribution import TrainingReference, coordinates, gray_levels, layout
 
 SIZE = (96, 128)
 
@@ -52,7 +52,7 @@ def test_training_slices_are_known_again_and_no_others(view, change):
     slices = covidct.load_dataset("phantom", n=32, seed=0)
     images = [view(slices[i][0]) for i in range(len(slices))]
     trained = layout(canvases(images[:16]))
-    reference = Reference.fit({"layout": trained}, {"layout": trained})
+    reference = TrainingReference.fit({"layout": trained}, {"layout": trained})
     assert reference.seen(layout(canvases(map(change, images[:16])))).all()
     assert not reference.seen(layout(canvases(images[16:]))).any()
 
@@ -72,11 +72,11 @@ def test_numbers_that_do_not_go_together_are_refused(spoil, phantoms, tmp_path):
     known = coordinates(canvases(phantoms[i][0] for i in range(6)))
     known["features"] = np.random.default_rng(0).normal(size=(6, 4))
     path = tmp_path / "reference.safetensors"
-    Reference.fit(known, known).save(path)
-    assert Reference.load(path).limit.keys() == known.keys()
+    TrainingReference.fit(known, known).save(path)
+    assert TrainingReference.load(path).limit.keys() == known.keys()
     save_file(load_file(path) | spoil, path)
     with pytest.raises(InvalidFileError, match=r"reference\.safetensors.*'predictions.csv'"):
-        Reference.load(path)
+        TrainingReference.load(path)
 
 
 @given(st.tuples(*[st.integers(1, 9)] * 3).flatmap(lambda shape: arrays(np.uint8, shape)))
