@@ -1,45 +1,15 @@
 """Explainable COVID-19 detection on chest-CT slices.
 
-The public names below are imported on first use, so that ``import covidct`` stays cheap and
-listing networks or datasets never loads PyTorch.
+The public names are imported on first use, so that ``import covidct`` stays fast and listing
+networks or datasets never loads PyTorch.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from ._lazy import attach
 from ._version import __version__
-
-# Public name -> the module that defines it. A name equal to the module's last part is the module.
-_HOME = {
-    "ArchitectureInfo": "models.registry",
-    "AspectPreservingPad": "transforms",
-    "AuditReport": "audit",
-    "CTClassifier": "models.classifier",
-    "CTDataset": "datasets.ct_dataset",
-    "CrossValidationResult": "runs.result",
-    "CrossValidator": "runs.cross_validator",
-    "DatasetInfo": "datasets.registry",
-    "Lamb": "training.lamb",
-    "Predictor": "runs.predictor",
-    "Recipe": "training.recipe",
-    "Trainer": "training.trainer",
-    "audit_dataset": "audit",
-    "create_model": "models.classifier",
-    "dataset_info": "datasets.registry",
-    "errors": "errors",
-    "evaluation": "evaluation",
-    "explain": "explain",
-    "list_datasets": "datasets.registry",
-    "list_models": "models.registry",
-    "load_dataset": "datasets.registry",
-    "model_info": "models.registry",
-    "published": "evaluation.published",
-    "register_dataset": "datasets.registry",
-    "register_model": "models.registry",
-    "to_grayscale": "transforms",
-}
 
 if TYPE_CHECKING:
     from . import errors, evaluation, explain
@@ -62,6 +32,37 @@ if TYPE_CHECKING:
     from .training.recipe import Recipe
     from .training.trainer import Trainer
     from .transforms import AspectPreservingPad, to_grayscale
+else:
+    __getattr__, __dir__ = attach(
+        __name__,
+        {
+            "audit": ("AuditReport", "audit_dataset"),
+            "datasets.ct_dataset": ("CTDataset",),
+            "datasets.registry": (
+                "DatasetInfo",
+                "dataset_info",
+                "list_datasets",
+                "load_dataset",
+                "register_dataset",
+            ),
+            "evaluation": ("published",),
+            "models.classifier": ("CTClassifier", "create_model"),
+            "models.registry": (
+                "ArchitectureInfo",
+                "list_models",
+                "model_info",
+                "register_model",
+            ),
+            "runs.cross_validator": ("CrossValidator",),
+            "runs.predictor": ("Predictor",),
+            "runs.result": ("CrossValidationResult",),
+            "training.lamb": ("Lamb",),
+            "training.recipe": ("Recipe",),
+            "training.trainer": ("Trainer",),
+            "transforms": ("AspectPreservingPad", "to_grayscale"),
+        },
+        submodules=("errors", "evaluation", "explain"),
+    )
 
 __all__ = [
     "ArchitectureInfo",
@@ -92,16 +93,3 @@ __all__ = [
     "register_model",
     "to_grayscale",
 ]
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = import_module(f"{__name__}.{_HOME[name]}")
-    value = module if _HOME[name].rpartition(".")[2] == name else getattr(module, name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
