@@ -12,8 +12,7 @@ import covidct
 from covidct.errors import UnknownNameError
 from covidct.explain import paper
 from covidct.explain.paper import draw_paper
-from covidct.runs.presets import Cell
-from covidct.runs.sweep import SweepResult
+from covidct.runs.sweep import PlannedRun, SweepResult
 
 
 @pytest.fixture
@@ -33,7 +32,7 @@ def drawn(monkeypatch, tmp_path):
 
     def draw(cells, datasets=(), **options):
         results = {
-            Cell(dataset=dataset, model=model, variant=variant): SimpleNamespace(
+            PlannedRun(dataset=dataset, model=model, variant=variant): SimpleNamespace(
                 name=f"{dataset} {model}",
                 classes=("no", "yes"),
                 confusion_matrix=lambda: np.array([[7.5, 1], [2, 6]]),

@@ -11,7 +11,7 @@ from sklearn.model_selection import PredefinedSplit
 import covidct
 from covidct.errors import TrainingDivergedError
 from covidct.runs import fold as fold_module
-from covidct.runs.run_directory import PREDICTION_FIELDS, RunDirectory
+from covidct.runs.storage import PREDICTION_FIELDS, RunDirectory
 
 
 def test_constant_predictions_are_told(cross_validate, tmp_path):

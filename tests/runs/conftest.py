@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import covidct
-from covidct.runs.run_directory import PREDICTION_FIELDS, RunDirectory, software_versions
+from covidct.runs.storage import PREDICTION_FIELDS, RunDirectory, software_versions
 from covidct.training.trainer import EpochRecord
 
 

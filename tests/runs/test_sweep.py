@@ -14,8 +14,7 @@ from covidct import cli
 from covidct.errors import InvalidFileError, UnknownNameError
 from covidct.report.measured import write_measured
 from covidct.runs import fold as fold_module
-from covidct.runs.presets import Cell
-from covidct.runs.sweep import SweepResult, sweep, time_left
+from covidct.runs.sweep import PlannedRun, SweepResult, run_sweep, time_left
 
 OPTIONS = {"folds": 2, "threads": 1, "device": "cpu"}
 
@@ -24,8 +23,8 @@ OPTIONS = {"folds": 2, "threads": 1, "device": "cpu"}
 def cells(tiny, quick):
     shared = {"dataset": "phantom", "model": tiny, "protocol": "grouped", "weights": None}
     return [
-        Cell(variant="plain", recipe=quick, **shared),
-        Cell(variant="stretch", recipe=quick.replace(resize="stretch"), **shared),
+        PlannedRun(variant="plain", recipe=quick, **shared),
+        PlannedRun(variant="stretch", recipe=quick.replace(resize="stretch"), **shared),
     ]
 
 
@@ -33,7 +32,7 @@ def cells(tiny, quick):
 def do(cells, phantoms, tmp_path):
     def do(chosen=None, **options):
         options = {**OPTIONS, "datasets": {"phantom": phantoms}, **options}
-        return sweep(cells if chosen is None else chosen, tmp_path, **options)
+        return run_sweep(cells if chosen is None else chosen, tmp_path, **options)
 
     return do
 
@@ -70,7 +69,7 @@ def test_what_is_finished_is_not_done_again(do, cells, monkeypatch):
 
 
 def test_a_failing_cell_stops_no_other(do, cells, caplog):
-    official = Cell(**{**vars(cells[0]), "variant": "official", "protocol": "official"})
+    official = PlannedRun(**{**vars(cells[0]), "variant": "official", "protocol": "official"})
     done = do([official, cells[0]])
     assert list(done.results) == cells[:1]
     assert "official" in done.failures[official]
@@ -107,8 +106,8 @@ def test_processes_share_a_folder_without_doing_a_fold_twice(tiny, tmp_path):
         from dataclasses import replace
         import covidct
         from covidct.runs import fold
-        from covidct.runs.presets import Cell
-        from covidct.runs.sweep import sweep
+        from covidct.runs.sweep import PlannedRun
+        from covidct.runs.sweep import run_sweep
         shufflenet = covidct.model_info("shufflenet")
         covidct.register_model(replace(shufflenet, name="tiny", custom_size=(40, 56)))
         fit = fold._fit_and_score
@@ -118,13 +117,13 @@ def test_processes_share_a_folder_without_doing_a_fold_twice(tiny, tmp_path):
         fold._fit_and_score = noted
         recipe = covidct.Recipe.demo().scaled(2)
         cells = [
-            Cell(dataset="phantom", model="tiny", variant=name, recipe=recipe,
+            PlannedRun(dataset="phantom", model="tiny", variant=name, recipe=recipe,
                  protocol="grouped", weights=None)
             for name in "abc"
         ]
         slices = covidct.load_dataset("phantom", n=24, seed=0)
         options = dict(folds=2, threads=1, device="cpu")
-        done = sweep(cells, sys.argv[1], datasets={"phantom": slices}, **options)
+        done = run_sweep(cells, sys.argv[1], datasets={"phantom": slices}, **options)
         assert len(done.results) == 3, done.failures
         """
     )
@@ -140,7 +139,7 @@ def test_processes_share_a_folder_without_doing_a_fold_twice(tiny, tmp_path):
 def one_done(made_up_run, tmp_path):
     """A folder with one finished cell that took 50 s; and cells of other work."""
     recipe = covidct.Recipe(epochs=2, milestones=(), canvas=(40, 56))
-    done = Cell(dataset="a", model="squeezenet", variant="x", recipe=recipe)
+    done = PlannedRun(dataset="a", model="squeezenet", variant="x", recipe=recipe)
     made_up_run(
         lambda t, i: t, name="a", slices=100, recipe=recipe, folder=tmp_path / done.path, seconds=10
     )
@@ -148,7 +147,7 @@ def one_done(made_up_run, tmp_path):
 
 
 def changed(cell, **changes):
-    return Cell(**{**vars(cell), **changes})
+    return PlannedRun(**{**vars(cell), **changes})
 
 
 def test_estimate_scales_with_slices_pixels_and_epochs(one_done):
@@ -270,7 +269,7 @@ def test_page_for_the_documentation(swept, tmp_path):
 
 def test_bad_sweeps_fail_at_once(do, cells):
     with pytest.raises(ValueError, match="share phantom/tiny/plain"):
-        do([cells[0], Cell(**{**vars(cells[1]), "variant": "plain"})])
+        do([cells[0], PlannedRun(**{**vars(cells[1]), "variant": "plain"})])
     with pytest.raises(UnknownNameError, match="'phantom'"):
         do(datasets={})
 

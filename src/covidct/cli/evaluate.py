@@ -16,7 +16,7 @@ from .options import WrongCallError, emit, emit_json, load_slices
 from .several import add_datasets, load_datasets
 
 if TYPE_CHECKING:
-    from ..runs.calibrated import CalibratedFolds
+    from ..runs.recalibration import CalibratedFolds
     from ..runs.result import CrossValidationResult
 
 EXAMPLE = (

@@ -19,8 +19,7 @@ from .several import add_datasets, load_datasets, roots_of
 
 if TYPE_CHECKING:
     from ..datasets.ct_dataset import CTDataset
-    from ..runs.presets import Cell
-    from ..runs.sweep import SweepResult
+    from ..runs.sweep import PlannedRun, SweepResult
 
 _LOG = logging.getLogger(__name__)
 
@@ -87,7 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Do the work."""
     from ..evaluation.metrics import find_metric
-    from ..runs.sweep import SweepResult, sweep
+    from ..runs.sweep import SweepResult, run_sweep
 
     args.resume_hint = "give the same command again to go on; finished folds are kept"
     find_metric(args.metric)
@@ -101,7 +100,7 @@ def run(args: argparse.Namespace) -> None:
         _list_cells(cells, datasets, args)
         return
     logging.getLogger("covidct.runs.sweep").setLevel(logging.INFO)
-    done = sweep(
+    done = run_sweep(
         cells,
         args.folder,
         datasets=datasets,
@@ -120,9 +119,9 @@ def run(args: argparse.Namespace) -> None:
         )
 
 
-def _plan(args: argparse.Namespace) -> tuple[Cell, ...]:
+def _plan(args: argparse.Namespace) -> tuple[PlannedRun, ...]:
     from .. import list_models
-    from ..runs.presets import plan
+    from ..runs.sweep import plan
 
     roots = roots_of(args)
     if not roots:
@@ -143,7 +142,9 @@ def _plan(args: argparse.Namespace) -> tuple[Cell, ...]:
         )
 
 
-def _possible(cells: tuple[Cell, ...], datasets: dict[str, CTDataset]) -> tuple[Cell, ...]:
+def _possible(
+    cells: tuple[PlannedRun, ...], datasets: dict[str, CTDataset]
+) -> tuple[PlannedRun, ...]:
     """Leave out the official splits of datasets that have none."""
     out = {name for name, dataset in datasets.items() if dataset.official_split is None}
     for name in sorted({c.dataset for c in cells if c.protocol == "official"} & out):
@@ -152,7 +153,7 @@ def _possible(cells: tuple[Cell, ...], datasets: dict[str, CTDataset]) -> tuple[
 
 
 def _list_cells(
-    cells: tuple[Cell, ...], datasets: dict[str, CTDataset], args: argparse.Namespace
+    cells: tuple[PlannedRun, ...], datasets: dict[str, CTDataset], args: argparse.Namespace
 ) -> None:
     from ..runs.sweep import SweepResult, duration, time_left
 

@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..runs.protocols import PROTOCOLS, split_options
+from ..runs.protocol import PROTOCOLS, split_options
 from .options import WrongCallError, add_dataset, checked_call, emit, emit_json, load_slices
 from .recipe_options import add_recipe, read_recipe
 

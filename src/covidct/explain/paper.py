@@ -96,12 +96,12 @@ def draw_paper(
     >>> import tempfile
     >>> import covidct
     >>> from covidct.explain.paper import draw_paper
-    >>> from covidct.runs.presets import Cell
-    >>> from covidct.runs.sweep import sweep
+    >>> from covidct.runs.sweep import PlannedRun
+    >>> from covidct.runs.sweep import run_sweep
     >>> slices = {"phantom": covidct.load_dataset("phantom", n=16, seed=0)}
-    >>> cell = Cell(dataset="phantom", model="shufflenet", variant="grouped", weights=None,
+    >>> cell = PlannedRun(dataset="phantom", model="shufflenet", variant="grouped", weights=None,
     ...             recipe=covidct.Recipe.demo().scaled(1), protocol="grouped")
-    >>> done = sweep([cell], tempfile.mkdtemp(), datasets=slices, folds=2)
+    >>> done = run_sweep([cell], tempfile.mkdtemp(), datasets=slices, folds=2)
     >>> for shown in draw_paper(done, slices, tempfile.mkdtemp(), variant="grouped"):
     ...     print(shown)
     confusion matrices, phantom

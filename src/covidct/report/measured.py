@@ -13,9 +13,8 @@ from ..evaluation import metrics
 from ..evaluation.tables import percent, percent_range
 from ..runs.comparison_table import per_patient, published_of
 from ..runs.paired_tests import PairedTests
-from ..runs.presets import Cell
 from ..runs.result import CrossValidationResult
-from ..runs.sweep import SweepResult
+from ..runs.sweep import PlannedRun, SweepResult
 from .repeat import command_line
 
 __all__ = ["write_measured"]
@@ -67,7 +66,9 @@ def write_measured(
     return written
 
 
-def _results_table(dataset: str, cells: Mapping[Cell, CrossValidationResult]) -> dict[str, Any]:
+def _results_table(
+    dataset: str, cells: Mapping[PlannedRun, CrossValidationResult]
+) -> dict[str, Any]:
     titles = [metrics.METRICS[name].title for name in _SHOWN]
     rows, notes = [], ["± is the sample standard deviation over folds, the interval a bootstrap."]
     for cell, run in cells.items():
@@ -106,7 +107,7 @@ def _results_table(dataset: str, cells: Mapping[Cell, CrossValidationResult]) ->
 
 
 def _tests_table(
-    dataset: str, cells: Iterable[Cell], tests: PairedTests, total: int
+    dataset: str, cells: Iterable[PlannedRun], tests: PairedTests, total: int
 ) -> dict[str, Any]:
     header, *rows = tests.rows()
     short = {str(cell): f"{cell.model} {cell.variant}" for cell in cells}

@@ -32,8 +32,8 @@ from ..training.profile import Profile
 from ..training.recipe import Recipe
 from .fold import FoldJob, canvas_size, run_fold
 from .result import CrossValidationResult
-from .run_directory import RunDirectory, software_versions
 from .splits import Split, Splitter, make_split
+from .storage import RunDirectory, software_versions
 
 __all__ = ["CrossValidator"]
 

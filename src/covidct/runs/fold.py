@@ -24,8 +24,8 @@ from ..training.profile import Profile
 from ..training.recipe import Recipe
 from ..training.trainer import EpochRecord, Trainer
 from .out_of_distribution import TrainingReference, coordinates
-from .run_directory import PREDICTION_FIELDS, RunDirectory
 from .splits import Fold
+from .storage import PREDICTION_FIELDS, RunDirectory
 
 __all__ = ["FoldJob", "canvas_size", "run_fold"]
 

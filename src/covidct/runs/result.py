@@ -25,12 +25,12 @@ from ..models.registry import model_info
 from ..models.weights import load_state
 from ..training.recipe import Recipe
 from ..training.trainer import EpochRecord
-from .calibrated import CalibratedFolds
 from .external_test import ExternalEvaluation
 from .out_of_distribution import TrainingReference, layout, seen_by_any
-from .run_directory import PREDICTION_FIELDS, RunDirectory
+from .recalibration import CalibratedFolds
 from .scores import ScoredFolds
 from .splits import Fold
+from .storage import PREDICTION_FIELDS, RunDirectory
 
 if TYPE_CHECKING:
     from ..datasets.ct_dataset import CTDataset

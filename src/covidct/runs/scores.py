@@ -53,7 +53,7 @@ class ScoredFolds:
     Examples
     --------
     >>> import numpy as np
-    >>> from covidct.runs.run_directory import PREDICTION_FIELDS
+    >>> from covidct.runs.storage import PREDICTION_FIELDS
     >>> from covidct.runs.scores import ScoredFolds
     >>> from covidct.runs.splits import Fold
     >>> halves = np.array([0, 1]), np.array([2, 3])

@@ -7,7 +7,7 @@ import pytest
 
 import covidct
 from covidct.errors import UnknownNameError
-from covidct.runs.presets import PRESETS, Cell, Variant, plan
+from covidct.runs.sweep import PRESETS, PlannedRun, Variant, plan
 from covidct.training.recipe import Augmentation
 
 
@@ -112,5 +112,5 @@ def test_unknown_protocol():
 
 
 def test_a_networks_colon_stays_out_of_folder_names():
-    cell = Cell(dataset="a", model="timm:resnet10t", variant="paper")
+    cell = PlannedRun(dataset="a", model="timm:resnet10t", variant="paper")
     assert str(cell) == "a/timm-resnet10t/paper"

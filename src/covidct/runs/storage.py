@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,33 @@ import numpy.typing as npt
 from .._files import clear_remains, write_json, write_text
 from ..errors import InvalidFileError
 from ..training.checkpoint import CheckpointStore
-from ._spec import FORMAT, find_fault
+from ..training.recipe import Recipe
 
 __all__ = ["PREDICTION_FIELDS", "RunDirectory", "software_versions"]
+
+_FORMAT = 1
+_Kinds = Mapping[str, tuple[type, ...]]
+_RUN: _Kinds = {
+    "model": (str,),
+    "weights": (str, type(None)),
+    "recipe": (dict,),
+    "dataset": (dict,),
+    "protocol": (str,),
+    "folds": (list,),
+    "seed": (int,),
+    "threads": (int,),
+    "precision": (str,),
+    "versions": (dict,),
+}
+_ALSO: _Kinds = {"group_kind": (str, type(None)), "device": (str,)}  # not in every run
+_DATASET: _Kinds = {
+    "name": (str,),
+    "classes": (list,),
+    "slices": (int,),
+    "content_hash": (str,),
+    "skipped": (list,),
+}
+_PARTS = {"train", "test", "validation"}
 
 PREDICTION_FIELDS = np.dtype(
     [
@@ -47,7 +71,7 @@ class RunDirectory:
 
     Examples
     --------
-    >>> from covidct.runs.run_directory import RunDirectory
+    >>> from covidct.runs.storage import RunDirectory
     >>> RunDirectory("runs/x").fold(2).as_posix()
     'runs/x/folds/2'
     """
@@ -81,7 +105,7 @@ class RunDirectory:
 
     def write_spec(self, spec: Mapping[str, Any]) -> None:
         """Write ``run.json``."""
-        write_json(self.path / "run.json", {"format": FORMAT, **spec})
+        write_json(self.path / "run.json", {"format": _FORMAT, **spec})
 
     def read_spec(self) -> dict[str, Any] | None:
         """Read and check ``run.json``; None where there is none.
@@ -98,7 +122,7 @@ class RunDirectory:
             spec: Any = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as error:
             raise InvalidFileError(f"{str(path)!r} cannot be read as JSON: {error}") from error
-        fault = find_fault(spec)
+        fault = _find_fault(spec)
         if fault is None and self.fold(len(spec["folds"])).exists():
             fault = f"was damaged or edited: it has {len(spec['folds'])} folds, the folder has more"
         if fault is not None:
@@ -192,3 +216,66 @@ def _read_table(path: Path, columns: Sequence[str]) -> list[list[str]]:
             f"{str(path)!r} was damaged or edited: it must have the columns {', '.join(columns)}"
         )
     return rows
+
+
+def _find_fault(spec: object) -> str | None:
+    """Say what is wrong with the content of a ``run.json``; None if nothing is."""
+    if not isinstance(spec, dict) or spec.get("format") != _FORMAT:
+        found = spec.get("format") if isinstance(spec, dict) else type(spec).__name__
+        return f"has format {found!r}, this covidct reads {_FORMAT}; run it anew"
+    fault = next(_faults(spec), None)
+    return None if fault is None else f"was damaged or edited: {fault}"
+
+
+def _faults(spec: Mapping[str, Any]) -> Iterator[str]:
+    """Yield faults, each check resting on those before it."""
+    yield from _wrong_kinds(spec, _RUN)
+    yield from _wrong_kinds(spec, {key: kinds for key, kinds in _ALSO.items() if key in spec})
+    dataset = spec["dataset"]
+    yield from _wrong_kinds(dataset, _DATASET, place="dataset.")
+    classes = dataset["classes"]
+    if not _are(str, classes) or len(set(classes)) != 2 or len(classes) != 2:
+        yield f"'dataset.classes' is {classes!r}, not two names"
+    if not all(type(entry) is list and _are(str, entry) for entry in dataset["skipped"]):
+        yield "'dataset.skipped' must list names and reasons"
+    if not _are(str, spec["versions"].values()):
+        yield "'versions' must be words"
+    if not spec["folds"]:
+        yield "'folds' is empty"
+    for number, fold in enumerate(spec["folds"]):
+        yield from _faults_of_fold(fold, f"folds.{number}", dataset["slices"])
+    try:
+        Recipe.from_dict(spec["recipe"])
+    except (AttributeError, OverflowError, TypeError, ValueError) as error:
+        yield f"'recipe': {error}"
+
+
+def _faults_of_fold(fold: object, place: str, slices: int) -> Iterator[str]:
+    if not isinstance(fold, dict) or set(fold) != _PARTS:
+        yield f"{place!r} must hold {', '.join(sorted(_PARTS))}"
+        return
+    for part, index in fold.items():
+        if not isinstance(index, list) or not _are(int, index) or not _within(index, slices):
+            yield f"'{place}.{part}' must list slices from 0 to {slices - 1}"
+            return
+    test = set(fold["test"])
+    if not fold["train"] or not test or len(test) < len(fold["test"]):
+        yield f"{place!r} must list slices to train on, and others to test on, each once"
+    if test.intersection(fold["train"]):
+        yield f"{place!r} tests slices that it trains on"
+
+
+def _wrong_kinds(values: Mapping[str, Any], kinds: _Kinds, *, place: str = "") -> Iterator[str]:
+    for key, allowed in kinds.items():
+        if key not in values:
+            yield f"'{place}{key}' is missing"
+        elif type(values[key]) not in allowed:  # exact, since True is an int as well
+            yield f"'{place}{key}' is {values[key]!r}"
+
+
+def _are(kind: type, values: Any) -> bool:
+    return all(type(value) is kind for value in values)
+
+
+def _within(index: list[int], slices: int) -> bool:
+    return not index or (min(index) >= 0 and max(index) < slices)

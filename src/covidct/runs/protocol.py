@@ -20,7 +20,7 @@ def split_options(protocol: str, dataset: CTDataset, folds: int) -> dict[str, An
     Examples
     --------
     >>> import covidct
-    >>> from covidct.runs.protocols import split_options
+    >>> from covidct.runs.protocol import split_options
     >>> split_options("grouped", covidct.load_dataset("phantom", n=8), 5)
     {'cv': 5, 'groups': 'patient'}
     """
