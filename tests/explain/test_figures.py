@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from covidct.explain import faithfulness, figures
-from covidct.explain._layout import below_common_folder
+from covidct.explain.figures import below_common_folder
 from covidct.explain.tsne import Separation
 
 

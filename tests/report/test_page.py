@@ -11,8 +11,7 @@ from covidct.audit import Finding
 from covidct.errors import UnknownNameError
 from covidct.evaluation.tables import percent
 from covidct.report import write_report
-from covidct.report.notices import find_notices, shared_groups
-from covidct.report.page import render
+from covidct.report.page import find_notices, render, shared_groups
 
 HOSTILE = "<script>alert(1)</script>.png"
 PAIR = {"files": ["a&b.png", "<c>.png"], "similarity": 0.913, "identical": False}

@@ -12,7 +12,7 @@ from filelock import FileLock
 import covidct
 from covidct import cli
 from covidct.errors import InvalidFileError, UnknownNameError
-from covidct.report.measured import write_measured
+from covidct.report.sweep_tables import write_sweep_tables
 from covidct.runs import fold as fold_module
 from covidct.runs.sweep import PlannedRun, SweepResult, run_sweep, time_left
 
@@ -252,7 +252,7 @@ def test_beside_the_paper(swept):
 
 
 def test_page_for_the_documentation(swept, tmp_path):
-    paths = write_measured(swept, tmp_path / "page", tests=swept.compare(n_permutations=99))
+    paths = write_sweep_tables(swept, tmp_path / "page", tests=swept.compare(n_permutations=99))
     assert [path.name for path in paths] == ["covid19-ct-sweep.json", "covid19-ct-tests.json"]
     results, tests = (json.loads(path.read_text("utf-8")) for path in paths)
     for table in (results, tests):

@@ -135,7 +135,7 @@ def _plot(volume: VolumePrediction, path: Path) -> None:
 
 
 def _draw_map(args: argparse.Namespace, predictor: Predictor, scored: _Scored, number: int) -> None:
-    from ..explain.each import draw_map
+    from ..explain.fold import draw_map
 
     # Numbered, since files of several folders may have one name.
     name = printable(Path(scored.prediction.path).name)[:60]  # a name may be as long as one can be

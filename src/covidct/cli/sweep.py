@@ -176,7 +176,7 @@ def _show(done: SweepResult, args: argparse.Namespace) -> None:
     if tests.tests:
         emit(f"\n{tests if args.table == 'text' else tests.table(args.table)}")
     if args.page:
-        from ..report.measured import write_measured
+        from ..report.sweep_tables import write_sweep_tables
 
-        for path in write_measured(done, args.page, tests=tests):
+        for path in write_sweep_tables(done, args.page, tests=tests):
             emit(f"\nwrote {path}")

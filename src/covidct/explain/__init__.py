@@ -1,30 +1,42 @@
-"""Why a network says what it says: Grad-CAM, t-SNE, and how far to believe them.
+"""Explanations of a network: Grad-CAM, t-SNE of its features, and measures of their faithfulness.
 
-The names below are imported on first use, so that ``covidct.explain`` costs nothing until then.
+The public names are imported on first use, so that importing the package never loads PyTorch.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from .._lazy import attach
 
 if TYPE_CHECKING:
     from . import faithfulness, figures, tsne
-    from .grad_cam import GradCAM
+    from .fold import draw_map, explain_fold, explain_predictions, mean_maps
+    from .grad_cam import Explanation, GradCAM
+    from .paper import draw_paper
+    from .regions import to_slice
+else:
+    __getattr__, __dir__ = attach(
+        __name__,
+        {
+            "fold": ("draw_map", "explain_fold", "explain_predictions", "mean_maps"),
+            "grad_cam": ("Explanation", "GradCAM"),
+            "paper": ("draw_paper",),
+            "regions": ("to_slice",),
+        },
+        submodules=("faithfulness", "figures", "tsne"),
+    )
 
-__all__ = ["GradCAM", "faithfulness", "figures", "tsne"]
-
-
-def __getattr__(name: str) -> object:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name == "GradCAM":
-        value: object = import_module(f"{__name__}.grad_cam").GradCAM
-    else:
-        value = import_module(f"{__name__}.{name}")
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__all__ = [
+    "Explanation",
+    "GradCAM",
+    "draw_map",
+    "draw_paper",
+    "explain_fold",
+    "explain_predictions",
+    "faithfulness",
+    "figures",
+    "mean_maps",
+    "to_slice",
+    "tsne",
+]

@@ -6,6 +6,7 @@ None touches ``matplotlib.pyplot``, its global state or its backend.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import PurePath
 from typing import Literal
 
 import matplotlib as mpl
@@ -20,16 +21,17 @@ from matplotlib.lines import Line2D
 from PIL import Image
 from torch import Tensor
 
-from ._layout import canvas_of, heading
+from .._text import printable, shortened
 from .perturbation import Curves
 from .regions import Masks, to_slice
 from .tsne import Separation
 
 Palette = Literal["paper", "color-blind"]
 
-__all__ = ["along_body", "embedding", "perturbation_curves", "saliency_maps"]
+__all__ = ["along_body", "below_common_folder", "embedding", "perturbation_curves", "saliency_maps"]
 
 _SMALL = 8  # points
+_LONGEST_NAME = 24  # characters, which do not run into the neighbor's
 _BLUE, _ORANGE, _GREEN, _VERMILLION, _SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9"
 # (class, in the test fold) -> color. The second row is Okabe and Ito's, apart for every eye.
 _PALETTES = {
@@ -105,7 +107,7 @@ def saliency_maps(
     pixels = [np.asarray(image) for image in images]
     columns = min(columns, len(pixels))
     blocks = -(-len(pixels) // columns)
-    figure, grid = canvas_of(
+    figure, grid = _grid_of_slices(
         columns, blocks, pixels, lines=sum(x is not None for x in (names, targets, probabilities))
     )
     colors, norm = _colors(signed=bool(maps.min() < 0))
@@ -120,7 +122,7 @@ def saliency_maps(
         )
         for name, mask in ((masks and masks[i]) or {}).items():
             _outline(below, mask, name)
-        title = heading(i, names, targets, probabilities, classes)
+        title = _heading(i, names, targets, probabilities, classes)
         above.set_title(title, fontsize=_SMALL, pad=3, parse_math=False)
     _color_bar(figure, overlay, grid)
     _mask_legend(figure, masks)
@@ -307,6 +309,56 @@ def along_body(
     ax.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside upper center", ncols=3, fontsize=_SMALL, frameon=False)
     return figure
+
+
+def below_common_folder(paths: Sequence[str]) -> list[str]:
+    """Leave out the folders that all paths begin with: two files ``slice-0.png`` stay apart."""
+    parts = [PurePath(path).parts for path in paths]
+    while all(len(each) > 1 for each in parts) and len({each[0] for each in parts}) == 1:
+        parts = [each[1:] for each in parts]
+    return ["/".join(each) for each in parts]
+
+
+def _heading(
+    i: int,
+    names: Sequence[str] | None,
+    targets: Sequence[int] | None,
+    probabilities: Sequence[float] | None,
+    classes: tuple[str, str],
+) -> str:
+    """Write what stands above slice ``i``: of name, class and probability, those that are known."""
+    lines = [shortened(printable(names[i]), _LONGEST_NAME)] if names is not None else []
+    if targets is not None:
+        lines.append(f"true class {classes[targets[i]]}")
+    if probabilities is not None:
+        lines.append(f"P({classes[1]}) = {probabilities[i]:.3f}")
+    return "\n".join(lines)
+
+
+def _grid_of_slices(
+    columns: int, blocks: int, pixels: Sequence[npt.NDArray[np.uint8]], *, lines: int
+) -> tuple[Figure, GridSpec]:
+    """Lay out, in inches, blocks of a heading, the slices and their maps, and a color bar."""
+    width, bar, gap, below = 1.8, 0.12, 0.04, 0.3
+    height = width * float(np.median([image.shape[0] / image.shape[1] for image in pixels]))
+    widths = [width] * columns + [bar]
+    heights = [0.08 + 0.15 * lines, height, height] * blocks
+    across = sum(widths) + gap * columns + 0.65  # the bar's label
+    down = sum(heights) + gap * (len(heights) - 1) + below
+    figure = Figure(figsize=(across, down), dpi=200)
+    grid = figure.add_gridspec(
+        len(heights),
+        len(widths),
+        width_ratios=widths,
+        height_ratios=heights,
+        left=gap / across,
+        right=1 - 0.65 / across,
+        bottom=below / down,
+        top=1.0,
+        wspace=gap / float(np.mean(widths)),
+        hspace=gap / float(np.mean(heights)),
+    )
+    return figure, grid
 
 
 def _curve(ax: Axes, curves: Curves, kind: str, *, color: str, label: str, linestyle: str) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from matplotlib.figure import Figure
+from PIL import Image
 from torch import Tensor
 
 from .._files import atomic_path, write_json, write_text
@@ -24,11 +25,17 @@ from ..runs.predictor import Prediction, Predictor
 from ..runs.result import CrossValidationResult
 from ..transforms import to_grayscale
 from . import faithfulness, figures, tsne
-from ._layout import below_common_folder
 from .faithfulness import Faithfulness, Measure
 from .grad_cam import GradCAM
 
-__all__ = ["embed_fold", "explain_fold", "explain_predictions", "mean_maps", "save_figure"]
+__all__ = [
+    "draw_map",
+    "embed_fold",
+    "explain_fold",
+    "explain_predictions",
+    "mean_maps",
+    "save_figure",
+]
 
 _ON_A_PAGE = 24  # slices: six rows of four
 _NEIGHBORS = 5
@@ -184,7 +191,7 @@ def explain_predictions(
             [to_grayscale(read_image(p.path)) for p in page],
             mean_maps(predictor, _canvases(page), layer=layer),
             probabilities=[p.probability for p in page],
-            names=below_common_folder([p.path for p in page]),
+            names=figures.below_common_folder([p.path for p in page]),
             resize=predictor.resize,
         )
         save_figure(drawing, Path(folder) / name)
@@ -205,6 +212,69 @@ def explain_predictions(
         for model in predictor.models
     ]
     return _write(faithfulness.average(tables), Path(folder))
+
+
+def draw_map(
+    predictor: Predictor,
+    prediction: Prediction,
+    image: Image.Image,
+    path: str | PathLike[str],
+    *,
+    layer: str | None = None,
+) -> Path:
+    """Draw a slice and, below it, what spoke for COVID-19.
+
+    Parameters
+    ----------
+    predictor
+        The fitted folds; the map is the mean over them.
+    prediction
+        What they said of the slice.
+    image
+        The slice, gray, in its original size.
+    path
+        Where the picture goes, as PNG.
+    layer
+        Name of the layer to explain, as in `GradCAM`.
+
+    Returns
+    -------
+    Path
+        The picture.
+
+    Raises
+    ------
+    ValueError
+        If the slice could not be read, and for an unknown layer.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import covidct
+    >>> from covidct.explain.fold import draw_map
+    >>> slices = covidct.load_dataset("phantom", n=16, seed=0)
+    >>> recipe = covidct.Recipe.demo().scaled(1)
+    >>> cv = covidct.CrossValidator("shufflenet", recipe, cv=2, groups="patient", weights=None)
+    >>> result = cv.run(slices)
+    >>> predictor = covidct.Predictor.from_run(result.run_dir)
+    >>> folder = tempfile.mkdtemp()
+    >>> slices.subset([0]).save(folder)
+    >>> (prediction,) = predictor(f"{folder}/COVID")
+    >>> draw_map(predictor, prediction, slices[0][0], f"{folder}/map.png").name
+    'map.png'
+    """
+    if prediction.canvas is None:
+        raise ValueError(
+            f"{prediction.path!r} could not be read, so that there is nothing to explain"
+        )
+    drawing = figures.saliency_maps(
+        [image],
+        mean_maps(predictor, prediction.canvas[None], layer=layer),
+        probabilities=[prediction.probability],
+        names=figures.below_common_folder([prediction.path]),
+        resize=predictor.resize,
+    )
+    return save_figure(drawing, Path(path))
 
 
 def mean_maps(
@@ -340,7 +410,7 @@ def _recognized(
         cam.over(canvases, index=np.array(index)).maps,
         probabilities=shown["probability"].tolist(),
         targets=[1] * len(index),
-        names=below_common_folder([dataset.names[i] for i in index]),
+        names=figures.below_common_folder([dataset.names[i] for i in index]),
         masks=[dataset.masks(i) for i in index],
         classes=result.classes,
         resize=result.recipe.resize,

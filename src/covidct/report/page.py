@@ -9,12 +9,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.resources import files
 from itertools import compress
+from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from .._files import write_text
 from .._version import __version__
 from ..datasets.canvases import make_canvases
 from ..evaluation import figures, metrics
@@ -22,22 +25,25 @@ from ..evaluation.tables import percent, percent_range
 from ..models.registry import model_info
 from ..runs.comparison_table import distinctions, published_of
 from ..runs.result import CrossValidationResult
+from .commands import command_line
 from .gallery import Exhibit, embedding, exhibits
-from .notices import Notice, find_notices
 from .pictures import Picture, plain, vector
-from .repeat import command_line
-from .tables import Table, comparison_table, difference_table, fold_table, group_table
+from .result_tables import Table, comparison_table, difference_table, fold_table, group_table
 
 if TYPE_CHECKING:
     from ..audit import AuditReport, Finding
     from ..datasets.ct_dataset import CTDataset
 
 __all__ = [
+    "Notice",
     "Page",
     "RunSection",
     "Tile",
+    "find_notices",
     "make_page",
     "render",
+    "shared_groups",
+    "write_report",
 ]
 
 _TILES = ("accuracy", "recall", "specificity", "auc")
@@ -52,6 +58,14 @@ _NO_DATASET = (
     "Left out, since the page was written without the slices: name them, as in "
     "covidct report RUN --dataset NAME --root FOLDER."
 )
+
+
+class Notice(NamedTuple):
+    """What a reader must know before the figures: ``"fatal"``, ``"warning"`` or ``"note"``."""
+
+    severity: str
+    title: str
+    detail: str
 
 
 class Tile(NamedTuple):
@@ -140,6 +154,67 @@ class Page:
     comparison: Table | None = None
     tests: Table | None = None
     pictures: tuple[Picture, ...] = ()
+
+
+def write_report(
+    results: CrossValidationResult | Sequence[CrossValidationResult],
+    path: str | PathLike[str],
+    *,
+    dataset: CTDataset | None = None,
+    audit: AuditReport | None = None,
+    layer: str | None = None,
+) -> Path:
+    """Write a self-contained HTML page that reports one run, or compares several.
+
+    The page loads no other file and needs no network. File names, class names and group names are
+    escaped, and the content security policy of the page allows no script but its own.
+
+    Parameters
+    ----------
+    results : CrossValidationResult or sequence of CrossValidationResult
+        The runs.
+    path : str or Path
+        File to write. Missing folders are created.
+    dataset : CTDataset, optional
+        The slices that the runs were trained on. If given, the page shows the most confident
+        predictions with their Grad-CAM maps, and a t-SNE embedding of the features of a fold.
+    audit : AuditReport, optional
+        Result of `covidct.audit_dataset` on these slices. Its fatal findings and warnings are
+        shown above the metrics.
+    layer : str, optional
+        Name of the layer that Grad-CAM explains, as in `covidct.explain.GradCAM`. By default the
+        last feature maps of the network.
+
+    Returns
+    -------
+    Path
+        The written file.
+
+    Raises
+    ------
+    ValueError
+        If `results` is empty, or `dataset` is given and no run was trained on it.
+    UnknownNameError
+        If the network has no layer named `layer`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import covidct
+    >>> from covidct.report import write_report
+    >>> slices = covidct.load_dataset("phantom", n=16, seed=0)
+    >>> recipe = covidct.Recipe.demo().scaled(1)
+    >>> cv = covidct.CrossValidator("shufflenet", recipe, cv=2, groups="patient", weights=None)
+    >>> page = write_report(cv.run(slices), Path(tempfile.mkdtemp()) / "report.html")
+    >>> page.read_text(encoding="utf-8").splitlines()[0]
+    '<!doctype html>'
+    """
+    runs = [results] if isinstance(results, CrossValidationResult) else list(results)
+    html = render(runs, dataset=dataset, audit=audit, layer=layer)
+    # A file name that is not valid UTF-8 contains surrogates, which UTF-8 cannot encode.
+    write_text(Path(path), html.encode("utf-8", "backslashreplace").decode("utf-8"))
+    return Path(path)
 
 
 def render(
@@ -239,6 +314,79 @@ def make_page(
         tests=difference_table(named) if several else None,
         pictures=_compared(named) if several else (),
     )
+
+
+def shared_groups(result: CrossValidationResult) -> float | None:
+    """Measure how many test slices have company of their own group in the training part.
+
+    Parameters
+    ----------
+    result
+        The run.
+
+    Returns
+    -------
+    float or None
+        Their share, over all folds; None where the group of a slice is unknown.
+    """
+    group = dict(zip(result.predictions["index"], result.predictions["group"], strict=True))
+    trained = set().union(*(fold.train.tolist() for fold in result.folds))
+    if not result.has_groups or not trained <= group.keys():
+        return None
+    shared = []
+    for fold in result.folds:
+        seen = {group[i] for i in fold.train}
+        shared += [group[i] in seen for i in fold.test]
+    return float(np.mean(shared))
+
+
+def find_notices(
+    named: Mapping[str, CrossValidationResult], audit: AuditReport | None = None
+) -> Iterator[Notice]:
+    """Collect what undermines the figures of runs.
+
+    Parameters
+    ----------
+    named
+        Name to run.
+    audit
+        Of the slices.
+
+    Yields
+    ------
+    Notice
+        Those of the audit first.
+    """
+    for finding in audit.findings if audit else ():
+        if finding.severity != "note":
+            yield Notice(finding.severity, finding.title, finding.detail)
+    for name, result in named.items():
+        where = f"{name}: " if len(named) > 1 else ""
+        unit, share = result.unit, shared_groups(result)
+        new = unit if result.has_patients else "patient"
+        if share:
+            yield Notice(
+                "warning",
+                f"{where}{unit.capitalize()}s stand on both sides of the split",
+                f"For {100 * share:.0f} % of the test slices, slices of the same {unit} were in "
+                f"training. A network can recognize the {unit} instead of the disease, so the "
+                f"figures are too good for new {new}s. covidct train --protocol grouped keeps "
+                f"each {unit} on one side.",
+            )
+        elif result.protocol == "paper" and not result.has_groups:
+            yield Notice(
+                "note",
+                f"{where}It is unknown which slices are of one patient",
+                "Slices were split at random. If patients have several, some stand on both sides "
+                "of the split, and the figures are too good for new patients.",
+            )
+        left_out = len(result.run["dataset"]["skipped"])
+        if left_out:
+            yield Notice(
+                "note",
+                f"{where}{left_out:,} file{'s were' if left_out > 1 else ' was'} left out",
+                "They are listed, with the reasons, under “What was run”.",
+            )
 
 
 def _section(

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from covidct.report.tables import difference_table, fold_table, group_table
+from covidct.report.result_tables import difference_table, fold_table, group_table
 
 
 def test_same_folds_are_tested(random, changed):

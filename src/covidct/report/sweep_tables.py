@@ -15,14 +15,14 @@ from ..runs.comparison_table import per_patient, published_of
 from ..runs.paired_tests import PairedTests
 from ..runs.result import CrossValidationResult
 from ..runs.sweep import PlannedRun, SweepResult
-from .repeat import command_line
+from .commands import command_line
 
-__all__ = ["write_measured"]
+__all__ = ["write_sweep_tables"]
 
 _SHOWN = (*metrics.PAPER_METRICS, "auc")
 
 
-def write_measured(
+def write_sweep_tables(
     done: SweepResult, folder: str | PathLike[str], *, tests: PairedTests | None = None
 ) -> list[Path]:
     """Write what is finished of a sweep, a file for each dataset.
@@ -46,9 +46,9 @@ def write_measured(
     Examples
     --------
     >>> import tempfile
-    >>> from covidct.report.measured import write_measured
+    >>> from covidct.report.sweep_tables import write_sweep_tables
     >>> from covidct.runs.sweep import SweepResult
-    >>> write_measured(SweepResult({}), tempfile.mkdtemp())
+    >>> write_sweep_tables(SweepResult({}), tempfile.mkdtemp())
     []
     """
     written = []

@@ -42,7 +42,7 @@ def command_line(result: CrossValidationResult) -> str | None:
     Examples
     --------
     >>> import covidct
-    >>> from covidct.report.repeat import command_line
+    >>> from covidct.report.commands import command_line
     >>> slices = covidct.load_dataset("phantom", n=16, seed=0)
     >>> recipe = covidct.Recipe.demo().scaled(1)
     >>> cv = covidct.CrossValidator("shufflenet", recipe, cv=2, groups="patient", weights=None,

@@ -8,7 +8,7 @@ import pytest
 import covidct
 from covidct.cli import _parser
 from covidct.cli.recipe_options import read_recipe
-from covidct.report.repeat import command_line
+from covidct.report.commands import command_line
 
 DEMO = covidct.Recipe.demo()
 
