@@ -30,7 +30,7 @@ from ..models.registry import model_info
 from ..models.weights import load_weights
 from ..training.profile import Profile
 from ..training.recipe import Recipe
-from .fold import FoldJob, canvas_size, run_fold
+from .fold import FoldJob, run_fold
 from .result import CrossValidationResult
 from .splits import Split, Splitter, make_split
 from .storage import RunDirectory, software_versions
@@ -171,7 +171,7 @@ class CrossValidator:
         split = make_split(
             dataset, self.cv, groups=self.groups, seed=self.seed, repeats=self.repeats
         )
-        size = canvas_size(self.model, self.recipe)
+        size = self.recipe.canvas_size(self.model)
         self._try_network(size)
         temporary = None if self.run_dir else tempfile.TemporaryDirectory(prefix="covidct-")
         run_dir = Path(self.run_dir or temporary.name)  # type: ignore[union-attr]  # one of the two is there

@@ -27,7 +27,7 @@ from .out_of_distribution import TrainingReference, coordinates
 from .splits import Fold
 from .storage import PREDICTION_FIELDS, RunDirectory
 
-__all__ = ["FoldJob", "canvas_size", "run_fold"]
+__all__ = ["FoldJob", "run_fold"]
 
 
 @dataclass(frozen=True)
@@ -86,12 +86,6 @@ def run_fold(job: FoldJob, *, wait: bool, profile: Profile | None = None) -> str
     return None
 
 
-def canvas_size(model: ArchitectureInfo, recipe: Recipe) -> tuple[int, int]:
-    """Return the (height, width) of the canvases that a recipe gives to a network."""
-    sizes = {"custom": model.custom_size, "default": model.default_size}
-    return sizes[recipe.canvas] if isinstance(recipe.canvas, str) else recipe.canvas
-
-
 def _fit_and_score(job: FoldJob, directory: RunDirectory, profile: Profile | None) -> None:
     folder = directory.fold(job.number)
     model = _initial_model(job)
@@ -133,7 +127,7 @@ def _initial_model(job: FoldJob) -> CTClassifier:
     (seed,) = np.random.SeedSequence((job.seed, job.number)).generate_state(1)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(seed))
-        size = canvas_size(job.model, job.recipe)
+        size = job.recipe.canvas_size(job.model)
         return create_model(job.model.name, job.weights, input_size=size)
 
 

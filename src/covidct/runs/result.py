@@ -180,14 +180,12 @@ class CrossValidationResult(ScoredFolds):
         InvalidFileError
             If its weights are missing or were damaged.
         """
-        from .fold import canvas_size
-
         if not 0 <= fold < len(self.folds):
             raise IndexError(
                 f"fold {fold} does not exist; the run has folds 0 to {len(self.folds) - 1}"
             )
         info = model_info(self.model_name)
-        model = CTClassifier(info, input_size=canvas_size(info, self.recipe))
+        model = CTClassifier(info, input_size=self.recipe.canvas_size(info))
         load_state(model, self._directory.kept(fold, "model.safetensors"), info=info)
         return model.eval()
 

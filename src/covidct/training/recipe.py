@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from .._checks import number, whole
 from ..errors import UnknownNameError
+
+if TYPE_CHECKING:
+    from ..models.info import ArchitectureInfo
 
 __all__ = ["Augmentation", "Recipe"]
 
@@ -247,6 +250,29 @@ class Recipe:
         """
         passed = [rate for start, rate in self.milestones if start <= epoch]
         return passed[-1] if passed else self.learning_rate
+
+    def canvas_size(self, info: ArchitectureInfo) -> tuple[int, int]:
+        """Return the canvas size that this recipe gives to a network.
+
+        Parameters
+        ----------
+        info : ArchitectureInfo
+            The network, as returned by :func:`covidct.model_info`.
+
+        Returns
+        -------
+        tuple of (int, int)
+            Height and width in pixels.
+
+        Examples
+        --------
+        >>> import covidct
+        >>> covidct.Recipe(canvas="default").canvas_size(covidct.model_info("resnet18"))
+        (224, 224)
+        """
+        if isinstance(self.canvas, str):
+            return info.custom_size if self.canvas == "custom" else info.default_size
+        return self.canvas
 
     def replace(self, **changes: Any) -> Recipe:
         """Change some options.

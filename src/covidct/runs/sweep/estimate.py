@@ -12,7 +12,6 @@ from ...errors import InvalidFileError
 from ...models.registry import model_info
 from ...training.recipe import Recipe
 from ...training.trainer import EpochRecord
-from ..fold import canvas_size
 from ..storage import RunDirectory
 from .planning import PlannedRun
 
@@ -97,7 +96,7 @@ def _measure(cell: PlannedRun, folder: Path, slices: int, folds: int) -> _Load:
     seconds: Mapping[int, float] = {}
     with suppress(InvalidFileError):  # which stops that cell alone, when its turn comes
         sizes, seconds = _begun(RunDirectory(folder / cell.path), cell.recipe) or (sizes, seconds)
-    height, width = canvas_size(model_info(cell.model), cell.recipe)
+    height, width = cell.recipe.canvas_size(model_info(cell.model))
     cost = height * width * cell.recipe.epochs
     return _Load(
         cell.model,

@@ -11,7 +11,6 @@ from ...errors import UnknownNameError
 from ...evaluation import published
 from ...models.registry import model_info
 from ...training.recipe import Recipe
-from ..fold import canvas_size
 from .presets import PRESETS, Variant
 
 __all__ = ["PlannedRun", "plan"]
@@ -159,5 +158,5 @@ def _networks(models: Iterable[str] | None) -> list[str]:
 def _scaled(recipe: Recipe, model: str, scale: float) -> Recipe:
     if scale == 1:
         return recipe
-    height, width = canvas_size(model_info(model), recipe)
+    height, width = recipe.canvas_size(model_info(model))
     return recipe.replace(canvas=(round(scale * height), round(scale * width)))
