@@ -20,7 +20,7 @@ from _common import make_parser, table, write_json
 from sklearn.neighbors import NearestNeighbors
 
 import covidct
-from covidct.audit import candidates
+from covidct.audit import duplicates
 
 # The distance of two neighboring slices' fingerprints in SARS-CoV-2 CT, in the median.
 APART = 0.15
@@ -39,7 +39,7 @@ def prints(n: int) -> np.ndarray:
 
 
 def compare_all(values: np.ndarray) -> int:
-    search = NearestNeighbors(radius=candidates._REACH, algorithm="brute").fit(values)
+    search = NearestNeighbors(radius=duplicates._REACH, algorithm="brute").fit(values)
     blocks = range(0, len(values), 2048)
     found = (search.radius_neighbors_graph(values[i : i + 2048]).nnz for i in blocks)
     return (sum(found) - len(values)) // 2
@@ -50,7 +50,7 @@ def searches(sizes: list[int], *, all_pairs_up_to: int) -> list[dict[str, float 
     for n in sizes:
         values = prints(n)
         start = time.perf_counter()
-        pairs = candidates._hashed_pairs(values)
+        pairs = duplicates._hashed_pairs(values)
         hashing = time.perf_counter() - start
         planted = pairs[:, 1] - pairs[:, 0] == n // 2
         row = {

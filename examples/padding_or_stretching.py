@@ -41,7 +41,7 @@ for resize in ("pad", "stretch"):
     results[resize] = cv.run(slices).pooled_predictions()
 
 pad, stretch = results["pad"], results["stretch"]
-test = covidct.evaluation.comparison.permutation_test(
+test = covidct.evaluation.significance.permutation_test(
     pad["target"],
     pad["probability"],
     stretch["probability"],

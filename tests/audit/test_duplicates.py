@@ -7,10 +7,16 @@ import pytest
 from PIL import Image
 
 import covidct
-from covidct.audit import candidates, duplicates
-from covidct.audit.candidates import candidate_pairs, fingerprints
-from covidct.audit.duplicates import Pairs, find_pairs, group_labels, similarities
-from covidct.audit.facts import CANVAS, gather_facts
+from covidct.audit import duplicates
+from covidct.audit.duplicates import (
+    Pairs,
+    candidate_pairs,
+    find_pairs,
+    fingerprints,
+    group_labels,
+    similarities,
+)
+from covidct.audit.measurements import CANVAS, measure_slices
 
 
 def jpeg(image, quality):
@@ -58,7 +64,7 @@ def test_blank_slices_resemble_nothing():
 
 def test_identical_slices_are_paired_with_the_first_only(patients):
     again = patients.subset([0, 1, 0, 2, 0, 1])
-    pairs = find_pairs(gather_facts(again), again.names)
+    pairs = find_pairs(measure_slices(again), again.names)
     assert sorted(pairs.index[pairs.identical].tolist()) == [[0, 2], [0, 4], [1, 5]]
     np.testing.assert_array_equal(pairs.similarity[pairs.identical], 1)
 
@@ -76,9 +82,9 @@ def test_hashing_finds_what_comparing_all_finds(monkeypatch):
     step = rng.normal(size=(3000, 63)).astype(np.float32)
     step *= 0.15 / np.linalg.norm(step, axis=1, keepdims=True)  # like neighboring slices
     both = np.concatenate([prints, prints + step])
-    monkeypatch.setattr(candidates, "_COMPARE_ALL_UP_TO", len(both))
+    monkeypatch.setattr(duplicates, "_COMPARE_ALL_UP_TO", len(both))
     everything = {tuple(pair) for pair in candidate_pairs(both).tolist()}
-    monkeypatch.setattr(candidates, "_COMPARE_ALL_UP_TO", 0)
+    monkeypatch.setattr(duplicates, "_COMPARE_ALL_UP_TO", 0)
     hashed = {tuple(pair) for pair in candidate_pairs(both).tolist()}
     assert len(everything) >= 3000
     assert hashed <= everything
@@ -86,14 +92,14 @@ def test_hashing_finds_what_comparing_all_finds(monkeypatch):
 
 
 def test_strangers_that_share_no_word_are_no_pairs(monkeypatch):
-    monkeypatch.setattr(candidates, "_COMPARE_ALL_UP_TO", 0)
+    monkeypatch.setattr(duplicates, "_COMPARE_ALL_UP_TO", 0)
     assert candidate_pairs(np.float32([[1, 0], [-1, 0]])).shape == (0, 2)
 
 
 def test_thousands_alike_cost_no_square(monkeypatch):
-    monkeypatch.setattr(candidates, "_COMPARE_ALL_UP_TO", 0)
+    monkeypatch.setattr(duplicates, "_COMPARE_ALL_UP_TO", 0)
     prints = np.zeros((5000, 63), np.float32)
-    most = 5000 * candidates._WORDS * candidates._WINDOW
+    most = 5000 * duplicates._WORDS * duplicates._WINDOW
     assert 5000 - 1 <= len(candidate_pairs(prints)) <= most < 5000**2 / 2
 
 

@@ -5,16 +5,16 @@ import pytest
 from PIL import Image
 
 import covidct
-from covidct.audit.facts import SliceFacts, gather_facts
 from covidct.audit.file_order import file_blocks
 from covidct.audit.findings import RULES
-from covidct.audit.folds import fold_numbers
+from covidct.audit.fold_assignment import assign_folds
 from covidct.audit.leakage import probe_leakage
+from covidct.audit.measurements import SliceMeasurements, measure_slices
 from covidct.audit.shortcuts import measure_shortcuts
 from covidct.errors import InvalidFileError
 
 
-def facts_of(n, **changes):
+def measurements_of(n, **changes):
     values = {
         "digests": np.arange(n).astype(str),
         "canvases": np.zeros((n, 64, 64), np.uint8),
@@ -24,7 +24,7 @@ def facts_of(n, **changes):
         "bit_depths": np.full(n, 8),
         "colored": np.zeros(n),
     }
-    return SliceFacts(**values | changes)
+    return SliceMeasurements(**values | changes)
 
 
 def test_facts_tell_how_a_slice_is_stored(tmp_path):
@@ -36,13 +36,13 @@ def test_facts_tell_how_a_slice_is_stored(tmp_path):
     gray.convert("RGBA").save(tmp_path / "c.png")
     gray.save(tmp_path / "d.png", "JPEG")
     paths = sorted(tmp_path.iterdir())
-    facts = gather_facts(covidct.CTDataset(paths, [0, 1, 0, 1]))
-    assert facts.formats.tolist() == ["PNG", "PNG", "PNG", "JPEG"]
-    assert facts.modes.tolist() == ["L", "RGB", "RGBA", "L"]
-    assert facts.sizes.tolist() == [[30, 40]] * 4
-    np.testing.assert_allclose(facts.colored, [0, 0.25, 0, 0])
-    assert facts.digests[0] == facts.digests[2] != facts.digests[1]
-    assert facts.borders[0] == 200
+    measurements = measure_slices(covidct.CTDataset(paths, [0, 1, 0, 1]))
+    assert measurements.formats.tolist() == ["PNG", "PNG", "PNG", "JPEG"]
+    assert measurements.modes.tolist() == ["L", "RGB", "RGBA", "L"]
+    assert measurements.sizes.tolist() == [[30, 40]] * 4
+    np.testing.assert_allclose(measurements.colored, [0, 0.25, 0, 0])
+    assert measurements.digests[0] == measurements.digests[2] != measurements.digests[1]
+    assert measurements.borders[0] == 200
 
 
 def test_an_unreadable_slice_is_named(tmp_path):
@@ -69,7 +69,7 @@ def test_an_unreadable_slice_is_named(tmp_path):
     ],
 )
 def test_each_planted_shortcut_is_found(name, column):
-    (shortcut,) = measure_shortcuts(facts_of(100, **column), np.tile([0, 1], 50))
+    (shortcut,) = measure_shortcuts(measurements_of(100, **column), np.tile([0, 1], 50))
     assert shortcut.sees == (name,)
     assert shortcut.accuracy == 1
     assert shortcut.base_rate == 0.5
@@ -78,10 +78,10 @@ def test_each_planted_shortcut_is_found(name, column):
 def test_two_properties_tell_together_what_neither_tells_alone():
     rng = np.random.default_rng(0)
     first, second = rng.integers(0, 2, (2, 400))
-    facts = facts_of(
+    measurements = measurements_of(
         400, formats=np.array(["JPEG", "PNG"])[first], modes=np.array(["L", "RGB"])[second]
     )
-    alone, other, together = measure_shortcuts(facts, first ^ second)
+    alone, other, together = measure_shortcuts(measurements, first ^ second)
     assert alone.low <= 0.55
     assert other.low <= 0.55
     assert together.sees == ("file format", "color mode")
@@ -92,9 +92,9 @@ def test_a_property_of_a_patient_is_no_shortcut_when_patients_stay_together():
     rng = np.random.default_rng(0)
     patients = np.repeat(np.arange(40), 10)
     sizes = np.stack([rng.permutation(40) + 200, np.full(40, 300)], axis=1)[patients]
-    facts, targets = facts_of(400, sizes=sizes), rng.integers(0, 2, 40)[patients]
-    (torn,) = measure_shortcuts(facts, targets)
-    (whole,) = measure_shortcuts(facts, targets, groups=patients)
+    measurements, targets = measurements_of(400, sizes=sizes), rng.integers(0, 2, 40)[patients]
+    (torn,) = measure_shortcuts(measurements, targets)
+    (whole,) = measure_shortcuts(measurements, targets, groups=patients)
     assert torn.accuracy > whole.accuracy + 0.1
     assert whole.high - whole.low > torn.high - torn.low
 
@@ -116,9 +116,9 @@ def test_the_probe_is_that_of_scikit_learn():
             KNeighborsClassifier(1, metric="correlation", algorithm="brute"),
             canvases.reshape(120, -1),
             targets,
-            cv=PredefinedSplit(fold_numbers(targets, groups)),
+            cv=PredefinedSplit(assign_folds(targets, groups)),
         )
-        sizes = np.bincount(fold_numbers(targets, groups))
+        sizes = np.bincount(assign_folds(targets, groups))
         assert probe.accuracy == pytest.approx(np.average(scores, weights=sizes))
     assert random.accuracy > 0.95
     assert grouped.accuracy < 0.75
@@ -127,7 +127,7 @@ def test_the_probe_is_that_of_scikit_learn():
 
 def test_folds_keep_groups_whole():
     groups = np.arange(60) // 3
-    folds = fold_numbers(np.tile([0, 1], 30), groups, seed=4)
+    folds = assign_folds(np.tile([0, 1], 30), groups, seed=4)
     assert len(set(zip(groups.tolist(), folds.tolist(), strict=True))) == 20
     assert set(folds.tolist()) == {0, 1, 2, 3, 4}
 

@@ -71,7 +71,7 @@ def test_batches_and_blocks_do_not_change_what_is_found(monkeypatch):
     targets, probabilities, groups = clustered(np.random.default_rng(3), 30)
     options = {"groups": groups, "n_resamples": 200, "names": ["auc", "mcc"]}
     whole = intervals.bootstrap(targets, probabilities, **options)
-    monkeypatch.setattr("covidct.evaluation._tallies._CELLS_AT_ONCE", 1000)
+    monkeypatch.setattr("covidct.evaluation._weighted_counts._CELLS_AT_ONCE", 1000)
     for name, interval in intervals.bootstrap(targets, probabilities, **options).items():
         assert interval == pytest.approx(whole[name], abs=1e-12)
     monkeypatch.setattr(intervals, "_MAX_BLOCKS", 15)

@@ -21,7 +21,7 @@ from PIL import Image
 import covidct
 from covidct import cli
 from covidct._text import printable
-from covidct.audit.facts import gather_facts
+from covidct.audit.measurements import measure_slices
 from covidct.datasets.canvases import make_canvases, to_canvas
 from covidct.datasets.reading import read_image
 from covidct.errors import InvalidFileError
@@ -270,7 +270,7 @@ def test_a_preamble_of_another_format_does_not_stop_the_audit(tmp_path):
         path = tmp_path / ("covid", "normal")[i % 2] / f"{i}.dcm"
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(content)
-    facts = gather_facts(covidct.load_dataset("folder", tmp_path))
+    facts = measure_slices(covidct.load_dataset("folder", tmp_path))
     assert set(facts.formats) == {"DICOM"}
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import covidct
-from covidct.evaluation import comparison
+from covidct.evaluation import significance
 from covidct.runs.paired_tests import compare_runs, same_folds
 
 
@@ -44,17 +44,17 @@ def test_each_number_is_that_of_the_evaluation(runs):
     good, bad = (runs[name].pooled_predictions() for name in ("good", "bad"))
     pair = good["target"], good["probability"], bad["probability"]
     options = {"groups": np.array(PATIENTS), "metric": "auc", "seed": 3}
-    swapped = comparison.permutation_test(*pair, n_permutations=499, **options)
+    swapped = significance.permutation_test(*pair, n_permutations=499, **options)
     assert (first.difference, first.p_permutation) == (swapped.difference, swapped.p_value)
-    assert first.interval == comparison.difference_interval(*pair, **options)
+    assert first.interval == significance.difference_interval(*pair, **options)
     differences = [
         a["auc"] - b["auc"]
         for a, b in zip(runs["good"].fold_metrics, runs["bad"].fold_metrics, strict=True)
     ]
-    over = comparison.corrected_resampled_ttest(differences, n_train=160, n_test=40)
+    over = significance.corrected_resampled_ttest(differences, n_train=160, n_test=40)
     assert first.p_folds == over.p_value
     for kind in ("p_permutation", "p_folds"):
-        expected = comparison.holm([getattr(t, kind) for t in tests.tests])
+        expected = significance.holm([getattr(t, kind) for t in tests.tests])
         np.testing.assert_array_equal([getattr(t, f"{kind}_holm") for t in tests.tests], expected)
 
 
@@ -89,7 +89,7 @@ def test_runs_may_differ_in_their_split_alone(made_up_run):
     tests = compare_runs({"leaking": leaking, "grouped": grouped}, n_permutations=199)
     (test,) = tests.tests
     pair = [run.pooled_predictions() for run in (leaking, grouped)]
-    expected = comparison.difference_interval(
+    expected = significance.difference_interval(
         pair[0]["target"], *(rows["probability"] for rows in pair), groups=np.array(PATIENTS)
     )
     assert test.interval == expected

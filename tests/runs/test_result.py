@@ -36,9 +36,9 @@ def test_the_papers_own_experiment_is_comparable(run):
     comparison = run().compare_published()
     assert comparison.comparable
     accuracy = comparison.rows[0]
-    assert accuracy.theirs == (0.873, 0.032)
-    assert accuracy.ours.mean == pytest.approx(0.9, abs=0.001)
-    assert accuracy.in_their_sds == pytest.approx((accuracy.ours.mean - 0.873) / 0.032)
+    assert accuracy.published == (0.873, 0.032)
+    assert accuracy.run.mean == pytest.approx(0.9, abs=0.001)
+    assert accuracy.difference_in_sds == pytest.approx((accuracy.run.mean - 0.873) / 0.032)
 
 
 @pytest.mark.parametrize(
@@ -51,23 +51,23 @@ def test_the_papers_own_experiment_is_comparable(run):
         ({"learning_rate": 0.1}, {}, ["learning_rate 0.1 instead of 0.0003"]),
     ],
 )
-def test_each_departure_is_named(run, recipe, changes, named):
+def test_each_deviation_is_named(run, recipe, changes, named):
     comparison = run(covidct.Recipe().replace(**recipe), **changes).compare_published()
     assert not comparison.comparable
-    assert len(comparison.departures) == len(named)
-    for departure, start in zip(comparison.departures, named, strict=True):
-        assert departure.startswith(start)
+    assert len(comparison.deviations) == len(named)
+    for deviation, start in zip(comparison.deviations, named, strict=True):
+        assert deviation.startswith(start)
 
 
-def test_a_shortened_schedule_is_one_departure(run):
+def test_a_shortened_schedule_is_one_deviation(run):
     comparison = run(covidct.Recipe().scaled(30)).compare_published()
-    assert comparison.departures == ("30 epochs instead of 100",)
+    assert comparison.deviations == ("30 epochs instead of 100",)
 
 
 def test_another_protocol_is_not_comparable(run):
     comparison = run(protocol="grouped by patient").compare_published()
     assert not comparison.comparable
-    assert comparison.departures == ()
+    assert comparison.deviations == ("protocol 'grouped by patient'",)
 
 
 def test_weights_of_a_file_are_mentioned_and_not_judged(run):

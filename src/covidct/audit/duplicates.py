@@ -2,7 +2,7 @@
 
 A pair of *near-duplicates* is found in two steps.
 
-1. *Which could be.* Slices with near fingerprints (``covidct.audit.candidates``: the lowest
+1. *Which could be.* Slices with near fingerprints (``covidct.audit.duplicates``: the lowest
    spatial frequencies), and slices whose files lie at most five apart in the order of names.
 2. *Which are.* The correlation of the edges in the two canvases: of their gradient magnitudes.
    Body outlines make all chest CTs alike in gray, but edges coincide in one patient only. From 0.80
@@ -34,30 +34,33 @@ bound on what belongs together.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
-from scipy.sparse import coo_array
+from scipy import fft, ndimage, sparse
 from scipy.sparse.csgraph import connected_components
+from sklearn.neighbors import NearestNeighbors
 
 from ..datasets.ct_dataset import CTDataset
-from .candidates import candidate_pairs, fingerprints
-from .facts import SliceFacts, gather_facts
 from .file_order import file_order
-from .pixels import blocks, standardized
+from .measurements import SliceMeasurements, measure_slices
 
 __all__ = [
     "NEAR",
     "NEAR_NEIGHBORS",
     "SAME",
     "Pairs",
+    "blocks",
+    "candidate_pairs",
     "find_pairs",
+    "fingerprints",
     "group_labels",
     "near_duplicate_groups",
     "similarities",
+    "standardized",
 ]
 
 Floats = npt.NDArray[np.float32]
@@ -72,6 +75,13 @@ SAME = 0.90
 
 # How far apart files may lie, in the order of their names, to be neighbors.
 _FILES_APART = 5
+_FREQUENCIES = 8
+# How far apart the fingerprints of a pair may be. Of 649 pairs of near-duplicates in SARS-CoV-2 CT
+# 646 lie within it, and so do 0.3 % of all pairs.
+_REACH = 0.30
+# Up to here comparing all fingerprints takes less time than hashing them, and misses nothing.
+_COMPARE_ALL_UP_TO = 4096
+_WORDS, _WORD_BITS, _WINDOW = 32, 16, 16
 # Rows of pairs or slices worked on at once: bounds the memory.
 _BLOCK = 8192
 
@@ -126,16 +136,16 @@ def near_duplicate_groups(dataset: CTDataset) -> Ints:
     >>> near_duplicate_groups(slices.subset([0, 1, 2, 0, 3])).tolist()
     [0, 1, 2, 0, 3]
     """
-    facts = gather_facts(dataset)
-    return group_labels(find_pairs(facts, dataset.names), len(dataset))
+    measurements = measure_slices(dataset)
+    return group_labels(find_pairs(measurements, dataset.names), len(dataset))
 
 
-def find_pairs(facts: SliceFacts, names: Sequence[str]) -> Pairs:
+def find_pairs(measurements: SliceMeasurements, names: Sequence[str]) -> Pairs:
     """Find the pairs of identical slices and of near-duplicates.
 
     Parameters
     ----------
-    facts
+    measurements
         Of N slices.
     names
         (N,) names of their files.
@@ -149,21 +159,21 @@ def find_pairs(facts: SliceFacts, names: Sequence[str]) -> Pairs:
     --------
     >>> import covidct
     >>> from covidct.audit.duplicates import find_pairs
-    >>> from covidct.audit.facts import gather_facts
+    >>> from covidct.audit.measurements import measure_slices
     >>> slices = covidct.load_dataset("phantom", n=6, seed=0, slices_per_patient=1)
     >>> twice = slices.subset([0, 1, 2, 3, 1])
-    >>> find_pairs(gather_facts(twice), twice.names).index.tolist()
+    >>> find_pairs(measure_slices(twice), twice.names).index.tolist()
     [[1, 4]]
     """
-    _, first, inverse = np.unique(facts.digests, return_index=True, return_inverse=True)
+    _, first, inverse = np.unique(measurements.digests, return_index=True, return_inverse=True)
     equal_to = first[inverse]
     repeats = np.flatnonzero(equal_to != np.arange(len(names)))
     firsts = np.sort(first)  # Identical slices are searched once: thousands may be blank.
 
-    alike = firsts[candidate_pairs(fingerprints(facts.canvases[firsts]))]
+    alike = firsts[candidate_pairs(fingerprints(measurements.canvases[firsts]))]
     beside = _neighbors(firsts[file_order([names[i] for i in firsts])])
     searched = np.unique(np.vstack([alike, beside]), axis=0)
-    similarity = similarities(facts.canvases, searched)
+    similarity = similarities(measurements.canvases, searched)
     near = (similarity >= NEAR) | ((similarity >= NEAR_NEIGHBORS) & _rows_in(searched, beside))
 
     index = np.vstack([np.stack([equal_to[repeats], repeats], axis=1), searched[near]])
@@ -197,7 +207,7 @@ def group_labels(pairs: Pairs, n: int) -> Ints:
     array([0, 1, 0, 0, 2])
     """
     rows, columns = pairs.index.T
-    graph = coo_array((np.ones(len(rows), np.bool_), (rows, columns)), shape=(n, n))
+    graph = sparse.coo_array((np.ones(len(rows), np.bool_), (rows, columns)), shape=(n, n))
     labels: Ints = connected_components(graph, directed=False)[1].astype(np.int64)
     return labels
 
@@ -259,3 +269,132 @@ def _edges(canvases: npt.NDArray[np.uint8]) -> Floats:
     smooth = ndimage.gaussian_filter(canvases.astype(np.float32), (0, 1, 1))
     down, across = np.gradient(smooth, axis=(1, 2))
     return standardized(np.hypot(down, across)).reshape(len(canvases), -1)
+
+
+def fingerprints(canvases: npt.NDArray[np.uint8]) -> Floats:
+    """Return the lowest 8 x 8 spatial frequencies of each canvas, its mean and contrast removed.
+
+    That is what the common 64-bit perceptual hash reduces to one bit each. Kept whole they find
+    the same pairs with a tenth of the candidates.
+
+    Parameters
+    ----------
+    canvases
+        (N, H, W), at least 8 pixels each way.
+
+    Returns
+    -------
+    ndarray of float32, shape (N, 63)
+        Of length 1 at most. The discrete cosine transform is orthonormal, so the distance of two
+        fingerprints never exceeds that of the standardized canvases.
+    """
+    low = [
+        fft.dctn(standardized(canvases[part]), axes=(1, 2), norm="ortho")[
+            :, :_FREQUENCIES, :_FREQUENCIES
+        ]
+        for part in blocks(len(canvases), _BLOCK)
+    ]
+    return np.concatenate(low).reshape(len(canvases), -1)[:, 1:]
+
+
+def candidate_pairs(prints: Floats) -> Ints:
+    """Find the pairs of slices whose fingerprints are near each other.
+
+    Up to 4,096 slices all pairs are compared. Beyond, each fingerprint is hashed to 32 words of 16
+    bits, each bit the side of a random hyperplane on which it lies [1]_, and slices meet only
+    where they share a word; each meets at most 16 others per word, so that time grows as N log N,
+    whatever the data. Of pairs at the distance that neighboring slices typically have (0.15) more
+    than 99 % are found so, of pairs at 0.25 about 90 %.
+
+    Parameters
+    ----------
+    prints
+        (N, F), the fingerprints.
+
+    Returns
+    -------
+    ndarray of int64, shape (P, 2)
+        Each pair once, the lower position first, in ascending order.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from covidct.audit.duplicates import candidate_pairs
+    >>> candidate_pairs(np.float32([[0.0, 0.9], [0.8, 0.0], [0.1, 0.9]])).tolist()
+    [[0, 2]]
+    """
+    if len(prints) <= _COMPARE_ALL_UP_TO:
+        search = NearestNeighbors(radius=_REACH, algorithm="brute").fit(prints)
+        graph = search.radius_neighbors_graph()
+        left, right = sparse.triu(graph, k=1).nonzero()
+        order = np.lexsort((right, left))
+        return np.stack([left, right], axis=1)[order].astype(np.int64)
+    return _hashed_pairs(prints)
+
+
+def _hashed_pairs(prints: Floats) -> Ints:
+    none = np.empty(0, np.int64)
+    # A pair found twice is one number twice.
+    keys = np.unique(np.concatenate([none, *_pairs_by_words(prints)]))
+    return np.stack(np.divmod(keys, len(prints)), axis=1)
+
+
+def _pairs_by_words(prints: Floats) -> Iterator[Ints]:
+    n = len(prints)
+    words = list(_words(prints))
+    for word, following in zip(words, words[1:] + words[:1], strict=True):
+        # Equal words come to stand together, and among them those whose next word agrees too.
+        order = np.lexsort((following, word))
+        ranked = word[order]
+        for step in range(1, _WINDOW + 1):
+            agree = np.flatnonzero(ranked[step:] == ranked[:-step])
+            for part in blocks(len(agree), _BLOCK):
+                left, right = order[agree[part]], order[agree[part] + step]
+                difference = prints[left] - prints[right]
+                near = np.einsum("ij,ij->i", difference, difference) <= _REACH**2
+                low, high = np.minimum(left, right)[near], np.maximum(left, right)[near]
+                yield low * n + high
+
+
+def _words(prints: Floats) -> Iterator[npt.NDArray[np.uint16]]:
+    rng = np.random.default_rng(0)
+    places = (1 << np.arange(_WORD_BITS)).astype(np.uint16)
+    for _ in range(_WORDS):
+        normals = rng.standard_normal((prints.shape[1], _WORD_BITS), dtype=np.float32)
+        side = prints @ normals
+        # Halving the slices at the median makes every bit tell as much as one can.
+        yield (side > np.median(side, axis=0)) @ places
+
+
+def standardized(images: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """Take brightness and contrast out of images: the sum of a product is then the correlation.
+
+    Parameters
+    ----------
+    images
+        (N, H, W).
+
+    Returns
+    -------
+    ndarray of float32, shape (N, H, W)
+        Each image has mean 0 and length 1; blank ones are 0 throughout.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from covidct.audit.duplicates import standardized
+    >>> first, second, blank = standardized(np.array([[[0, 100]], [[50, 70]], [[9, 9]]]))
+    >>> bool(np.allclose(first, second)), blank.tolist()
+    (True, [[0.0, 0.0]])
+    """
+    values = images.astype(np.float32)
+    values -= values.mean(axis=(1, 2), keepdims=True)
+    length = np.sqrt(np.einsum("ijk,ijk->i", values, values))[:, None, None]
+    # Rounding leaves a blank image with a length of a few thousandths.
+    values *= np.divide(1, length, out=np.zeros_like(length), where=length > 1)
+    return values
+
+
+def blocks(n: int, size: int) -> Iterator[slice]:
+    """Cut ``range(n)`` into slices of at most ``size``: what bounds the memory."""
+    return (slice(start, min(start + size, n)) for start in range(0, n, size))

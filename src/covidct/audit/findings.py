@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .._text import shortened
+from ..evaluation.tables import Table
 
 __all__ = ["RULES", "AuditReport", "Finding", "Rule", "Severity"]
 
@@ -189,9 +190,9 @@ class AuditReport:
         for printed in _PRINTED:
             rows = self.tables.get(printed.name, ())[: printed.most]
             if rows and rows[0].keys() >= set(printed.columns.values()):
+                cells = [[_cell(row[key]) for key in printed.columns.values()] for row in rows]
                 yield ""
-                yield printed.caption
-                yield from _table(rows, printed.columns)
+                yield str(Table(tuple(printed.columns), cells, caption=printed.caption))
 
 
 def _lowered(title: str) -> str:
@@ -253,14 +254,6 @@ _PRINTED = (
         | {"least": "low", "greatest": "high"},
     ),
 )
-
-
-def _table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> Iterator[str]:
-    cells = [list(columns), *([_cell(row[key]) for key in columns.values()] for row in rows)]
-    first, *others = (max(map(len, column)) for column in zip(*cells, strict=True))
-    for head, *tail in cells:
-        row = "  ".join(f"{cell:>{width}}" for cell, width in zip(tail, others, strict=True))
-        yield f"{head:<{first}}  {row}"
 
 
 def _cell(value: object) -> str:

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .folds import fold_numbers
-from .pixels import blocks, standardized
+from .duplicates import blocks, standardized
+from .fold_assignment import assign_folds
 
 __all__ = ["Probe", "probe_leakage"]
 
@@ -93,7 +93,7 @@ def probe_leakage(
     by patient False
     """
     draws = {
-        name: [fold_numbers(targets, groups, seed=seed + draw) for draw in range(repeats)]
+        name: [assign_folds(targets, groups, seed=seed + draw) for draw in range(repeats)]
         for name, groups in groupings.items()
     }
     possible = {

@@ -11,8 +11,8 @@ from sklearn.model_selection import PredefinedSplit, cross_val_predict
 from sklearn.tree import DecisionTreeClassifier
 
 from ..evaluation.intervals import bootstrap
-from .facts import SliceFacts
-from .folds import fold_numbers
+from .fold_assignment import assign_folds
+from .measurements import SliceMeasurements
 
 __all__ = ["PROPERTIES", "Shortcut", "measure_shortcuts"]
 
@@ -24,19 +24,19 @@ def _one_hot(values: npt.NDArray[np.str_]) -> Columns:
     return columns
 
 
-def _geometry(facts: SliceFacts) -> Columns:
-    height, width = facts.sizes.T
+def _geometry(measurements: SliceMeasurements) -> Columns:
+    height, width = measurements.sizes.T
     return np.stack([height, width, width / height], axis=1)
 
 
 #: What a shortcut may rest on, and the columns (N, C) that say so.
-PROPERTIES: dict[str, Callable[[SliceFacts], Columns]] = {
-    "file format": lambda facts: _one_hot(facts.formats),
-    "color mode": lambda facts: _one_hot(facts.modes),
+PROPERTIES: dict[str, Callable[[SliceMeasurements], Columns]] = {
+    "file format": lambda measurements: _one_hot(measurements.formats),
+    "color mode": lambda measurements: _one_hot(measurements.modes),
     "image size": _geometry,
-    "bit depth": lambda facts: facts.bit_depths[:, None].astype(np.float64),
-    "border gray level": lambda facts: facts.borders[:, None],
-    "burned-in color": lambda facts: facts.colored[:, None],
+    "bit depth": lambda measurements: measurements.bit_depths[:, None].astype(np.float64),
+    "border gray level": lambda measurements: measurements.borders[:, None],
+    "burned-in color": lambda measurements: measurements.colored[:, None],
 }
 
 _COMBINATIONS = (("file format", "color mode"), tuple(PROPERTIES))
@@ -68,7 +68,7 @@ class Shortcut(NamedTuple):
 
 
 def measure_shortcuts(
-    facts: SliceFacts,
+    measurements: SliceMeasurements,
     targets: npt.NDArray[np.int64],
     *,
     groups: npt.NDArray[Any] | None = None,
@@ -78,7 +78,7 @@ def measure_shortcuts(
 
     Parameters
     ----------
-    facts
+    measurements
         Of N slices.
     targets
         (N,), 0 or 1.
@@ -96,16 +96,16 @@ def measure_shortcuts(
     Examples
     --------
     >>> import covidct
-    >>> from covidct.audit.facts import gather_facts
+    >>> from covidct.audit.measurements import measure_slices
     >>> from covidct.audit.shortcuts import measure_shortcuts
     >>> slices = covidct.load_dataset("phantom", n=16, seed=0)
-    >>> [shortcut.sees for shortcut in measure_shortcuts(gather_facts(slices), slices.targets)]
+    >>> [shortcut.sees for shortcut in measure_shortcuts(measure_slices(slices), slices.targets)]
     [('image size',), ('border gray level',), ('image size', 'border gray level')]
     """
-    folds = fold_numbers(targets, groups, seed=seed)
+    folds = assign_folds(targets, groups, seed=seed)
     if folds is None:
         return ()
-    columns = {name: values(facts) for name, values in PROPERTIES.items()}
+    columns = {name: values(measurements) for name, values in PROPERTIES.items()}
     varying = [name for name, values in columns.items() if np.ptp(values, axis=0).any()]
     base_rate = float(np.bincount(targets).max() / len(targets))
     shortcuts = []

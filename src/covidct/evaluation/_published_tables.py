@@ -78,14 +78,6 @@ NOTES = {
 # As HEADER, and the AUC.
 COVIDNETS = "81.77 79.05 84.69 79.05 81.77 87.50"
 
-# F1 of random slices, and of patients kept together.
-SIBLING_ROWS = """
-    ensemble   | 98.5 90.3
-    ConvNeXt-S | 98.3 88.9
-    ViT-S      | 96.9 88.5
-    xDNN       | 85.6 65.3
-"""
-
 
 class Spread(NamedTuple):
     """A mean over folds with its standard deviation, as fractions.
@@ -194,19 +186,4 @@ def later_results() -> list[PublishedResult]:
         comparable=False,
         reason="no patient stands on both sides, unlike in random slices",
     )
-    sibling = [
-        PublishedResult(
-            network=network.strip(),
-            dataset="sars-cov-2-ct-210-patients",
-            metrics=_metrics([f1], ["f1"]),
-            protocol=protocol,
-            citation="unpublished notebook values",
-            comparable=False,
-            reason="a sibling of sars-cov-2-ct: 4,173 slices of 210 patients, whose ids are known",
-        )
-        for network, cells in (line.split("|") for line in SIBLING_ROWS.strip().splitlines())
-        for f1, protocol in zip(
-            cells.split(), ("random slices", "patients kept together"), strict=True
-        )
-    ]
-    return [covidnets, *sibling]
+    return [covidnets]

@@ -31,10 +31,17 @@ import numpy.typing as npt
 from scipy import special
 
 from ._inputs import Floats, Ints, check_fraction, check_labels, check_predictions, group_codes
-from ._tallies import batches
+from ._weighted_counts import batches
 from .metrics import METRICS, weighted_scores
 
-__all__ = ["Interval", "Statistic", "bootstrap", "cluster_bootstrap", "wilson"]
+__all__ = [
+    "Interval",
+    "Statistic",
+    "bootstrap",
+    "cluster_bootstrap",
+    "describe_resampling",
+    "wilson",
+]
 
 Statistic = Callable[[Floats], Mapping[str, Floats]]
 """Takes weights (R, N) of N slices, gives for each name the statistic under each weighting."""
@@ -325,3 +332,31 @@ def wilson(successes: float, n: float, *, level: float = 0.95) -> Interval:
     half = z * np.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2)
     low, high = np.clip((center + np.array([-half, half])) / (1 + z**2 / n), 0, 1)
     return Interval(float(low), float(high))
+
+
+def describe_resampling(unit: str, count: int) -> str:
+    """Describe how bootstrap intervals were computed, for the legend of a table.
+
+    Parameters
+    ----------
+    unit : str
+        Resampled unit, such as ``"patient"`` or ``"slice"``.
+    count : int
+        Number of units.
+
+    Returns
+    -------
+    str
+        Phrase that names the unit, or says that one unit allows no interval.
+
+    Examples
+    --------
+    >>> from covidct.evaluation.intervals import describe_resampling
+    >>> describe_resampling("patient", 213), describe_resampling("slice", 746)
+    ('by resampling whole patients', 'by resampling slices')
+    >>> describe_resampling("patient", 1)
+    'none, since there is only one patient'
+    """
+    if count < 2:
+        return f"none, since there is only one {unit}"
+    return f"by resampling {'' if unit == 'slice' else 'whole '}{unit}s"

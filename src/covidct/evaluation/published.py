@@ -1,9 +1,9 @@
-"""What others have published on the same slices, to hold one's own results against.
+"""Published results on the same datasets, for comparison with a run.
 
-`TABLE_2` is that of the paper, both its twelve networks and the works that it quotes; `LATER`
-is what came after, mostly under splits that keep patients apart. (The paper's Table 1 is the
-registry of networks: `covidct.model_info`.) Of each entry it is said whether its protocol is the
-one that covidct follows by default, and if not, why a comparison would mislead.
+`TABLE_2` holds the paper's Table 2: its twelve networks and the works that it quotes. `LATER`
+holds results published after the paper. (The paper's Table 1 is the registry of networks:
+`covidct.model_info`.) Each entry states whether its protocol is covidct's default, and if not, why
+a comparison would be misleading.
 
 Examples
 --------
@@ -34,7 +34,7 @@ from ._published_tables import (
     paper_results,
     quoted_results,
 )
-from .tables import percent, render_table
+from .tables import Table, percent
 
 __all__ = [
     "LATER",
@@ -51,35 +51,35 @@ TABLE_2: tuple[PublishedResult, ...] = (*paper_results(), *quoted_results())
 """The paper's Table 2: twelve networks on two datasets, and the works that it quotes."""
 
 LATER: tuple[PublishedResult, ...] = tuple(later_results())
-"""What has been reported since, above all when patients are kept together."""
+"""Results published after the paper."""
 
 
 def results(
     *, dataset: str = "*", network: str = "*", comparable: bool | None = None
 ) -> tuple[PublishedResult, ...]:
-    """Look published results up.
+    """Select published results by dataset, network and comparability.
 
     Parameters
     ----------
-    dataset, network
+    dataset, network : str, default="*"
         Names, or shell-style patterns such as ``"densenet*"``.
-    comparable
-        Only those that are, or are not, comparable with covidct's default protocol.
+    comparable : bool or None, default=None
+        If True or False, select the results that are, or are not, comparable with a run under
+        covidct's default protocol. If None, select both.
 
     Returns
     -------
     tuple of PublishedResult
-        In the order of the tables; empty where nothing is known.
+        In the order of the tables; empty if no result matches.
 
     Examples
     --------
     >>> from covidct.evaluation import published
     >>> [r.network for r in published.results(dataset="covid19-ct", network="resnet*")]
     ['resnet18', 'resnet50', 'resnet101']
-    >>> for r in published.results(dataset="sars-cov-2-ct-*", network="xDNN"):
-    ...     print(r.protocol, r.metrics["f1"].mean)
-    random slices 0.856
-    patients kept together 0.653
+    >>> (xdnn,) = published.results(dataset="sars-cov-2-ct", network="xDNN")
+    >>> xdnn.metrics["f1"].mean, xdnn.comparable
+    (0.973, False)
     """
     return tuple(
         result
@@ -91,86 +91,81 @@ def results(
 
 
 class ComparisonRow(NamedTuple):
-    """One metric of ours beside theirs, as fractions.
+    """One metric of a run and of the paper, as fractions.
 
     Attributes
     ----------
-    metric
-        Its name.
-    ours, theirs
-        What each gives.
-    difference
-        Ours less theirs.
-    in_their_sds
-        The same in their standard deviations; NaN where they give none or 0.
+    metric : str
+        Name of the metric.
+    run, published : Spread
+        Mean and standard deviation over the folds of the run, and in the paper.
+    difference : float
+        Mean of the run minus published mean.
+    difference_in_sds : float
+        Difference divided by the published standard deviation; NaN where that is missing or 0.
     """
 
     metric: str
-    ours: Spread
-    theirs: Spread
+    run: Spread
+    published: Spread
     difference: float
-    in_their_sds: float
+    difference_in_sds: float
 
     def texts(self) -> tuple[str, ...]:
-        """Write the row for a table.
+        """Format the row for a table.
 
         Returns
         -------
         tuple of str
-            The metric, ours, theirs and the difference in percent, and that in their sd.
+            Metric, run, published value and difference in percent, and the difference in
+            published standard deviations.
         """
         return (
             self.metric,
-            percent(*self.ours),
-            percent(*self.theirs),
+            percent(*self.run),
+            percent(*self.published),
             f"{100 * self.difference:+.1f}",
-            "–" if isnan(self.in_their_sds) else f"{self.in_their_sds:+.1f}",
+            "–" if isnan(self.difference_in_sds) else f"{self.difference_in_sds:+.1f}",
         )
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A run beside the paper's; printing it gives a table in percent, with what limits it.
+    """Comparison of a run with the paper; printing it gives a table in percent with its caveats.
 
     Attributes
     ----------
-    published
-        The paper's entry.
-    protocol
-        Ours.
-    rows
-        One for each metric that both have.
-    caveats
-        Sentences that should stand wherever the rows do.
-    departures
-        In what else ours is not the paper's experiment, such as ``"random weights instead of
-        ImageNet's"``.
+    published : PublishedResult
+        Result of the paper.
+    protocol : str
+        Protocol of the run.
+    rows : tuple of ComparisonRow
+        One row for each metric that both report.
+    caveats : tuple of str
+        Sentences that should accompany the rows.
+    deviations : tuple of str, default=()
+        Differences between the run's experiment and the paper's, its protocol included, such as
+        ``"random weights instead of ImageNet's"``.
     """
 
     published: PublishedResult
     protocol: str
     rows: tuple[ComparisonRow, ...]
     caveats: tuple[str, ...]
-    departures: tuple[str, ...] = ()
+    deviations: tuple[str, ...] = ()
 
     @property
     def comparable(self) -> bool:
-        """Whether both are the same experiment, as far as the paper describes its own."""
-        return not self.obstacles
-
-    @property
-    def obstacles(self) -> tuple[str, ...]:
-        """What makes the two incomparable: another protocol, and the departures."""
-        protocol = () if self.protocol == "paper" else (f"protocol {self.protocol!r}",)
-        return (*protocol, *self.departures)
+        """True if the run repeats the paper's experiment, as far as the paper describes it."""
+        return not self.deviations
 
     def to_dict(self) -> dict[str, Any]:
-        """Collect the rows for JSON.
+        """Return the comparison as plain values for JSON.
 
         Returns
         -------
         dict
-            Plain values; what is undefined is None.
+            Undefined values are None.
         """
         content = {
             "network": self.published.network,
@@ -178,15 +173,15 @@ class Comparison:
             "protocol": self.protocol,
             "citation": self.published.citation,
             "comparable": self.comparable,
-            "departures": self.departures,
+            "deviations": self.deviations,
             "rows": {
-                metric: {
-                    "ours": ours._asdict(),
-                    "theirs": theirs._asdict(),
-                    "difference": difference,
-                    "in_their_sds": in_their_sds,
+                row.metric: {
+                    "run": row.run._asdict(),
+                    "published": row.published._asdict(),
+                    "difference": row.difference,
+                    "difference_in_sds": row.difference_in_sds,
                 }
-                for metric, ours, theirs, difference, in_their_sds in self.rows
+                for row in self.rows
             },
             "caveats": self.caveats,
         }
@@ -194,14 +189,21 @@ class Comparison:
         return ready
 
     def __str__(self) -> str:
-        head = (
-            f"{self.published.network} on {self.published.dataset}, percent"
-            f"{'' if self.comparable else ' (not comparable, see below)'}\n"
-            f"ours:   protocol {self.protocol!r}\ntheirs: {self.published.citation}"
+        table = Table(
+            ("", "run", "published", "difference", "in published sd"),
+            [row.texts() for row in self.rows],
         )
-        names = ("", "ours", "theirs", "difference", "in their sd")
-        table = render_table(names, [row.texts() for row in self.rows])
-        return "\n".join([head, "", table, "", *(f"- {caveat}" for caveat in self.caveats)])
+        limits = "" if self.comparable else " (not comparable, see below)"
+        lines = [
+            f"{self.published.network} on {self.published.dataset}, percent{limits}",
+            f"run:       protocol {self.protocol!r}",
+            f"published: {self.published.citation}",
+            "",
+            str(table),
+            "",
+            *(f"- {caveat}" for caveat in self.caveats),
+        ]
+        return "\n".join(lines)
 
 
 def compare(
@@ -210,28 +212,27 @@ def compare(
     dataset: str,
     *,
     protocol: str = "paper",
-    departures: Iterable[str] = (),
+    deviations: Iterable[str] = (),
     notes: Iterable[str] = (),
 ) -> Comparison:
-    """Hold a cross-validation of one network against the paper's.
+    """Compare a cross-validation of one network with the paper's Table 2.
 
     Parameters
     ----------
-    summary
+    summary : mapping of str to (float, float)
         Mean and standard deviation of each metric as fractions, as
-        ``CrossValidationResult.summary()`` gives them.
-    network
-        One of the paper's twelve.
-    dataset
-        ``"covid19-ct"`` or ``"sars-cov-2-ct"``.
-    protocol
-        Ours, as ``CrossValidationResult.protocol`` names it. Anything but ``"paper"`` is another
-        protocol, and the caveats say so.
-    departures
-        In what else ours is not the paper's experiment, such as ``"30 epochs instead of 100"``;
-        any makes the two not comparable.
-    notes
-        Further caveats.
+        ``CrossValidationResult.summary()`` returns them.
+    network : str
+        One of the paper's twelve networks.
+    dataset : {"covid19-ct", "sars-cov-2-ct"}
+        Dataset of the run.
+    protocol : str, default="paper"
+        Protocol of the run. Any value but ``"paper"`` makes the results not comparable.
+    deviations : iterable of str, default=()
+        Further differences from the paper's experiment, such as ``"30 epochs instead of 100"``.
+        Any of them makes the results not comparable.
+    notes : iterable of str, default=()
+        Additional caveats.
 
     Returns
     -------
@@ -240,35 +241,37 @@ def compare(
     Raises
     ------
     UnknownNameError
-        If the paper has no such network or dataset; ask `results` first where it may not.
+        If the paper has no result for `network` or `dataset`; `results` returns an empty tuple
+        in that case.
 
     Examples
     --------
     >>> from covidct.evaluation import published
-    >>> ours = {"accuracy": (0.861, 0.029), "recall": (0.846, 0.041)}
-    >>> print(published.compare(ours, "squeezenet", "covid19-ct"))  # doctest: +ELLIPSIS
+    >>> summary = {"accuracy": (0.861, 0.029), "recall": (0.846, 0.041)}
+    >>> print(published.compare(summary, "squeezenet", "covid19-ct"))  # doctest: +ELLIPSIS
     squeezenet on covid19-ct, percent
-    ours:   protocol 'paper'
-    theirs: Alshazly, Linse, Barth, Martinetz: ..., Table 2
+    run:       protocol 'paper'
+    published: Alshazly, Linse, Barth, Martinetz: ..., Table 2
     <BLANKLINE>
-                    ours      theirs  difference  in their sd
-    accuracy  86.1 ± 2.9  87.3 ± 3.2        -1.2         -0.4
-    recall    84.6 ± 4.1  86.5 ± 2.3        -1.9         -0.8
+                     run   published  difference  in published sd
+    accuracy  86.1 ± 2.9  87.3 ± 3.2        -1.2             -0.4
+    recall    84.6 ± 4.1  86.5 ± 2.3        -1.9             -0.8
     <BLANKLINE>
-    - Their standard deviation is over five folds ...
+    - The published standard deviation is over five folds ...
     """
-    theirs = _of_the_paper(network, dataset)
+    paper = _paper_result(network, dataset)
     rows = tuple(
         _row(name, Spread(*summary[name]), value)
-        for name, value in theirs.metrics.items()
+        for name, value in paper.metrics.items()
         if name in summary
     )
-    departed = tuple(departures)
-    caveats = (*_caveats(theirs, protocol, departed), *notes)
-    return Comparison(theirs, protocol, rows, caveats, departed)
+    others = tuple(deviations)
+    caveats = (*_caveats(paper, protocol, others), *notes)
+    changed = () if protocol == "paper" else (f"protocol {protocol!r}",)
+    return Comparison(paper, protocol, rows, caveats, (*changed, *others))
 
 
-def _of_the_paper(network: str, dataset: str) -> PublishedResult:
+def _paper_result(network: str, dataset: str) -> PublishedResult:
     comparable = results(comparable=True)
     for kind, name, known in (
         ("dataset of the paper", dataset, {r.dataset for r in comparable}),
@@ -280,39 +283,28 @@ def _of_the_paper(network: str, dataset: str) -> PublishedResult:
     return found
 
 
-def _row(name: str, ours: Spread, theirs: Spread) -> ComparisonRow:
-    difference = ours.mean - theirs.mean
-    return ComparisonRow(
-        name, ours, theirs, difference, difference / theirs.sd if theirs.sd > 0 else nan
-    )
+def _row(name: str, run: Spread, published: Spread) -> ComparisonRow:
+    difference = run.mean - published.mean
+    in_sds = difference / published.sd if published.sd > 0 else nan
+    return ComparisonRow(name, run, published, difference, in_sds)
 
 
-def _caveats(theirs: PublishedResult, protocol: str, departures: Sequence[str]) -> tuple[str, ...]:
-    spread = (
-        "Their standard deviation is over five folds (which kind is not stated): it says how much "
-        "folds differ. It is no standard error, so a distance in it is no test."
-    )
-    unstated = (
-        "The paper leaves open the ranges of its augmentations, the implementation of LAMB and "
-        "which epoch is scored; such choices may account for a difference."
-    )
-    leaks = (
-        "Both split slices at random, so that slices of one patient can stand on both sides: "
-        "both are too good for new patients."
-    )
-    other = (
-        f"Not the same protocol: ours is {protocol!r}, theirs splits slices at random, which is "
-        "easier where patients have several. The difference is not the network's."
-    )
-    departed = f"Not the same experiment: ours has {'; '.join(departures)}."
-    counts = "The paper counts 2,482 slices; the files that exist are 2,481."
-    said = {
-        spread: True,
-        leaks: protocol == "paper",
-        other: protocol != "paper",
-        departed: bool(departures),
-        unstated: True,
-        counts: theirs.dataset == "sars-cov-2-ct",
-        theirs.note: bool(theirs.note),
+def _caveats(paper: PublishedResult, protocol: str, deviations: Sequence[str]) -> tuple[str, ...]:
+    applies = {
+        "The published standard deviation is over five folds (the paper does not say whether of "
+        "the sample or the population). It measures how much folds differ; it is not a standard "
+        "error, so a difference in units of it is not a test.": True,
+        "Both experiments split slices at random, so slices of one patient can be in training "
+        "and test: both results are too optimistic for new patients.": protocol == "paper",
+        f"The protocols differ: the run used {protocol!r}, the paper split slices at random, "
+        "which is easier if patients have several slices. The difference cannot be attributed "
+        "to the network.": protocol != "paper",
+        f"The experiments differ: the run has {'; '.join(deviations)}.": bool(deviations),
+        "The paper does not report the ranges of its augmentations, its implementation of LAMB "
+        "and the epoch that it evaluates; these choices may explain a difference.": True,
+        "The paper counts 2,482 slices; the published dataset has 2,481 files.": (
+            paper.dataset == "sars-cov-2-ct"
+        ),
+        paper.note: bool(paper.note),
     }
-    return tuple(sentence for sentence, applies in said.items() if applies)
+    return tuple(sentence for sentence, condition in applies.items() if condition)

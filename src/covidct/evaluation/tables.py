@@ -1,57 +1,205 @@
-"""Tables of numbers as text, Markdown, LaTeX or CSV."""
+"""Tables of results, rendered as text, Markdown, LaTeX, CSV or HTML."""
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ..errors import UnknownNameError
 
-__all__ = ["percent", "percent_range", "render_table", "resampling"]
+if TYPE_CHECKING:
+    import pandas as pd
 
-Rows = Sequence[Sequence[str]]
+__all__ = ["Table", "percent", "percent_range"]
 
 
-def render_table(header: Sequence[str], rows: Rows, *, style: str = "text") -> str:
-    """Lay out a table.
+@dataclass(frozen=True)
+class Table:
+    """Table of text cells; the first cell of a row is its name.
 
     Parameters
     ----------
-    header
-        Names of the columns.
-    rows
-        Cells; the first of a row is its name.
-    style
-        ``"text"``, ``"markdown"``, ``"latex"`` (booktabs) or ``"csv"``.
+    header : sequence of str
+        Column names.
+    rows : sequence of sequence of str
+        Body, with as many cells in each row as in the header.
+    footer : sequence of sequence of str, default=()
+        Summary rows, such as the mean over the body; a rule separates them in LaTeX.
+    caption : str, default=""
+        Title of the table.
+    notes : sequence of str, default=()
+        Sentences printed below the table.
+
+    Raises
+    ------
+    ValueError
+        If a row has more or fewer cells than the header.
+
+    Examples
+    --------
+    >>> from covidct.evaluation import Table
+    >>> table = Table(["fold", "accuracy"], [["0", "91.2"], ["1", "88.0"]])
+    >>> print(table)
+    fold  accuracy
+    0         91.2
+    1         88.0
+    >>> print(table.render("csv"))
+    fold,accuracy
+    0,91.2
+    1,88.0
+    """
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    footer: Sequence[Sequence[str]] = ()
+    caption: str = ""
+    notes: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "header", tuple(self.header))
+        object.__setattr__(self, "rows", tuple(map(tuple, self.rows)))
+        object.__setattr__(self, "footer", tuple(map(tuple, self.footer)))
+        object.__setattr__(self, "notes", tuple(self.notes))
+        for row in (*self.rows, *self.footer):
+            if len(row) != len(self.header):
+                raise ValueError(f"a row of this table needs {len(self.header)} cells, got {row!r}")
+
+    def render(self, style: str = "text") -> str:
+        """Render the table as a string.
+
+        Parameters
+        ----------
+        style : {"text", "markdown", "latex", "csv", "html"}, default="text"
+            ``"latex"`` uses the booktabs package. ``"csv"`` leaves out caption and notes.
+
+        Returns
+        -------
+        str
+            Rendered table, without a newline at its end.
+
+        Raises
+        ------
+        UnknownNameError
+            If `style` is not one of the five.
+
+        Examples
+        --------
+        >>> from covidct.evaluation import Table
+        >>> print(Table(["fold", "accuracy"], [["0", "91.2"]]).render("markdown"))
+        | fold | accuracy |
+        | ---- | -------: |
+        | 0    |     91.2 |
+        """
+        if style not in _STYLES:
+            raise UnknownNameError.among("table style", style, _STYLES)
+        return _STYLES[style](self)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return header, rows and footer as a DataFrame of strings.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row for each row of the body and the footer.
+        """
+        import pandas as pd
+
+        return pd.DataFrame([*self.rows, *self.footer], columns=list(self.header))
+
+    def __str__(self) -> str:
+        return self.render()
+
+    def _repr_html_(self) -> str:
+        return self.render("html")
+
+    def _text(self) -> str:
+        lines = ("  ".join(cells).rstrip() for cells in self._aligned())
+        return "\n".join([*filter(None, [self.caption]), *lines, *self.notes])
+
+    def _markdown(self) -> str:
+        header, *rows = self._aligned()
+        rule = ["-" * len(header[0]), *("-" * (len(cell) - 1) + ":" for cell in header[1:])]
+        table = "\n".join("| " + " | ".join(cells) + " |" for cells in [header, rule, *rows])
+        return "\n\n".join([*filter(None, [self.caption]), table, *self.notes])
+
+    def _latex(self) -> str:
+        lines = [
+            rf"\begin{{tabular}}{{l{'r' * (len(self.header) - 1)}}}",
+            r"\toprule",
+            _latex_row(self.header),
+            r"\midrule",
+            *map(_latex_row, self.rows),
+            *([r"\midrule", *map(_latex_row, self.footer)] if self.footer else []),
+            r"\bottomrule",
+            r"\end{tabular}",
+        ]
+        if not (self.caption or self.notes):
+            return "\n".join(lines)
+        caption = [rf"\caption{{{_escape_latex(self.caption)}}}"] if self.caption else []
+        notes = [rf"\par\footnotesize {_escape_latex(note)}" for note in self.notes]
+        return "\n".join(
+            [r"\begin{table}", r"\centering", *caption, *lines, *notes, r"\end{table}"]
+        )
+
+    def _csv(self) -> str:
+        return self.to_frame().to_csv(index=False, lineterminator="\n").rstrip("\n")
+
+    def _html(self) -> str:
+        from html import escape
+
+        caption = f"<p><strong>{escape(self.caption)}</strong></p>\n" if self.caption else ""
+        table = self.to_frame().to_html(index=False, border=0)
+        return caption + "\n".join([table, *(f"<p>{escape(note)}</p>" for note in self.notes)])
+
+    def _aligned(self) -> list[list[str]]:
+        """Pad the cells of a column to one width: names to the left, all other cells to the right.
+
+        pandas aligns every column to the right and needs another package for Markdown.
+        """
+        lines = [self.header, *self.rows, *self.footer]
+        first, *widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        return [
+            [name.ljust(first), *(c.rjust(width) for c, width in zip(cells, widths, strict=True))]
+            for name, *cells in lines
+        ]
+
+
+_STYLES = {
+    "text": Table._text,
+    "markdown": Table._markdown,
+    "latex": Table._latex,
+    "csv": Table._csv,
+    "html": Table._html,
+}
+_IN_LATEX = str.maketrans(
+    {c: rf"\{c}" for c in "%&#_${}"} | {"±": r"$\pm$", "†": r"\dag{}", "–": "--"}
+)
+
+
+def _escape_latex(text: str) -> str:
+    return text.translate(_IN_LATEX)
+
+
+def _latex_row(cells: Sequence[str]) -> str:
+    return " & ".join(map(_escape_latex, cells)) + r" \\"
+
+
+def percent(fraction: float, sd: float | None = None) -> str:
+    """Format a fraction in percent with one decimal, optionally with its standard deviation.
+
+    Parameters
+    ----------
+    fraction : float
+        Value as a fraction, such as 0.873.
+    sd : float or None, default=None
+        Standard deviation as a fraction; left out if it is None or NaN.
 
     Returns
     -------
     str
-        The table, without a newline at its end.
-
-    Raises
-    ------
-    UnknownNameError
-        If there is no such style.
-
-    Examples
-    --------
-    >>> from covidct.evaluation.tables import render_table
-    >>> print(render_table(["fold", "accuracy"], [["0", "91.2"]], style="markdown"))
-    | fold | accuracy |
-    | ---- | -------: |
-    | 0    |     91.2 |
-    """
-    if style not in _STYLES:
-        kind = "table style"
-        raise UnknownNameError.among(kind, style, _STYLES)
-    return _STYLES[style](header, rows)
-
-
-def percent(fraction: float, sd: float | None = None) -> str:
-    """Write a fraction in percent, with a standard deviation where it exists; NaN is a dash.
+        Formatted value; a dash if `fraction` is NaN.
 
     Examples
     --------
@@ -66,7 +214,17 @@ def percent(fraction: float, sd: float | None = None) -> str:
 
 
 def percent_range(low: float, high: float) -> str:
-    """Write both ends of an interval of fractions in percent; NaN is a dash.
+    """Format both ends of an interval of fractions in percent.
+
+    Parameters
+    ----------
+    low, high : float
+        Ends of the interval as fractions.
+
+    Returns
+    -------
+    str
+        Formatted interval; a dash if `low` is NaN.
 
     Examples
     --------
@@ -75,67 +233,3 @@ def percent_range(low: float, high: float) -> str:
     ('84.1 to 90.2', '–')
     """
     return "–" if math.isnan(low) else f"{percent(low)} to {percent(high)}"
-
-
-def resampling(unit: str, count: int) -> str:
-    """Say what was drawn again for bootstrap intervals, or why there are none.
-
-    Examples
-    --------
-    >>> from covidct.evaluation.tables import resampling
-    >>> resampling("patient", 213), resampling("slice", 746)
-    ('by drawing whole patients again', 'by drawing slices again')
-    >>> resampling("patient", 1)
-    'none, since there is one patient'
-    """
-    if count < 2:
-        return f"none, since there is one {unit}"
-    return f"by drawing {'' if unit == 'slice' else 'whole '}{unit}s again"
-
-
-def _text(header: Sequence[str], rows: Rows) -> str:
-    return "\n".join("  ".join(cells).rstrip() for cells in _aligned(header, rows))
-
-
-def _markdown(header: Sequence[str], rows: Rows) -> str:
-    first, *rest = ["| " + " | ".join(cells) + " |" for cells in _aligned(header, rows)]
-    widths = [len(cell) for cell in _aligned(header, rows)[0]]
-    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    return "\n".join([first, "| " + " | ".join(rule) + " |", *rest])
-
-
-def _latex(header: Sequence[str], rows: Rows) -> str:
-    first, *rest = [
-        " & ".join(cell.translate(_IN_LATEX) for cell in cells) + r" \\"
-        for cells in [header, *rows]
-    ]
-    columns = "l" + "r" * (len(header) - 1)
-    start = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", first, r"\midrule"]
-    return "\n".join([*start, *rest, r"\bottomrule", r"\end{tabular}"])
-
-
-def _csv(header: Sequence[str], rows: Rows) -> str:
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows([header, *rows])
-    return text.getvalue().rstrip("\n")
-
-
-def _aligned(header: Sequence[str], rows: Rows) -> list[list[str]]:
-    """Pad the cells: names to the left, numbers to the right."""
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    return [
-        [row[0].ljust(widths[0])]
-        + [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-        for row in [header, *rows]
-    ]
-
-
-_IN_LATEX = str.maketrans(
-    {c: rf"\{c}" for c in "%&#_${}"} | {"±": r"$\pm$", "†": r"\dag{}", "–": "--"}
-)
-_STYLES: dict[str, Callable[[Sequence[str], Rows], str]] = {
-    "text": _text,
-    "markdown": _markdown,
-    "latex": _latex,
-    "csv": _csv,
-}

@@ -21,14 +21,14 @@ from .._files import write_text
 from .._version import __version__
 from ..datasets.canvases import make_canvases
 from ..evaluation import figures, metrics
-from ..evaluation.tables import percent, percent_range
+from ..evaluation.tables import Table, percent, percent_range
 from ..models.registry import model_info
 from ..runs.comparison_table import distinctions, published_of
 from ..runs.result import CrossValidationResult
 from .commands import command_line
 from .gallery import Exhibit, embedding, exhibits
 from .pictures import Picture, plain, vector
-from .result_tables import Table, comparison_table, difference_table, fold_table, group_table
+from .result_tables import comparison_table, difference_table, fold_table, group_table
 
 if TYPE_CHECKING:
     from ..audit import AuditReport, Finding

@@ -5,19 +5,17 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from ..evaluation import metrics
 from ..evaluation.metrics import TABLE_METRICS
-from ..evaluation.tables import percent, percent_range
+from ..evaluation.tables import Table, percent, percent_range
 from ..runs.comparison_table import published_of, side_by_side
 from ..runs.paired_tests import compare_runs
 from ..runs.result import CrossValidationResult
 
 __all__ = [
-    "Table",
     "comparison_table",
     "difference_table",
     "fold_table",
@@ -25,31 +23,6 @@ __all__ = [
 ]
 
 Row = tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table in words: the first cell of a row is its name.
-
-    Attributes
-    ----------
-    caption
-        What it shows.
-    header
-        Names of the columns.
-    rows
-        Its body.
-    footer
-        Rows that sum the body up.
-    notes
-        Sentences to stand below it.
-    """
-
-    caption: str
-    header: Row
-    rows: tuple[Row, ...]
-    footer: tuple[Row, ...] = ()
-    notes: tuple[str, ...] = ()
 
 
 def fold_table(result: CrossValidationResult) -> Table:
@@ -66,13 +39,18 @@ def fold_table(result: CrossValidationResult) -> Table:
     beside = published_of(result)
     if beside is not None:
         both = {row.metric: row for row in beside.rows}
-        theirs = (percent(*both[n].theirs) if n in both else "–" for n in TABLE_METRICS)
-        apart = (f"{100 * both[n].difference:+.1f}" if n in both else "–" for n in TABLE_METRICS)
-        footer += [("published", *theirs), ("ours less theirs", *apart)]
+        published = (percent(*both[n].published) if n in both else "–" for n in TABLE_METRICS)
+        differences = (
+            f"{100 * both[n].difference:+.1f}" if n in both else "–" for n in TABLE_METRICS
+        )
+        footer += [("published", *published), ("difference", *differences)]
         notes += [f"Published: {beside.published.citation}.", *beside.caveats]
-    caption = "Each fold on its test slices, in percent"
     return Table(
-        caption, _header("fold"), _fold_rows(result.fold_metrics), tuple(footer), (*notes,)
+        _header("fold"),
+        _fold_rows(result.fold_metrics),
+        footer,
+        caption="Each fold on its test slices, in percent",
+        notes=notes,
     )
 
 
@@ -88,7 +66,9 @@ def group_table(result: CrossValidationResult) -> Table | None:
     caption = f"Each {unit} scored {often}, in percent"
     note = f"The probability of a {unit} is the mean over its slices; there are {number:,} {unit}s."
     notes = (note, *_undefined(scores))
-    return Table(caption, _header("fold"), _fold_rows(scores), (_mean_row(scores),), notes)
+    return Table(
+        _header("fold"), _fold_rows(scores), [_mean_row(scores)], caption=caption, notes=notes
+    )
 
 
 def comparison_table(results: Sequence[CrossValidationResult]) -> Table:
@@ -100,7 +80,7 @@ def comparison_table(results: Sequence[CrossValidationResult]) -> Table:
         "Figures of different protocols answer different questions.",
     )
     caption = "The runs side by side, in percent"
-    return Table(caption, header, (*rows,), notes=notes)
+    return Table(header, rows, caption=caption, notes=notes)
 
 
 def _tells(column: Row) -> bool:
@@ -125,9 +105,9 @@ def difference_table(results: Mapping[str, CrossValidationResult]) -> Table | No
         return None
     header, *rows = tests.rows()
     return Table(
-        "Differences in accuracy on the same slices, in percentage points",
-        tuple(header),
-        tuple(map(tuple, rows)),
+        header,
+        rows,
+        caption="Differences in accuracy on the same slices, in percentage points",
         notes=(
             *tests.notes,
             "Tested are runs on the same folds, and runs that differ in their split alone.",

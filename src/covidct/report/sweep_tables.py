@@ -80,7 +80,7 @@ def _results_table(
             theirs = [row.texts()[2], row.texts()[-1]]
             if not beside.comparable:
                 theirs = [f"({text})" for text in theirs]
-                notes.append(f"{run.model_name}, {cell.variant}: {'; '.join(beside.obstacles)}.")
+                notes.append(f"{run.model_name}, {cell.variant}: {'; '.join(beside.deviations)}.")
         rows.append(
             [
                 run.model_name,

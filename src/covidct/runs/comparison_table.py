@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from ..evaluation import metrics, published
-from ..evaluation.tables import percent, percent_range, render_table
+from ..evaluation.tables import Table, percent, percent_range
 from .result import CrossValidationResult
 from .scores import ScoredFolds
 
@@ -71,7 +71,7 @@ def side_by_side(
         header.insert(2, "variant")
         for row, variant in zip(rows, variants, strict=True):
             row.insert(2, variant)
-    return render_table(header, rows, style=style)
+    return Table(header, rows).render(style)
 
 
 def distinctions(results: Sequence[ScoredFolds]) -> list[str]:

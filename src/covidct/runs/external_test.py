@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from .._files import json_ready
 from ..evaluation import intervals, metrics
-from ..evaluation.intervals import Interval
-from ..evaluation.tables import percent, percent_range, render_table, resampling
+from ..evaluation.intervals import Interval, describe_resampling
+from ..evaluation.tables import Table, percent, percent_range
 
 if TYPE_CHECKING:
     from ..datasets.ct_dataset import CTDataset
@@ -169,7 +169,9 @@ class ExternalEvaluation:
         tables = [f"{caption}\n{evaluation._table()}" for caption, evaluation in parts]
         title = f"trained on {self.trained_on}, tested on {self.tested_on} (percent)"
         units = np.arange(len(self.targets)) if self.groups is None else self.groups
-        drawn = resampling(self.group_kind if self.groups is not None else "slice", len(set(units)))
+        drawn = describe_resampling(
+            self.group_kind if self.groups is not None else "slice", len(set(units))
+        )
         legend = (
             f"folds: mean ± sample standard deviation over {len(self.probabilities)} fitted "
             f"networks; ensemble: of their mean probability. Intervals: {drawn}."
@@ -206,7 +208,7 @@ class ExternalEvaluation:
             for name, (mean, sd) in self.summary().items()
         ]
         header = ["metric", "folds", "95 % interval", "ensemble", "95 % interval"]
-        return "\n".join([render_table(header, rows), *metrics.undefined_notes(self.fold_metrics)])
+        return Table(header, rows, notes=metrics.undefined_notes(self.fold_metrics)).render()
 
 
 @dataclass(frozen=True)
@@ -242,7 +244,7 @@ class CrossDatasetMatrix:
         name = metrics.find_metric(metric).name
         runs, datasets = (list(dict.fromkeys(names)) for names in zip(*self.cells, strict=True))
         rows = [[run, *(self._text(run, dataset, name) for dataset in datasets)] for run in runs]
-        return render_table(["trained", *(f"on {name}" for name in datasets)], rows, style=style)
+        return Table(["trained", *(f"on {name}" for name in datasets)], rows).render(style)
 
     def _text(self, run: str, dataset: str, metric: str) -> str:
         found = self.cells[run, dataset]

@@ -14,15 +14,15 @@ from tqdm import tqdm
 
 from .._files import json_ready
 from ..evaluation import metrics
-from ..evaluation.comparison import (
+from ..evaluation.intervals import Interval
+from ..evaluation.significance import (
     ResampledTTest,
     corrected_resampled_ttest,
     difference_interval,
     holm,
     permutation_test,
 )
-from ..evaluation.intervals import Interval
-from ..evaluation.tables import render_table
+from ..evaluation.tables import Table
 from .scores import ScoredFolds
 
 __all__ = ["PairedTest", "PairedTests", "check_same_folds", "compare_runs", "same_folds"]
@@ -93,7 +93,7 @@ class PairedTests:
             Differences and intervals in percentage points, and p-values.
         """
         header, *rows = self.rows()
-        return render_table(header, rows, style=style)
+        return Table(header, rows).render(style)
 
     def rows(self) -> list[list[str]]:
         """Write the header of the table, and then a row for each test.
@@ -186,7 +186,7 @@ def compare_runs(
     pairs
         Which to compare; by default all that can be.
     n_permutations
-        As for :func:`covidct.evaluation.comparison.permutation_test`.
+        As for :func:`covidct.evaluation.significance.permutation_test`.
     seed
         Of all that is drawn.
 

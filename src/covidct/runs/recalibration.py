@@ -12,7 +12,7 @@ import numpy.typing as npt
 from .._files import json_ready
 from ..evaluation import calibration, metrics
 from ..evaluation.calibration import TEMPERATURE_BOUNDS
-from ..evaluation.tables import percent, render_table
+from ..evaluation.tables import Table, percent
 
 __all__ = ["CalibratedFolds"]
 
@@ -107,7 +107,7 @@ class CalibratedFolds:
         return (
             f"Calibrated on {self.fitted_on}; thresholds, of the calibrated probability, for a "
             f"sensitivity of {percent(self.sensitivity)} %\n"
-            f"{render_table(header, [*rows, ['mean ± sd', '', '', *means]])}\n"
+            f"{Table(header, [*rows, ['mean ± sd', '', '', *means]]).render()}\n"
             f"{errors[:1].upper()}{errors[1:]}.{_AT_END if at_end else ''}"
         )
 

@@ -313,11 +313,11 @@ class CrossValidationResult(ScoredFolds):
             self.model_name,
             self.dataset_name,
             protocol=self.protocol,
-            departures=self._departures(),
+            deviations=self._deviations(),
             notes=self._doubts(),
         )
 
-    def _departures(self) -> Iterator[str]:
+    def _deviations(self) -> Iterator[str]:
         """Say in what the run is not the paper's experiment, the protocol aside."""
         slices = self.run["dataset"]["slices"]
         complete = sum(dataset_info(self.dataset_name).counts or ())

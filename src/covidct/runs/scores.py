@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from .._files import json_ready
 from ..evaluation import intervals, metrics
-from ..evaluation.intervals import Interval
+from ..evaluation.intervals import Interval, describe_resampling
 from ..evaluation.metrics import TABLE_METRICS
-from ..evaluation.tables import percent, percent_range, render_table, resampling
+from ..evaluation.tables import Table, percent, percent_range
 from .splits import Fold
 
 __all__ = ["ScoredFolds"]
@@ -146,7 +146,7 @@ class ScoredFolds:
     def resampling(self) -> str:
         """What :meth:`intervals` come from, as the end of a sentence."""
         unit = self.unit if self.has_groups else "slice"
-        return resampling(unit, len(np.unique(self._units().astype(np.str_))))
+        return describe_resampling(unit, len(np.unique(self._units().astype(np.str_))))
 
     def _units(self) -> npt.NDArray[Any]:
         """Return what is drawn as a whole: the group of each row, or its slice."""
@@ -304,7 +304,7 @@ class ScoredFolds:
         lines = [header, *rows, ["mean ± sd", *mean], ["95 % interval", *interval]]
         if style == "text":
             lines = [list(column) for column in zip(*lines, strict=True)]
-        return render_table(lines[0], lines[1:], style=style)
+        return Table(lines[0], lines[1:]).render(style)
 
     def to_dict(self) -> dict[str, Any]:
         """Collect the metrics for JSON.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from ...errors import InvalidFileError
-from ...evaluation.tables import render_table
+from ...evaluation.tables import Table
 from ..comparison_table import published_of, side_by_side
 from ..paired_tests import PairedTests, compare_runs, same_folds
 from ..result import CrossValidationResult
@@ -122,12 +122,12 @@ class SweepResult:
             if beside is None:
                 continue
             rows += [
-                [str(cell), *row.texts()[1:], "; ".join(beside.obstacles) or "–"]
+                [str(cell), *row.texts()[1:], "; ".join(beside.deviations) or "–"]
                 for row in beside.rows
                 if row.metric == metric
             ]
-        header = ["run", "ours", "theirs", "difference", "in their sd", "not comparable for"]
-        return render_table(header, rows, style=style) if rows else ""
+        header = ["run", "result", "published", "difference", "in published sd", "deviations"]
+        return Table(header, rows).render(style) if rows else ""
 
     def compare(
         self, metric: str = "accuracy", *, baseline: str = "paper", n_permutations: int = 10_000
@@ -144,7 +144,7 @@ class SweepResult:
         baseline
             The variant with which others are compared.
         n_permutations
-            As for :func:`covidct.evaluation.comparison.permutation_test`.
+            As for :func:`covidct.evaluation.significance.permutation_test`.
 
         Returns
         -------

@@ -52,7 +52,7 @@ def _sums(values: Floats) -> Floats:
     return sums
 
 
-class Tallies:
+class WeightedCounts:
     """What the metrics are made of, for R weightings of N predictions.
 
     Parameters

@@ -12,13 +12,13 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from covidct.errors import UnknownNameError
-from covidct.evaluation import comparison, metrics
+from covidct.evaluation import metrics, significance
 
 
 class TestCorrectedResampledTTest:
     def test_hand_computed(self):
         # mean 0.02, variance 5e-5; 5 folds of 20 beside 80: (1/5 + 1/4) * 5e-5 = 2.25e-5.
-        test = comparison.corrected_resampled_ttest(
+        test = significance.corrected_resampled_ttest(
             [0.01, 0.03, 0.02, 0.015, 0.025], n_train=80, n_test=20
         )
         variance = (0.01**2 + 0.01**2 + 0 + 0.005**2 + 0.005**2) / 4
@@ -35,7 +35,7 @@ class TestCorrectedResampledTTest:
     def test_without_a_test_part_it_is_the_plain_t_test(self, differences):
         if len(set(differences)) == 1:
             return
-        test = comparison.corrected_resampled_ttest(differences, n_train=1, n_test=1e-300)
+        test = significance.corrected_resampled_ttest(differences, n_train=1, n_test=1e-300)
         expected = stats.ttest_1samp(differences, 0)
         assert test.statistic == pytest.approx(expected.statistic, rel=1e-6, abs=1e-9)
         assert test.p_value == pytest.approx(expected.pvalue, rel=1e-6)
@@ -44,13 +44,13 @@ class TestCorrectedResampledTTest:
 
     def test_correction_makes_it_harder_to_find_a_difference(self):
         differences = [0.01, 0.03, 0.02, 0.015, 0.025]
-        corrected = comparison.corrected_resampled_ttest(differences, n_train=80, n_test=20)
+        corrected = significance.corrected_resampled_ttest(differences, n_train=80, n_test=20)
         assert corrected.p_value > stats.ttest_1samp(differences, 0).pvalue
 
     def test_equal_differences(self):
-        same = comparison.corrected_resampled_ttest([0.0] * 5, n_train=80, n_test=20)
+        same = significance.corrected_resampled_ttest([0.0] * 5, n_train=80, n_test=20)
         assert (same.statistic, same.p_value) == (0, 1)
-        always = comparison.corrected_resampled_ttest([-0.25] * 4, n_train=80, n_test=20)
+        always = significance.corrected_resampled_ttest([-0.25] * 4, n_train=80, n_test=20)
         assert (always.statistic, always.p_value) == (-np.inf, 0)
 
     @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ class TestCorrectedResampledTTest:
     )
     def test_bad_arguments_are_refused(self, differences, sizes, message):
         with pytest.raises(ValueError, match=message):
-            comparison.corrected_resampled_ttest(differences, n_train=sizes[0], n_test=sizes[1])
+            significance.corrected_resampled_ttest(differences, n_train=sizes[0], n_test=sizes[1])
 
 
 def by_hand(targets, a, b, groups, metric):
@@ -87,13 +87,13 @@ class TestPermutation:
         a = np.clip(rng.normal(0.3 + 0.4 * targets, 0.2), 0, 1).round(2)
         b = np.clip(rng.normal(0.4 + 0.2 * targets, 0.2), 0, 1).round(2)
         options = {"groups": groups, "metric": metric}
-        test = comparison.permutation_test(targets, a, b, **options)
+        test = significance.permutation_test(targets, a, b, **options)
         f = metrics.METRICS[metric]
         assert test.exact
         assert test.n_permutations == 2**7
         assert test.difference == pytest.approx(f(targets, a) - f(targets, b))
         assert test.p_value == by_hand(targets, a, b, groups, f)
-        mirrored = comparison.permutation_test(targets, b, a, **options)
+        mirrored = significance.permutation_test(targets, b, a, **options)
         assert mirrored.p_value == test.p_value
         assert mirrored.difference == pytest.approx(-test.difference)
 
@@ -102,20 +102,22 @@ class TestPermutation:
         targets = np.arange(12) % 2
         a = np.clip(rng.normal(0.2 + 0.6 * targets, 0.2), 0, 1)
         b = rng.random(12)
-        every = comparison.permutation_test(targets, a, b, metric="brier")
-        drawn = comparison.permutation_test(targets, a, b, metric="brier", n_permutations=2**12 - 1)
+        every = significance.permutation_test(targets, a, b, metric="brier")
+        drawn = significance.permutation_test(
+            targets, a, b, metric="brier", n_permutations=2**12 - 1
+        )
         assert (every.exact, drawn.exact) == (True, False)
         assert every.p_value < 0.2
         assert drawn.p_value == pytest.approx(every.p_value, abs=0.03)
-        assert drawn == comparison.permutation_test(
+        assert drawn == significance.permutation_test(
             targets, a, b, metric="brier", n_permutations=2**12 - 1
         )
 
     def test_p_is_never_zero_and_one_for_equal_predictions(self):
         targets = np.arange(40) % 2
         good, bad = 0.2 + 0.6 * targets, 0.8 - 0.6 * targets
-        assert comparison.permutation_test(targets, good, bad, n_permutations=99).p_value == 0.01
-        assert comparison.permutation_test(targets, good, good).p_value == 1
+        assert significance.permutation_test(targets, good, bad, n_permutations=99).p_value == 0.01
+        assert significance.permutation_test(targets, good, good).p_value == 1
 
     def test_patients_with_many_slices_are_no_more_evidence(self):
         rng = np.random.default_rng(9)
@@ -123,8 +125,8 @@ class TestPermutation:
         targets = groups % 2
         ease = rng.normal(0, 1, 8)[groups]
         a, b = 1 / (1 + np.exp(-(2 * targets - 1) * (ease + 0.6))), np.full(len(groups), 0.5)
-        by_patient = comparison.permutation_test(targets, a, b, groups=groups)
-        by_slice = comparison.permutation_test(targets, a, b, n_permutations=999)
+        by_patient = significance.permutation_test(targets, a, b, groups=groups)
+        by_slice = significance.permutation_test(targets, a, b, n_permutations=999)
         assert by_patient.p_value > 0.1 > 0.01 > by_slice.p_value
 
     def test_without_a_difference_p_is_below_0_1_in_a_tenth(self):
@@ -137,28 +139,28 @@ class TestPermutation:
                 np.clip(0.2 + 0.6 * targets + rng.normal(0, 0.3, 20)[groups], 0, 1)
                 for _ in range(2)
             )
-            test = comparison.permutation_test(
+            test = significance.permutation_test(
                 targets, a, b, groups=groups, metric="brier", n_permutations=199, seed=run
             )
             small += test.p_value <= 0.1
         assert 0.04 <= small / 200 <= 0.17
 
     def test_undefined_difference(self):
-        test = comparison.permutation_test([0, 0, 0], [0.1] * 3, [0.2] * 3, metric="auc")
+        test = significance.permutation_test([0, 0, 0], [0.1] * 3, [0.2] * 3, metric="auc")
         assert np.isnan([test.difference, test.p_value]).all()
 
     def test_a_swap_that_leaves_the_metric_undefined_counts_as_extreme(self):
         # Precision of a is 1 and of b 0.5; swapping the first slice leaves a with no call.
         targets, a, b = [1, 0], [0.9, 0.1], [0.1, 0.9]
-        assert comparison.permutation_test(targets, a, b, metric="precision").p_value == 1
+        assert significance.permutation_test(targets, a, b, metric="precision").p_value == 1
 
     def test_bad_arguments_are_refused(self):
         with pytest.raises(ValueError, match="probabilities_b must lie in"):
-            comparison.permutation_test([0, 1], [0.1, 0.9], [0.1, 1.9])
+            significance.permutation_test([0, 1], [0.1, 0.9], [0.1, 1.9])
         with pytest.raises(ValueError, match="n_permutations"):
-            comparison.permutation_test([0, 1], [0.1, 0.9], [0.1, 0.9], n_permutations=0)
+            significance.permutation_test([0, 1], [0.1, 0.9], [0.1, 0.9], n_permutations=0)
         with pytest.raises(UnknownNameError, match="did you mean 'auc'"):
-            comparison.permutation_test([0, 1], [0.1, 0.9], [0.1, 0.9], metric="acu")
+            significance.permutation_test([0, 1], [0.1, 0.9], [0.1, 0.9], metric="acu")
 
 
 class TestDifferenceInterval:
@@ -170,7 +172,7 @@ class TestDifferenceInterval:
         a = np.clip(0.75 + hard, 0, 1)
         b = np.clip(0.70 + hard, 0, 1)
         a, b = (np.where(targets == 1, p, 1 - p) for p in (a, b))
-        low, high = comparison.difference_interval(
+        low, high = significance.difference_interval(
             targets, a, b, groups=groups, metric="brier", n_resamples=500
         )
         point = metrics.METRICS["brier"](targets, a) - metrics.METRICS["brier"](targets, b)
@@ -182,22 +184,22 @@ class TestDifferenceInterval:
     def test_equal_models_do_not_differ(self):
         rng = np.random.default_rng(12)
         targets, p = rng.integers(0, 2, 50), rng.random(50)
-        assert comparison.difference_interval(targets, p, p, n_resamples=100) == (0, 0)
+        assert significance.difference_interval(targets, p, p, n_resamples=100) == (0, 0)
 
 
 @settings(deadline=None, max_examples=15)  # statsmodels takes a tenth of a second
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=15))
 def test_holm_is_that_of_statsmodels(p_values):
     expected = multipletests(p_values, method="holm")[1]
-    np.testing.assert_allclose(comparison.holm(p_values), expected, rtol=1e-12)
+    np.testing.assert_allclose(significance.holm(p_values), expected, rtol=1e-12)
 
 
 def test_holm_does_not_count_what_was_not_tested():
-    corrected = comparison.holm([0.01, np.nan, 0.03])
+    corrected = significance.holm([0.01, np.nan, 0.03])
     np.testing.assert_allclose(corrected, [0.02, np.nan, 0.03])
 
 
 @pytest.mark.parametrize("p_values", [[0.1, 1.2], [-0.1], [[0.1, 0.2]]])
 def test_holm_refuses_what_is_no_p_value(p_values):
     with pytest.raises(ValueError, match="p_values"):
-        comparison.holm(p_values)
+        significance.holm(p_values)

@@ -17,11 +17,11 @@ from .shortcuts import Shortcut
 
 __all__ = [
     "are_sources",
-    "judge_duplicates",
-    "judge_leakage",
-    "judge_records",
-    "judge_shortcuts",
-    "judge_unmeasured",
+    "check_duplicates",
+    "check_leakage",
+    "check_records",
+    "check_shortcuts",
+    "check_unmeasured",
 ]
 
 Labels = npt.NDArray[Any]
@@ -32,7 +32,7 @@ _LISTED = 50
 _TORN = "What is tested there was partly seen in training."
 
 
-def judge_records(dataset: CTDataset) -> Iterator[Finding]:
+def check_records(dataset: CTDataset) -> Iterator[Finding]:
     """Word what labels, patients, official split and skipped files say.
 
     Parameters
@@ -95,7 +95,7 @@ def are_sources(dataset: CTDataset) -> bool:
     return len(_spread(groups, dataset.targets)) == len(np.unique(groups))
 
 
-def judge_duplicates(dataset: CTDataset, pairs: Pairs, groups: Labels) -> Iterator[Finding]:
+def check_duplicates(dataset: CTDataset, pairs: Pairs, groups: Labels) -> Iterator[Finding]:
     """Word what identical slices and near-duplicates mean.
 
     Parameters
@@ -166,7 +166,7 @@ def judge_duplicates(dataset: CTDataset, pairs: Pairs, groups: Labels) -> Iterat
         )
 
 
-def judge_leakage(probes: Sequence[Probe], *, advice: str) -> Iterator[Finding]:
+def check_leakage(probes: Sequence[Probe], *, advice: str) -> Iterator[Finding]:
     """Word what recognizing siblings scores.
 
     Parameters
@@ -202,7 +202,7 @@ def judge_leakage(probes: Sequence[Probe], *, advice: str) -> Iterator[Finding]:
     )
 
 
-def judge_shortcuts(shortcuts: Sequence[Shortcut]) -> Iterator[Finding]:
+def check_shortcuts(shortcuts: Sequence[Shortcut]) -> Iterator[Finding]:
     """Word what a classifier scores that sees only properties of the files.
 
     Parameters
@@ -234,7 +234,7 @@ def judge_shortcuts(shortcuts: Sequence[Shortcut]) -> Iterator[Finding]:
     )
 
 
-def judge_unmeasured(
+def check_unmeasured(
     dataset: CTDataset, shortcuts: Sequence[Shortcut], probes: Sequence[Probe]
 ) -> Iterator[Finding]:
     """Say of slices of two classes what could not be measured.

@@ -16,7 +16,7 @@ from ..datasets.ct_dataset import CTDataset
 from ..datasets.reading import image_format
 from ..transforms import to_grayscale
 
-__all__ = ["CANVAS", "SliceFacts", "gather_facts"]
+__all__ = ["CANVAS", "SliceMeasurements", "measure_slices"]
 
 #: Side of the square gray canvases that slices are compared on, in pixels.
 CANVAS = 64
@@ -29,7 +29,7 @@ _BIT_DEPTHS = {"1": 1, "I;16": 16, "I;16L": 16, "I;16B": 16, "I;16N": 16, "I": 3
 
 
 @dataclass(frozen=True)
-class SliceFacts:
+class SliceMeasurements:
     """What is known of N slices without looking for disease.
 
     Attributes
@@ -76,7 +76,7 @@ class _Slice(NamedTuple):
     colored: float
 
 
-def gather_facts(dataset: CTDataset) -> SliceFacts:
+def measure_slices(dataset: CTDataset) -> SliceMeasurements:
     """Read every slice once, in threads.
 
     Parameters
@@ -86,7 +86,7 @@ def gather_facts(dataset: CTDataset) -> SliceFacts:
 
     Returns
     -------
-    SliceFacts
+    SliceMeasurements
         In the order of the dataset.
 
     Raises
@@ -97,9 +97,9 @@ def gather_facts(dataset: CTDataset) -> SliceFacts:
     Examples
     --------
     >>> import covidct
-    >>> from covidct.audit.facts import gather_facts
-    >>> facts = gather_facts(covidct.load_dataset("phantom", n=4, seed=0))
-    >>> facts.canvases.shape, set(facts.modes.tolist())
+    >>> from covidct.audit.measurements import measure_slices
+    >>> measurements = measure_slices(covidct.load_dataset("phantom", n=4, seed=0))
+    >>> measurements.canvases.shape, set(measurements.modes.tolist())
     ((4, 64, 64), {'L'})
     """
 
@@ -108,7 +108,7 @@ def gather_facts(dataset: CTDataset) -> SliceFacts:
 
     slices = map_in_threads(look, range(len(dataset)), description="Looking at slices")
     columns: list[Any] = [np.asarray(column) for column in zip(*slices, strict=True)]
-    return SliceFacts(*columns)
+    return SliceMeasurements(*columns)
 
 
 def _look(image: Image.Image, path: Path) -> _Slice:

@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-__all__ = ["fold_numbers"]
+__all__ = ["assign_folds"]
 
 _N_FOLDS = 5
 
 
-def fold_numbers(
+def assign_folds(
     targets: npt.NDArray[np.int64], groups: npt.NDArray[Any] | None = None, *, seed: int = 0
 ) -> npt.NDArray[np.int64] | None:
     """Deal slices into stratified folds.
@@ -36,11 +36,11 @@ def fold_numbers(
     Examples
     --------
     >>> import numpy as np
-    >>> from covidct.audit.folds import fold_numbers
-    >>> folds = fold_numbers(np.array([0, 0, 0, 1, 1, 1]))
+    >>> from covidct.audit.fold_assignment import assign_folds
+    >>> folds = assign_folds(np.array([0, 0, 0, 1, 1, 1]))
     >>> np.bincount(folds).tolist()
     [2, 2, 2]
-    >>> fold_numbers(np.array([0, 0, 1, 1]), np.array(["a", "a", "b", "c"])) is None
+    >>> assign_folds(np.array([0, 0, 1, 1]), np.array(["a", "a", "b", "c"])) is None
     True
     """
     units = np.arange(len(targets)) if groups is None else groups

@@ -7,10 +7,10 @@ patients like these? Where many networks are compared, `holm` corrects the p-val
 
 Examples
 --------
->>> from covidct.evaluation import comparison
+>>> from covidct.evaluation import significance
 >>> a, b = [0.91, 0.93, 0.90, 0.94, 0.92], [0.88, 0.92, 0.87, 0.91, 0.92]
 >>> differences = [x - y for x, y in zip(a, b)]
->>> test = comparison.corrected_resampled_ttest(differences, n_train=596, n_test=150)
+>>> test = significance.corrected_resampled_ttest(differences, n_train=596, n_test=150)
 >>> round(test.difference, 3), round(test.p_value, 3)
 (0.02, 0.103)
 """
@@ -26,7 +26,7 @@ from scipy import special
 from tqdm import tqdm
 
 from ._inputs import Floats, Ints, check_finite, check_fraction, check_predictions, group_codes
-from ._tallies import batches
+from ._weighted_counts import batches
 from .intervals import Interval, cluster_bootstrap
 from .metrics import find_metric, score, weighted_scores
 
@@ -123,7 +123,7 @@ def corrected_resampled_ttest(
 
     Examples
     --------
-    >>> from covidct.evaluation.comparison import corrected_resampled_ttest
+    >>> from covidct.evaluation.significance import corrected_resampled_ttest
     >>> test = corrected_resampled_ttest([0.01, 0.03, 0.02, 0.02, 0.02], n_train=80, n_test=20)
     >>> round(test.statistic, 3), round(test.p_value, 4)
     (4.216, 0.0135)
@@ -198,7 +198,7 @@ def permutation_test(
 
     Examples
     --------
-    >>> from covidct.evaluation.comparison import permutation_test
+    >>> from covidct.evaluation.significance import permutation_test
     >>> targets = [0, 1, 0, 1, 0, 1]
     >>> permutation_test(targets, [0.1, 0.9] * 3, [0.9, 0.1] * 3)
     PermutationTest(difference=1.0, p_value=0.03125, n_permutations=64, exact=True)
@@ -294,7 +294,7 @@ def difference_interval(
 
     Examples
     --------
-    >>> from covidct.evaluation.comparison import difference_interval
+    >>> from covidct.evaluation.significance import difference_interval
     >>> targets = [0, 1] * 50
     >>> low, high = difference_interval(targets, [0.2, 0.8] * 50, [0.2, 0.8, 0.6, 0.8] * 25)
     >>> round(low, 2), round(high, 2)
@@ -356,7 +356,7 @@ def holm(p_values: npt.ArrayLike) -> Floats:
 
     Examples
     --------
-    >>> from covidct.evaluation.comparison import holm
+    >>> from covidct.evaluation.significance import holm
     >>> holm([0.01, 0.04, 0.03])
     array([0.03, 0.06, 0.06])
     """
