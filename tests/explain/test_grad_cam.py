@@ -74,7 +74,7 @@ def test_equals_captum(name: str) -> None:
     x = torch.randint(0, 256, (2, 1, 128, 160), dtype=torch.uint8)
     layer = model.get_submodule(model.cam_layer)
     reference = LayerGradCam(model, layer).attribute(x)[:, 0].detach()
-    span = reference.amax(dim=(1, 2)) - reference.amin(dim=(1, 2))  # of each map its own
+    span = reference.amax(dim=(1, 2)) - reference.amin(dim=(1, 2))
     assert (span > 0).all()
     for cam in (GradCAM(model, **RAW), GradCAM(model, layer=layer, **RAW)):
         difference = (cam(x) - reference).abs().amax(dim=(1, 2))
@@ -110,7 +110,7 @@ def assert_same(before: list[object], after: list[object]) -> None:
 
 @pytest.fixture
 def in_use() -> covidct.CTClassifier:
-    """A network half-way through its training: modes differ, some gradients are there."""
+    """Network in the middle of training: submodules differ in mode, and one gradient is set."""
     torch.manual_seed(0)
     model = covidct.create_model("shufflenet", weights=None).freeze_backbone()
     model.head.requires_grad_(requires_grad=True)
@@ -141,8 +141,7 @@ def test_an_exception_leaves_the_model_as_it_was(
     in_use: covidct.CTClassifier, layer: str | None
 ) -> None:
     def fail(*_: object) -> None:
-        msg = "out of order"
-        raise RuntimeError(msg)
+        raise RuntimeError("out of order")
 
     handle = in_use.head.linear.register_forward_pre_hook(fail)
     before = snapshot(in_use)
@@ -170,7 +169,7 @@ def test_bfloat16_gives_nearly_the_same_maps() -> None:
 
 
 @pytest.mark.cuda
-def test_cuda_gives_the_same_maps_where_the_input_lies(in_use: covidct.CTClassifier) -> None:
+def test_cuda_gives_the_same_maps_on_the_device_of_the_input(in_use: covidct.CTClassifier) -> None:
     x = torch.randint(0, 256, (2, 1, 64, 96), dtype=torch.uint8)
     expected = GradCAM(in_use)(x)
     in_use.cuda()
@@ -204,7 +203,7 @@ def with_head(function: Callable[[Tensor], Tensor]) -> Callable[[nn.Module], nn.
         (with_head(lambda m: torch.ones(len(m))), "does not depend on the layer"),
     ],
 )
-def test_useless_logits(
+def test_invalid_logits(
     blocks: nn.Module, change: Callable[[nn.Module], nn.Module], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
@@ -213,12 +212,12 @@ def test_useless_logits(
 
 def test_a_layer_without_spatial_output() -> None:
     flat = nn.Sequential(nn.Flatten(), nn.Linear(16, 4), nn.Linear(4, 1), nn.Flatten(0))
-    with pytest.raises(ValueError, match=r"spatial feature maps .* gives shape \(2, 4\)"):
+    with pytest.raises(ValueError, match=r"spatial feature maps .* returns shape \(2, 4\)"):
         GradCAM(flat, layer="1")(torch.rand(2, 1, 4, 4))
     assert not flat[1]._forward_hooks
 
 
-def test_a_map_of_one_cell_says_nothing(blocks: nn.Module) -> None:
+def test_a_map_of_one_cell_is_refused(blocks: nn.Module) -> None:
     with pytest.raises(ValueError, match=r"more than one cell.*\(1, 2, 1, 1\).*larger canvases"):
         GradCAM(blocks)(torch.rand(1, 1, 2, 2))
 
@@ -226,7 +225,7 @@ def test_a_map_of_one_cell_says_nothing(blocks: nn.Module) -> None:
 def test_a_layer_that_runs_twice(blocks: nn.Module) -> None:
     relu = nn.ReLU()
     network = nn.Sequential(relu, blocks.features, relu, nn.AdaptiveAvgPool2d(1), nn.Flatten(0))
-    with pytest.raises(ValueError, match="must run once in a forward pass; it ran 2 times"):
+    with pytest.raises(ValueError, match="must run once per forward pass, but it ran 2 times"):
         GradCAM(network, layer=relu)(torch.rand(2, 1, 4, 4))
 
 
@@ -234,7 +233,7 @@ def test_a_layer_that_runs_twice(blocks: nn.Module) -> None:
     ("options", "message"),
     [
         ({"layer": "featurs"}, "unknown layer 'featurs'; did you mean 'features'"),
-        ({"layer": nn.ReLU()}, "the layer ReLU is not a part of this Blocks"),
+        ({"layer": nn.ReLU()}, "the given layer, a ReLU, is not part of the Blocks"),
         ({"target": "lung"}, "target must be one of 'covid', 'non-covid', got 'lung'"),
         ({"precision": "float8"}, "precision must be one of"),
     ],
@@ -244,19 +243,19 @@ def test_bad_options(blocks: nn.Module, options: dict[str, object], message: str
         GradCAM(blocks, **options)
 
 
-def test_a_model_that_names_no_layer() -> None:
+def test_a_model_without_a_default_layer() -> None:
     with pytest.raises(ValueError, match=r"Sequential has no feature_maps.*layer=.*one of 0, 1"):
         GradCAM(nn.Sequential(nn.Conv2d(1, 1, 3), nn.ReLU()))
 
 
 @pytest.mark.parametrize("shape", [(0, 1, 4, 4), (4, 4), (2, 4, 4)])
 def test_bad_batches(blocks: nn.Module, shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="a batch has shape"):
+    with pytest.raises(ValueError, match="expected a batch of shape"):
         GradCAM(blocks)(torch.zeros(shape))
 
 
 @pytest.mark.parametrize(("shape", "index"), [((0, 4, 4), None), ((3, 4, 4), []), ((4, 4), None)])
 def test_no_canvases(blocks: nn.Module, shape: tuple[int, ...], index: list[int] | None) -> None:
     chosen = None if index is None else np.array(index, dtype=int)
-    with pytest.raises(ValueError, match="give at least one canvas"):
+    with pytest.raises(ValueError, match="expected at least one canvas"):
         GradCAM(blocks).over(np.zeros(shape, dtype=np.uint8), index=chosen)

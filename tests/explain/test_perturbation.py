@@ -42,7 +42,7 @@ def test_a_faithful_map_beats_a_random_and_a_reversed_one(
     assert faithful > chance + 0.1 > wrong + 0.2
 
 
-def test_areas_are_those_under_the_polygons() -> None:
+def test_areas_under_piecewise_linear_curves() -> None:
     rising = np.array([[0.0, 0.5, 1.0], [0.0, 0.0, 1.0]])
     curves = faithfulness.Curves(np.array([0.0, 0.5, 1.0]), rising[:, ::-1], rising)
     np.testing.assert_allclose(curves.deletion_area, [0.5, 0.25])
@@ -59,7 +59,7 @@ def test_the_two_targets_mirror_each_other(
     np.testing.assert_allclose(for_.deletion, 1 - against.deletion)
 
 
-def test_ties_are_broken_by_the_seed_and_not_by_the_place(
+def test_ties_are_broken_by_the_seed_and_not_by_position(
     brightness: nn.Module, spots: Spots
 ) -> None:
     flat = torch.zeros(spots[0].shape)

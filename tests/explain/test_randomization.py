@@ -27,7 +27,7 @@ def changed(a: nn.Module, b: nn.Module) -> list[bool]:
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.0, 1), (1.0, None)])
-def test_layers_forget_from_the_last_backwards(
+def test_layers_are_randomized_from_the_last_backwards(
     model: covidct.CTClassifier, share: float, expected: int | None
 ) -> None:
     before = {name: value.clone() for name, value in model.state_dict().items()}
@@ -59,7 +59,7 @@ def test_a_layer_that_cannot_reset_itself_is_shuffled() -> None:
     assert torch.equal(copy.factor.flatten().sort().values, scale.factor.flatten())
 
 
-def test_maps_of_the_same_network_correlate_fully(
+def test_maps_of_the_same_network_are_equal(
     model: covidct.CTClassifier, canvases: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("covidct.explain.randomization.randomize", lambda model, **_: model)
@@ -68,7 +68,7 @@ def test_maps_of_the_same_network_correlate_fully(
     assert test.reference.max() < 1
 
 
-def test_maps_of_a_network_that_forgot_do_not(
+def test_maps_of_a_randomized_network_do_not_correlate(
     model: covidct.CTClassifier, canvases: np.ndarray
 ) -> None:
     test = faithfulness.randomization_test(model, canvases, shares=(0.0, 0.5, 1.0))
@@ -85,7 +85,7 @@ def test_rank_correlation_is_spearmans() -> None:
     np.testing.assert_allclose(faithfulness.rank_correlation(a, b), expected, rtol=1e-6)
 
 
-def test_a_constant_map_ranks_nothing() -> None:
+def test_a_constant_map_has_no_correlation() -> None:
     correlations = faithfulness.rank_correlation(torch.ones(1, 2, 2), torch.rand(1, 2, 2))
     assert correlations.tolist() == [0]
 

@@ -34,7 +34,7 @@ def test_the_border_band_is_as_wide_as_asked() -> None:
 
 
 @pytest.mark.parametrize("resize", ["pad", "stretch"])
-def test_masks_lie_where_their_pixels_lie(resize: str) -> None:
+def test_masks_are_placed_like_their_slices(resize: str) -> None:
     mask = np.zeros((40, 60), dtype=bool)
     mask[10:20, 30:60] = True
     regions = faithfulness.canvas_regions(
@@ -48,7 +48,7 @@ def test_masks_lie_where_their_pixels_lie(resize: str) -> None:
 
 # Padded, the slice is scaled to 30 x 60 and lies below a margin of 15; stretched, to 60 x 60.
 @pytest.mark.parametrize(("resize", "row"), [("pad", 15.5 / 30), ("stretch", 30.5 / 60)])
-def test_a_map_comes_back_to_where_it_was_seen(resize: str, row: float) -> None:
+def test_a_map_returns_to_its_place_on_the_slice(resize: str, row: float) -> None:
     saliency = torch.zeros(3, 60, 60)
     saliency[:, 30, 45] = 1.0
     back = to_slice(saliency, (200, 400), resize=resize)
@@ -66,7 +66,7 @@ def test_energy_counts_maps_and_regions_that_are_not_empty() -> None:
     assert n == 2
 
 
-def test_an_even_map_has_the_share_of_the_area() -> None:
+def test_a_uniform_map_has_the_share_of_the_area() -> None:
     regions = faithfulness.canvas_regions([(50, 90), (70, 20)], (64, 96))
     for region in regions.values():
         share, area, _ = faithfulness.energy_share(torch.ones(2, 64, 96), region)
@@ -89,7 +89,7 @@ def test_widen_reaches_as_far_as_the_tolerance(by: tuple[int, int], seed: int) -
     assert torch.equal(faithfulness.widen(region, by)[0], expected)
 
 
-def test_a_map_without_evidence_points_nowhere_and_misses() -> None:
+def test_a_map_without_evidence_misses() -> None:
     points = faithfulness.peaks(torch.zeros(1, 3, 3))
     assert points.tolist() == [[-1, -1]]
     assert not faithfulness.hits(points, torch.ones(1, 3, 3, dtype=torch.bool)).any()
@@ -98,11 +98,14 @@ def test_a_map_without_evidence_points_nowhere_and_misses() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"border": 0.0}, "border must lie between 0 and 0.5"),
-        ({"border": 0.5}, "border must lie between 0 and 0.5"),
+        ({"border": 0.0}, "border must be between 0 and 0.5"),
+        ({"border": 0.5}, "border must be between 0 and 0.5"),
         ({"masks": []}, "for each of 1 slices, got 0"),
-        ({"masks": [{"lung": np.ones((3, 4), bool)}]}, r"slice 0 is \(4, 5\).*'lung' is \(3, 4\)"),
-        ({"masks": [{"border": np.ones((4, 5), bool)}]}, "masks must not be named"),
+        (
+            {"masks": [{"lung": np.ones((3, 4), bool)}]},
+            r"shape \(4, 5\).*'lung' has shape \(3, 4\)",
+        ),
+        ({"masks": [{"border": np.ones((4, 5), bool)}]}, "masks cannot be named"),
     ],
 )
 def test_bad_regions(options: dict[str, object], message: str) -> None:

@@ -20,13 +20,13 @@ def features(targets: npt.NDArray[np.int64]) -> Floats:
 
 
 def test_embedding_is_a_function_of_features_and_seed(features: Floats) -> None:
-    state = np.random.get_state()[1].copy()  # noqa: NPY002  # the global state is what is watched
+    state = np.random.get_state()[1].copy()  # noqa: NPY002  # the test checks the global state
     plane = tsne.embed(features, perplexity=10, seed=3)
     assert plane.shape == (40, 2)
     assert plane.dtype == np.float32
     assert np.isfinite(plane).all()
     np.testing.assert_array_equal(plane, tsne.embed(features, perplexity=10, seed=3))
-    np.testing.assert_array_equal(np.random.get_state()[1], state)  # noqa: NPY002  # the global state is what is watched
+    np.testing.assert_array_equal(np.random.get_state()[1], state)  # noqa: NPY002  # the test checks the global state
 
 
 @pytest.mark.parametrize("shape", [(3, 1), (6, 2), (12, 300)])
@@ -36,9 +36,7 @@ def test_few_slices_and_short_features(shape: tuple[int, int]) -> None:
     assert np.isfinite(plane).all()
 
 
-def test_classes_that_are_apart_are_called_so(
-    features: Floats, targets: npt.NDArray[np.int64]
-) -> None:
+def test_separate_classes(features: Floats, targets: npt.NDArray[np.int64]) -> None:
     plane = tsne.embed(features, perplexity=10)
     apart = tsne.separation(features, plane, targets)
     assert apart.knn_features == apart.knn_embedding == 1
@@ -47,7 +45,7 @@ def test_classes_that_are_apart_are_called_so(
     assert apart.chance == 0.5
 
 
-def test_classes_without_a_difference_are_called_so(features: Floats) -> None:
+def test_classes_without_a_difference(features: Floats) -> None:
     labels = np.random.default_rng(1).permutation(np.repeat([0, 1], 20))
     plane = tsne.embed(features, perplexity=10)
     mixed = tsne.separation(features, plane, labels)
@@ -55,7 +53,7 @@ def test_classes_without_a_difference_are_called_so(features: Floats) -> None:
     assert 0.2 < mixed.knn_embedding < 0.8
 
 
-def test_an_embedding_that_invents_neighbors_is_not_trusted(
+def test_an_embedding_with_false_neighbors_is_not_trustworthy(
     features: Floats, targets: npt.NDArray[np.int64]
 ) -> None:
     plane = tsne.embed(features, perplexity=10)
@@ -65,7 +63,7 @@ def test_an_embedding_that_invents_neighbors_is_not_trusted(
 
 
 def test_each_slice_is_left_out_of_its_neighbors() -> None:
-    # Pairs of one slice each: with itself among the neighbors, every vote would be right.
+    # Nearest neighbors are of the other class; a slice that counted itself would be correct.
     points = np.array([[0.0], [1], [10], [11], [20], [21]])
     labels = np.array([0, 1, 0, 1, 0, 1])
     result = tsne.separation(points, np.hstack([points, points]), labels, n_neighbors=1)
@@ -75,14 +73,14 @@ def test_each_slice_is_left_out_of_its_neighbors() -> None:
 @pytest.mark.parametrize(
     ("change", "options", "message"),
     [
-        (lambda f: f, {"perplexity": 40}, r"perplexity .* slices, 40; got 40; try 13"),
-        (lambda f: f, {"perplexity": 0}, "perplexity must lie between"),
-        (lambda f: f, {"perplexity": float("nan")}, "perplexity must lie between"),
+        (lambda f: f, {"perplexity": 40}, r"perplexity .* slices, 40, got 40; try 13"),
+        (lambda f: f, {"perplexity": 0}, "perplexity must be above 0"),
+        (lambda f: f, {"perplexity": float("nan")}, "perplexity must be above 0"),
         (lambda f: f, {"pca_dims": 1}, "pca_dims must be at least 2, got 1"),
         (lambda f: f[:2], {}, r"at least three slices, got shape \(2, 64\)"),
-        (lambda f: f[0], {}, r"must be \(N, D\)"),
-        (lambda f: np.where(np.arange(40)[:, None] == 7, np.nan, f), {}, "of 1 slices are not: 7"),
-        (lambda f: f * np.inf, {}, r"of 40 slices are not: 0, 1, .*, 9, \.\.\."),
+        (lambda f: f[0], {}, r"must be of shape \(N, D\)"),
+        (lambda f: np.where(np.arange(40)[:, None] == 7, np.nan, f), {}, "rows 7 contain NaN"),
+        (lambda f: f * np.inf, {}, r"rows 0, 1, .*, 9, \.\.\. contain"),
         (lambda f: f * 0, {}, "all 40 slices have the same features"),
     ],
 )
@@ -96,9 +94,9 @@ def test_bad_features(
 @pytest.mark.parametrize(
     ("labels", "options", "message"),
     [
-        ([0, 1], {}, r"of the same slices, got shapes \(40, 64\), \(40, 2\) and \(2,\)"),
-        ([0] * 40, {}, r"at least two of each, got \[0\]"),
-        ([0, 2] * 20, {}, r"targets must be 0 or 1.*got \[0, 2\]"),
+        ([0, 1], {}, r"the same length, got shapes \(40, 64\), \(40, 2\) and \(2,\)"),
+        ([0] * 40, {}, r"at least two slices of each, got the values \[0\]"),
+        ([0, 2] * 20, {}, r"targets must be 0 or 1.*got the values \[0, 2\]"),
         ([0, 1] * 20, {"n_neighbors": 4}, "must be odd and below N / 2 = 20, got 4"),
         ([0, 1] * 20, {"n_neighbors": 21}, "must be odd and below N / 2 = 20, got 21"),
     ],

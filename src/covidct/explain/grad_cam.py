@@ -1,4 +1,4 @@
-"""Grad-CAM: the places of a slice that speak for COVID-19, or against it, to a network."""
+"""Grad-CAM: saliency maps of the evidence for, or against, COVID-19 in a slice."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from ..models.modes import evaluating
 
 __all__ = ["Explanation", "GradCAM", "upsample"]
 
-# One logit says both: what raises it speaks for COVID-19, what lowers it against.
+# A single logit serves both targets: evidence against COVID-19 is evidence for the other class.
 _SIGN = {"covid": 1.0, "non-covid": -1.0}
 
 
 class Explanation(NamedTuple):
-    """Saliency maps and, from the same pass, the logits that they explain.
+    """Saliency maps, and the logits from the same forward pass.
 
     Attributes
     ----------
-    maps
-        (B, H, W), float32.
-    logits
-        (B,), float32; their sigmoid is the probability of COVID-19.
+    maps : Tensor of shape (B, H, W)
+        Saliency maps, float32.
+    logits : Tensor of shape (B,)
+        Logits, float32. Their sigmoid is the probability of COVID-19.
     """
 
     maps: Tensor
@@ -39,7 +39,7 @@ class Explanation(NamedTuple):
 
 
 class _Cut(Protocol):
-    """A network in two parts: ``forward(x) = head(feature_maps(x))``, as `covidct.CTClassifier`."""
+    """Network in two parts, like `covidct.CTClassifier`: ``forward(x) = head(feature_maps(x))``."""
 
     def feature_maps(self, x: Tensor) -> Tensor: ...
 
@@ -55,37 +55,40 @@ class GradCAM:
         \alpha_k = \frac{1}{hw} \sum_{i,j} \frac{\partial y}{\partial A^k_{ij}}, \qquad
         L = \mathrm{ReLU}\Big(\sum_k \alpha_k A^k\Big).
 
-    The feature maps come from a pass without gradients; only what follows them is differentiated,
-    so that a map costs little more than a forward pass. The model is left as it was found: mode
-    (of every submodule), gradients, ``requires_grad`` and hooks, whether the call succeeds or not.
+    The feature maps are computed without gradients, and only the layers after them are
+    differentiated, so a map costs little more than a forward pass. The model is left unchanged:
+    its mode (of every submodule), gradients, ``requires_grad`` and hooks are the same after a call
+    as before it, even if the call fails.
 
     Parameters
     ----------
-    model
-        A `covidct.CTClassifier`, or with ``layer`` any module that gives one logit for each slice.
-    layer
-        Dotted name of, or the very, module whose output to explain. By default the feature maps
-        of the model (its ``cam_layer``).
-    target
-        Show the evidence for ``"covid"`` or for ``"non-covid"``.
-    relu
-        Keep only what speaks for the target. Without it, negative values speak against it.
-    normalize
-        Divide each map by its largest absolute value. Zero stays zero: a map without any evidence
-        is zero everywhere, not stretched to full contrast.
-    upsample
-        Bring the maps to the size of the canvas, bilinearly. Without it they stay on the grid of
-        the layer.
-    precision
-        Arithmetic of the pass, as in :func:`covidct.devices.resolve_precision`. The maps are
-        float32 in any case.
+    model : torch.nn.Module
+        A `covidct.CTClassifier`, or, if `layer` is given, any module with one logit per slice.
+    layer : str or torch.nn.Module, optional
+        Layer whose output is explained: its dotted name, or the module itself. By default the
+        feature maps of the model (its ``cam_layer``).
+    target : {"covid", "non-covid"}, default="covid"
+        Class whose evidence is shown.
+    relu : bool, default=True
+        Whether to keep only the evidence for `target`. If False, negative values are evidence
+        against it.
+    normalize : bool, default=True
+        Whether to divide each map by its largest absolute value. A map without any evidence stays
+        zero everywhere; it is not stretched to full contrast.
+    upsample : bool, default=True
+        Whether to upsample the maps bilinearly to the size of the canvas. If False, they stay on
+        the grid of the layer.
+    precision : {"auto", "float32", "bfloat16"}, default="float32"
+        Precision of the forward and backward pass, as in
+        :func:`covidct.devices.resolve_precision`. The maps are always float32.
 
     Raises
     ------
     ValueError
-        For an unknown option, for a layer that is not in the model (then as `UnknownNameError`
-        where it was given by name), and for a model that neither has ``feature_maps`` and
-        ``head`` nor comes with a ``layer``.
+        If `target` or `precision` is unknown, if `layer` is a module that the model does not
+        contain, or if `layer` is None and the model has no ``feature_maps`` and ``head``.
+    UnknownNameError
+        If `layer` is a name that the model does not contain.
 
     References
     ----------
@@ -120,7 +123,7 @@ class GradCAM:
     ) -> None:
         if target not in _SIGN:
             raise ValueError(f"target must be one of {', '.join(map(repr, _SIGN))}, got {target!r}")
-        resolve_precision(precision, torch.device("cpu"))  # refuses an unknown one
+        resolve_precision(precision, torch.device("cpu"))  # raises for an unknown precision
         self.model = model
         self.layer = _find_layer(model, layer)
         self.target = target
@@ -130,42 +133,42 @@ class GradCAM:
         self.precision = precision
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Return the maps of a batch: ``explain(x).maps``.
+        """Compute the saliency maps of a batch; short for ``explain(x).maps``.
 
         Parameters
         ----------
-        x
-            (B, 1, H, W), uint8, or float in [0, 1].
+        x : Tensor of shape (B, 1, H, W)
+            Canvases, uint8 or float in [0, 1].
 
         Returns
         -------
-        Tensor
-            (B, H, W) float32, on the device of ``x``; in [0, 1] with the default options.
+        Tensor of shape (B, H, W)
+            Maps, float32, on the device of `x`; in [0, 1] with the default options.
         """
         return self.explain(x).maps
 
     def explain(self, x: Tensor) -> Explanation:
-        """Return the maps of a batch and the logits that they explain.
+        """Compute the saliency maps of a batch and the logits that they explain.
 
         Parameters
         ----------
-        x
-            (B, 1, H, W), uint8, or float in [0, 1].
+        x : Tensor of shape (B, 1, H, W)
+            Canvases, uint8 or float in [0, 1].
 
         Returns
         -------
         Explanation
-            On the device of ``x``.
+            Maps and logits, on the device of `x`.
 
         Raises
         ------
         ValueError
-            For an empty batch or one of another shape, for a layer without spatial output or
-            without influence on the logit, and for a logit that is NaN or infinite.
+            If `x` is empty or not four-dimensional, if the output of the layer has no spatial
+            extent, if the logit does not depend on the layer, or if a logit is NaN or infinite.
         """
         if x.ndim != 4 or len(x) == 0:
             raise ValueError(
-                f"a batch has shape (B, 1, H, W) with B of at least 1, got {tuple(x.shape)}"
+                f"expected a batch of shape (B, 1, H, W) with B >= 1, got {tuple(x.shape)}"
             )
         with evaluating(self.model), torch.inference_mode(mode=False):
             maps, logits = self._forward(x)
@@ -189,27 +192,29 @@ class GradCAM:
 
         Parameters
         ----------
-        canvases
-            (N, H, W) uint8, as `covidct.datasets.canvases.make_canvases` gives them.
-        index
-            Which of them, in which order; all by default.
-        batch_size
-            How many at once.
+        canvases : ndarray of shape (N, H, W), uint8
+            Canvases, as returned by `covidct.datasets.canvases.make_canvases`.
+        index : ndarray of int, optional
+            Indices of the canvases to explain, in the order of the result. By default all.
+        batch_size : int, default=32
+            Canvases per batch.
 
         Returns
         -------
         Explanation
-            In the order of ``index``, on the CPU.
+            Maps and logits in the order of `index`, on the CPU.
 
         Raises
         ------
         ValueError
-            Where there is no canvas to explain, and as `explain` does.
+            If `canvases` is not three-dimensional, if there are no canvases to explain, or for the
+            reasons listed under `explain`.
         """
         index = np.arange(len(canvases)) if index is None else np.asarray(index)
         if canvases.ndim != 3 or len(index) == 0:
             raise ValueError(
-                f"give at least one canvas, (N, H, W): got {len(index)} of {canvases.shape}"
+                "expected at least one canvas, in an array of shape (N, H, W); "
+                f"got {len(index)} of an array of shape {canvases.shape}"
             )
         batches = [index[i : i + batch_size] for i in range(0, len(index), batch_size)]
         with keep_freed_memory():
@@ -221,7 +226,7 @@ class GradCAM:
         return Explanation(maps, logits)
 
     def _forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the feature maps, a leaf of the graph, and the logits, which depend on them."""
+        """Return the feature maps, as a leaf of the graph, and the logits computed from them."""
         device = next(self.model.parameters(), x).device
         dtype = resolve_precision(self.precision, device)
         with torch.no_grad(), autocast(device, dtype):
@@ -230,17 +235,18 @@ class GradCAM:
             network = cast("_Cut", self.model)
             maps = _as_leaf(network.feature_maps(x.to(device)))
             with torch.enable_grad():
-                # The head may begin with an in-place ReLU: it gets a copy.
+                # The head may start with an in-place ReLU, so it gets a copy.
                 return maps, network.head(maps.clone())
 
     def _gradient(self, maps: Tensor, logits: Tensor) -> Tensor:
-        # Unlike backward(), this touches no parameter's .grad.
+        # Unlike backward(), autograd.grad leaves the .grad of all parameters unchanged.
         if logits.requires_grad:
             (gradient,) = torch.autograd.grad(logits.sum(), maps, allow_unused=True)
             if gradient is not None:
                 return gradient
         raise ValueError(
-            "the logit does not depend on the layer to explain; choose one that it follows from"
+            "the logit does not depend on the layer to explain; "
+            "choose a layer that the logit is computed from"
         )
 
     def _finish(self, saliency: Tensor, size: torch.Size) -> Tensor:
@@ -255,19 +261,19 @@ class GradCAM:
 
 
 def upsample(maps: Tensor, size: Sequence[int]) -> Tensor:
-    """Bring maps from the grid of the layer to the size of the canvas, bilinearly.
+    """Upsample maps bilinearly from the grid of a layer to the size of the canvas.
 
     Parameters
     ----------
-    maps
-        (B, h, w).
-    size
-        (H, W).
+    maps : Tensor of shape (B, h, w)
+        Maps on the grid of the layer.
+    size : sequence of two ints
+        Height and width of the canvas.
 
     Returns
     -------
-    Tensor
-        (B, H, W).
+    Tensor of shape (B, H, W)
+        Maps of the size of the canvas.
 
     Examples
     --------
@@ -285,34 +291,33 @@ def _find_layer(model: nn.Module, layer: str | nn.Module | None) -> nn.Module | 
         if hasattr(model, "feature_maps") and hasattr(model, "head"):
             return None
         raise ValueError(
-            f"{type(model).__name__} has no feature_maps() and head(): name the layer to explain, "
-            f"GradCAM(model, layer=...), one of {', '.join(names)}"
+            f"{type(model).__name__} has no feature_maps() and head(); name the layer to explain, "
+            f"as in GradCAM(model, layer=...): one of {', '.join(names)}"
         )
     if isinstance(layer, str):
         if layer not in names:
-            error = UnknownNameError.among("layer", layer, names)
-            raise error
+            raise UnknownNameError.among("layer", layer, names)
         return names[layer]
     if all(layer is not module for module in names.values()):
         raise ValueError(
-            f"the layer {type(layer).__name__} is not a part of this {type(model).__name__}"
+            f"the given layer, a {type(layer).__name__}, is not part of the {type(model).__name__}"
         )
     return layer
 
 
 def _as_leaf(maps: object) -> Tensor:
-    """Detach feature maps from what made them, so that gradients can be taken in them."""
+    """Detach feature maps from the graph, so that gradients with respect to them can be taken."""
     if not isinstance(maps, Tensor) or maps.ndim != 4 or maps.shape[2:].numel() == 1:
         got = f"shape {tuple(maps.shape)}" if isinstance(maps, Tensor) else type(maps).__name__
         raise ValueError(
-            "Grad-CAM needs spatial feature maps (B, C, h, w) of more than one cell, "
-            f"but the layer to explain gives {got}; choose an earlier one or larger canvases"
+            "Grad-CAM needs spatial feature maps of shape (B, C, h, w) with more than one cell, "
+            f"but the layer to explain returns {got}; choose an earlier layer or larger canvases"
         )
     return maps.detach().requires_grad_()
 
 
 def _forward_cut_at(layer: nn.Module, model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Run ``model`` without gradients up to the output of ``layer``, with gradients after it."""
+    """Run the model without gradients up to the output of a layer, with gradients after it."""
     leaves: list[Tensor] = []
 
     def cut(_module: nn.Module, _args: object, output: object) -> Tensor:
@@ -327,7 +332,7 @@ def _forward_cut_at(layer: nn.Module, model: nn.Module, x: Tensor) -> tuple[Tens
         handle.remove()
     if len(leaves) != 1:
         raise ValueError(
-            f"the layer to explain must run once in a forward pass; it ran {len(leaves)} times"
+            f"the layer to explain must run once per forward pass, but it ran {len(leaves)} times"
         )
     return leaves[0], logits
 
@@ -335,10 +340,10 @@ def _forward_cut_at(layer: nn.Module, model: nn.Module, x: Tensor) -> tuple[Tens
 def _check_logits(logits: Tensor, n: int) -> None:
     if logits.numel() != n:
         raise ValueError(
-            f"expected one logit for each of {n} slices, got shape {tuple(logits.shape)}"
+            f"expected one logit for each of {n} slices, got logits of shape {tuple(logits.shape)}"
         )
     bad = (~logits.detach().isfinite()).flatten().nonzero().flatten().tolist()
     if bad:
         raise ValueError(
-            f"the logits at positions {bad} are NaN or infinite: check the canvases and weights"
+            f"the logits at positions {bad} are NaN or infinite; check the canvases and weights"
         )

@@ -1,4 +1,4 @@
-"""Deletion and insertion: whether the score follows when what a map marks goes or comes."""
+"""Deletion and insertion curves: the probability as the most salient pixels are changed first."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["Curves", "perturb"]
 
 
 def _blurred(canvases: Tensor) -> Tensor:
-    # Wide enough that no finding is left, and that lung and chest wall still are.
+    # Wide enough to remove all findings, but not the lungs and the chest wall.
     sigma = min(canvases.shape[1:]) / 16
     blurred: Tensor = vision.gaussian_blur(canvases, 2 * round(2 * sigma) + 1, sigma)
     return blurred
@@ -35,16 +35,16 @@ _BASELINES: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 class Curves(NamedTuple):
-    """Probability of the target along the way from slice to baseline and back.
+    """Probability of the target class while pixels are deleted or inserted.
 
     Attributes
     ----------
-    fractions
-        (S + 1,) shares of the pixels that were deleted, or inserted, from 0 to 1.
-    deletion
-        (N, S + 1) probabilities while the pixels that the map marks most are taken away first.
-    insertion
-        (N, S + 1) probabilities while they are shown first.
+    fractions : ndarray of shape (S + 1,)
+        Shares of the pixels that were deleted or inserted, from 0 to 1.
+    deletion : ndarray of shape (N, S + 1)
+        Probabilities while pixels are replaced by the baseline, the most salient ones first.
+    insertion : ndarray of shape (N, S + 1)
+        Probabilities while pixels are inserted into the baseline, the most salient ones first.
     """
 
     fractions: npt.NDArray[np.float64]
@@ -53,12 +53,12 @@ class Curves(NamedTuple):
 
     @property
     def deletion_area(self) -> npt.NDArray[np.float64]:
-        """Area under each deletion curve, (N,) in [0, 1]; the lower, the more faithful the map."""
+        """Area under each deletion curve, (N,) in [0, 1]; lower for a more faithful map."""
         return np.asarray(trapezoid(self.deletion, self.fractions, axis=1))
 
     @property
     def insertion_area(self) -> npt.NDArray[np.float64]:
-        """Area under each insertion curve, (N,) in [0, 1]; the higher, the more faithful."""
+        """Area under each insertion curve, (N,) in [0, 1]; higher for a more faithful map."""
         return np.asarray(trapezoid(self.insertion, self.fractions, axis=1))
 
 
@@ -76,38 +76,42 @@ def perturb(
 ) -> Curves:
     """Delete and insert pixels in the order of their saliency (Petsiuk et al. 2018).
 
+    If a map is faithful, deleting its most salient pixels lowers the probability quickly, and
+    inserting them raises it quickly. Compare the areas under the curves with those of random maps.
+
     Parameters
     ----------
-    model
-        The network; it is left as it was found.
-    canvases
-        (N, H, W) uint8.
-    maps
-        (N, H, W), signed or not: only the order of the pixels counts. Ties, such as the zeros
+    model : CTClassifier
+        The network; it is left unchanged.
+    canvases : ndarray of shape (N, H, W), uint8
+        Canvases to perturb.
+    maps : Tensor of shape (N, H, W)
+        Saliency maps, signed or not; only the order of the pixels is used. Ties, such as the zeros
         that a ReLU leaves, are broken at random.
-    target
-        Whose probability to follow.
-    steps
+    target : {"covid", "non-covid"}, default="covid"
+        Class whose probability is followed.
+    steps : int, default=10
         Number S of equal steps.
-    baseline
-        What stands for a missing pixel: the canvas under a Gaussian blur (standard deviation 1/16
-        of its shorter side), black, or the mean gray of the canvas.
-    batch_size
-        Canvases in one pass.
-    precision
-        Arithmetic of the passes, as in :func:`covidct.devices.resolve_precision`.
-    seed
-        For the ties.
+    baseline : {"blur", "black", "mean"}, default="blur"
+        Replacement of deleted pixels: the canvas under a Gaussian blur (its standard deviation is
+        1/16 of the shorter side), black, or the mean gray value of the canvas.
+    batch_size : int, default=32
+        Canvases per batch.
+    precision : {"auto", "float32", "bfloat16"}, default="float32"
+        Precision of the forward passes, as in :func:`covidct.devices.resolve_precision`.
+    seed : int, default=0
+        Random seed for breaking ties.
 
     Returns
     -------
     Curves
-        Each area is to be read beside that of maps which know nothing.
+        Deletion and insertion curves of all canvases.
 
     Raises
     ------
     ValueError
-        For an unknown option, no steps, or maps and canvases of different shapes.
+        If `target` or `baseline` is unknown, if `steps` is below 1, if there are no canvases, or if
+        `maps` and `canvases` differ in shape.
 
     References
     ----------
@@ -131,8 +135,8 @@ def perturb(
         )
     if maps.shape != canvases.shape or not len(canvases) or steps < 1:
         raise ValueError(
-            "give a map for each of at least one canvas, and at least one step, got maps "
-            f"{tuple(maps.shape)}, canvases {canvases.shape} and {steps} steps"
+            "expected maps and canvases of the same shape, at least one canvas, and at least one "
+            f"step; got maps {tuple(maps.shape)}, canvases {canvases.shape} and {steps} steps"
         )
     fractions = np.linspace(0, 1, steps + 1)
     generator = torch.Generator().manual_seed(seed)
@@ -150,7 +154,7 @@ def perturb(
 
 
 def _order(saliency: Tensor, generator: torch.Generator) -> Tensor:
-    """Give each pixel its place in [0, 1): 0 for the most salient."""
+    """Rank the pixels by saliency, from 0 for the most salient to almost 1."""
     shuffled = torch.randperm(saliency.numel(), generator=generator)
     descending = saliency.cpu().flatten()[shuffled].argsort(descending=True, stable=True)
     places = torch.empty(saliency.numel(), dtype=torch.float64)

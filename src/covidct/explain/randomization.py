@@ -1,4 +1,4 @@
-"""The sanity check of an explanation: whether it changes when the network forgets."""
+"""Randomization test: whether maps change as the weights of the network are randomized."""
 
 from __future__ import annotations
 
@@ -28,18 +28,19 @@ Model = TypeVar("Model", bound=nn.Module)
 
 
 class RandomizationTest(NamedTuple):
-    """How alike the maps of a network stay while it forgets, from the head downwards.
+    """Similarity of the maps of a network before and after randomizing its layers.
 
     Attributes
     ----------
-    shares
-        (S,) shares of its layers that were randomized; the first stands for the last layer alone.
-    correlations
-        (S, N) absolute rank correlations of the maps before and after. Absolute, since a random
-        head is as likely to turn a map over as to keep it.
-    reference
-        (N,) absolute rank correlations of the maps of neighboring slices of the list, the last
-        and the first included: how alike maps are anyway.
+    shares : tuple of float
+        S shares of the layers that were randomized, from the last layer backwards. A share of 0
+        stands for the last layer only.
+    correlations : ndarray of shape (S, N)
+        Absolute rank correlations of the maps before and after. The absolute value is used because
+        a random head is as likely to invert a map as to keep it.
+    reference : ndarray of shape (N,)
+        Absolute rank correlations of each map with that of the previous slice in the list (of the
+        last slice for the first one): the similarity of maps of different slices.
     """
 
     shares: tuple[float, ...]
@@ -48,30 +49,31 @@ class RandomizationTest(NamedTuple):
 
 
 def randomize(model: Model, *, share: float = 1.0, seed: int = 0) -> Model:
-    """Copy a network and let the copy forget its last layers.
+    """Copy a network and randomize the last layers of the copy.
 
-    A layer is any module with parameters of its own. It is reset as PyTorch initializes it (batch
-    normalization forgets its statistics too); where a module cannot reset itself, the entries of
-    its parameters are shuffled.
+    A layer is any module with parameters of its own. It is reset by its ``reset_parameters``
+    (batch normalization also loses its statistics). The parameters of a layer without this method
+    are shuffled.
 
     Parameters
     ----------
-    model
-        Any network; it is left untouched.
-    share
-        Share of the layers, from the last backwards, that forget; at least one does.
-    seed
-        Of the new weights; the global random state is left as found.
+    model : torch.nn.Module
+        Any network; it is left unchanged.
+    share : float, default=1.0
+        Share of the layers to randomize, from the last backwards, in [0, 1]. At least one layer is
+        randomized.
+    seed : int, default=0
+        Random seed for the new weights. The global random state is left unchanged.
 
     Returns
     -------
-    Module
+    torch.nn.Module
         The copy, on the same device and in the same mode.
 
     Raises
     ------
     ValueError
-        For a share outside [0, 1].
+        If `share` is outside [0, 1].
 
     Examples
     --------
@@ -84,9 +86,9 @@ def randomize(model: Model, *, share: float = 1.0, seed: int = 0) -> Model:
     """
     if not 0 <= share <= 1:
         raise ValueError(f"share must be in [0, 1], got {share}")
-    forgetful = copy.deepcopy(model)
-    layers = [part for part in forgetful.modules() if any(True for _ in part.parameters(False))]
-    devices = {p.device for p in forgetful.parameters() if p.device.type == "cuda"}
+    randomized = copy.deepcopy(model)
+    layers = [part for part in randomized.modules() if any(True for _ in part.parameters(False))]
+    devices = {p.device for p in randomized.parameters() if p.device.type == "cuda"}
     with torch.random.fork_rng(devices), torch.no_grad():
         torch.manual_seed(seed)
         for layer in layers[-max(1, round(share * len(layers))) :]:
@@ -96,7 +98,7 @@ def randomize(model: Model, *, share: float = 1.0, seed: int = 0) -> Model:
             for parameter in layer.parameters(recurse=False):
                 order = torch.randperm(parameter.numel(), device=parameter.device)
                 parameter.copy_(parameter.flatten()[order].view_as(parameter))
-    return forgetful
+    return randomized
 
 
 def randomization_test(
@@ -109,37 +111,38 @@ def randomization_test(
     precision: Precision = "float32",
     seed: int = 0,
 ) -> RandomizationTest:
-    """Randomize a network step by step from its head, and compare its maps (Adebayo et al. 2018).
+    """Randomize a network step by step from its head, and compare the maps (Adebayo et al. 2018).
 
-    The maps are compared signed and on the grid of the layer. An explanation of what the network
-    has learnt should soon resemble the old one no more than the map of another slice does.
+    The maps are compared with their signs and on the grid of the layer. If an explanation depends
+    on what the network has learned, its maps should soon be no more similar to the original ones
+    than maps of different slices are to each other.
 
     Parameters
     ----------
-    model
-        The network; it is left untouched.
-    canvases
-        (N, H, W) uint8, at least two.
-    shares
+    model : CTClassifier
+        The network; it is left unchanged.
+    canvases : ndarray of shape (N, H, W), uint8
+        At least two canvases.
+    shares : tuple of float, default=(0.0, 0.25, 0.5, 1.0)
         Shares of the layers to randomize, from the last backwards.
-    layer
+    layer : str, optional
         Name of the layer to explain, as in `covidct.explain.GradCAM`.
-    batch_size
-        Canvases in one pass.
-    precision
-        Arithmetic of the passes, as in :func:`covidct.devices.resolve_precision`.
-    seed
-        Of the random weights.
+    batch_size : int, default=32
+        Canvases per batch.
+    precision : {"auto", "float32", "bfloat16"}, default="float32"
+        Precision of the passes, as in :func:`covidct.devices.resolve_precision`.
+    seed : int, default=0
+        Random seed for the new weights.
 
     Returns
     -------
     RandomizationTest
-        Rank correlations, and what to compare them with.
+        Rank correlations for each share, and reference values.
 
     Raises
     ------
     ValueError
-        For fewer than two canvases.
+        If there are fewer than two canvases.
 
     References
     ----------
@@ -156,9 +159,8 @@ def randomization_test(
     """
     if len(canvases) < 2:
         raise ValueError(
-            f"give at least two canvases, since maps of two are compared; got {len(canvases)}"
+            f"expected at least two canvases, so that maps can be compared; got {len(canvases)}"
         )
-
     options: dict[str, Any] = {"layer": layer, "batch_size": batch_size, "precision": precision}
     before = signed_maps(model, canvases, **options)
     after = (
@@ -179,21 +181,27 @@ def signed_maps(
     batch_size: int = 32,
     precision: Precision = "float32",
 ) -> Tensor:
-    """Compute the raw maps of many canvases: signed, and on the grid of the layer.
+    """Compute the raw maps of many canvases: with signs, on the grid of the layer.
 
     Parameters
     ----------
-    model, layer, target, precision
-        As in `covidct.explain.GradCAM`.
-    canvases
-        (N, H, W) uint8.
-    batch_size
-        Canvases in one pass.
+    model : torch.nn.Module
+        The network.
+    canvases : ndarray of shape (N, H, W), uint8
+        Canvases to explain.
+    layer : str, optional
+        Name of the layer to explain, as in `covidct.explain.GradCAM`.
+    target : {"covid", "non-covid"}, default="covid"
+        Class whose evidence is positive.
+    batch_size : int, default=32
+        Canvases per batch.
+    precision : {"auto", "float32", "bfloat16"}, default="float32"
+        Precision of the passes, as in :func:`covidct.devices.resolve_precision`.
 
     Returns
     -------
-    Tensor
-        (N, h, w).
+    Tensor of shape (N, h, w)
+        Maps on the grid of the layer.
 
     Examples
     --------
@@ -216,17 +224,17 @@ def signed_maps(
 
 
 def rank_correlation(a: Tensor, b: Tensor) -> npt.NDArray[np.float64]:
-    """Spearman's rank correlation of each map with its counterpart.
+    """Compute Spearman's rank correlation of each map with its counterpart.
 
     Parameters
     ----------
-    a, b
-        (N, H, W).
+    a, b : Tensor of shape (N, H, W)
+        Maps to compare.
 
     Returns
     -------
-    ndarray
-        (N,) in [-1, 1]; 0 where a map is the same everywhere, and so ranks nothing.
+    ndarray of shape (N,)
+        Correlations in [-1, 1]; 0 if one of the two maps is constant.
 
     Examples
     --------

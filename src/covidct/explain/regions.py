@@ -1,4 +1,4 @@
-"""Where on the canvas a map lies: in the lesion, in the lung, on the padding, along the border."""
+"""Share of a saliency map in the regions of a canvas: lesion, lung, padding and border."""
 
 from __future__ import annotations
 
@@ -15,20 +15,22 @@ from ..transforms import AspectPreservingPad, Geometry
 
 __all__ = ["EnergyShare", "canvas_regions", "energy_share", "hits", "peaks", "to_slice", "widen"]
 
+#: Boolean masks of a slice, (height, width), by name.
 Masks = Mapping[str, npt.NDArray[np.bool_]]
 
 
 class EnergyShare(NamedTuple):
-    """How much of the maps lies in a region.
+    """Share of the energy of maps, the sum of their values, that lies in a region.
 
     Attributes
     ----------
-    share
-        Mean share of a map's sum that lies in the region, in [0, 1]; NaN for no slice.
-    area
-        Mean share of the canvas that the region covers: what an even map would have.
-    n
-        Slices that count: those with such a region and a map that is not zero everywhere.
+    share : float
+        Mean share of the energy in the region, in [0, 1]; NaN if no slice counts.
+    area : float
+        Mean share of the canvas that the region covers, which is the share of a uniform map.
+    n : int
+        Number of slices that count: those where the region is not empty and the map is not zero
+        everywhere.
     """
 
     share: float
@@ -44,32 +46,34 @@ def canvas_regions(
     border: float = 0.05,
     resize: Literal["pad", "stretch"] = "pad",
 ) -> dict[str, Tensor]:
-    """Place masks on the canvases, beside what is slice, padding and border of each.
+    """Compute masks of the slice, its border and the padding on each canvas, and place given masks.
 
     Parameters
     ----------
-    sizes
-        (height, width) of each of N original slices.
-    canvas_size
-        (H, W).
-    masks
-        For each slice boolean masks of its original size by name, or None where unknown.
-    border
-        Width of the band along the border of the slice, as a fraction of its shorter side.
-    resize
-        How the canvases were made.
+    sizes : sequence of (int, int)
+        Height and width of each of N original slices, in pixels.
+    canvas_size : tuple of (int, int)
+        Height and width of the canvas, in pixels.
+    masks : sequence of mapping of str to ndarray, optional
+        For each slice, boolean masks of its original size by name, or None if unknown.
+    border : float, default=0.05
+        Width of the band along the border of the slice, as a fraction of the slice's shorter side;
+        between 0 and 0.5.
+    resize : {"pad", "stretch"}, default="pad"
+        Resizing method that the canvases were made with.
 
     Returns
     -------
-    dict
-        ``"slice"``, ``"padding"``, ``"border"`` and the names of the masks, each (N, H, W) bool;
-        empty where a slice has no such region.
+    dict of str to Tensor of shape (N, H, W), bool
+        ``"slice"``, ``"padding"``, ``"border"`` and the given masks, by name. A region is empty
+        where a slice does not have it.
 
     Raises
     ------
     ValueError
-        For masks that are not one per slice, not of its size or named as another region is, and
-        for a border that is not between 0 and 0.5.
+        If the number of masks differs from the number of slices, if a mask differs in size from its
+        slice or is named ``"slice"``, ``"padding"`` or ``"border"``, or if `border` is not between
+        0 and 0.5.
 
     Examples
     --------
@@ -79,13 +83,15 @@ def canvas_regions(
     0.5
     """
     if not 0 < border < 0.5:
-        raise ValueError(f"border must lie between 0 and 0.5 of the shorter side, got {border}")
+        raise ValueError(f"border must be between 0 and 0.5 (of the shorter side), got {border}")
     if masks is not None and len(masks) != len(sizes):
-        raise ValueError(f"give masks, or None, for each of {len(sizes)} slices, got {len(masks)}")
+        raise ValueError(
+            f"expected masks or None for each of {len(sizes)} slices, got {len(masks)}"
+        )
     known: list[Masks] = [mask or {} for mask in masks or [None] * len(sizes)]
     names = ["slice", "padding", "border", *sorted({name for mask in known for name in mask})]
     if len(names) != len(set(names)):
-        raise ValueError(f"masks must not be named 'slice', 'padding' or 'border', got {names[3:]}")
+        raise ValueError(f"masks cannot be named 'slice', 'padding' or 'border', got {names[3:]}")
     regions = {name: torch.zeros(len(sizes), *canvas_size, dtype=torch.bool) for name in names}
     pad = AspectPreservingPad(canvas_size)
     for i, (size, mask) in enumerate(zip(sizes, known, strict=True)):
@@ -96,7 +102,8 @@ def canvas_regions(
         for name, values in mask.items():
             if values.shape != tuple(size):
                 raise ValueError(
-                    f"slice {i} is {tuple(size)}, but its mask {name!r} is {values.shape}"
+                    f"slice {i} has shape {tuple(size)}, "
+                    f"but its mask {name!r} has shape {values.shape}"
                 )
             _box(regions[name][i], place).copy_(_resized(values, place))
     regions["padding"] = ~regions["slice"]
@@ -109,26 +116,26 @@ def to_slice(
     *,
     resize: Literal["pad", "stretch"] = "pad",
 ) -> Tensor:
-    """Bring a map from the canvas back onto the original slice, as the radiologist knows it.
+    """Map a saliency map from the canvas back onto the original slice.
 
     Parameters
     ----------
-    saliency
-        (..., H, W) on the canvas.
-    size
-        (height, width) of the original slice.
-    resize
-        How the canvas was made.
+    saliency : Tensor of shape (..., H, W)
+        Map on the canvas.
+    size : sequence of two ints
+        Height and width of the original slice, in pixels.
+    resize : {"pad", "stretch"}, default="pad"
+        Resizing method that the canvas was made with.
 
     Returns
     -------
-    Tensor
-        (..., height, width).
+    Tensor of shape (..., height, width)
+        Map on the original slice.
 
     Examples
     --------
     >>> import torch
-    >>> from covidct.explain.regions import to_slice
+    >>> from covidct.explain import to_slice
     >>> to_slice(torch.rand(253, 349), (512, 512)).shape
     torch.Size([512, 512])
     """
@@ -140,14 +147,14 @@ def to_slice(
 
 
 def energy_share(maps: Tensor, region: Tensor) -> EnergyShare:
-    """Measure which share of the maps lies in a region, and of the canvas, which is chance.
+    """Compute the share of the energy of maps that lies in a region.
 
     Parameters
     ----------
-    maps
-        (N, H, W), not negative.
-    region
-        (N, H, W) bool.
+    maps : Tensor of shape (N, H, W)
+        Maps without negative values.
+    region : Tensor of shape (N, H, W), bool
+        The region on each canvas.
 
     Returns
     -------
@@ -157,7 +164,7 @@ def energy_share(maps: Tensor, region: Tensor) -> EnergyShare:
     Raises
     ------
     ValueError
-        For a negative map.
+        If a map has a negative value.
 
     Examples
     --------
@@ -168,9 +175,7 @@ def energy_share(maps: Tensor, region: Tensor) -> EnergyShare:
     EnergyShare(share=0.75, area=0.25, n=1)
     """
     if maps.min() < 0:
-        raise ValueError(
-            "energy is counted in maps that are not negative: compute them with relu=True"
-        )
+        raise ValueError("maps must not have negative values; compute them with relu=True")
     total = maps.sum(dim=(1, 2), dtype=torch.float64)
     counts = (total > 0) & region.any(dim=2).any(dim=1)
     inside = (maps * region).sum(dim=(1, 2), dtype=torch.float64)
@@ -182,17 +187,17 @@ def energy_share(maps: Tensor, region: Tensor) -> EnergyShare:
 
 
 def peaks(maps: Tensor) -> Tensor:
-    """Find the largest value of each map.
+    """Find the position of the largest value of each map.
 
     Parameters
     ----------
-    maps
-        (N, H, W).
+    maps : Tensor of shape (N, H, W)
+        Saliency maps.
 
     Returns
     -------
-    Tensor
-        (N, 2) rows and columns; (-1, -1) for a map that is nowhere positive, and so points nowhere.
+    Tensor of shape (N, 2), int
+        Row and column; (-1, -1) for a map without positive values.
 
     Examples
     --------
@@ -209,19 +214,19 @@ def peaks(maps: Tensor) -> Tensor:
 
 
 def hits(points: Tensor, region: Tensor) -> Tensor:
-    """Say which points lie in their regions, as the pointing game counts (Zhang et al. 2018).
+    """Test which points lie in their regions, as in the pointing game (Zhang et al. 2018).
 
     Parameters
     ----------
-    points
-        (N, 2) rows and columns, as `peaks` finds them.
-    region
-        (N, H, W) bool, widened by the tolerance with `widen`.
+    points : Tensor of shape (N, 2), int
+        Rows and columns, as returned by `peaks`.
+    region : Tensor of shape (N, H, W), bool
+        The region on each canvas, extended by the tolerance with `widen`.
 
     Returns
     -------
-    Tensor
-        (N,) bool; a point at (-1, -1) misses.
+    Tensor of shape (N,), bool
+        True where the point lies in the region; a point at (-1, -1) does not.
 
     References
     ----------
@@ -240,19 +245,19 @@ def hits(points: Tensor, region: Tensor) -> Tensor:
 
 
 def widen(region: Tensor, by: tuple[int, int]) -> Tensor:
-    """Add to a region what lies within some rows and columns of it.
+    """Extend a region by a number of rows and columns in each direction.
 
     Parameters
     ----------
-    region
-        (N, H, W) bool.
-    by
+    region : Tensor of shape (N, H, W), bool
+        The region on each canvas.
+    by : tuple of (int, int)
         Rows and columns.
 
     Returns
     -------
-    Tensor
-        (N, H, W) bool.
+    Tensor of shape (N, H, W), bool
+        The extended region.
 
     Examples
     --------
@@ -261,7 +266,7 @@ def widen(region: Tensor, by: tuple[int, int]) -> Tensor:
     >>> faithfulness.widen(torch.tensor([[[True, False, False, False]]]), (0, 1))
     tensor([[[ True,  True, False, False]]])
     """
-    # A maximum over a rectangle is one over its height of maxima over its width.
+    # The maximum over a rectangle is computed along its height, then along its width.
     grown = region.float()[:, None]
     for kernel, padding in (((2 * by[0] + 1, 1), (by[0], 0)), ((1, 2 * by[1] + 1), (0, by[1]))):
         grown = functional.max_pool2d(grown, kernel, stride=1, padding=padding)
@@ -269,7 +274,7 @@ def widen(region: Tensor, by: tuple[int, int]) -> Tensor:
 
 
 def _box(canvas: Tensor, place: Geometry, *, margin: float = 0.0) -> Tensor:
-    """View the part of a canvas where the slice lies, without a margin of its shorter side."""
+    """Return a view of the part of a canvas that the slice covers, without a margin."""
     band = max(1, round(margin * min(place.height, place.width))) if margin else 0
     return canvas[
         place.top + band : place.top + place.height - band,

@@ -1,4 +1,4 @@
-"""Features of a network in the plane, and how far the picture can be trusted."""
+"""t-SNE embeddings of the features of a network, and measures of their reliability."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ __all__ = ["Separation", "embed", "separation"]
 
 
 class Separation(NamedTuple):
-    """How well the two classes are kept apart, among the features and in the plane.
+    """Separation of the two classes among the features and in their embedding.
 
     Attributes
     ----------
-    trustworthiness
-        Share, in [0, 1], of neighbors in the plane that are neighbors among the features too
-        (Venna and Kaski 2001); low where the picture invents clusters.
-    silhouette_features, silhouette_embedding
-        Mean silhouette of the classes (Rousseeuw 1987) in [-1, 1]; 0 where they overlap.
-    knn_features, knn_embedding
-        Accuracy of the nearest neighbors' majority vote, each slice left out in turn.
-    chance
-        Accuracy of always naming the larger class.
+    trustworthiness : float
+        Agreement of the neighbors in the embedding with those among the features, in [0, 1] (Venna
+        and Kaski 2001). It is low if the embedding shows clusters that the features do not have.
+    silhouette_features, silhouette_embedding : float
+        Mean silhouette of the classes (Rousseeuw 1987), in [-1, 1]; 0 if they overlap.
+    knn_features, knn_embedding : float
+        Accuracy of a leave-one-out nearest-neighbor classifier, in [0, 1].
+    chance : float
+        Accuracy of always predicting the larger class, in [0, 1].
     """
 
     trustworthiness: float
@@ -45,33 +45,34 @@ def embed(
     seed: int = 0,
     pca_dims: int = 50,
 ) -> npt.NDArray[np.float32]:
-    """Place features in the plane by t-SNE (van der Maaten and Hinton 2008).
+    """Embed features in two dimensions by t-SNE (van der Maaten and Hinton 2008).
 
-    Longer features are first projected on their principal components, which start the embedding
-    too. Distances between clusters, and their sizes, mean nothing in such a plane.
+    If the features have more than `pca_dims` dimensions, they are first projected on their
+    principal components. Distances between clusters, and the sizes of clusters, have no meaning in
+    the result.
 
     Parameters
     ----------
-    features
-        (N, D) finite numbers, such as the penultimate layer's.
-    perplexity
-        About how many neighbors a slice has; above 0 and below N.
-    seed
-        Of the randomized steps; the same features give the same embedding.
-    pca_dims
-        Number of principal components that are kept.
+    features : array-like of shape (N, D)
+        Finite features, such as those of the penultimate layer, of at least three slices.
+    perplexity : float, default=30.0
+        Approximate number of neighbors that each slice has; above 0 and below N.
+    seed : int, default=0
+        Random seed. The same features and seed give the same embedding.
+    pca_dims : int, default=50
+        Number of principal components to keep; at least 2.
 
     Returns
     -------
-    ndarray
-        (N, 2).
+    ndarray of shape (N, 2), float32
+        Positions of the slices.
 
     Raises
     ------
     ValueError
-        For features that are not (N, D), that are NaN or infinite, that are all the same, or of
-        fewer than three slices; for a perplexity that is out of range, and for ``pca_dims``
-        below 2.
+        If `features` is not of shape (N, D) with at least three slices, contains NaN or infinite
+        values, or is the same for all slices; if `perplexity` is not between 0 and N; or if
+        `pca_dims` is below 2.
 
     Examples
     --------
@@ -84,14 +85,14 @@ def embed(
     points = _check_points("features", features)
     if not 0 < perplexity < len(points):
         raise ValueError(
-            f"perplexity must lie between 0 and the number of slices, {len(points)}; "
+            f"perplexity must be above 0 and below the number of slices, {len(points)}, "
             f"got {perplexity:g}; try {max(1, (len(points) - 1) // 3)}"
         )
     if pca_dims < 2:
         raise ValueError(f"pca_dims must be at least 2, got {pca_dims}")
     if np.ptp(points, axis=0).max() == 0:
         raise ValueError(
-            f"all {len(points)} slices have the same features: there is nothing to place apart"
+            f"all {len(points)} slices have the same features, so they cannot be embedded"
         )
     if points.shape[1] > pca_dims:
         dims = min(pca_dims, len(points))
@@ -108,33 +109,33 @@ def separation(
     *,
     n_neighbors: int = 5,
 ) -> Separation:
-    """Measure what the eye reads out of an embedding.
+    """Measure how well an embedding separates the two classes.
 
-    A network keeps the slices that it was fitted to apart, whatever it learnt: give those of the
-    test fold alone, ``separation(features[test], embedding[test], targets[test])``. Where one
-    patient has several slices, the neighbors may be the patient's own.
+    A network separates its training slices in any case, so pass those of the test fold only:
+    ``separation(features[test], embedding[test], targets[test])``. If patients have several
+    slices, the nearest neighbors of a slice may be slices of the same patient.
 
     Parameters
     ----------
-    features
-        (N, D).
-    embedding
-        (N, 2), as `embed` makes it.
-    targets
-        (N,), 1 for COVID-19 and 0 otherwise; at least two slices of each.
-    n_neighbors
-        Neighbors that count; odd, so that no vote is a draw, and below N / 2.
+    features : array-like of shape (N, D)
+        Features of the slices.
+    embedding : array-like of shape (N, 2)
+        Their embedding, as returned by `embed`.
+    targets : array-like of shape (N,)
+        Classes: 1 for COVID-19, 0 otherwise; at least two slices of each.
+    n_neighbors : int, default=5
+        Number of neighbors; odd, so that a majority vote cannot be tied, and below N / 2.
 
     Returns
     -------
     Separation
-        Six numbers.
+        Measures among the features and in the embedding.
 
     Raises
     ------
     ValueError
-        For arrays that do not match, are not finite or hold one class only, and for
-        ``n_neighbors`` that is even or out of range.
+        If the arrays differ in length or contain NaN or infinite values, if a class has fewer than
+        two slices, or if `n_neighbors` is even or not between 0 and N / 2.
 
     Examples
     --------
@@ -149,13 +150,14 @@ def separation(
     labels = np.asarray(targets)
     if len(points) != len(plane) or labels.shape != (len(points),):
         raise ValueError(
-            "features, embedding and targets must be of the same slices, "
+            "features, embedding and targets must have the same length, "
             f"got shapes {points.shape}, {plane.shape} and {labels.shape}"
         )
     counts = np.array([np.count_nonzero(labels == 0), np.count_nonzero(labels == 1)])
     if counts.sum() != len(labels) or counts.min() < 2:
         raise ValueError(
-            f"targets must be 0 or 1, at least two of each, got {np.unique(labels).tolist()}"
+            "targets must be 0 or 1, with at least two slices of each, "
+            f"got the values {np.unique(labels).tolist()}"
         )
     if n_neighbors % 2 == 0 or not 0 < n_neighbors < len(labels) / 2:
         raise ValueError(
@@ -172,7 +174,7 @@ def separation(
 
 
 def _knn_accuracy(points: npt.NDArray[np.float64], labels: npt.NDArray[np.int64], k: int) -> float:
-    # Asked about its own points, NearestNeighbors leaves each out of its neighbors.
+    # Called without points, kneighbors() excludes each point from its own neighbors.
     neighbors = NearestNeighbors(n_neighbors=k).fit(points).kneighbors(return_distance=False)
     votes = labels[neighbors].mean(axis=1) > 0.5
     return float(np.mean(votes == labels))
@@ -182,10 +184,10 @@ def _check_points(name: str, values: npt.ArrayLike) -> npt.NDArray[np.float64]:
     points = np.asarray(values, dtype=np.float64)
     if points.ndim != 2 or len(points) < 3 or not points.shape[1]:
         raise ValueError(
-            f"{name} must be (N, D), of at least three slices, got shape {points.shape}"
+            f"{name} must be of shape (N, D) with at least three slices, got shape {points.shape}"
         )
     bad = np.flatnonzero(~np.isfinite(points).all(axis=1))
     if bad.size:
         rows = ", ".join(map(str, bad[:10])) + (", ..." if bad.size > 10 else "")
-        raise ValueError(f"{name} must be finite, but those of {bad.size} slices are not: {rows}")
+        raise ValueError(f"{name} must be finite, but rows {rows} contain NaN or infinite values")
     return points
