@@ -19,7 +19,7 @@ from covidct.runs import cross_validator, fold  # noqa: F401 - what a run import
 from covidct.training.trainer import Trainer
 
 ARGUMENTS = (
-    "train --dataset phantom --slices 24 --model tiny --weights none --protocol grouped --folds 2 "
+    "train --dataset phantom --n 24 --model tiny --weights none --protocol grouped --folds 2 "
     "--demo --epochs 4 --threads 1 --device cpu --run-dir"
 )
 

@@ -62,7 +62,7 @@ def test_interruption_says_how_to_go_on(begin, tmp_path, undisturbed, same_bits)
         time.sleep(0.01)
     process.send(signal.SIGINT)
     assert process.wait() == 130
-    assert "interrupted; give the same command again to go on" in process.said()
+    assert "interrupted; give the same command again to continue" in process.said()
     assert "Traceback" not in process.said()
     assert begin(run_dir).wait() == 0
     same_bits(run_dir, undisturbed)

@@ -12,7 +12,7 @@ def test_writes_beside_the_run(grouped, bare, capsys):
 
 def test_with_slices_shows_them_and_audits(grouped, tmp_path, outline):
     output = tmp_path / "page.html"
-    command = ["report", str(grouped.run_dir), "--dataset", "phantom", "--slices", "24"]
+    command = ["report", str(grouped.run_dir), "--dataset", "phantom", "--n", "24"]
     assert main([*command, "--output", str(output)]) == 0
     page = outline(output.read_text("utf-8"))
     assert "Audit of the dataset" in page.text
@@ -25,7 +25,7 @@ def test_other_slices_are_an_error(grouped, capsys):
         str(grouped.run_dir),
         "--dataset",
         "phantom",
-        "--slices",
+        "--n",
         "20",
         "--no-audit",
     ]

@@ -7,7 +7,7 @@ import pytest
 
 import covidct
 from covidct.cli import _parser
-from covidct.cli.recipe_options import read_recipe
+from covidct.cli.options import read_recipe
 from covidct.report.commands import command_line
 
 DEMO = covidct.Recipe.demo()
@@ -29,7 +29,7 @@ def test_command_makes_the_same_recipe(grouped, changed, recipe):
     words = shlex.split(command_line(changed(grouped, recipe=recipe)))
     args = _parser().parse_args(words[1:])
     assert read_recipe(args) == recipe
-    assert (args.model, args.protocol, args.folds, args.slices) == ("tiny", "grouped", 2, 24)
+    assert (args.model, args.protocol, args.folds, args.n) == ("tiny", "grouped", 2, 24)
     assert (args.weights, args.seed, args.threads, args.device) == ("none", 0, 1, "cpu")
 
 

@@ -279,7 +279,7 @@ def test_command_line(tiny, tmp_path, capsys, caplog):
     covidct.load_dataset("phantom", n=24, seed=0).save(tmp_path / "slices")
     shared = ["sweep", "--folder", str(tmp_path / "sweep")]
     planned = ["--preset", "honest,ablations", "--only", "grouped,stretch,official"]
-    planned += ["--models", f"{tiny}*", "--datasets", f"folder={tmp_path / 'slices'}"]
+    planned += ["--models", f"{tiny}*", "--dataset", f"folder={tmp_path / 'slices'}"]
     planned += ["--demo", "--epochs", "1", "--weights", "none"]
     planned += ["--folds", "2", "--threads", "1", "--device", "cpu"]
     shown = ["--table", "markdown"]
@@ -311,12 +311,12 @@ def test_command_line_names_what_failed(tiny, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "give --dataset NAME"),
+        ([], "needs --dataset NAME"),
         (["--dataset", "phantom", "--preset", "table"], "did you mean 'table2'"),
         (["--dataset", "phantom", "--only", "padding"], "unknown variant 'padding'"),
         (["--dataset", "phantom", "--models", "resnet1"], "did you mean 'resnet18'"),
         (["--dataset", "phantom", "--scale", "0"], "canvas"),
-        (["--datasets", "phantom", "phantom=x"], "'phantom' is named twice"),
+        (["--dataset", "phantom", "phantom=x"], "'phantom' is named twice"),
         (["--dataset", "phantom", "--metric", "acu"], "did you mean"),
     ],
 )

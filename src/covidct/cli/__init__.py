@@ -1,4 +1,4 @@
-"""``covidct <verb>``: each verb is a few lines over the public API, in a module of its name."""
+"""Command line: ``covidct VERB``. Each verb is a module that calls the public Python interface."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from importlib import import_module
 
 from .._version import __version__
 from ..errors import InvalidFileError, UnknownNameError
-from .options import WrongCallError
+from .options import WrongCallError, add_imports, import_modules, in_shell_words
 
 __all__ = ["main"]
 
 _VERBS = {
-    "demo": "run the whole on phantoms: audit, folds, explanations, report",
+    "demo": "run all steps on drawn slices: audit, training, explanations, report",
     "datasets": "list the datasets, or describe one",
-    "models": "list the networks, or describe one",
-    "audit": "say whether a dataset, and a split of it, is fit to be believed",
+    "models": "list the networks, or describe them",
+    "audit": "look for duplicates, shortcuts and leaks in a dataset",
     "train": "cross-validate a network on a dataset",
-    "evaluate": "print what runs score, out of fold or on another source",
+    "evaluate": "print the metrics of finished runs, or test them on another source",
     "sweep": "cross-validate many networks on many datasets",
-    "compare": "test whether runs on the same slices differ",
-    "ensemble": "average runs on the same folds, and score the average",
+    "compare": "test whether finished runs on the same slices differ",
+    "ensemble": "average finished runs on the same folds",
     "figures": "draw the paper's figures from a sweep",
     "predict": "score new slices with a finished run",
     "explain": "draw and measure the explanations of a finished run",
@@ -40,13 +40,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Parameters
     ----------
-    argv
-        The arguments; by default those of the process.
+    argv : sequence of str, optional
+        Arguments; those of the process by default.
 
     Returns
     -------
     int
-        0 the work is done, 1 it failed, 2 the call was wrong, 130 it was interrupted.
+        Exit code: 0 if the work is done, 1 if it failed, 2 if the call was wrong, 130 if it was
+        interrupted.
 
     Examples
     --------
@@ -60,28 +61,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="covidct: %(levelname)s: %(message)s")
     try:
-        with _plain_warnings(), _progress_in_logs():
+        with _short_warnings(args), _progress_in_logs():
+            import_modules(args.imports)
             args.run(args)
     except KeyboardInterrupt:
-        hint = getattr(args, "resume_hint", "what is finished is kept")
-        return _complain(args, f"interrupted; {hint}", 130)
+        hint = getattr(args, "resume_hint", "finished parts are kept")
+        return _fail(args, f"interrupted; {hint}", 130)
     except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output has gone, as in `covidct models | head -1`
+        sys.stderr.close()  # the reader of the output has gone, as in `covidct models | head -1`
         return 1
     except (WrongCallError, UnknownNameError) as error:
-        return _complain(args, str(error), 2)
+        return _fail(args, str(error), 2)
     except (ValueError, IndexError, OSError, RuntimeError, ImportError, MemoryError) as error:
         if args.traceback:
             raise
         hint = ""
         if isinstance(error, InvalidFileError) and getattr(args, "on_error", "") == "raise":
-            hint = " (--on-error skip leaves out a slice that cannot be read)"
-        return _complain(args, (str(error) or type(error).__name__) + hint, 1)
+            hint = " (--on-error skip leaves out slices that cannot be read)"
+        return _fail(args, (str(error) or type(error).__name__) + hint, 1)
     return 0
 
 
 class _ParagraphsFormatter(argparse.RawDescriptionHelpFormatter):
-    """Wrap each paragraph to the terminal; examples, which are indented, stay as they are."""
+    """Wrap each paragraph to the terminal; indented examples stay as they are."""
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         return "\n\n".join(
@@ -93,9 +95,11 @@ class _ParagraphsFormatter(argparse.RawDescriptionHelpFormatter):
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="covidct",
-        description="Explainable COVID-19 detection on chest-CT slices. For research; no medical "
-        "device.",
-        epilog="covidct VERB --help shows the options of a verb, and an example.",
+        description="Explainable COVID-19 detection on chest-CT slices. For research; not a "
+        "medical device.",
+        epilog="example:\n  covidct demo\n\n"
+        "covidct VERB --help shows the options of a verb, with an example.",
+        formatter_class=_ParagraphsFormatter,
     )
     parser.add_argument("--version", action="version", version=f"covidct {__version__}")
     verbs = parser.add_subparsers(metavar="VERB", required=True, dest="verb")
@@ -109,22 +113,23 @@ def _parser() -> argparse.ArgumentParser:
             formatter_class=_ParagraphsFormatter,
         )
         module.add_arguments(command)
+        add_imports(command)
         command.add_argument(
-            "--traceback", action="store_true", help="show where an error comes from"
+            "--traceback", action="store_true", help="show the Python traceback of an error"
         )
         command.set_defaults(run=module.run)
     return parser
 
 
 @contextmanager
-def _plain_warnings() -> Iterator[None]:
-    """Leave out the place in the code, which means nothing to who typed a command."""
+def _short_warnings(args: argparse.Namespace) -> Iterator[None]:
+    """Print warnings without the line of code that raised them."""
 
-    def plain(message: Warning | str, *_: object, **__: object) -> str:
-        return f"covidct: WARNING: {message}\n"
+    def short(message: Warning | str, *_: object, **__: object) -> str:
+        return f"covidct: WARNING: {in_shell_words(str(message), args)}\n"
 
     before = warnings.formatwarning
-    warnings.formatwarning = plain
+    warnings.formatwarning = short
     try:
         yield
     finally:
@@ -133,7 +138,7 @@ def _plain_warnings() -> Iterator[None]:
 
 @contextmanager
 def _progress_in_logs() -> Iterator[None]:
-    """Log how far the work is where no terminal shows a bar."""
+    """Log the progress if no terminal shows a progress bar."""
     logger = logging.getLogger("covidct")
     before = logger.level
     if not sys.stderr.isatty():
@@ -144,6 +149,7 @@ def _progress_in_logs() -> Iterator[None]:
         logger.setLevel(before)
 
 
-def _complain(args: argparse.Namespace, message: str, code: int) -> int:
-    sys.stderr.write(f"covidct {args.verb}: {'' if code == 130 else 'error: '}{message}\n")
+def _fail(args: argparse.Namespace, message: str, code: int) -> int:
+    kind = "" if code == 130 else "error: "
+    sys.stderr.write(f"covidct {args.verb}: {kind}{in_shell_words(message, args)}\n")
     return code

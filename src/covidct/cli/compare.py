@@ -1,8 +1,8 @@
 """Test whether finished runs on the same slices differ, corrected for the number of tests.
 
-Either the runs differ in network, weights or recipe, and their protocol, seed and number of folds
-are the same; or they differ in the protocol alone, which shows what a split is worth. What cannot
-be compared is left out.
+The runs may differ in network, weights or recipe, with the same protocol, seed and number of
+folds. Or they may differ in the protocol only: then the tests show how much a random split
+flatters. Pairs of runs that cannot be compared are left out.
 """
 
 from __future__ import annotations
@@ -10,32 +10,37 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .options import WrongCallError, emit, emit_json
+from .options import WrongCallError, add_table, emit, emit_json
 
 EXAMPLE = "covidct compare runs/resnet18/grouped runs/resnet18/paper"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the verb."""
-    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="a finished run")
-    parser.add_argument("--metric", default="accuracy", help="default: %(default)s")
-    parser.add_argument("--baseline", type=Path, metavar="RUN", help="compare with this run alone")
     parser.add_argument(
-        "--table", default="text", choices=("text", "markdown", "latex", "csv"), help="style"
+        "runs", type=Path, nargs="+", metavar="RUN", help="folder of a finished run"
     )
+    parser.add_argument(
+        "--metric", default="accuracy", help="metric to test (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--baseline", type=Path, metavar="RUN", help="compare each run with this run only"
+    )
+    add_table(parser)
     parser.add_argument("--json", action="store_true", help="print the tests as JSON")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Do the work."""
+    """Run the verb."""
     from .. import CrossValidationResult
     from ..runs.paired_tests import compare_runs
 
     paths = list(dict.fromkeys([*args.runs, *([args.baseline] if args.baseline else [])]))
     if len(paths) < 2:
-        raise WrongCallError("give at least two runs")
+        raise WrongCallError("covidct compare needs at least two runs")
     results = {path.as_posix(): CrossValidationResult.load(path) for path in paths}
-    pairs = [tuple(results)] if len(results) == 2 else None  # which says why, if not comparable
+    # A pair that is named explicitly raises an error with the reason if it cannot be compared.
+    pairs = [tuple(results)] if len(results) == 2 else None
     if args.baseline:
         baseline = args.baseline.as_posix()
         pairs = [(name, baseline) for name in results if name != baseline]

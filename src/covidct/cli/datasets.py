@@ -1,4 +1,4 @@
-"""List the datasets, or describe one: where it comes from, its license and its known faults."""
+"""List the datasets, or describe one: its origin, its license and its known faults."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ EXAMPLE = "covidct datasets covid19-ct"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the verb."""
-    parser.add_argument("name", nargs="?", help="describe this dataset")
-    parser.add_argument("--json", action="store_true", help="write all that is known, as JSON")
+    parser.add_argument("name", nargs="?", help="name of the dataset to describe")
+    parser.add_argument("--json", action="store_true", help="print the full entries as JSON")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Do the work."""
+    """Run the verb."""
     from ..datasets.registry import dataset_info, list_datasets
 
     names = list_datasets() if args.name is None else [args.name]

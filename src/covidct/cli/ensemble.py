@@ -1,7 +1,8 @@
 """Average the probabilities of finished runs on the same folds, and score the average.
 
-Each slice is scored by the networks of the fold that tests it. --siblings averages the repeats of
-an official split too. With --dataset, the fitted folds are averaged on slices of another source.
+Each slice is scored by the networks of the fold that tests it. --siblings also averages the
+repeats of an official split. With --dataset, the fitted folds are averaged on slices of another
+source.
 """
 
 from __future__ import annotations
@@ -16,17 +17,21 @@ EXAMPLE = "covidct ensemble runs/resnet18 runs/densenet121"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the verb."""
-    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="a finished run")
     parser.add_argument(
-        "--siblings", action="store_true", help="average repeats of one split as well"
+        "runs", type=Path, nargs="+", metavar="RUN", help="folder of a finished run"
+    )
+    parser.add_argument(
+        "--siblings", action="store_true", help="also average the repeats of one split"
     )
     add_dataset(parser, required=False)
-    parser.add_argument("--metric", default="accuracy", help="of tests (default: %(default)s)")
+    parser.add_argument(
+        "--metric", default="accuracy", help="metric to test (default: %(default)s)"
+    )
     parser.add_argument("--json", action="store_true", help="print the metrics as JSON")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Do the work."""
+    """Run the verb."""
     from .. import CrossValidationResult
     from ..runs.comparison_table import side_by_side
     from ..runs.ensemble import Ensemble
@@ -43,7 +48,7 @@ def run(args: argparse.Namespace) -> None:
         emit_json(ensemble.to_dict())
         return
     emit(f"{ensemble}\n\n{side_by_side([*members.values(), ensemble])}")
-    # The average of siblings has one fold where its members have several.
+    # With --siblings the ensemble has one fold where its members have several: no paired test.
     pairs = [("ensemble", name) for name, run in members.items() if same_folds(ensemble, run)]
     if pairs:
         runs = {"ensemble": ensemble, **members}

@@ -1,8 +1,8 @@
-"""Print what finished runs score: out of fold, or on slices of another source.
+"""Print the metrics of finished runs, or test them on slices of another source.
 
-Without a dataset: the tables of the runs, their calibration, and runs side by side. With --dataset
-the external test: their fitted folds on slices of another source. With --datasets every run on
-every dataset: out of fold on the slices that it was made of, and with its fitted folds on others.
+Without --dataset: the table of each run, its calibration, and the runs side by side. With one
+dataset: an external test of the fitted folds. With several datasets: every run on every dataset,
+out of fold on the slices that it was trained on, and as an external test on the others.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InvalidFileError
-from .options import WrongCallError, emit, emit_json, load_slices
-from .several import add_datasets, load_datasets
+from .options import WrongCallError, add_dataset, emit, emit_json, load_datasets, load_slices
 
 if TYPE_CHECKING:
     from ..runs.recalibration import CalibratedFolds
@@ -21,43 +20,41 @@ if TYPE_CHECKING:
 
 EXAMPLE = (
     "covidct evaluate runs/paper runs/grouped\n"
-    "  covidct evaluate runs/mine --dataset folder --root slices-of-another-hospital\n"
-    "  covidct evaluate runs/a runs/b --datasets covid19-ct=data/a sars-cov-2-ct=data/b"
+    "  covidct evaluate runs/mine --dataset folder=slices-of-another-hospital\n"
+    "  covidct evaluate runs/a runs/b --dataset covid19-ct=data/a folder@ward-7=data/b"
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the verb."""
-    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="a finished run")
-    add_datasets(parser)
+    parser.add_argument(
+        "runs", type=Path, nargs="+", metavar="RUN", help="folder of a finished run"
+    )
+    add_dataset(parser, required=False, several=True)
     parser.add_argument(
         "--sensitivity",
         type=float,
         default=0.95,
         metavar="S",
-        help="find thresholds for this sensitivity (default: %(default)s)",
+        help="target sensitivity of the calibrated threshold, in (0, 1] (default: %(default)s)",
     )
     parser.add_argument("--json", action="store_true", help="print the metrics as JSON")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Do the work."""
+    """Run the verb."""
     from .. import CrossValidationResult
     from ..runs.external_test import evaluate_across
 
-    if args.dataset is not None and args.datasets:
-        raise WrongCallError(
-            "give either --dataset, for an external test, or --datasets, for a matrix"
-        )
     if not 0 < args.sensitivity <= 1:
         raise WrongCallError(f"--sensitivity must lie in (0, 1], got {args.sensitivity}")
     results = {path.as_posix(): CrossValidationResult.load(path) for path in args.runs}
-    if args.datasets:
-        matrix = evaluate_across(results, load_datasets(args))
-        emit_json(matrix.to_dict()) if args.json else emit(str(matrix))
-        return
     if args.dataset is None:
         _show(list(results.values()), args)
+        return
+    if len(args.dataset) > 1:
+        matrix = evaluate_across(results, load_datasets(args))
+        emit_json(matrix.to_dict()) if args.json else emit(str(matrix))
         return
     dataset = load_slices(args)
     evaluations = [result.evaluate(dataset) for result in results.values()]
@@ -85,7 +82,7 @@ def _show(results: list[CrossValidationResult], args: argparse.Namespace) -> Non
 
 
 def _calibrate(result: CrossValidationResult, sensitivity: float) -> CalibratedFolds | str:
-    """Calibrate a run, or say why there is nothing to calibrate it on."""
+    """Calibrate a run, or return the reason why it cannot be calibrated."""
     try:
         return result.calibrate(sensitivity)
     except InvalidFileError:

@@ -1,6 +1,6 @@
-"""Draw and measure what fitted networks look at: Grad-CAM, t-SNE, faithfulness.
+"""Draw and measure the explanations of fitted networks: Grad-CAM, t-SNE, faithfulness.
 
-With --dataset, for the test slices of a fold; with --images, for slices from anywhere.
+With --dataset, explains the test slices of folds; with --images, explains any slices.
 """
 
 from __future__ import annotations
@@ -15,13 +15,16 @@ if TYPE_CHECKING:
     from ..explain.faithfulness import Faithfulness
     from ..runs.result import CrossValidationResult
 
-EXAMPLE = "covidct explain runs/mine --dataset folder --root my-slices --fold 0"
-_NO_TABLE = "no table: it takes two slices that were called COVID-19"
+EXAMPLE = (
+    "covidct explain runs/mine --dataset folder=my-slices --fold 0 1 2\n"
+    "  covidct explain runs/mine --images new-slices/ --output maps"
+)
+_NO_TABLE = "no faithfulness table: it needs at least two slices predicted as COVID-19"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the verb."""
-    parser.add_argument("run_dir", type=Path, metavar="RUN", help="a finished run")
+    parser.add_argument("run_dir", type=Path, metavar="RUN", help="folder of a finished run")
     add_dataset(parser, required=False)
     parser.add_argument(
         "--fold",
@@ -29,9 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[0],
         metavar="K",
-        help="folds (default: 0); of several, the table is the mean",
+        help="folds to explain (default: 0); the table of several folds is their mean",
     )
-    parser.add_argument("--images", type=Path, nargs="+", metavar="PATH", help="images or folders")
+    parser.add_argument(
+        "--images", type=Path, nargs="+", metavar="PATH", help="images or folders to explain"
+    )
     add_layer(parser)
     parser.add_argument(
         "--palette",
@@ -39,16 +44,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="paper",
         help="colors of t-SNE (default: %(default)s)",
     )
-    parser.add_argument("--output", type=Path, help="folder (default: RUN/explain)")
+    parser.add_argument("--output", type=Path, help="folder to write (default: RUN/explain)")
     parser.add_argument("--json", action="store_true", help="print the table as JSON")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Do the work."""
+    """Run the verb."""
     from .. import CrossValidationResult
 
     if (args.dataset is None) == (args.images is None):
-        raise WrongCallError("give either --dataset, whose test slices are explained, or --images")
+        raise WrongCallError("give either --dataset, to explain its test slices, or --images")
     output = args.output or args.run_dir / "explain"
     if args.images:
         table = _explain_images(args, output)

@@ -1,6 +1,6 @@
-"""Write the fitted network of a fold as ONNX, or as a folder to share.
+"""Write the fitted network of a fold as an ONNX file, or as a folder to share.
 
-The ONNX file takes canvases (B, 1, H, W) and has the preprocessing inside.
+The ONNX file takes canvases (B, 1, H, W) and contains the preprocessing.
 """
 
 from __future__ import annotations
@@ -15,21 +15,24 @@ EXAMPLE = "covidct export runs/mine model.onnx --fold 0"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the verb."""
-    parser.add_argument("run_dir", type=Path, metavar="RUN", help="a finished run")
+    parser.add_argument("run_dir", type=Path, metavar="RUN", help="folder of a finished run")
     parser.add_argument(
-        "target", type=Path, help="a file that ends in .onnx, or a folder for weights and card"
+        "target",
+        type=Path,
+        help="file name that ends in .onnx, or a folder for the weights and the model card",
     )
-    parser.add_argument("--fold", type=int, default=0, help="default: %(default)s")
+    parser.add_argument("--fold", type=int, default=0, help="fold (default: %(default)s)")
     parser.add_argument(
         "--input-type",
         choices=("uint8", "float32"),
         default="uint8",
-        help="what the canvases of the ONNX file hold; float32 in [0, 1] (default: %(default)s)",
+        help="type of the canvases that the ONNX file takes; float32 is in [0, 1] "
+        "(default: %(default)s)",
     )
 
 
 def run(args: argparse.Namespace) -> None:
-    """Do the work."""
+    """Run the verb."""
     from .. import CrossValidationResult
 
     result = CrossValidationResult.load(args.run_dir)

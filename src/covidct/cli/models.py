@@ -12,12 +12,14 @@ EXAMPLE = "covidct models 'densenet*' --json"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the verb."""
-    parser.add_argument("pattern", nargs="?", default="*", help="a name, or a shell-style pattern")
-    parser.add_argument("--json", action="store_true", help="write all that is known, as JSON")
+    parser.add_argument(
+        "pattern", nargs="?", default="*", help="a name, timm:NAME, or a shell-style pattern"
+    )
+    parser.add_argument("--json", action="store_true", help="print the full entries as JSON")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Do the work."""
+    """Run the verb."""
     from ..models.registry import list_models, model_info
 
     names = list_models(args.pattern) or [model_info(args.pattern).name]

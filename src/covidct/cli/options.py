@@ -1,70 +1,223 @@
-"""Options that several verbs share, and the way to say that a call was wrong."""
+"""Options that several verbs share, and the objects that they describe."""
 
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from ..datasets.ct_dataset import CTDataset
+    from ..training.recipe import Recipe
 
 __all__ = [
     "WrongCallError",
     "add_dataset",
+    "add_imports",
     "add_layer",
+    "add_on_error",
+    "add_recipe",
+    "add_table",
+    "add_training",
     "checked_call",
     "emit",
     "emit_json",
+    "import_modules",
+    "in_shell_words",
+    "load_datasets",
     "load_slices",
+    "named_datasets",
+    "read_recipe",
+    "read_weights",
 ]
+
+# Options of `load_dataset` that only some datasets take, and their flags.
+_LOADER_FLAGS = {"n": "--n", "positive": "--positive"}
+# Arguments of the Python interface whose flag has another name.
+_FLAGS = {"cv": "--folds", "compile_model": "--compile", "groups": "--protocol"}
 
 
 class WrongCallError(ValueError):
-    """The arguments of the command line make no sense together."""
+    """The arguments of the command line contradict each other, or one has an invalid value."""
+
+
+class NamedDataset(NamedTuple):
+    """A dataset that the command line names: its registered name, and the folder of its files."""
+
+    dataset: str
+    root: Path | None
 
 
 @contextmanager
 def checked_call() -> Iterator[None]:
-    """Take a ValueError in the body, where options become objects, for a mistake of the caller."""
+    """Report a ValueError in the body, where options become objects, as a wrong call."""
     try:
         yield
     except ValueError as error:
         raise WrongCallError(str(error)) from error
 
 
-def add_dataset(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
-    """Add the options that name a dataset."""
+def add_imports(parser: argparse.ArgumentParser) -> None:
+    """Add the option that imports modules of the user's own."""
+    parser.add_argument(
+        "--import",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        dest="imports",
+        help="import this module, or .py file, first: the networks and datasets that it registers "
+        "can then be named (may be repeated)",
+    )
+
+
+def import_modules(modules: Sequence[str]) -> None:
+    """Import modules by their name, or by the path of their file.
+
+    The folder of a file (for a module's name, the current folder) is appended to ``sys.path``, so
+    that worker processes can import what the module registers.
+    """
+    for module in modules:
+        path = Path(module)
+        is_file = path.suffix == ".py"
+        if is_file and not path.is_file():
+            raise WrongCallError(f"--import: the file {module!r} does not exist")
+        folder = str(path.resolve().parent if is_file else Path.cwd())
+        if folder not in sys.path:
+            sys.path.append(folder)
+        try:
+            imported = import_module(path.stem if is_file else module)
+        except (ImportError, TypeError) as error:
+            raise WrongCallError(f"--import cannot import {module!r}: {error}") from error
+        found = getattr(imported, "__file__", None)
+        if is_file and (found is None or not path.samefile(found)):
+            raise WrongCallError(
+                f"--import: another module is already called {path.stem!r}; rename {module!r}"
+            )
+
+
+def add_dataset(
+    parser: argparse.ArgumentParser, *, required: bool = True, several: bool = False
+) -> None:
+    """Add the options that name datasets and describe how to load them."""
+    one = "the dataset and its folder (covidct datasets lists the names; 'folder' reads two class "
+    one += "folders of your own). NAME@OWN=ROOT gives it another name in tables and run folders"
     parser.add_argument(
         "--dataset",
+        nargs="+",
+        action="extend",
         required=required,
-        metavar="NAME",
-        help="a dataset (covidct datasets lists them); 'folder' for class folders of your own",
+        metavar="NAME=ROOT",
+        help=one + ("; several datasets may follow each other" if several else ""),
     )
-    parser.add_argument("--root", type=Path, help="the folder that it lies in")
-    parser.add_argument("--download", action="store_true", help="fetch it where it is missing")
+    parser.add_argument(
+        "--root", type=Path, help="folder of the dataset; --dataset NAME=ROOT does the same"
+    )
+    parser.add_argument("--download", action="store_true", help="download the files if missing")
     parser.add_argument(
         "--verify",
         choices=("hashes", "names", "none"),
         default="hashes",
-        help="what to compare with the manifest of a known dataset (default: %(default)s)",
+        help="how to check the files of a published dataset: content, file names only, or not at "
+        "all (default: %(default)s)",
     )
+    add_on_error(parser)
+    parser.add_argument(
+        "--positive",
+        metavar="CLASS",
+        help="class folder of COVID-19, if its name is unusual",
+    )
+    parser.add_argument(
+        "--n", type=int, metavar="N", help="number of slices of 'phantom' (default: 240)"
+    )
+
+
+def add_on_error(parser: argparse.ArgumentParser) -> None:
+    """Add the option that chooses what happens when a file cannot be read."""
     parser.add_argument(
         "--on-error",
         choices=("raise", "skip"),
         default="raise",
-        help="what to do about a file that cannot be read (default: %(default)s)",
+        help="stop at a file that cannot be read, or leave it out (default: %(default)s)",
     )
-    parser.add_argument(
-        "--positive", metavar="NAME", help="the class folder of COVID-19, where it is in doubt"
-    )
-    parser.add_argument(
-        "--slices", type=int, metavar="N", help="how many slices 'phantom' draws (default: 240)"
-    )
+
+
+def named_datasets(args: argparse.Namespace) -> dict[str, NamedDataset]:
+    """Return the datasets that ``--dataset`` names, by the names that the user gave them."""
+    texts = args.dataset or []
+    if args.root is not None and not texts:
+        raise WrongCallError("--root needs --dataset NAME")
+    if args.root is not None and (len(texts) > 1 or "=" in texts[0]):
+        raise WrongCallError("--root takes a single --dataset NAME; write --dataset NAME=ROOT ...")
+    named: dict[str, NamedDataset] = {}
+    for text in texts:
+        names, equals, root = text.partition("=")
+        dataset, at, own = names.partition("@")
+        own = own if at else dataset
+        if not dataset or (equals and not root) or not re.fullmatch(r"[\w.-][\w. -]*", own):
+            raise WrongCallError(f"--dataset takes NAME, NAME=ROOT or NAME@OWN=ROOT, got {text!r}")
+        if own in named:
+            raise WrongCallError(
+                f"dataset {own!r} is named twice; give each its own name: {dataset}@OWN=ROOT"
+            )
+        named[own] = NamedDataset(dataset, Path(root) if equals else args.root)
+    return named
+
+
+def load_datasets(args: argparse.Namespace) -> dict[str, CTDataset]:
+    """Load the datasets that ``--dataset`` names; an option goes to each dataset that takes it."""
+    from .. import load_dataset
+
+    named = named_datasets(args)
+    accepted = {own: _loader_parameters(source.dataset) for own, source in named.items()}
+    given = {name: getattr(args, name) for name in _LOADER_FLAGS}
+    given = {name: value for name, value in given.items() if value is not None}
+    for option in given:
+        if not any(option in parameters for parameters in accepted.values()):
+            names = ", ".join(source.dataset for source in named.values())
+            raise WrongCallError(f"{_LOADER_FLAGS[option]} does not apply to {names}")
+    loaded = {}
+    for own, (name, root) in named.items():
+        dataset = load_dataset(
+            name,
+            root,
+            download=args.download and (len(named) == 1 or "download" in accepted[own]),
+            verify=None if args.verify == "none" else args.verify,
+            on_error=args.on_error,
+            **{option: value for option, value in given.items() if option in accepted[own]},
+        )
+        dataset.name = own
+        loaded[own] = dataset
+    return loaded
+
+
+def load_slices(args: argparse.Namespace) -> CTDataset:
+    """Load the single dataset that ``--dataset`` names."""
+    if len(args.dataset) > 1:
+        raise WrongCallError(
+            f"covidct {args.verb} takes one dataset, got {len(args.dataset)}: "
+            + " ".join(args.dataset)
+        )
+    (dataset,) = load_datasets(args).values()
+    return dataset
+
+
+def _loader_parameters(dataset: str) -> frozenset[str]:
+    """Return the names of the parameters of a dataset's loader."""
+    from ..datasets.registry import dataset_info
+
+    module, _, function = dataset_info(dataset).loader.partition(":")
+    try:
+        loader = getattr(import_module(module), function)
+    except (ImportError, AttributeError):
+        return frozenset()  # load_dataset reports it
+    return frozenset(inspect.signature(loader).parameters)
 
 
 def add_layer(parser: argparse.ArgumentParser) -> None:
@@ -73,26 +226,130 @@ def add_layer(parser: argparse.ArgumentParser) -> None:
         "--layer",
         metavar="NAME",
         help="layer that Grad-CAM explains, such as backbone.layer3 of a ResNet, whose grid is "
-        "twice as fine (default: the last with rows and columns)",
+        "twice as fine (default: the last layer with rows and columns)",
     )
 
 
-def load_slices(args: argparse.Namespace) -> CTDataset:
-    """Load the dataset that the options name."""
-    from .. import load_dataset
-
-    given = {"n": args.slices, "positive": args.positive}
-    options = {name: value for name, value in given.items() if value is not None}
-    if args.slices is not None and args.dataset != "phantom":
-        raise WrongCallError(f"--slices is for --dataset phantom, got {args.dataset}")
-    return load_dataset(
-        args.dataset,
-        args.root,
-        download=args.download,
-        verify=None if args.verify == "none" else args.verify,
-        on_error=args.on_error,
-        **options,
+def add_table(parser: argparse.ArgumentParser) -> None:
+    """Add the option that chooses the style of the printed tables."""
+    parser.add_argument(
+        "--table",
+        default="text",
+        choices=("text", "markdown", "latex", "csv"),
+        help="style of the tables (default: %(default)s)",
     )
+
+
+def add_training(parser: argparse.ArgumentParser) -> None:
+    """Add the options that describe the recipe, the folds and the hardware."""
+    parser.add_argument(
+        "--weights",
+        default="imagenet",
+        help="initial weights: 'imagenet', 'none' for random weights, or a file "
+        "(default: %(default)s)",
+    )
+    parser.add_argument("--folds", type=int, default=5, help="number of folds (default: 5)")
+    add_recipe(parser)
+    parser.add_argument("--seed", type=int, default=0, help="random seed (default: %(default)s)")
+    parser.add_argument(
+        "--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--precision",
+        default="auto",
+        choices=("auto", "float32", "bfloat16"),
+        help="precision of the training (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--n-jobs", type=int, default=1, help="folds trained at a time (default: %(default)s)"
+    )
+    parser.add_argument("--threads", type=int, help="CPU threads for each fold")
+
+
+def add_recipe(parser: argparse.ArgumentParser) -> None:
+    """Add the options that change the recipe."""
+    parser.add_argument("--demo", action="store_true", help="use the short recipe of covidct demo")
+    parser.add_argument(
+        "--epochs", type=int, help="number of epochs; the schedule is stretched to it"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="OPTION=VALUE",
+        dest="changes",
+        help="change an option of the recipe, such as resize=stretch, canvas=[128,176] or "
+        "augmentation.noise=0 (may be repeated)",
+    )
+
+
+def read_recipe(args: argparse.Namespace) -> Recipe:
+    """Build the recipe that the options describe."""
+    from .. import Recipe
+
+    recipe = Recipe.demo() if args.demo else Recipe()
+    if args.epochs is not None:
+        recipe = recipe.scaled(args.epochs)
+    values = recipe.to_dict()
+    for change in args.changes:
+        option, equals, value = change.partition("=")
+        if not equals:
+            raise WrongCallError(f"--set takes OPTION=VALUE, got {change!r}")
+        table, _, key = option.rpartition(".")
+        if table not in ("", "augmentation"):
+            raise WrongCallError(f"--set knows no option {option!r}")
+        if option == "augmentation":
+            raise WrongCallError(
+                "--set takes the options of the augmentation one by one, as augmentation.noise=0"
+            )
+        target = values[table] if table else values
+        target[key] = _parse(value)
+    return Recipe.from_dict(values)
+
+
+def _parse(value: str) -> Any:
+    """Read a value as JSON, or as text if it is not valid JSON."""
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
+def read_weights(args: argparse.Namespace) -> str | None:
+    """Return the initial weights that the options name; None stands for random weights."""
+    return None if args.weights == "none" else args.weights
+
+
+def in_shell_words(message: str, args: argparse.Namespace) -> str:
+    """Write arguments of the Python interface in a message as options of the verb.
+
+    Examples
+    --------
+    >>> from argparse import Namespace
+    >>> from covidct.cli.options import in_shell_words
+    >>> args = Namespace(weights="imagenet", n_jobs=0)
+    >>> in_shell_words("train from random weights with weights=None", args)
+    'train from random weights with --weights none'
+    >>> in_shell_words("n_jobs must be 1 or more, got 0", args)
+    '--n-jobs must be 1 or more, got 0'
+    """
+    flags = {name: f"--{name.replace('_', '-')}" for name in vars(args)}
+    flags |= {name: flag for name, flag in _FLAGS.items() if flag in flags.values()}
+
+    def with_value(match: re.Match[str]) -> str:
+        name, value = match["name"], match["value"].strip("\"'")
+        if name not in flags or (name == "groups" and value == "None"):
+            return match[0]
+        if name == "groups":
+            value = "grouped"
+        return flags[name] + {"True": "", "None": " none"}.get(value, f" {value}")
+
+    def alone(match: re.Match[str]) -> str:
+        return flags.get(match[0], match[0])
+
+    value = r"(?P<value>None|True|[A-Z]+\b|'[^']*'|\"[^\"]*\")"
+    message = re.sub(rf"\b(?P<name>[a-z_]+)={value}", with_value, message)
+    return re.sub(r"^[a-z_]+(?= must )", alone, message)
 
 
 def emit(text: str) -> None:
@@ -101,5 +358,5 @@ def emit(text: str) -> None:
 
 
 def emit_json(value: Any) -> None:
-    """Write a result for another program."""
+    """Write a result for another program to standard output."""
     emit(json.dumps(value, indent=2, allow_nan=False))

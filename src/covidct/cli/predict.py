@@ -1,9 +1,9 @@
 """Score new slices with the fitted folds of a run.
 
-A folder with one DICOM series, or a multi-frame file, is a volume: its slices come in the order in
-which they lie in the body, each with its position in mm, beside the mean of the highest third of
-them. For research; no medical device. A slice that looks unlike those the networks were fitted to,
-or is one of them, is said to in the column of doubts.
+A folder with one DICOM series, or a multi-frame file, is a volume: its slices are listed in the
+order of the body, each with its position in mm and the score of the volume, which is the mean of
+the highest third of its slices. The column of doubts marks slices that look unlike the training
+slices, or that are training slices. For research; not a medical device.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from .._text import printable
-from .options import add_layer, emit
+from .options import add_layer, add_on_error, emit
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -34,37 +34,41 @@ EXAMPLE = "covidct predict runs/mine new-slices/ --json > predictions.jsonl"
 
 _COLUMNS = (
     *("path", "probability", "spread", "doubts"),
-    *("position", "volume", "volume_probability"),  # empty where a slice is of no volume
+    *("position", "volume", "volume_probability"),  # empty for single slices
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the verb."""
-    parser.add_argument("run_dir", type=Path, metavar="RUN", help="a finished run")
+    parser.add_argument("run_dir", type=Path, metavar="RUN", help="folder of a finished run")
     parser.add_argument(
-        "paths", type=Path, nargs="+", metavar="PATH", help="images, folders, DICOM series"
+        "paths", type=Path, nargs="+", metavar="PATH", help="images, folders or DICOM series"
+    )
+    add_on_error(parser)
+    parser.add_argument(
+        "--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)"
     )
     parser.add_argument(
-        "--on-error",
-        choices=("raise", "skip"),
-        default="raise",
-        help="what to do about a file that cannot be read (default: %(default)s)",
+        "--batch-size", type=int, default=32, help="slices per batch (default: %(default)s)"
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N")
-    parser.add_argument("--batch-size", type=int, default=32, help="default: %(default)s")
-    parser.add_argument("--cam", type=Path, metavar="FOLDER", help="draw the map of each slice")
+    parser.add_argument(
+        "--cam", type=Path, metavar="FOLDER", help="draw the Grad-CAM map of each slice there"
+    )
     add_layer(parser)
     parser.add_argument(
-        "--series", metavar="UID", help="the DICOM series to take of a folder with several"
+        "--series", metavar="UID", help="DICOM series to score, if a folder holds several"
     )
     parser.add_argument(
-        "--plot", type=Path, metavar="FOLDER", help="draw how the probability runs along a volume"
+        "--plot",
+        type=Path,
+        metavar="FOLDER",
+        help="draw the probability along the body of each volume there",
     )
-    parser.add_argument("--json", action="store_true", help="write one JSON object a line")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per line")
 
 
 class _Scored(NamedTuple):
-    """A slice, how to get its picture, and of which volume it is."""
+    """A scored slice, a function that reads its image, and its volume."""
 
     prediction: Prediction
     image: Callable[[], Image.Image]
@@ -83,7 +87,7 @@ class _Scored(NamedTuple):
 
 
 def run(args: argparse.Namespace) -> None:
-    """Do the work."""
+    """Run the verb."""
     from .. import Predictor
 
     predictor = Predictor.from_run(args.run_dir, device=args.device)
@@ -110,7 +114,7 @@ def _score(args: argparse.Namespace, predictor: Predictor) -> Iterator[_Scored]:
         stream = predictor.stream(paths, on_error=args.on_error, batch_size=args.batch_size)
         yield from (_Scored(p, partial(_read, p.path)) for p in stream)
     if args.plot is not None and not plotted:
-        _LOG.warning("nothing was plotted: no PATH is one DICOM series; --series chooses one")
+        _LOG.warning("nothing was plotted: no PATH is one DICOM series; choose one with --series")
 
 
 def _score_volume(args: argparse.Namespace, predictor: Predictor, path: Path) -> Iterator[_Scored]:
@@ -137,8 +141,8 @@ def _plot(volume: VolumePrediction, path: Path) -> None:
 def _draw_map(args: argparse.Namespace, predictor: Predictor, scored: _Scored, number: int) -> None:
     from ..explain.fold import draw_map
 
-    # Numbered, since files of several folders may have one name.
-    name = printable(Path(scored.prediction.path).name)[:60]  # a name may be as long as one can be
+    # Numbered, since files in different folders may have the same name.
+    name = printable(Path(scored.prediction.path).name)[:60]  # names may be of any length
     picture = args.cam / f"{number:05d}-{name}.png"
     draw_map(predictor, scored.prediction, scored.image(), picture, layer=args.layer)
 
@@ -162,7 +166,7 @@ def _csv_writer() -> Callable[[_Scored], None]:
 
     def write(scored: _Scored) -> None:
         nonlocal header
-        if header:  # not before there is a row: a wrong path leaves an empty file
+        if header:  # with the first row, so that a wrong path writes nothing
             writer.writeheader()
             header = False
         writer.writerow({**scored.row(), "doubts": "; ".join(scored.prediction.doubts)})

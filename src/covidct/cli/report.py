@@ -1,7 +1,7 @@
-"""Write finished runs as one HTML page: tables, figures, explanations, what undermines them.
+"""Write finished runs as one HTML page: tables, figures, explanations, known problems.
 
-With --dataset, the page shows the most confident slices with Grad-CAM and the features of a fold,
-and says what an audit of the slices found.
+With --dataset, the page also shows the most confident slices with Grad-CAM, the features of a
+fold, and the findings of an audit.
 """
 
 from __future__ import annotations
@@ -11,20 +11,24 @@ from pathlib import Path
 
 from .options import add_dataset, add_layer, emit, load_slices
 
-EXAMPLE = "covidct report runs/mine --dataset folder --root my-slices"
+EXAMPLE = "covidct report runs/mine --dataset folder=my-slices"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the verb."""
-    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="a finished run")
+    parser.add_argument(
+        "runs", type=Path, nargs="+", metavar="RUN", help="folder of a finished run"
+    )
     add_dataset(parser, required=False)
-    parser.add_argument("--no-audit", action="store_true", help="do not audit the slices")
+    parser.add_argument("--no-audit", action="store_true", help="do not audit the dataset")
     add_layer(parser)
-    parser.add_argument("--output", type=Path, metavar="FILE", help="default: RUN/report.html")
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="file to write (default: RUN/report.html)"
+    )
 
 
 def run(args: argparse.Namespace) -> None:
-    """Do the work."""
+    """Run the verb."""
     from .. import CrossValidationResult, audit_dataset
     from ..report import write_report
 

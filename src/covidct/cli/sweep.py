@@ -1,9 +1,9 @@
 """Cross-validate many networks on many datasets: the paper's table, ablations, honest protocols.
 
-A sweep that was interrupted goes on when the same command is given again, and the same command in
-several shells, or on several machines with a common disk, shares the work. A cell that fails stops
-no other. --dry-run says what is left to do and how long it will take; --finished prints the tables
-of what is there so far, and --page writes them for the documentation.
+To continue an interrupted sweep, give the same command again. The same command in several shells,
+or on several machines with a common disk, shares the work. If one run fails, the others go on.
+--dry-run lists the remaining runs and estimates the time; --finished prints the tables of the
+finished runs; --page writes them for the documentation.
 """
 
 from __future__ import annotations
@@ -13,9 +13,18 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .options import WrongCallError, checked_call, emit
-from .recipe_options import add_recipe, read_recipe
-from .several import add_datasets, load_datasets, roots_of
+from .options import (
+    WrongCallError,
+    add_dataset,
+    add_table,
+    add_training,
+    checked_call,
+    emit,
+    load_datasets,
+    named_datasets,
+    read_recipe,
+    read_weights,
+)
 
 if TYPE_CHECKING:
     from ..datasets.ct_dataset import CTDataset
@@ -25,9 +34,9 @@ _LOG = logging.getLogger(__name__)
 
 EXAMPLE = (
     "covidct sweep --preset table2 \\\n"
-    "    --datasets covid19-ct=data/covid19-ct sars-cov-2-ct=data/sars-cov-2-ct\n"
+    "    --dataset covid19-ct=data/covid19-ct sars-cov-2-ct=data/sars-cov-2-ct\n"
     "  covidct sweep --preset ablations --only paper,stretch --models squeezenet --scale 0.5 \\\n"
-    "    --epochs 20 --datasets covid19-ct=data/covid19-ct"
+    "    --epochs 20 --dataset covid19-ct=data/covid19-ct"
 )
 
 
@@ -37,11 +46,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--preset",
         default="table2",
         metavar="A[,B]",
-        help="of table2 (the paper's recipe and protocol), ablations (one change of it at a time) "
-        "and honest (grouped and official splits) (default: %(default)s)",
+        help="'table2' (the paper's recipe and protocol), 'ablations' (one change of it at a time) "
+        "or 'honest' (grouped and official splits) (default: %(default)s)",
     )
     parser.add_argument(
-        "--only", default="*", metavar="A,B", help="variants of the presets, such as paper,no-*"
+        "--only",
+        default="*",
+        metavar="A,B",
+        help="variants of the presets, or patterns, such as paper,no-* (default: all)",
     )
     parser.add_argument(
         "--models",
@@ -49,46 +61,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="A,B",
         help="networks, or patterns of their names (default: the paper's twelve)",
     )
-    add_datasets(parser)
+    add_dataset(parser, required=False, several=True)
     parser.add_argument(
         "--folder",
         type=Path,
         default=Path("runs/sweep"),
-        help="of the runs, in DATASET/NETWORK/VARIANT (default: %(default)s)",
+        help="folder of the runs, which lie in DATASET/NETWORK/VARIANT (default: %(default)s)",
+    )
+    add_training(parser)
+    parser.add_argument(
+        "--scale",
+        type=float,
+        default=1.0,
+        help="factor on the height and width of the canvases (default: %(default)s)",
     )
     parser.add_argument(
-        "--weights",
-        default="imagenet",
-        help="'imagenet', 'none' for random weights, or a file (default: %(default)s)",
+        "--metric", default="accuracy", help="metric of tables and tests (default: %(default)s)"
     )
-    parser.add_argument("--folds", type=int, default=5, help="folds (default: %(default)s)")
-    add_recipe(parser)
-    parser.add_argument(
-        "--scale", type=float, default=1.0, help="factor on the sides of the canvases"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N")
-    parser.add_argument("--precision", default="auto", choices=("auto", "float32", "bfloat16"))
-    parser.add_argument("--n-jobs", type=int, default=1, help="folds of a cell at a time")
-    parser.add_argument("--threads", type=int, help="threads for each fold")
-    parser.add_argument("--metric", default="accuracy", help="of tables and tests")
-    parser.add_argument(
-        "--table", default="text", choices=("text", "markdown", "latex", "csv"), help="style"
-    )
+    add_table(parser)
     only = parser.add_mutually_exclusive_group()
-    only.add_argument("--dry-run", action="store_true", help="list the cells and do nothing")
-    only.add_argument("--finished", action="store_true", help="print what is there, do nothing")
+    only.add_argument("--dry-run", action="store_true", help="list the runs without training")
+    only.add_argument(
+        "--finished", action="store_true", help="print the finished runs without training"
+    )
     parser.add_argument(
         "--page", type=Path, metavar="FOLDER", help="write the tables as JSON, one per dataset"
     )
 
 
 def run(args: argparse.Namespace) -> None:
-    """Do the work."""
+    """Run the verb."""
     from ..evaluation.metrics import find_metric
     from ..runs.sweep import SweepResult, run_sweep
 
-    args.resume_hint = "give the same command again to go on; finished folds are kept"
+    args.resume_hint = "give the same command again to continue; finished folds are kept"
     find_metric(args.metric)
     if args.finished:
         _show(SweepResult.load(args.folder), args)
@@ -115,7 +121,7 @@ def run(args: argparse.Namespace) -> None:
     if done.failures:
         reasons = "".join(f"\n  {cell}: {why}" for cell, why in done.failures.items())
         raise RuntimeError(
-            f"{len(done.failures)} of {len(cells)} cells failed, the others are kept:{reasons}"
+            f"{len(done.failures)} of {len(cells)} runs failed, the others are kept:{reasons}"
         )
 
 
@@ -123,9 +129,9 @@ def _plan(args: argparse.Namespace) -> tuple[PlannedRun, ...]:
     from .. import list_models
     from ..runs.sweep import plan
 
-    roots = roots_of(args)
-    if not roots:
-        raise WrongCallError("give --dataset NAME --root PATH, or --datasets NAME=PATH ...")
+    named = named_datasets(args)
+    if not named:
+        raise WrongCallError("covidct sweep needs --dataset NAME=ROOT ...")
     models = None
     if args.models != "paper":
         patterns = args.models.split(",")
@@ -133,22 +139,22 @@ def _plan(args: argparse.Namespace) -> tuple[PlannedRun, ...]:
     with checked_call():
         return plan(
             args.preset.split(","),
-            roots,
+            named,
             models=models,
             only=args.only.split(","),
             recipe=read_recipe(args),
             scale=args.scale,
-            weights=None if args.weights == "none" else args.weights,
+            weights=read_weights(args),
         )
 
 
 def _possible(
     cells: tuple[PlannedRun, ...], datasets: dict[str, CTDataset]
 ) -> tuple[PlannedRun, ...]:
-    """Leave out the official splits of datasets that have none."""
+    """Leave out the official protocol for datasets without an official split."""
     out = {name for name, dataset in datasets.items() if dataset.official_split is None}
     for name in sorted({c.dataset for c in cells if c.protocol == "official"} & out):
-        _LOG.warning("%s has no official split; its cells are left out", name)
+        _LOG.warning("%s has no official split; its official runs are left out", name)
     return tuple(c for c in cells if c.protocol != "official" or c.dataset not in out)
 
 

@@ -1,6 +1,6 @@
 """Cross-validate a network on a dataset: fold tables, out-of-fold predictions, fitted networks.
 
-A run that was interrupted goes on where it stopped when the same command is given again.
+To continue an interrupted run, give the same command again.
 """
 
 from __future__ import annotations
@@ -10,8 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..runs.protocol import PROTOCOLS, split_options
-from .options import WrongCallError, add_dataset, checked_call, emit, emit_json, load_slices
-from .recipe_options import add_recipe, read_recipe
+from .options import (
+    WrongCallError,
+    add_dataset,
+    add_table,
+    add_training,
+    checked_call,
+    emit,
+    emit_json,
+    load_slices,
+    read_recipe,
+    read_weights,
+)
 
 if TYPE_CHECKING:
     from ..datasets.ct_dataset import CTDataset
@@ -19,43 +29,40 @@ if TYPE_CHECKING:
     from ..training.profile import Profile
     from ..training.recipe import Recipe
 
-EXAMPLE = "covidct train --dataset folder --root my-slices --model resnet18 --run-dir runs/mine"
+EXAMPLE = (
+    "covidct train --dataset folder=my-slices --model resnet18 --protocol paper,grouped \\\n"
+    "    --run-dir runs/mine"
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the verb."""
     add_dataset(parser)
-    parser.add_argument("--model", required=True, metavar="NAME", help="covidct models lists them")
     parser.add_argument(
-        "--weights",
-        default="imagenet",
-        help="'imagenet', 'none' for random weights, or a file (default: %(default)s)",
+        "--model", required=True, metavar="NAME", help="network; covidct models lists the names"
     )
     parser.add_argument(
         "--protocol",
         default="paper",
         metavar="P[,P...]",
-        help=f"of {', '.join(PROTOCOLS)}: random slices as in the paper; patients (or, where "
-        "unknown, near-duplicates) kept together; the authors' own split (default: %(default)s)",
+        help="how slices are split: 'paper' at random; 'grouped' with the slices of a patient (or, "
+        "if patients are unknown, near-duplicates) in one fold; 'official' as the dataset's "
+        "authors do (default: %(default)s)",
     )
-    parser.add_argument("--folds", type=int, default=5, help="folds (default: %(default)s)")
-    add_recipe(parser)
-    parser.add_argument("--run-dir", type=Path, help="default: runs/DATASET-MODEL-PROTOCOL")
-    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N")
-    parser.add_argument("--precision", default="auto", choices=("auto", "float32", "bfloat16"))
-    parser.add_argument("--n-jobs", type=int, default=1, help="folds at a time")
-    parser.add_argument("--threads", type=int, help="threads for each fold")
-    parser.add_argument("--compile", action="store_true", help="run through torch.compile")
-    parser.add_argument("--profile", action="store_true", help="print what each part costs")
+    add_training(parser)
     parser.add_argument(
-        "--table", default="text", choices=("text", "markdown", "latex", "csv"), help="style"
+        "--run-dir", type=Path, help="folder of the run (default: runs/DATASET-MODEL-PROTOCOL)"
     )
+    parser.add_argument("--compile", action="store_true", help="use torch.compile")
+    parser.add_argument(
+        "--profile", action="store_true", help="print the time that each part takes"
+    )
+    add_table(parser)
     parser.add_argument("--json", action="store_true", help="print the metrics as JSON")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Do the work."""
+    """Run the verb."""
     from ..devices import resolve_device
     from ..runs.comparison_table import side_by_side
     from ..training.profile import Profile
@@ -64,7 +71,7 @@ def run(args: argparse.Namespace) -> None:
     unknown = set(protocols) - set(PROTOCOLS)
     if unknown:
         raise WrongCallError(f"--protocol takes {', '.join(PROTOCOLS)}, got {unknown.pop()!r}")
-    args.resume_hint = "give the same command again to go on; finished folds are kept"
+    args.resume_hint = "give the same command again to continue; finished folds are kept"
     with checked_call():
         recipe = read_recipe(args)
         profile = Profile(resolve_device(args.device)) if args.profile else None
@@ -84,7 +91,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _check_splits(validators: list[CrossValidator], dataset: CTDataset) -> None:
-    """Let a protocol that the dataset does not allow fail before another has trained for hours."""
+    """Raise if a dataset does not allow a protocol, before the first protocol is trained."""
     from ..runs.splits import make_split
 
     for validator in validators[1:]:
@@ -110,7 +117,7 @@ def _validator(
         return CrossValidator(
             args.model,
             recipe,
-            weights=None if args.weights == "none" else args.weights,
+            weights=read_weights(args),
             device=args.device,
             precision=args.precision,
             n_jobs=args.n_jobs,

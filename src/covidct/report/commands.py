@@ -50,7 +50,7 @@ def command_line(result: CrossValidationResult) -> str | None:
     >>> print(command_line(cv.run(slices)).replace(" --", "|--").replace("|", chr(10)))
     covidct train
     --dataset phantom
-    --slices 16
+    --n 16
     --model shufflenet
     --weights none
     --protocol grouped
@@ -110,7 +110,7 @@ def _dataset_options(dataset: Mapping[str, Any]) -> list[str] | None:
         drawn = load_dataset(name, n=dataset["slices"])
         if drawn.content_hash() != dataset["content_hash"]:
             return None
-        return ["--dataset", name, "--slices", str(dataset["slices"])]
+        return ["--dataset", name, "--n", str(dataset["slices"])]
     known = name in list_datasets()
     return ["--dataset", name if known else "folder", "--root", "FOLDER"]
 
