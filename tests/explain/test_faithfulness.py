@@ -24,11 +24,11 @@ def table(brightness: nn.Module, spots: Spots) -> Faithfulness:
     )
 
 
-def test_a_network_that_looks_at_the_lesion_is_believed(table: Faithfulness) -> None:
-    strict, tolerant = table["pointing game, lesion, str"], table["pointing game, lesion, within"]
+def test_a_network_that_looks_at_the_lesion(table: Faithfulness) -> None:
+    strict, tolerant = table["pointing game, lesion, exact"], table["pointing game, lesion, within"]
     assert strict.value == tolerant.value == 1
     assert strict.n == 6
-    # A square of 16 x 16; within one cell of 8 x 8 of it lie 32 x 32, less what is outside.
+    # A square of 16 x 16; extended by one cell of 8 x 8 it has 32 x 32, minus what is outside.
     assert strict.references["random point of the slice"] == pytest.approx(256 / (64 * 96))
     assert 0.1 < tolerant.references["random point of the slice"] <= 1024 / (64 * 96)
     energy = table["energy in lesion"]
@@ -39,7 +39,7 @@ def test_a_network_that_looks_at_the_lesion_is_believed(table: Faithfulness) -> 
     assert insertion.value > insertion.references["random map"] + 0.1
 
 
-def test_a_network_that_looks_elsewhere_is_not(brightness: nn.Module, spots: Spots) -> None:
+def test_a_network_that_looks_elsewhere(brightness: nn.Module, spots: Spots) -> None:
     canvases, masks = spots
     elsewhere = [{"lesion": np.roll(mask["lesion"], 40, axis=1)} for mask in masks]
     table = faithfulness.table(brightness, canvases, sizes=[(64, 96)] * 6, masks=elsewhere, steps=1)
@@ -48,7 +48,7 @@ def test_a_network_that_looks_elsewhere_is_not(brightness: nn.Module, spots: Spo
     assert energy.value < energy.references["share of the area"]
 
 
-def test_light_on_the_padding_is_told(brightness: nn.Module) -> None:
+def test_evidence_on_the_padding_is_measured(brightness: nn.Module) -> None:
     canvases = np.zeros((2, 64, 96), dtype=np.uint8)
     canvases[:, :, :16] = 255  # the slices span columns 16 to 80
     table = faithfulness.table(brightness, canvases, sizes=[(50, 50)] * 2, steps=1)
@@ -58,7 +58,7 @@ def test_light_on_the_padding_is_told(brightness: nn.Module) -> None:
     assert not any("pointing" in name or "lesion" in name for name in names)
 
 
-def test_rows_of_no_slice_are_left_out(brightness: nn.Module, spots: Spots) -> None:
+def test_measures_without_slices_are_left_out(brightness: nn.Module, spots: Spots) -> None:
     masks = [{"lesion": np.zeros((64, 96), dtype=bool)}] * 6
     table = faithfulness.table(brightness, spots[0], sizes=[(64, 96)] * 6, masks=masks, steps=1)
     names = [measure.name for measure in table.measures]
@@ -66,13 +66,13 @@ def test_rows_of_no_slice_are_left_out(brightness: nn.Module, spots: Spots) -> N
     assert not any("lesion" in name or "padding" in name for name in names)
 
 
-def test_the_lung_is_a_harder_chance_than_the_slice(brightness: nn.Module, spots: Spots) -> None:
+def test_chance_is_higher_in_the_lung(brightness: nn.Module, spots: Spots) -> None:
     canvases, masks = spots
     lesions = torch.from_numpy(np.stack([mask["lesion"] for mask in masks]))
     wider = faithfulness.widen(lesions, (9, 9)).numpy()
     lungs = [mask | {"lung": lung} for mask, lung in zip(masks, wider, strict=True)]
     table = faithfulness.table(brightness, canvases, sizes=[(64, 96)] * 6, masks=lungs, steps=1)
-    chance = table["pointing game, lesion, strictly"].references
+    chance = table["pointing game, lesion, exact"].references
     assert chance["random point of the lung"] > 2 * chance["random point of the slice"]
 
 
@@ -103,18 +103,19 @@ def test_at_most_so_many_slices_are_perturbed(brightness: nn.Module, spots: Spot
     assert table["energy in border"].n == 6
 
 
-def test_the_table_is_fit_for_json_and_for_reading(table: Faithfulness) -> None:
+def test_the_table_as_json_and_as_text(table: Faithfulness) -> None:
     plain = json.loads(json.dumps(table.to_dict(), allow_nan=False))
     assert plain["settings"]["baseline"] == "black"
     assert [row["name"] for row in plain["measures"]] == [m.name for m in table.measures]
     lines = str(table).splitlines()
-    assert len(lines) == len(table.measures) + 2
-    assert "0.042 share of the area" in next(line for line in lines if "energy in lesion" in line)
+    assert len(lines) == 2 + sum(1 + len(measure.references) for measure in table.measures)
+    below = next(i for i, line in enumerate(lines) if line.startswith("energy in lesion")) + 1
+    assert lines[below].split() == ["share", "of", "the", "area", "0.042"]
     with pytest.raises(KeyError):
-        table["smell"]
+        table["unknown"]
 
 
-def test_an_undefined_figure_is_none() -> None:
+def test_undefined_values_become_none() -> None:
     row = Measure(name="x", value=math.nan, references={"y": math.inf}, n=1)
     plain = Faithfulness(measures=(row,), settings={}).to_dict()
     assert plain["measures"] == [{"name": "x", "value": None, "references": {"y": None}, "n": 1}]
@@ -122,7 +123,7 @@ def test_an_undefined_figure_is_none() -> None:
 
 @pytest.mark.parametrize("n", [0, 1])
 def test_too_few_canvases(brightness: nn.Module, spots: Spots, n: int) -> None:
-    with pytest.raises(ValueError, match=f"at least two canvases and a size for each, got {n}, 6"):
+    with pytest.raises(ValueError, match=f"at least two canvases .* got {n} canvases and 6 sizes"):
         faithfulness.table(brightness, spots[0][:n], sizes=[(64, 96)] * 6)
 
 

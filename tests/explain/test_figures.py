@@ -48,7 +48,7 @@ def test_maps_lie_on_their_own_slices(images: list[Image.Image], maps: torch.Ten
     assert rendered(figure)
 
 
-def test_what_is_known_of_a_slice_stands_above_it(
+def test_titles_show_name_class_and_probability(
     images: list[Image.Image], maps: torch.Tensor
 ) -> None:
     figure = figures.saliency_maps(
@@ -57,7 +57,7 @@ def test_what_is_known_of_a_slice_stands_above_it(
     assert figure.axes[2].get_title() == "b\ntrue class non-COVID\nP(COVID) = 0.250"
 
 
-def test_names_of_files_are_no_formulas_and_do_not_run_into_each_other(
+def test_names_are_not_parsed_as_formulas_and_are_shortened(
     images: list[Image.Image], maps: torch.Tensor
 ) -> None:
     names = ["$x$.png", "2020.02.10.20021584-p6-52%0.png", "caf\udce9.png"]
@@ -85,7 +85,7 @@ def test_masks_are_outlined_and_named(images: list[Image.Image], maps: torch.Ten
     assert rendered(figure)
 
 
-def test_no_evidence_leaves_the_slice_to_be_seen(
+def test_the_overlay_is_transparent_without_evidence(
     images: list[Image.Image], maps: torch.Tensor
 ) -> None:
     for sign in (1, -1):
@@ -96,7 +96,7 @@ def test_no_evidence_leaves_the_slice_to_be_seen(
 
 
 @pytest.mark.parametrize("palette", ["paper", "color-blind"])
-def test_the_four_kinds_differ_in_color_and_in_shape_or_size(palette: str) -> None:
+def test_the_four_kinds_differ_in_color_and_marker(palette: str) -> None:
     points = np.random.default_rng(0).normal(size=(40, 2))
     targets, test = np.arange(40) % 2, np.arange(40) < 10
     figure = figures.embedding(points, targets, test=test, palette=palette)
@@ -119,7 +119,7 @@ def test_the_papers_colors() -> None:
     }
 
 
-def test_the_separation_is_printed_below() -> None:
+def test_the_separation_is_printed_below_the_embedding() -> None:
     separation = Separation(0.91, 0.12, 0.34, 0.875, 0.9, 0.5)
     options = {"test": np.arange(8) < 2, "separation": separation}
     figure = figures.embedding(np.zeros((8, 2)), [0, 1] * 4, **options)
@@ -128,7 +128,7 @@ def test_the_separation_is_printed_below() -> None:
     assert "90.0% (features 87.5%, chance 50.0%)" in text
 
 
-def test_curves_say_their_areas() -> None:
+def test_titles_of_curves_show_their_areas() -> None:
     falling = np.array([[1.0, 0.5, 0.0]])
     curves = faithfulness.Curves(np.array([0.0, 0.5, 1.0]), falling, 1 - falling)
     chance = faithfulness.Curves(curves.fractions, 1 - 0 * falling, 0 * falling)
@@ -155,7 +155,7 @@ def test_pyplot_is_not_used(
         (lambda i, m: figures.saliency_maps(i, m[:2]), "got 3 slices and {'maps': 2}"),
         (lambda i, m: figures.saliency_maps(i, m, targets=[1]), "'targets': 1"),
         (lambda i, m: figures.saliency_maps(i, m, columns=0), "columns must be at least 1, got 0"),
-        (lambda i, m: figures.embedding(m[0], [0], test=[True]), "as many of each"),
+        (lambda i, m: figures.embedding(m[0], [0], test=[True]), "sequences of the same length"),
         (
             lambda i, m: figures.embedding(m[0], [], test=[], palette="gray"),
             "palette must be one of 'paper', 'color-blind', got 'gray'",
@@ -181,5 +181,5 @@ def test_bad_arguments(
         ([], []),
     ],
 )
-def test_names_keep_what_tells_them_apart(paths: list[str], names: list[str]) -> None:
+def test_names_stay_distinct(paths: list[str], names: list[str]) -> None:
     assert below_common_folder(paths) == names

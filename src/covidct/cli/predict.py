@@ -130,11 +130,13 @@ def _score_volume(args: argparse.Namespace, predictor: Predictor, path: Path) ->
 
 
 def _plot(volume: VolumePrediction, path: Path) -> None:
-    from ..explain.figures import along_body
+    from ..explain.figures import volume_profile
     from ..explain.fold import save_figure
 
     each = [(p.probability, p.spread) for p in volume.slices]
-    figure = along_body(volume.positions, *zip(*each, strict=True), aggregate=volume.probability)
+    figure = volume_profile(
+        volume.positions, *zip(*each, strict=True), aggregate=volume.probability
+    )
     save_figure(figure, path)
 
 

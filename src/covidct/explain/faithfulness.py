@@ -1,4 +1,7 @@
-"""Is the explanation to be believed? Each answer stands beside what chance would give."""
+"""Faithfulness of saliency maps: how well they show what a network uses, compared with chance.
+
+:func:`table` computes all measures for a network; the functions behind it are public too.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ..devices import Precision
+from ..evaluation.tables import Table
 from ..models.classifier import CTClassifier
 from .grad_cam import upsample
 from .perturbation import Curves, perturb
@@ -49,18 +53,18 @@ _RANDOMIZED = "randomized network"
 
 @dataclass(frozen=True, kw_only=True)
 class Measure:
-    """One figure, beside what it has to be compared with.
+    """Value of one measure, with reference values to compare it with.
 
     Attributes
     ----------
-    name
-        What was measured.
-    value
-        The figure; all lie in [0, 1], except silhouettes, in [-1, 1].
-    references
-        What chance, or a map that knows nothing, gives.
-    n
-        Number of slices that it is the mean of.
+    name : str
+        What is measured, such as ``"energy in lesion"``.
+    value : float
+        Mean over the slices. Silhouettes lie in [-1, 1], all other values in [0, 1].
+    references : mapping of str to float
+        Values of chance or of uninformative maps, by name.
+    n : int
+        Number of slices.
     """
 
     name: str
@@ -71,33 +75,33 @@ class Measure:
 
 @dataclass(frozen=True, kw_only=True)
 class Faithfulness:
-    """The table of a fitted network; ``str()`` gives it as text.
+    """Faithfulness of the saliency maps of a network; ``print`` shows it as a table.
 
     Attributes
     ----------
-    measures
-        The rows.
-    settings
-        What they depend on.
+    measures : tuple of Measure
+        Measures, in the order of the table.
+    settings : mapping of str to str, int or float
+        Options that the values depend on.
     """
 
     measures: tuple[Measure, ...]
     settings: Mapping[str, str | int | float]
 
     def __getitem__(self, name: str) -> Measure:
-        """Return the row whose name begins so."""
+        """Return the first measure whose name starts with `name`."""
         for measure in self.measures:
             if measure.name.startswith(name):
                 return measure
         raise KeyError(name)
 
     def to_dict(self) -> dict[str, object]:
-        """Write the table as plain values.
+        """Return the measures and settings as plain Python values.
 
         Returns
         -------
         dict
-            Fit for JSON; a figure that is undefined is None.
+            Can be written as JSON; values that are NaN or infinite become None.
         """
         rows = [asdict(measure) for measure in self.measures]
         for row in rows:
@@ -105,15 +109,27 @@ class Faithfulness:
             row["references"] = {name: _plain(x) for name, x in row["references"].items()}
         return {"measures": rows, "settings": dict(self.settings)}
 
-    def __str__(self) -> str:
-        width = max(len(measure.name) for measure in self.measures)
-        lines = [f"{'measure':<{width}}  value  slices  beside it"]
+    def table(self) -> Table:
+        """Return the measures as a table, with reference values indented below each measure.
+
+        Returns
+        -------
+        Table
+            One row for each measure and each reference value.
+        """
+        rows = []
         for measure in self.measures:
-            beside = "; ".join(f"{x:.3f} {name}" for name, x in measure.references.items())
-            line = f"{measure.name:<{width}}  {measure.value:.3f}  {measure.n:>6}  {beside}"
-            lines.append(line.rstrip())
+            rows.append((measure.name, f"{measure.value:.3f}", str(measure.n)))
+            rows += [(f"  {name}", f"{x:.3f}", "") for name, x in measure.references.items()]
         settings = ", ".join(f"{name} {value}" for name, value in self.settings.items())
-        return "\n".join([*lines, f"({settings})"])
+        notes = (f"Settings: {settings}.",) if settings else ()
+        return Table(("measure", "value", "slices"), rows, notes=notes)
+
+    def __str__(self) -> str:
+        return self.table().render()
+
+    def _repr_html_(self) -> str:
+        return self.table().render("html")
 
 
 def table(
@@ -134,59 +150,60 @@ def table(
     precision: Precision = "float32",
     seed: int = 0,
 ) -> Faithfulness:
-    """Measure how far the Grad-CAM maps of a fitted network can be believed.
+    """Measure the faithfulness of the Grad-CAM maps of a network.
 
-    Give it the slices that it makes sense to explain: for evidence of COVID-19 the COVID-19
-    slices of the test fold.
+    Use slices that show what is explained: for evidence of COVID-19, the COVID-19 slices of the
+    test fold.
 
     Parameters
     ----------
-    model
-        The fitted network; it is left as it was found.
-    canvases
-        (N, H, W) uint8, at least two.
-    sizes
-        (height, width) of each original slice.
-    masks
-        For each slice boolean masks of its original size by name, such as
-        `covidct.CTDataset.masks` gives, or None where unknown.
-    point_at
-        Name of the masks that the pointing game is about.
-    layer
-        Name of the layer to explain, as in `covidct.explain.GradCAM`. An earlier one than the
-        default has a finer grid; on a grid of few cells any map hits within one cell.
-    target
-        Explain the evidence for ``"covid"`` or ``"non-covid"``.
-    resize
-        How the canvases were made.
-    border
-        Width of the band along the border of the slice, as a fraction of its shorter side.
-    baseline
-        What stands for a deleted pixel, as in `perturb`.
-    steps
+    model : CTClassifier
+        The fitted network; it is left unchanged.
+    canvases : ndarray of shape (N, H, W), uint8
+        At least two canvases.
+    sizes : sequence of (int, int)
+        Height and width of each original slice, in pixels.
+    masks : sequence of mapping of str to ndarray, optional
+        For each slice, boolean masks of its original size by name, as returned by
+        `covidct.CTDataset.masks`, or None if unknown.
+    point_at : str, default="lesion"
+        Name of the mask for the pointing game.
+    layer : str, optional
+        Name of the layer to explain, as in `covidct.explain.GradCAM`. Earlier layers than the
+        default have a finer grid. On a grid of few cells, any map hits within one cell.
+    target : {"covid", "non-covid"}, default="covid"
+        Class whose evidence is explained.
+    resize : {"pad", "stretch"}, default="pad"
+        Resizing method that the canvases were made with.
+    border : float, default=0.05
+        Width of the band along the border of the slice, as a fraction of the slice's shorter side;
+        between 0 and 0.5.
+    baseline : {"blur", "black", "mean"}, default="blur"
+        Replacement of deleted pixels, as in `perturb`.
+    steps : int, default=10
         Steps of the deletion and insertion curves.
-    n_perturbed
-        For the curves and the randomization test, which take many passes, so many slices at most
-        are drawn.
-    batch_size
-        Canvases in one pass.
-    precision
-        Arithmetic of the passes, as in :func:`covidct.devices.resolve_precision`.
-    seed
-        Of all that is drawn.
+    n_perturbed : int, default=32
+        Maximum number of slices, drawn at random, for the curves and the randomization test, which
+        take many forward passes.
+    batch_size : int, default=32
+        Canvases per batch.
+    precision : {"auto", "float32", "bfloat16"}, default="float32"
+        Precision of the passes, as in :func:`covidct.devices.resolve_precision`.
+    seed : int, default=0
+        Random seed.
 
     Returns
     -------
     Faithfulness
-        Shares of the energy in each region; the pointing game, strictly and within one cell of
-        the map's grid; areas under the deletion and the insertion curve; rank correlations with
-        the maps of the randomized network. Rows that would be the mean of no slice are left out.
+        Shares of the energy in each region; the pointing game, exact and within one cell of the
+        grid of the map; areas under the deletion and insertion curves; and rank correlations with
+        the maps of the randomized network. Measures without any slice are left out.
 
     Raises
     ------
     ValueError
-        For fewer than two canvases, for sizes or masks that do not belong to them, and for options
-        that `canvas_regions` or `perturb` refuse.
+        If there are fewer than two canvases, if the number of sizes or masks differs from the
+        number of canvases, or if `canvas_regions` or `perturb` raise it for their options.
 
     Examples
     --------
@@ -200,12 +217,13 @@ def table(
     """
     if len(canvases) < 2 or len(sizes) != len(canvases):
         raise ValueError(
-            f"give at least two canvases and a size for each, got {len(canvases)}, {len(sizes)}"
+            "expected at least two canvases and one size for each, "
+            f"got {len(canvases)} canvases and {len(sizes)} sizes"
         )
     size = canvases.shape[1:]
     regions = canvas_regions(sizes, size, masks=masks, border=border, resize=resize)
     passes: _Passes = {"batch_size": batch_size, "precision": precision}
-    cells, blind = (
+    cells, untrained = (
         signed_maps(network, canvases, layer=layer, target=target, **passes)
         for network in (model, randomize(model, seed=seed))
     )
@@ -227,7 +245,7 @@ def table(
     )
     measures = [
         *_energy_rows(upsample(cells.relu(), size), regions),
-        *_pointing_rows(cells, blind, regions, point_at),
+        *_pointing_rows(cells, untrained, regions, point_at),
         _curve_row("deletion", curves.deletion_area, chance.deletion_area),
         _curve_row("insertion", curves.insertion_area, chance.insertion_area),
         *_randomization_rows(
@@ -247,36 +265,37 @@ def table(
 
 
 def average(tables: Sequence[Faithfulness]) -> Faithfulness:
-    """Average the tables of several networks, such as the folds of a run.
+    """Average the measures of several networks, such as those of the folds of a run.
 
     Parameters
     ----------
-    tables
+    tables : sequence of Faithfulness
         At least one.
 
     Returns
     -------
     Faithfulness
-        Of each row the mean over the tables that have it, in which each counts the same. Numbers
-        of slices are added, so that a slice counts once for each network that explained it. Of
-        the settings those that all share.
+        For each measure, the unweighted mean over the networks that have it. The numbers of slices
+        are added up, so a slice counts once for each network that explained it. Only settings that
+        all networks share are kept.
 
     Raises
     ------
     ValueError
-        For no table.
+        If `tables` is empty.
 
     Examples
     --------
     >>> from covidct.explain.faithfulness import Faithfulness, Measure, average
     >>> rows = [Measure(name="x", value=v, references={"chance": 0.5}, n=4) for v in (0.7, 0.9)]
     >>> print(average([Faithfulness(measures=(row,), settings={}) for row in rows]))
-    measure  value  slices  beside it
-    x        0.800       8  0.500 chance
-    (networks 2)
+    measure   value  slices
+    x         0.800       8
+      chance  0.500
+    Settings: networks 2.
     """
     if not tables:
-        raise ValueError("give at least one table")
+        raise ValueError("expected at least one table to average, got none")
     if len(tables) == 1:
         return tables[0]
     rows: dict[str, list[Measure]] = {}
@@ -317,20 +336,22 @@ def _energy_rows(maps: Tensor, regions: Mapping[str, Tensor]) -> Iterator[Measur
 
 
 def _pointing_rows(
-    cells: Tensor, blind: Tensor, regions: Mapping[str, Tensor], point_at: str
+    cells: Tensor, untrained: Tensor, regions: Mapping[str, Tensor], point_at: str
 ) -> Iterator[Measure]:
     if point_at not in regions:
         return
     counts = regions[point_at].flatten(1).any(dim=1)
     height, width = regions[point_at].shape[1:]
-    points, blind_points = (peaks(upsample(m, (height, width)))[counts] for m in (cells, blind))
+    points, random_points = (
+        peaks(upsample(m, (height, width)))[counts] for m in (cells, untrained)
+    )
     center = torch.tensor([height // 2, width // 2]).expand_as(points)
     one_cell = round(height / cells.shape[1]), round(width / cells.shape[2])
-    for tolerance, by in (("strictly", (0, 0)), ("within one cell", one_cell)):
+    for tolerance, by in (("exact", (0, 0)), ("within one cell", one_cell)):
         region = widen(regions[point_at][counts], by)
         rates = {
             "center of the slice": hits(center, region),
-            _RANDOMIZED: hits(blind_points, region),
+            _RANDOMIZED: hits(random_points, region),
             **{
                 f"random point of the {name}": _share_of(regions[name][counts], region)
                 for name in ("slice", "lung")
@@ -346,7 +367,7 @@ def _pointing_rows(
 
 
 def _share_of(whole: Tensor, part: Tensor) -> Tensor:
-    """Share of each region that another covers: how often a random point of it hits."""
+    """Return the share of each region that `part` covers, the hit rate of a random point in it."""
     return (whole & part).float().sum(dim=(1, 2)) / whole.sum(dim=(1, 2))
 
 
@@ -363,9 +384,9 @@ def _curve_row(
 
 def _randomization_rows(test: RandomizationTest) -> Iterator[Measure]:
     for share, correlations in zip(test.shares, test.correlations, strict=True):
-        forgotten = f"last {share:.0%} of the layers" if share else "last layer"
+        layers = f"last {share:.0%} of the layers" if share else "last layer"
         yield Measure(
-            name=f"rank correlation, {forgotten} randomized",
+            name=f"rank correlation, {layers} randomized",
             value=float(correlations.mean()),
             references={"map of another slice": float(test.reference.mean())},
             n=len(correlations),

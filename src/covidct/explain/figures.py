@@ -1,6 +1,6 @@
-"""The figures of an explanation, as matplotlib Figure objects.
+"""Figures of explanations, as matplotlib ``Figure`` objects.
 
-None touches ``matplotlib.pyplot``, its global state or its backend.
+The functions do not use ``matplotlib.pyplot``, its global state or its backend.
 """
 
 from __future__ import annotations
@@ -28,12 +28,18 @@ from .tsne import Separation
 
 Palette = Literal["paper", "color-blind"]
 
-__all__ = ["along_body", "below_common_folder", "embedding", "perturbation_curves", "saliency_maps"]
+__all__ = [
+    "below_common_folder",
+    "embedding",
+    "perturbation_curves",
+    "saliency_maps",
+    "volume_profile",
+]
 
 _SMALL = 8  # points
-_LONGEST_NAME = 24  # characters, which do not run into the neighbor's
+_LONGEST_NAME = 24  # characters; longer titles would overlap with those of the next column
 _BLUE, _ORANGE, _GREEN, _VERMILLION, _SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9"
-# (class, in the test fold) -> color. The second row is Okabe and Ito's, apart for every eye.
+# (class, in the test fold) -> color. The second palette is that of Okabe and Ito.
 _PALETTES = {
     "paper": {(1, 0): "red", (1, 1): "blue", (0, 0): "gold", (0, 1): "green"},
     "color-blind": {(1, 0): _ORANGE, (1, 1): _VERMILLION, (0, 0): _SKY, (0, 1): _BLUE},
@@ -54,42 +60,43 @@ def saliency_maps(
     columns: int = 4,
     resize: Literal["pad", "stretch"] = "pad",
 ) -> Figure:
-    """Show slices and, below each, its saliency map upon it, as Figs. 13 to 16 of the paper do.
+    """Draw slices and, below each, the slice under its saliency map, as in Figs. 13 to 16.
 
-    Where the map is zero the slice stays as it is. Maps with negative values are drawn in two
-    colors, red for and blue against.
+    Where a map is zero, the slice is shown unchanged. Maps with negative values are drawn in two
+    colors: red for evidence for the target, blue for evidence against it.
 
     Parameters
     ----------
-    images
-        N original slices, gray.
-    maps
-        (N, H, W) on the grid of the canvases, as `covidct.explain.GradCAM` gives them; they are
-        brought back onto the originals.
-    probabilities
-        (N,) of COVID-19.
-    targets
-        (N,) true classes, 1 for COVID-19.
-    names
-        (N,) what to call the slices.
-    masks
-        For each slice boolean masks of its own size by name, to be outlined, or None.
-    classes
+    images : sequence of PIL.Image.Image or ndarray
+        N original gray slices.
+    maps : Tensor of shape (N, H, W)
+        Saliency maps on the canvases, as returned by `covidct.explain.GradCAM`. They are mapped
+        back onto the original slices.
+    probabilities : sequence of float, optional
+        Probabilities of COVID-19.
+    targets : sequence of int, optional
+        True classes, 1 for COVID-19.
+    names : sequence of str, optional
+        Names of the slices.
+    masks : sequence of mapping of str to ndarray, optional
+        For each slice, boolean masks of its original size to outline, by name, or None.
+    classes : tuple of (str, str), default=("non-COVID", "COVID")
         Names of class 0 and class 1.
-    columns
-        Slices in a row.
-    resize
-        How the canvases were made.
+    columns : int, default=4
+        Maximum number of slices per row.
+    resize : {"pad", "stretch"}, default="pad"
+        Resizing method that the canvases were made with.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Ready for ``figure.savefig("maps.png")``.
+        The figure; save it with ``figure.savefig("maps.png")``.
 
     Raises
     ------
     ValueError
-        For an empty list of images, lists of different lengths, and fewer than one column.
+        If `images` is empty, if another sequence differs from it in length, or if `columns` is
+        below 1.
 
     Examples
     --------
@@ -138,33 +145,34 @@ def embedding(
     classes: tuple[str, str] = ("non-COVID", "COVID"),
     separation: Separation | None = None,
 ) -> Figure:
-    """Show features in the plane, train and test slices of both classes, as Figs. 11 and 12 do.
+    """Draw an embedding with training and test slices of both classes, as in Figs. 11 and 12.
 
     Parameters
     ----------
-    points
-        (N, 2), from `covidct.explain.tsne.embed`.
-    targets
-        (N,) true classes, 1 for COVID-19.
-    test
-        (N,) whether the slice is of the test fold.
-    palette
-        ``"paper"`` for its red, blue, yellow and green, ``"color-blind"`` for colors that are
-        apart for every eye. Shape and size of the marks tell the four kinds apart in both.
-    classes
+    points : ndarray of shape (N, 2)
+        Positions, as returned by `covidct.explain.tsne.embed`.
+    targets : array-like of shape (N,)
+        True classes, 1 for COVID-19.
+    test : array-like of bool of shape (N,)
+        True for slices of the test fold.
+    palette : {"paper", "color-blind"}, default="paper"
+        ``"paper"`` uses the red, blue, yellow and green of the paper; ``"color-blind"`` uses colors
+        that can be told apart with color blindness. The four kinds of slices also differ in the
+        shape and size of their markers.
+    classes : tuple of (str, str), default=("non-COVID", "COVID")
         Names of class 0 and class 1.
-    separation
-        Figures to print below, from `covidct.explain.tsne.separation`.
+    separation : Separation, optional
+        Measures to print below, as returned by `covidct.explain.tsne.separation`.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Without ticks: positions mean nothing in an embedding.
+        The figure, without ticks, because positions have no meaning in an embedding.
 
     Raises
     ------
     ValueError
-        For no points, lists of different lengths and an unknown palette.
+        If there are no points, if the arrays differ in length, or if `palette` is unknown.
 
     Examples
     --------
@@ -205,7 +213,7 @@ def embedding(
             f"trustworthiness {separation.trustworthiness:.2f}   "
             f"silhouette {separation.silhouette_embedding:.2f} "
             f"(features {separation.silhouette_features:.2f})\n"
-            f"nearest neighbors {separation.knn_embedding:.1%} "
+            f"nearest-neighbor accuracy {separation.knn_embedding:.1%} "
             f"(features {separation.knn_features:.1%}, chance {separation.chance:.1%})",
             fontsize=_SMALL,
         )
@@ -213,19 +221,19 @@ def embedding(
 
 
 def perturbation_curves(curves: Curves, *, chance: Curves | None = None) -> Figure:
-    """Show how the probability falls and rises as what the maps mark is deleted and inserted.
+    """Draw deletion and insertion curves.
 
     Parameters
     ----------
-    curves
-        Of the maps, from `covidct.explain.faithfulness.perturb`.
-    chance
-        Of maps that know nothing.
+    curves : Curves
+        Curves of the maps, as returned by `covidct.explain.faithfulness.perturb`.
+    chance : Curves, optional
+        Curves of random maps.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Means over the slices, with a band from the 25th to the 75th percentile.
+        Means over the slices, with bands from the 25th to the 75th percentile.
 
     Examples
     --------
@@ -250,12 +258,12 @@ def perturbation_curves(curves: Curves, *, chance: Curves | None = None) -> Figu
         ax.set(xlim=(0, 1), ylim=(0, 1.02))
         ax.tick_params(labelsize=_SMALL)
         ax.spines[["top", "right"]].set_visible(False)
-    axes[0].set_ylabel("probability of the target", fontsize=_SMALL)
+    axes[0].set_ylabel("probability of the target class", fontsize=_SMALL)
     axes[1].legend(fontsize=_SMALL, frameon=False)
     return figure
 
 
-def along_body(
+def volume_profile(
     positions: npt.ArrayLike,
     probabilities: npt.ArrayLike,
     spreads: npt.ArrayLike,
@@ -263,33 +271,33 @@ def along_body(
     aggregate: float | None = None,
     covid: str = "COVID",
 ) -> Figure:
-    """Show how the probability runs along the body.
+    """Draw the probability of COVID-19 of each slice of a volume against its position.
 
     Parameters
     ----------
-    positions
-        (N,) of the slices, in mm, ascending.
-    probabilities, spreads
-        (N,) means and standard deviations over the folds.
-    aggregate
-        Of the volume, drawn as a line across.
-    covid
+    positions : array-like of shape (N,)
+        Positions of the slices in mm, ascending.
+    probabilities, spreads : array-like of shape (N,)
+        Means and standard deviations over the folds.
+    aggregate : float, optional
+        Probability of the volume, drawn as a horizontal line.
+    covid : str, default="COVID"
         Name of class 1.
 
     Returns
     -------
     matplotlib.figure.Figure
-        With a band of one standard deviation.
+        Means over the folds, with a band of one standard deviation.
 
     Raises
     ------
     ValueError
-        For no slices and lists of different lengths.
+        If there are no slices, or if the arrays differ in length.
 
     Examples
     --------
     >>> from covidct.explain import figures
-    >>> figure = figures.along_body([0, 5, 10], [0.1, 0.8, 0.4], [0.1, 0.1, 0.0], aggregate=0.8)
+    >>> figure = figures.volume_profile([0, 5, 10], [0.1, 0.8, 0.4], [0.1, 0.1, 0.0], aggregate=0.8)
     >>> figure.axes[0].get_xlabel()
     'position along the body (mm)'
     """
@@ -312,7 +320,24 @@ def along_body(
 
 
 def below_common_folder(paths: Sequence[str]) -> list[str]:
-    """Leave out the folders that all paths begin with: two files ``slice-0.png`` stay apart."""
+    """Remove the folders that all paths have in common, so that names stay short but distinct.
+
+    Parameters
+    ----------
+    paths : sequence of str
+        Paths of the slices.
+
+    Returns
+    -------
+    list of str
+        Paths relative to the common folder, with forward slashes.
+
+    Examples
+    --------
+    >>> from covidct.explain.figures import below_common_folder
+    >>> below_common_folder(["COVID/p1/0.png", "COVID/p2/0.png"])
+    ['p1/0.png', 'p2/0.png']
+    """
     parts = [PurePath(path).parts for path in paths]
     while all(len(each) > 1 for each in parts) and len({each[0] for each in parts}) == 1:
         parts = [each[1:] for each in parts]
@@ -326,7 +351,7 @@ def _heading(
     probabilities: Sequence[float] | None,
     classes: tuple[str, str],
 ) -> str:
-    """Write what stands above slice ``i``: of name, class and probability, those that are known."""
+    """Return the title of slice `i`: its name, true class and probability, if known."""
     lines = [shortened(printable(names[i]), _LONGEST_NAME)] if names is not None else []
     if targets is not None:
         lines.append(f"true class {classes[targets[i]]}")
@@ -338,7 +363,10 @@ def _heading(
 def _grid_of_slices(
     columns: int, blocks: int, pixels: Sequence[npt.NDArray[np.uint8]], *, lines: int
 ) -> tuple[Figure, GridSpec]:
-    """Lay out, in inches, blocks of a heading, the slices and their maps, and a color bar."""
+    """Create a figure with blocks of a title row, a row of slices and a row of maps.
+
+    All sizes are in inches. The last column holds the color bar.
+    """
     width, bar, gap, below = 1.8, 0.12, 0.04, 0.3
     height = width * float(np.median([image.shape[0] / image.shape[1] for image in pixels]))
     widths = [width] * columns + [bar]
@@ -370,9 +398,9 @@ def _curve(ax: Axes, curves: Curves, kind: str, *, color: str, label: str, lines
 
 
 def _colors(*, signed: bool) -> tuple[Colormap, Normalize]:
-    """Make a color map that lets the slice through where there is no evidence."""
+    """Return a color map that is transparent where there is no evidence, and its norm."""
     values = np.linspace(-1 if signed else 0, 1, 256)
-    # The ends of inferno, black and a pale yellow, are lost on dark lung and on white chest wall.
+    # The ends of inferno, black and pale yellow, are invisible on dark lung and white chest wall.
     name, ends = ("RdBu_r", (0.0, 1.0)) if signed else ("inferno", (0.25, 0.85))
     shades = mpl.colormaps[name](np.linspace(*ends, 256))
     shades[:, 3] = 0.85 * np.abs(values) ** 0.9
@@ -389,7 +417,7 @@ def _color_bar(figure: Figure, overlay: AxesImage, grid: GridSpec) -> None:
     bar = figure.colorbar(overlay, cax=figure.add_subplot(grid[1:, -1]))
     bar.ax.set_facecolor("0.35")
     bar.ax.tick_params(labelsize=_SMALL - 1)
-    bar.set_label("evidence, relative to the largest of a map", fontsize=_SMALL - 1)
+    bar.set_label("evidence, relative to the maximum of the map", fontsize=_SMALL - 1)
 
 
 def _mask_legend(figure: Figure, masks: Sequence[Masks | None] | None) -> None:
@@ -405,8 +433,9 @@ def _mask_legend(figure: Figure, masks: Sequence[Masks | None] | None) -> None:
 
 
 def _check_lengths(n: int, **lists: object) -> None:
-    lengths = {name: len(values) for name, values in lists.items() if values is not None}  # type: ignore[arg-type]  # every list has a length
+    lengths = {name: len(values) for name, values in lists.items() if values is not None}  # type: ignore[arg-type]  # all are sequences
     if not n or any(length != n for length in lengths.values()):
         raise ValueError(
-            f"give at least one slice, and as many of each: got {n} slices and {lengths}"
+            "expected at least one slice, and sequences of the same length; "
+            f"got {n} slices and {lengths}"
         )
