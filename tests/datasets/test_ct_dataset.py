@@ -95,14 +95,14 @@ def test_index_must_be_one_integer(dataset: CTDataset, index: object) -> None:
         ({"targets": [0, np.nan]}, ValueError, "got nan"),
         ({"targets": ["COVID", "non-COVID"]}, ValueError, "got 'COVID'"),
         ({"groups": ["a"]}, ValueError, "groups must have one value per path: got 1"),
-        ({"groups": ["a", None]}, ValueError, "1 slices have no group.*the first at 1"),
+        ({"groups": ["a", None]}, ValueError, "groups has no value .* for 1 slices, the first at 1"),
         ({"groups": [float("nan"), "a"]}, ValueError, "the first at 0"),
-        ({"groups": ["", ""]}, ValueError, "2 slices have no group"),
+        ({"groups": ["", ""]}, ValueError, "groups has no value .* for 2 slices"),
         ({"official_split": ["train", "valid"]}, ValueError, "got 'valid'"),
         ({"official_split": ["train"]}, ValueError, "official_split must have"),
         ({"classes": ("a", "a")}, ValueError, "two different names"),
         ({"classes": "ab"}, ValueError, "two different names"),
-        ({"root": "/elsewhere"}, ValueError, "2 paths do not lie below root '/elsewhere'"),
+        ({"root": "/elsewhere"}, ValueError, "2 paths are not below root '/elsewhere'"),
     ],
 )
 def test_refuses(
@@ -127,7 +127,7 @@ def test_missing_paths_are_counted_and_named(paths: list[Path], tmp_path: Path) 
 
 def test_paths_listed_twice_are_reported(paths: list[Path], caplog) -> None:
     CTDataset([*paths, paths[0]], np.arange(len(paths) + 1) % 2)
-    assert "1 paths are listed more than once" in caplog.text
+    assert "1 slices are listed more than once" in caplog.text
     assert paths[0].name in caplog.text
 
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import covidct
-from covidct.datasets import sars_cov_2_ct as module
+from covidct.datasets import manifest as module
 from covidct.errors import InvalidFileError
 
 

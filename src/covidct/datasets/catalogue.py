@@ -1,4 +1,4 @@
-"""The datasets that covidct knows: one entry each."""
+"""The built-in entries of the dataset registry."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ COVID19_CT = DatasetInfo(
     title="COVID19-CT (COVID-CT-Dataset), slices cut out of preprints and case reports",
     classes=("non-COVID", "COVID"),
     counts=(397, 349),
+    patients=384,
+    values="PNG and JPEG, windowed",
+    split="train, val and test, by patient (425, 118 and 203 slices)",
+    tested_on="real files",
     license="none stated for the images, whose copyright stays with the authors and publishers "
     "of the source papers; research use only",
     home="https://github.com/UCSD-AI4H/COVID-CT",
@@ -32,7 +36,7 @@ COVID19_CT = DatasetInfo(
             "75.6 % in random 5-fold and 63.0 % grouped by patient."
         ),
     ),
-    loader="covidct.datasets.covid19_ct:load",
+    loader="covidct.datasets.manifest:load",
     layout="CT_COVID/ (349 files) and CT_NonCOVID/ (397 files), side by side or in a folder "
     "Images-processed",
     how_to_get="download=True, or unpack CT_COVID.zip and CT_NonCOVID.zip of the folder "
@@ -48,6 +52,8 @@ SARS_COV_2_CT = DatasetInfo(
     title="SARS-CoV-2 CT-scan dataset, from hospitals in Sao Paulo, Brazil",
     classes=("non-COVID", "COVID"),
     counts=(1229, 1252),
+    values="PNG, windowed",
+    tested_on="real files",
     license="as stated at its home, from where each user fetches it",
     home="https://www.kaggle.com/datasets/plameneduardo/sarscov2-ctscan-dataset",
     citation="Soares, Angelov, Biaso, Froes, Abe: SARS-CoV-2 CT-scan dataset: a large dataset "
@@ -70,7 +76,7 @@ SARS_COV_2_CT = DatasetInfo(
             "papers count."
         ),
     ),
-    loader="covidct.datasets.sars_cov_2_ct:load",
+    loader="covidct.datasets.manifest:load",
     layout="COVID/Covid (n).png (1,252 files) and non-COVID/Non-Covid (n).png (1,229 files)",
     how_to_get="download=True (needs pip install 'covidct[kaggle]'), or download and unpack it "
     "from its home",

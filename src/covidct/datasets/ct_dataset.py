@@ -1,4 +1,4 @@
-"""A list of chest-CT slices with their labels: what every other part of covidct works on."""
+"""The dataset of CT slices that every other part of covidct works on."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import logging
 import operator
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,10 @@ from PIL import Image
 
 from .._text import printable
 from ._parallel import map_in_threads, sha256_of_file, some
+from .windowing import WindowChoice
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["CTDataset"]
 
@@ -25,50 +29,78 @@ logger = logging.getLogger(__name__)
 
 StrPath = str | os.PathLike[str]
 OnError = Literal["raise", "skip"]
-_SPLITS = ("train", "val", "test")
+SPLITS = ("train", "val", "test")
+
+# Attributes with one value per slice; `subset` takes the chosen ones of each that is known.
+_PER_SLICE = (
+    *("paths", "names", "targets", "frames", "labels", "groups", "sources", "volumes"),
+    *("positions", "official_split", "_digests"),
+)
 
 
 class CTDataset:
-    """Slices on disk, one label each, and the groups that must not be torn apart.
+    """Chest-CT slices in files, with a target for each and, where known, patients and volumes.
 
-    Map-style by duck typing: ``len(dataset)`` and ``dataset[i]`` suffice for PyTorch, and labels
-    are known without opening an image.
+    A slice is a frame of a file: `paths[i]` is the file that holds the pixels and `frames[i]` the
+    stored index of the slice in it, 0 for image files and single-frame DICOM files. A dataset is
+    map-style: ``len(dataset)`` and ``dataset[i]`` are all that PyTorch needs.
 
     Parameters
     ----------
-    paths
-        One image file per slice: PNG, JPEG, TIFF, DICOM, ...
-    targets
-        One label per slice: 1 is COVID-19, 0 is not.
-    groups
-        One label per slice naming what the slice shares with others, such as the patient; None
-        where that is unknown.
-    classes
+    paths : iterable of str or Path
+        File of each slice: an image (PNG, JPEG, TIFF, ...), DICOM, NIfTI, MHA, MHD or NRRD.
+    targets : array-like of shape (n_slices,)
+        1 for COVID-19, 0 for everything else.
+    groups : iterable, optional
+        Label of the patient (or whatever `group_kind` names) of each slice. Slices of one group
+        must not be on both sides of a split. None if unknown.
+    frames : array-like of int of shape (n_slices,), optional
+        Stored index of each slice in its file; 0 by default.
+    labels : iterable of str, optional
+        Original class of each slice, such as ``"CAP"``; by default the name of its class.
+    sources : iterable of str, optional
+        Hospital, archive or dataset that each slice comes from; None if unknown.
+    metadata : DataFrame or mapping, optional
+        Further columns with one value per slice; they become columns of `table`.
+    volumes : iterable of str, optional
+        Name of the series or volume of each slice, ``""`` for single pictures.
+    positions : array-like of float of shape (n_slices,), optional
+        Position of each slice along the body in mm, increasing towards the head; NaN if unknown.
+    mask_files : mapping of str to iterable of path, optional
+        Files with masks of the slices by name, such as ``"lesion"``; see :meth:`masks`. A mask has
+        the frames of its slice; None stands for a slice without a mask.
+    classes : tuple of (str, str), default=("non-COVID", "COVID")
         Names of class 0 and class 1.
-    name
-        What to call the dataset in tables and in files.
-    root
-        Folder that ``names`` are relative to; without it a name is the path as given.
-    official_split
-        ``"train"``, ``"val"`` or ``"test"`` per slice, where the authors published a split.
-    group_kind
-        What a group is: ``"patient"``, ``"series"``, ...
-    skipped
-        ``(name, reason)`` of every image that was left out.
+    name : str, default="custom"
+        Name of the dataset in tables and files.
+    root : str or Path, optional
+        Folder that `names` are relative to; by default names are the paths as given.
+    official_split : iterable of str, optional
+        ``"train"``, ``"val"`` or ``"test"`` for each slice, where the authors published a split.
+    group_kind : str, default="patient"
+        What a group is: ``"patient"``, ``"volume"``, ...
+    window : "lung", "range", "file" or (level, width), default="lung"
+        Window through which values in Hounsfield units, and gray values of more than 8 bits, are
+        shown; see :mod:`covidct.datasets.gray`.
+    skipped : iterable of (str, str), default=()
+        Name and reason of every image that was left out.
 
     Attributes
     ----------
     paths : tuple of Path
-    targets : ndarray of int64, shape (N,)
-    groups : ndarray of str, shape (N,), or None
-    classes : tuple of two str
-    name : str
     names : tuple of str
-        With forward slashes: what ``predictions.csv`` calls ``path``. A byte that is no UTF-8 is
-        written out in hexadecimal digits.
+        Paths relative to `root` with forward slashes; slices of a file with several frames end in
+        ``#`` and the frame. Bytes that are not UTF-8 are written as hexadecimal digits.
+    targets : ndarray of int64 of shape (n_slices,)
+    frames : ndarray of int64 of shape (n_slices,)
+    labels : ndarray of str of shape (n_slices,)
+    groups, sources, volumes, official_split : ndarray of str of shape (n_slices,) or None
+    positions : ndarray of float of shape (n_slices,) or None
+    metadata : DataFrame or None
+    classes : tuple of (str, str)
+    name, group_kind : str
     root : Path or None
-    official_split : ndarray of str, shape (N,), or None
-    group_kind : str
+    window : str or tuple
     skipped : tuple of (str, str)
 
     Raises
@@ -76,9 +108,9 @@ class CTDataset:
     ValueError
         If the list is empty, lengths differ, a target is neither 0 nor 1, or a group is missing.
     TypeError
-        If ``paths`` is a single path.
+        If `paths` is a single path.
     FileNotFoundError
-        If a path is no file.
+        If a path is not a file.
 
     Notes
     -----
@@ -102,43 +134,66 @@ class CTDataset:
     ((60, 40), 'L', 1)
     """
 
+    paths: tuple[Path, ...]
+
     def __init__(
         self,
         paths: Iterable[StrPath],
         targets: npt.ArrayLike,
         groups: Iterable[object] | None = None,
         *,
+        frames: npt.ArrayLike | None = None,
+        labels: Iterable[object] | None = None,
+        sources: Iterable[object] | None = None,
+        metadata: pd.DataFrame | Mapping[str, Sequence[object]] | None = None,
+        volumes: Iterable[object] | None = None,
+        positions: npt.ArrayLike | None = None,
+        mask_files: Mapping[str, Iterable[StrPath | None]] | None = None,
         classes: Sequence[str] = ("non-COVID", "COVID"),
         name: str = "custom",
         root: StrPath | None = None,
         official_split: Iterable[str] | None = None,
         group_kind: str = "patient",
+        window: WindowChoice = "lung",
         skipped: Iterable[tuple[str, str]] = (),
     ) -> None:
         if isinstance(paths, str | os.PathLike):
             raise TypeError(
                 f"paths must list image files, got the single path {os.fspath(paths)!r}; "
-                'a folder is loaded by covidct.load_dataset("folder", root)'
+                'load a folder with covidct.load_dataset("folder", root)'
             )
         self.paths = tuple(Path(path) for path in paths)
         if not self.paths:
-            raise ValueError(f"dataset {name!r} is empty: paths lists no image")
-        self.targets = _as_targets(targets, len(self.paths))
-        self.groups = None if groups is None else _as_groups(groups, len(self.paths))
-        self.official_split = (
-            None if official_split is None else _as_split(official_split, len(self.paths))
-        )
+            raise ValueError(f"dataset {name!r} is empty: paths lists no images")
+        n = len(self.paths)
+        self.targets = _as_targets(targets, n)
+        self.frames = np.zeros(n, np.int64) if frames is None else _as_frames(frames, n)
         self.classes = _as_classes(classes)
+        self.labels = (
+            np.asarray(self.classes)[self.targets]
+            if labels is None
+            else _as_names("labels", labels, n)
+        )
+        self.groups = None if groups is None else _as_names("groups", groups, n)
+        self.sources = None if sources is None else _as_names("sources", sources, n)
+        self.volumes = None if volumes is None else _as_names("volumes", volumes, n, empty=True)
+        self.positions = None if positions is None else _as_positions(positions, n)
+        self.official_split = None if official_split is None else _as_split(official_split, n)
+        self.metadata = None if metadata is None else _as_metadata(metadata, n)
+        self.mask_files = {kind: tuple(files) for kind, files in (mask_files or {}).items()}
+        for kind, files in self.mask_files.items():
+            _check_length(f"mask_files[{kind!r}]", len(files), n)
         self.name = name
         self.root = None if root is None else Path(root)
-        self.names = _names(self.paths, self.root)
+        self.names = _names(self.paths, self.frames, self.root)
         self.group_kind = group_kind
+        self.window = window
         self.skipped = tuple(skipped)
         self._digests: tuple[str, ...] | None = None
         self._check_files()
-        if repeated := [path for path, count in Counter(self.names).items() if count > 1]:
+        if repeated := [name for name, count in Counter(self.names).items() if count > 1]:
             logger.warning(
-                "%d paths are listed more than once, and may stand on both sides of a split: %s",
+                "%d slices are listed more than once, and may be on both sides of a split: %s",
                 len(repeated),
                 some(repeated),
             )
@@ -148,8 +203,8 @@ class CTDataset:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
-        """Return one slice as 8-bit gray (PIL mode "L"), and its target."""
-        # Loading and auditing need no PyTorch, which the transforms bring along.
+        """Return one slice as an 8-bit gray image (PIL mode "L"), and its target."""
+        # Loading and auditing do not need PyTorch, which the transforms import.
         from ..transforms import to_grayscale
 
         position = operator.index(index)
@@ -162,26 +217,67 @@ class CTDataset:
         counts = np.bincount(self.targets, minlength=2)
         held = ", ".join(f"{counts[k]:,} {self.classes[k]}" for k in (1, 0))
         parts = [f"{type(self).__name__} {self.name!r}: {len(self):,} slices ({held})"]
-        if self.groups is not None:
-            number = len(np.unique(self.groups))
-            plural = "" if number == 1 or self.group_kind.endswith("s") else "s"
-            parts.append(f"{number:,} {self.group_kind}{plural}")
+        for kind, values in (
+            (self.group_kind, self.groups),
+            ("volume", None if self.group_kind == "volume" else self.volumes),
+            ("source", self.sources),
+        ):
+            if values is not None:
+                parts.append(_counted(len(set(values.tolist()) - {""}), kind))
         if self.skipped:
             parts.append(f"{len(self.skipped):,} skipped")
         return ", ".join(parts)
 
+    @property
+    def table(self) -> pd.DataFrame:
+        """All that is known of the slices, one row for each.
+
+        Returns
+        -------
+        DataFrame
+            With the columns ``name``, ``path``, ``frame``, ``label``, ``target``, ``group``,
+            ``volume``, ``position``, ``source`` and ``split``, followed by those of `metadata`.
+            Unknown values are None or NaN; ``source`` is then the dataset's name.
+
+        Examples
+        --------
+        >>> import covidct
+        >>> table = covidct.load_dataset("phantom", n=4).table
+        >>> table.loc[0, ["label", "target", "group"]].tolist()
+        ['COVID', 1, 'patient-0000']
+        """
+        import pandas as pd
+
+        columns: dict[str, Any] = {
+            "name": self.names,
+            "path": self.paths,
+            "frame": self.frames,
+            "label": self.labels,
+            "target": self.targets,
+            "group": self.groups,
+            "volume": self.volumes,
+            "position": np.nan if self.positions is None else self.positions,
+            "source": self.name if self.sources is None else self.sources,
+            "split": self.official_split,
+        }
+        table = pd.DataFrame(columns, index=range(len(self)))
+        if self.metadata is None:
+            return table
+        own = self.metadata.reset_index(drop=True)
+        return table.join(own[[name for name in own.columns if name not in columns]])
+
     def read(self, index: int) -> Image.Image:
-        """Return one slice as it is stored.
+        """Read one slice.
 
         Parameters
         ----------
-        index
+        index : int
             Position of the slice.
 
         Returns
         -------
         PIL.Image.Image
-            In any mode.
+            Pictures in the mode in which they are stored, everything else as 8-bit gray.
 
         Raises
         ------
@@ -193,57 +289,66 @@ class CTDataset:
         return read_image(self.paths[index])
 
     def masks(self, index: int) -> dict[str, npt.NDArray[np.bool_]] | None:
-        """Return what is known of where things lie in one slice.
+        """Read the masks of one slice.
 
         Parameters
         ----------
-        index
+        index : int
             Position of the slice.
 
         Returns
         -------
-        dict of str to bool ndarray, shape (height, width), or None
-            None where nothing is known, as for all slices from files.
+        dict of str to ndarray of bool of shape (height, width), or None
+            Masks by name, such as ``"lesion"``; None where none are known.
+
+        Raises
+        ------
+        covidct.errors.InvalidFileError
+            If a mask cannot be decoded.
         """
-        del index  # Files carry no masks; phantoms do.
+        del index
         return None
 
     def subset(self, index: npt.ArrayLike) -> Self:
-        """Return the dataset of the chosen slices, in the order of ``index``.
+        """Return the dataset of the chosen slices, in the order of `index`.
 
         Parameters
         ----------
-        index
-            Positions (integers), or one boolean per slice.
+        index : array-like of int or of bool
+            Positions, or one boolean per slice.
 
         Returns
         -------
         CTDataset
-            Of the same kind.
+            Dataset of the same kind.
 
         Raises
         ------
         IndexError
             If a position is out of range, or a boolean index has another length.
         TypeError
-            If ``index`` holds neither integers nor booleans.
+            If `index` holds neither integers nor booleans.
         ValueError
-            If nothing is chosen.
+            If `index` is empty.
         """
         chosen = self._positions(index)
         part = copy.copy(self)
-        part.paths = tuple(self.paths[i] for i in chosen)
-        part.names = tuple(self.names[i] for i in chosen)
-        part.targets = self.targets[chosen]
-        part.groups = None if self.groups is None else self.groups[chosen]
-        part.official_split = None if self.official_split is None else self.official_split[chosen]
-        part._digests = None if self._digests is None else tuple(self._digests[i] for i in chosen)
+        for attribute in _PER_SLICE:
+            values = getattr(self, attribute)
+            if isinstance(values, tuple):
+                setattr(part, attribute, tuple(values[i] for i in chosen))
+            elif values is not None:
+                setattr(part, attribute, values[chosen])
+        part.metadata = None if self.metadata is None else self.metadata.iloc[chosen]
+        part.mask_files = {
+            kind: tuple(files[i] for i in chosen) for kind, files in self.mask_files.items()
+        }
         return part
 
     def content_hash(self) -> str:
-        """Return a SHA-256 of the slices' names, targets and bytes, in their order.
+        """Return a SHA-256 of the slices: names, frames, targets and bytes, and the window.
 
-        Where the files lie does not enter, as long as ``root`` was given. Files are read once per
+        The place of the files does not matter if `root` was given. Each file is read once per
         object, and none is decoded.
 
         Returns
@@ -252,9 +357,11 @@ class CTDataset:
             64 hexadecimal digits.
         """
         if self._digests is None:
-            digests = map_in_threads(sha256_of_file, self.paths, description="Hashing slices")
-            self._digests = tuple(digests)
-        total = hashlib.sha256()
+            files = list(dict.fromkeys(self.paths))
+            digests = map_in_threads(sha256_of_file, files, description="Hashing slices")
+            known = dict(zip(files, digests, strict=True))
+            self._digests = tuple(known[path] for path in self.paths)
+        total = hashlib.sha256(f"{self.window}\n".encode())
         for name, target, digest in zip(self.names, self.targets, self._digests, strict=True):
             total.update(f"{name}\0{target}\0{digest}\n".encode())
         return total.hexdigest()
@@ -279,11 +386,15 @@ class CTDataset:
 
     def _check_files(self) -> None:
         """Raise unless every path is a file."""
-        missing = [os.fspath(path) for path in self.paths if not path.is_file()]
+        missing = [os.fspath(path) for path in dict.fromkeys(self.paths) if not path.is_file()]
         if missing:
             raise FileNotFoundError(
-                f"{len(missing)} of {len(self)} paths are no files: {some(missing)}"
+                f"{len(missing)} of {len(self)} paths are not files: {some(missing)}"
             )
+
+
+def _counted(number: int, kind: str) -> str:
+    return f"{number:,} {kind}{'' if number == 1 or kind.endswith('s') else 's'}"
 
 
 def _check_length(what: str, got: int, wanted: int) -> None:
@@ -302,16 +413,34 @@ def _as_targets(targets: npt.ArrayLike, length: int) -> npt.NDArray[np.int64]:
     return array.astype(np.int64)
 
 
-def _as_groups(groups: Iterable[object], length: int) -> npt.NDArray[Any]:
-    values = list(groups)
-    _check_length("groups", len(values), length)
+def _as_frames(frames: npt.ArrayLike, length: int) -> npt.NDArray[np.int64]:
+    array = np.asarray(frames)
+    _check_length("frames", array.size if array.ndim == 1 else -1, length)
+    if not np.issubdtype(array.dtype, np.integer) or array.min() < 0:
+        raise ValueError(f"frames must be integers from 0 on, got {array.dtype} {array.min()}")
+    return array.astype(np.int64)
+
+
+def _as_positions(positions: npt.ArrayLike, length: int) -> npt.NDArray[np.float64]:
+    array = np.asarray(positions, np.float64)
+    _check_length("positions", array.size if array.ndim == 1 else -1, length)
+    return array
+
+
+def _as_names(
+    what: str, names: Iterable[object], length: int, *, empty: bool = False
+) -> npt.NDArray[Any]:
+    values = list(names)
+    _check_length(what, len(values), length)
     missing = [
-        i for i, value in enumerate(values) if value is None or value != value or value == ""
+        i
+        for i, value in enumerate(values)
+        if value is None or value != value or (value == "" and not empty)
     ]
     if missing:
         raise ValueError(
-            f"{len(missing)} slices have no group (None, NaN or ''), the first at {missing[0]}; "
-            "give each a group of its own, or pass groups=None"
+            f"{what} has no value (None, NaN or '') for {len(missing)} slices, the first at "
+            f"{missing[0]}; name each, or pass {what}=None"
         )
     return np.asarray([str(value) for value in values])
 
@@ -319,10 +448,20 @@ def _as_groups(groups: Iterable[object], length: int) -> npt.NDArray[Any]:
 def _as_split(split: Iterable[str], length: int) -> npt.NDArray[Any]:
     values = [str(value) for value in split]
     _check_length("official_split", len(values), length)
-    wrong = sorted(set(values) - set(_SPLITS))
+    wrong = sorted(set(values) - set(SPLITS))
     if wrong:
-        raise ValueError(f"official_split must be one of {_SPLITS}, got {wrong[0]!r}")
+        raise ValueError(f"official_split must be one of {SPLITS}, got {wrong[0]!r}")
     return np.asarray(values)
+
+
+def _as_metadata(
+    metadata: pd.DataFrame | Mapping[str, Sequence[object]], length: int
+) -> pd.DataFrame:
+    import pandas as pd
+
+    table = pd.DataFrame(metadata).reset_index(drop=True)
+    _check_length("metadata", len(table), length)
+    return table
 
 
 def _as_classes(classes: Sequence[str]) -> tuple[str, str]:
@@ -333,12 +472,19 @@ def _as_classes(classes: Sequence[str]) -> tuple[str, str]:
     return str(classes[0]), str(classes[1])
 
 
-def _names(paths: tuple[Path, ...], root: Path | None) -> tuple[str, ...]:
-    if root is None:
-        return tuple(printable(path.as_posix()) for path in paths)
-    outside = [os.fspath(path) for path in paths if not path.is_relative_to(root)]
-    if outside:
-        raise ValueError(
-            f"{len(outside)} paths do not lie below root {os.fspath(root)!r}: {some(outside)}"
-        )
-    return tuple(printable(path.relative_to(root).as_posix()) for path in paths)
+def _names(
+    paths: tuple[Path, ...], frames: npt.NDArray[np.int64], root: Path | None
+) -> tuple[str, ...]:
+    """Name each slice by its path, with the frame where the file holds several slices."""
+    if root is not None:
+        outside = [os.fspath(path) for path in paths if not path.is_relative_to(root)]
+        if outside:
+            raise ValueError(
+                f"{len(outside)} paths are not below root {os.fspath(root)!r}: {some(outside)}"
+            )
+    several = {path for path, frame in zip(paths, frames, strict=True) if frame}
+    names: list[str] = []
+    for path, frame in zip(paths, frames.tolist(), strict=True):
+        name = printable((path if root is None else path.relative_to(root)).as_posix())
+        names.append(f"{name}#{frame}" if path in several else name)
+    return tuple(names)

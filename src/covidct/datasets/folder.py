@@ -93,7 +93,7 @@ def load(
     """
     root = Path(root)
     listings = _class_listings(root)
-    if positive is None and set(info.classes) == set(listings):
+    if positive is None and info.classes is not None and set(info.classes) == set(listings):
         positive = info.classes[1]
     covid = _positive_class(list(listings), positive, root)
     other = next(name for name in listings if name != covid)

@@ -1,53 +1,69 @@
-"""What a user wants to know of a dataset before fetching it."""
+"""What the registry knows of a dataset before it is loaded."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 __all__ = ["DatasetInfo"]
 
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """An entry of the dataset registry.
+    """Entry of the dataset registry.
 
     Parameters
     ----------
-    name
+    name : str
         Name for :func:`covidct.load_dataset`: lower-case letters, digits, ``-``, ``_`` and ``.``.
-    title
-        The name in full.
-    classes
-        Names of class 0 and class 1.
-    counts
-        Slices of class 0 and of class 1; None where it depends on what is loaded.
-    license
-        Under which terms the images may be used.
-    home
+    title : str
+        Full name.
+    classes : tuple of (str, str), optional
+        Labels of class 0 and class 1; None if they are found in what is loaded.
+    counts : tuple of (int, int), optional
+        Number of units of class 0 and of class 1; None if it depends on what is loaded.
+    unit : {"slices", "volumes"}, default="slices"
+        What `counts` counts.
+    patients : int, optional
+        Number of patients, if known.
+    values : str, default=""
+        File format and what the pixels are, such as ``"NIfTI, Hounsfield units"``.
+    split : str, default=""
+        The official split, if there is one.
+    license : str, default=""
+        Terms of use of the images.
+    home : str, default=""
         Web page of the authors.
-    citation
-        The publication to cite.
-    known_faults
-        What is wrong with the data, as far as known: read before believing a score.
-    loader
-        ``"module:function"``, imported on use. It is called with the root, and by keyword with
-        whichever of ``info``, ``download``, ``verify`` and ``on_error`` its signature names; its
-        further keywords are the options of :func:`covidct.load_dataset`. It returns a
-        :class:`covidct.CTDataset`.
-    layout
-        Which files are expected below the root.
-    how_to_get
-        How to come by the files.
-    source
-        Where ``download=True`` fetches: ``"https://.../"`` (a folder of ``archives``) or
-        ``"kaggle:owner/dataset"``; empty where nothing can be fetched.
-    archives
-        Names of the archives below ``source``.
-    manifest
+    citation : str, default=""
+        Publication to cite.
+    known_faults : tuple of str, default=()
+        Known faults of the data; read them before you trust a score.
+    contains : tuple of str, default=()
+        Registered datasets that share slices or patients with this one, so that one must not test
+        a network that was trained on the other.
+    tested_on : str, default=""
+        Files that the reader was tested on: ``"real files"``, ``"a sample of the real files"`` or
+        ``"generated files"`` of the published layout.
+    loader : callable or str, default="covidct.datasets.folder:load"
+        Function, or ``"module:function"`` that is imported on use. It is called with the root
+        and, by keyword, with those of ``info``, ``download``, ``verify`` and ``on_error`` that its
+        signature names; its further keywords are the options of :func:`covidct.load_dataset`. It
+        returns a :class:`covidct.CTDataset`.
+    layout : str, default=""
+        Files that are expected below the root.
+    how_to_get : str, default=""
+        How to obtain the files.
+    source : str, default=""
+        Where ``download=True`` fetches from: ``"https://.../"`` (a folder of `archives`) or
+        ``"kaggle:owner/dataset"``; empty if nothing can be fetched.
+    archives : tuple of str, default=()
+        Names of the archives below `source`.
+    manifest : str, default=""
         File of published names and hashes: one of covidct's own, or an absolute path.
-    group_kind
-        What ``groups`` are, such as ``"patient"``; empty where the dataset ships none.
+    group_kind : str, default=""
+        What groups are, such as ``"patient"``; empty if the dataset has none.
 
     Raises
     ------
@@ -67,13 +83,19 @@ class DatasetInfo:
 
     name: str
     title: str
-    classes: tuple[str, str] = ("non-COVID", "COVID")
+    classes: tuple[str, str] | None = None
     counts: tuple[int, int] | None = None
+    unit: str = "slices"
+    patients: int | None = None
+    values: str = ""
+    split: str = ""
     license: str = ""
     home: str = ""
     citation: str = ""
     known_faults: tuple[str, ...] = ()
-    loader: str = "covidct.datasets.folder:load"
+    contains: tuple[str, ...] = ()
+    tested_on: str = ""
+    loader: Callable[..., Any] | str = "covidct.datasets.folder:load"
     layout: str = ""
     how_to_get: str = ""
     source: str = ""
@@ -89,21 +111,27 @@ class DatasetInfo:
         )
         self._require(bool(self.title.strip()), "title must not be empty", self.title)
         self._require(
-            re.fullmatch(r"\w+(\.\w+)*:\w+", self.loader) is not None,
-            "loader must be 'module:function'",
+            callable(self.loader) or re.fullmatch(r"\w+(\.\w+)*:\w+", self.loader) is not None,
+            "loader must be a function or 'module:function'",
             self.loader,
         )
         self._require(
-            not isinstance(self.classes, str)
-            and len(self.classes) == 2
-            and self.classes[0] != self.classes[1],
-            "classes must be two different names",
+            self.classes is None
+            or (
+                not isinstance(self.classes, str)
+                and len(self.classes) == 2
+                and self.classes[0] != self.classes[1]
+            ),
+            "classes must be two different names, or None",
             self.classes,
         )
         self._require(
             self.counts is None or (len(self.counts) == 2 and min(self.counts) >= 0),
             "counts must be two numbers, of class 0 and class 1, or None",
             self.counts,
+        )
+        self._require(
+            self.unit in ("slices", "volumes"), "unit must be 'slices' or 'volumes'", self.unit
         )
         self._require(
             not isinstance(self.known_faults, str),
@@ -120,18 +148,30 @@ class DatasetInfo:
         if not right:
             raise ValueError(f"dataset {self.name!r}: {rule}, got {value!r}")
 
+    @property
+    def size(self) -> str:
+        """Number of units of class 0 and class 1 in words."""
+        if self.counts is None:
+            return "depends on what is loaded"
+        return " + ".join(f"{count:,}" for count in self.counts) + f" {self.unit}"
+
     def __str__(self) -> str:
         """Return a description of several lines."""
         facts = {
-            "classes": " / ".join(self.classes),
-            "slices": "depends on what is loaded"
-            if self.counts is None
-            else " + ".join(f"{count:,}" for count in self.counts),
+            "classes": "found in what is loaded"
+            if self.classes is None
+            else " / ".join(self.classes),
+            "size": self.size,
+            "patients": "" if self.patients is None else f"{self.patients:,}",
+            "values": self.values,
+            "official split": self.split,
             "license": self.license,
             "home": self.home,
             "citation": self.citation,
             "layout": self.layout,
             "to get it": self.how_to_get,
+            "shares slices with": ", ".join(self.contains),
+            "reader tested on": self.tested_on,
         }
         lines = [f"{self.name}: {self.title}"]
         lines += [f"  {key}: {value}" for key, value in facts.items() if value]

@@ -1,8 +1,9 @@
-"""Datasets whose files are published: what is on disk is held against a list of names and hashes.
+"""Datasets with a manifest, the list of published file names and hashes that files are checked by.
 
 A manifest is a CSV file with one row per slice and the columns ``file`` (relative to the root,
 beginning with the class folder), ``class``, ``patient``, ``split`` (both may be empty), ``bytes``,
-``sha256`` and ``mode``. It holds facts about the images, never the images.
+``sha256`` and ``mode``. A manifest
+holds facts about the images, not the images.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from typing import Literal, NamedTuple
 from ..errors import InvalidFileError
 from . import downloads
 from ._cache import cache_folder
-from ._listing import list_slices
+from ._listing import folders_in, list_slices
 from ._parallel import map_in_threads, sha256_of_file, some
 from .ct_dataset import CTDataset, OnError, StrPath
 from .info import DatasetInfo
 
-__all__ = ["load_published"]
+__all__ = ["load"]
 
 logger = logging.getLogger(__name__)
 
@@ -39,43 +40,48 @@ class _Entry(NamedTuple):
     sha256: str
 
 
-def load_published(
-    info: DatasetInfo,
-    root: StrPath | None,
+def load(
+    root: StrPath | None = None,
     *,
-    download: bool,
-    verify: Verify,
-    on_error: OnError,
-    subfolder: str = "",
+    info: DatasetInfo,
+    download: bool = False,
+    verify: Verify = "hashes",
+    on_error: OnError = "raise",
 ) -> CTDataset:
     """Load a dataset that has a manifest.
 
     Parameters
     ----------
-    info
-        Entry of the registry; its ``manifest`` is a file of this package, or an absolute path.
-    root
-        Folder of the class folders, or of ``subfolder``; by default a folder in covidct's cache.
+    root : str or Path, optional
+        Folder of the class folders, or of a folder that holds them; by default a folder in
+        covidct's cache.
+    info : DatasetInfo
+        Entry of the registry; its `manifest` is a file of this package, or an absolute path.
     download, verify, on_error
         As in :func:`covidct.load_dataset`.
-    subfolder
-        Folder that the class folders may lie in.
 
     Returns
     -------
     CTDataset
         In the manifest's order, with its patients and its split where all slices have one.
+
+    Raises
+    ------
+    FileNotFoundError
+        If `root` does not hold the class folders.
+    covidct.errors.InvalidFileError
+        If files are missing, extra or altered.
     """
     entries = _read_manifest(info)
     folders = sorted({entry.file.partition("/")[0] for entry in entries})
     base = cache_folder() / "datasets" / info.name if root is None else Path(root)
-    candidates = [base, base / subfolder]
-    complete = [place for place in candidates if all((place / name).is_dir() for name in folders)]
+    inside = folders_in(base) if base.is_dir() else []
+    complete = [p for p in (base, *inside) if all((p / name).is_dir() for name in folders)]
     if complete:
         base = complete[0]
     elif download:
         limits = downloads.Limits(
-            files=100 + 3 * len(entries),  # Folders, and a shadow for every file that macOS adds.
+            files=100 + 3 * len(entries),  # folders, and a shadow of every file from macOS
             bytes=(1 << 20) + 2 * sum(entry.size for entry in entries),
         )
 
@@ -85,7 +91,7 @@ def load_published(
         downloads.install(info, base, folders=folders, limits=limits, check=check)
     else:
         raise FileNotFoundError(
-            f"'{base}' does not hold dataset {info.name!r}: expected {info.layout}. "
+            f"{str(base)!r} does not hold dataset {info.name!r}: expected {info.layout}. "
             f"To get it: {info.how_to_get} ({info.home})"
         )
     return _match(info, entries, base, verify=verify, on_error=on_error)
@@ -93,7 +99,7 @@ def load_published(
 
 def _read_manifest(info: DatasetInfo) -> list[_Entry]:
     if not info.manifest:
-        raise ValueError(f"dataset {info.name!r} names no manifest, the list of its files")
+        raise ValueError(f"dataset {info.name!r} has no manifest, the list of its files")
     path = Path(__file__).parent / "manifests" / info.manifest
     with path.open(encoding="utf-8", newline="") as file:
         return [
@@ -112,7 +118,7 @@ def _read_manifest(info: DatasetInfo) -> list[_Entry]:
 def _match(
     info: DatasetInfo, entries: list[_Entry], base: Path, *, verify: Verify, on_error: OnError
 ) -> CTDataset:
-    """Pair the manifest with the files, and make the dataset of the pairs that hold."""
+    """Pair the manifest with the files, and make the dataset of the pairs that agree."""
     folders = {entry.file.partition("/")[0]: entry.label for entry in entries}
     present = {
         path.relative_to(base).as_posix(): path
@@ -178,22 +184,23 @@ def _complaint(
     present: dict[str, Path],
     faults: dict[str, list[str]],
 ) -> str:
-    """Say what is wrong with the files, and what to do."""
+    """Describe the differences from the published files, and the ways to proceed."""
     told = [f"{len(names):,} {kind}: {some(names)}" for kind, names in faults.items() if names]
-    msg = f"'{base}' does not hold {info.name!r} as published ({len(entries):,} files): "
-    msg += "; ".join(told) + ". "
-    if len(_pair(entries, present, by_stem=True)) == len(entries) == len(present):
-        msg += 'The list of names is complete: load a re-encoded copy with verify="names". '
-    msg += (
-        f"Otherwise get the original files anew ({info.how_to_get}), leave the bad ones out with "
+    complete = len(_pair(entries, present, by_stem=True)) == len(entries) == len(present)
+    names_agree = 'All names are there: load a re-encoded copy with verify="names". '
+    return (
+        f"{str(base)!r} does not hold {info.name!r} as published ({len(entries):,} files): "
+        f"{'; '.join(told)}. {names_agree if complete else ''}"
+        f"Otherwise get the original files again ({info.how_to_get}), leave these files out with "
+        'on_error="skip", or load what is there with verify=None'
     )
-    return msg + 'on_error="skip", or load what is there with verify=None'
 
 
 def _as_dataset(
     info: DatasetInfo, base: Path, rows: list[tuple[str, _Entry]], *, skipped: dict[str, str]
 ) -> CTDataset:
     """Make the dataset; groups and split are given where every slice has them, or not at all."""
+    classes = info.classes or ("non-COVID", "COVID")
     patients = [entry.patient for _, entry in rows]
     splits = [entry.split for _, entry in rows]
     if any(patients) and not all(patients):
@@ -203,9 +210,9 @@ def _as_dataset(
         )
     return CTDataset(
         [base / name for name, _ in rows],
-        [info.classes.index(entry.label) for _, entry in rows],
+        [classes.index(entry.label) for _, entry in rows],
         patients if all(patients) else None,
-        classes=info.classes,
+        classes=classes,
         name=info.name,
         root=base,
         official_split=splits if all(splits) else None,

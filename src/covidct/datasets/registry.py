@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import inspect
 import logging
+import os
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 from importlib import import_module
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from ..errors import InvalidFileError, UnknownNameError
 from ._parallel import map_in_threads, some
 from .catalogue import BUILT_IN
 from .ct_dataset import CTDataset, StrPath
 from .info import DatasetInfo
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["DatasetInfo", "dataset_info", "list_datasets", "load_dataset", "register_dataset"]
 
@@ -26,41 +30,39 @@ _ON_ERROR = ("raise", "skip")
 
 
 def list_datasets(pattern: str = "*") -> list[str]:
-    """List the names of the known datasets.
+    """List the names of the registered datasets.
 
     Parameters
     ----------
-    pattern
+    pattern : str, default="*"
         Shell-style wildcard.
 
     Returns
     -------
     list of str
-        Sorted.
+        Sorted names.
 
     Examples
     --------
     >>> import covidct
-    >>> covidct.list_datasets()
-    ['covid19-ct', 'folder', 'phantom', 'sars-cov-2-ct']
-    >>> covidct.list_datasets("*ct")
-    ['covid19-ct', 'sars-cov-2-ct']
+    >>> covidct.list_datasets("*19-ct")
+    ['covid19-ct']
     """
     return sorted(name for name in _REGISTRY if fnmatchcase(name, pattern))
 
 
 def dataset_info(name: str) -> DatasetInfo:
-    """Return what is known of a dataset: counts, license, home, citation, known faults.
+    """Return the registry's entry of a dataset: counts, license, home, citation, known faults.
 
     Parameters
     ----------
-    name
+    name : str
         One of :func:`list_datasets`.
 
     Returns
     -------
     DatasetInfo
-        Printing it gives a description.
+        The entry; printing it gives a description.
 
     Raises
     ------
@@ -74,25 +76,24 @@ def dataset_info(name: str) -> DatasetInfo:
     (1229, 1252)
     """
     if name not in _REGISTRY:
-        error = UnknownNameError.among("dataset", name, _REGISTRY)
-        raise error
+        raise UnknownNameError.among("dataset", name, _REGISTRY)
     return _REGISTRY[name]
 
 
 def register_dataset(info: DatasetInfo, *, overwrite: bool = False) -> None:
-    """Make a dataset known to :func:`load_dataset` for the life of the process.
+    """Add a dataset to the registry for the lifetime of the process.
 
     Parameters
     ----------
-    info
-        The entry; its ``loader`` is imported on first use.
-    overwrite
-        Whether to replace an entry of the same name.
+    info : DatasetInfo
+        The entry; a loader named by ``"module:function"`` is imported on first use.
+    overwrite : bool, default=False
+        Replace an entry of the same name.
 
     Raises
     ------
     ValueError
-        If the name is taken and ``overwrite`` is False.
+        If the name is taken and `overwrite` is False.
 
     Examples
     --------
@@ -110,73 +111,83 @@ def register_dataset(info: DatasetInfo, *, overwrite: bool = False) -> None:
 
 
 def load_dataset(
-    name: str,
-    root: StrPath | None = None,
+    dataset: str,
+    root: StrPath | pd.DataFrame | None = None,
     *,
+    name: str | None = None,
     download: bool = False,
     verify: Literal["hashes", "names"] | None = "hashes",
     on_error: Literal["raise", "skip"] = "raise",
     **options: object,
 ) -> CTDataset:
-    """Load a dataset by name.
+    """Load a registered dataset.
 
     Parameters
     ----------
-    name
-        One of :func:`list_datasets`.
-    root
-        Folder of the files, with ``~`` for the home; ``dataset_info(name).layout`` says what it
-        should hold. A published dataset is looked for in covidct's cache folder by default
-        (``COVIDCT_CACHE``).
-    download
-        Whether to fetch the files into ``root`` where they are not there yet.
-    verify
-        ``"hashes"`` compares every file with the published SHA-256, ``"names"`` the list of files
-        only (for a re-encoded copy), None loads what is there. Datasets without a published list
-        have nothing to compare.
-    on_error
-        ``"raise"`` ends at the first bad file, as soon as it is read. ``"skip"`` decodes every
-        image once, leaves out those that cannot be read (or fail verification), logs a warning
-        and lists them in ``skipped``.
+    dataset : str
+        One of :func:`list_datasets`. ``"folder"`` reads class folders, ``"table"`` a CSV or Excel
+        file or a DataFrame, ``"phantom"`` draws slices.
+    root : str, Path or DataFrame, optional
+        Folder of the files (or table), with ``~`` for the home folder;
+        ``dataset_info(dataset).layout`` describes what it should hold. A published dataset that
+        can be downloaded is looked for in covidct's cache folder by default (``COVIDCT_CACHE``).
+    name : str, optional
+        Name of your own for the dataset in tables and files, such as ``"ward-7"``; by default
+        that of the registry.
+    download : bool, default=False
+        Download the files into `root` if they are not there yet.
+    verify : "hashes", "names" or None, default="hashes"
+        ``"hashes"`` compares every file with the published SHA-256, ``"names"`` only the list of
+        files (for a re-encoded copy), None loads what is there. Datasets without a published list
+        of files have nothing to compare.
+    on_error : {"raise", "skip"}, default="raise"
+        ``"raise"`` stops at the first file that cannot be used. ``"skip"`` decodes every image
+        once, leaves out those that cannot be read (or fail verification), logs a warning and lists
+        them in `skipped`.
     **options
-        Options of the dataset's own, such as ``groups`` of ``"folder"`` or ``n`` of ``"phantom"``.
+        Options of the dataset's loader, such as `groups` of ``"folder"``, `images` and `columns`
+        of ``"table"`` or `n` of ``"phantom"``.
 
     Returns
     -------
     CTDataset
-        Slices with targets (1 is COVID-19) and, where known, groups and the official split.
+        Slices with targets (1 is COVID-19) and, where known, patients and the official split.
 
     Raises
     ------
     covidct.errors.UnknownNameError
         If no dataset, or no option of the dataset, has that name.
     FileNotFoundError
-        If ``root`` does not hold the layout.
+        If `root` does not hold the layout.
     covidct.errors.InvalidFileError
         If files are missing, extra or altered.
     ValueError
-        If an argument is not among its values, or means nothing to this dataset.
+        If an argument has a value that is not allowed, or does not apply to this dataset.
+
+    See Also
+    --------
+    covidct.datasets.folder.load : options of ``"folder"``.
+    covidct.datasets.table.load : options of ``"table"``.
 
     Examples
     --------
     >>> import covidct
-    >>> dataset = covidct.load_dataset("phantom", n=8, seed=0)
-    >>> len(dataset)
+    >>> len(covidct.load_dataset("phantom", n=8, seed=0))
     8
     """
-    info = dataset_info(name)
+    info = dataset_info(dataset)
     _check_choice("verify", verify, _VERIFY)
     _check_choice("on_error", on_error, _ON_ERROR)
     loader = _import_loader(info)
     accepted = inspect.signature(loader).parameters
     if root is None and "root" in accepted and accepted["root"].default is inspect.Parameter.empty:
-        raise ValueError(f"dataset {name!r} needs root, the folder that holds: {info.layout}")
+        raise ValueError(f"dataset {dataset!r} needs root: {info.layout}")
     if root is not None and "root" not in accepted:
-        raise ValueError(f"dataset {name!r} takes no root, got {str(root)!r}")
+        raise ValueError(f"dataset {dataset!r} takes no root, got {str(root)!r}")
     if download and "download" not in accepted:
-        raise ValueError(f"dataset {name!r} cannot be downloaded; to get it: {info.how_to_get}")
+        raise ValueError(f"dataset {dataset!r} cannot be downloaded; to get it: {info.how_to_get}")
     general = {
-        "root": None if root is None else Path(root).expanduser(),
+        "root": Path(root).expanduser() if isinstance(root, str | os.PathLike) else root,
         "info": info,
         "download": download,
         "verify": verify,
@@ -185,20 +196,21 @@ def load_dataset(
     known = set(accepted) - set(general)
     for option in options:
         if option not in known:
-            error = UnknownNameError.among(f"{name} option", option, known)
-            raise error
+            raise UnknownNameError.among(f"{dataset} option", option, known)
     given = {key: value for key, value in general.items() if key in accepted}
-    dataset = loader(**given, **options)
-    dataset.name = info.name
-    return _without_unreadable(dataset) if on_error == "skip" else dataset
+    loaded = loader(**given, **options)
+    loaded.name = info.name if name is None else name
+    return _without_unreadable(loaded) if on_error == "skip" else loaded
 
 
-def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
+def _check_choice(option: str, value: object, choices: tuple[object, ...]) -> None:
     if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}; got {value!r}")
+        raise ValueError(f"{option} must be one of {', '.join(map(repr, choices))}; got {value!r}")
 
 
 def _import_loader(info: DatasetInfo) -> Callable[..., CTDataset]:
+    if not isinstance(info.loader, str):
+        return info.loader
     module, _, function = info.loader.partition(":")
     try:
         loader: Callable[..., CTDataset] = getattr(import_module(module), function)
@@ -210,7 +222,7 @@ def _import_loader(info: DatasetInfo) -> Callable[..., CTDataset]:
 
 
 def _without_unreadable(dataset: CTDataset) -> CTDataset:
-    """Decode every image once and leave out those that fail."""
+    """Decode every image once and leave out those that cannot be read."""
 
     def fault(index: int) -> str:
         try:

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import covidct
-from covidct.datasets import covid19_ct as module
+from covidct.datasets import manifest as module
 from covidct.errors import InvalidFileError
 
 # Stand-ins for the published files come from the neighboring conftest.py.
@@ -217,7 +217,7 @@ def test_an_entry_must_name_its_manifest(
     root: Path, register: Callable[..., covidct.DatasetInfo]
 ) -> None:
     register("covid19-ct", manifest="")
-    with pytest.raises(ValueError, match="names no manifest"):
+    with pytest.raises(ValueError, match="has no manifest"):
         covidct.load_dataset("covid19-ct", root)
 
 

@@ -1,0 +1,194 @@
+"""Original class labels become COVID-19 against the rest."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import UnknownNameError
+from ._parallel import some
+
+__all__ = ["Binary", "binarize"]
+
+logger = logging.getLogger(__name__)
+
+# Labels in lower case, letters and digits only. These name COVID-19 whatever the others are ...
+_COVID = frozenset(
+    {
+        *("covid", "covid19", "covid19positive", "covidpositive", "ctcovid", "pcovid", "ncp"),
+        *("positivecovid", "positivecovid19", "sarscov2", "sarscov2positive", "covidct"),
+        *("covid19cases", "covid19subjects", "covidcases", "covidpatients", "covid19pneumonia"),
+    }
+)
+# ... these name something else ...
+_OTHER = frozenset(
+    {
+        *("noncovid", "noncovid19", "ctnoncovid", "normal", "healthy", "control", "controls"),
+        *("cap", "cp", "pneumonia", "commonpneumonia", "communityacquiredpneumonia", "nofinding"),
+        *(
+            "others",
+            "other",
+            "negativecovid",
+            "covidnegative",
+            "nocovid",
+            "capcases",
+            "capsubjects",
+        ),
+        *("normalcases", "normalsubjects", "bacterialpneumonia", "viralpneumonia"),
+    }
+)
+# ... and these name COVID-19 only as one of the pair.
+_OPPOSITES = {"1": "0", "pos": "neg", "positive": "negative", "true": "false", "yes": "no"}
+
+
+class Binary(NamedTuple):
+    """Targets of labels.
+
+    Attributes
+    ----------
+    targets : ndarray of int64 of shape (n_slices,)
+        1 for COVID-19, 0 for the rest, -1 for slices to leave out.
+    classes : tuple of (str, str)
+        Names of class 0 and class 1.
+    """
+
+    targets: npt.NDArray[np.int64]
+    classes: tuple[str, str]
+
+
+def binarize(
+    labels: Sequence[str],
+    *,
+    positive: object = None,
+    negative: object = None,
+    default: Sequence[str] | None = None,
+    where: str,
+) -> Binary:
+    """Turn labels into COVID-19 (1) against the rest (0).
+
+    Parameters
+    ----------
+    labels : sequence of str
+        Original class of each slice.
+    positive : str or sequence of str, optional
+        Labels that mean COVID-19; by default the one with a usual name, such as "COVID".
+    negative : str or sequence of str, optional
+        Labels of class 0; by default all that are not positive. Slices with other labels are
+        left out.
+    default : pair of str, optional
+        Labels of class 0 and class 1 that a dataset is known to have; other labels are left out
+        unless `positive` or `negative` says otherwise.
+    where : str
+        File or folder that the labels are from, for messages.
+
+    Returns
+    -------
+    Binary
+        Targets and the names of both classes: the label where a class has a single one.
+
+    Raises
+    ------
+    ValueError
+        If the label of COVID-19 cannot be recognized, or a label is both positive and negative.
+    covidct.errors.UnknownNameError
+        If `positive` or `negative` names a label that does not occur.
+
+    Examples
+    --------
+    >>> from covidct.datasets.labels import binarize
+    >>> targets, classes = binarize(["CAP", "COVID-19", "Normal"], where="slices.csv")
+    >>> targets.tolist(), classes
+    ([0, 1, 0], ('non-COVID-19', 'COVID-19'))
+    """
+    counts = Counter(labels)
+    if positive is None and default is not None and set(default) & set(counts):
+        chosen = [label for label in default[1:] if label in counts]
+        negative = [default[0]] if negative is None and default[0] in counts else negative
+    elif positive is None:
+        chosen = _recognized(counts, where=where, negative=negative)
+    else:
+        chosen = _matching("positive", _listed(positive), counts)
+    rest = [label for label in counts if label not in chosen]
+    if negative is not None:
+        rest = _matching("negative", _listed(negative), counts)
+        if both := sorted(set(rest) & set(chosen)):
+            raise ValueError(f"{both[0]!r} is in positive and in negative; name it in one of them")
+    left_out = {
+        label: count for label, count in counts.items() if label not in chosen and label not in rest
+    }
+    if left_out:
+        told = ", ".join(f"{count:,} of {label!r}" for label, count in sorted(left_out.items()))
+        logger.warning("%s slices have other labels and are left out: %s", where, told)
+    target = dict.fromkeys(rest, 0) | dict.fromkeys(chosen, 1)
+    return Binary(
+        np.array([target.get(label, -1) for label in labels], np.int64),
+        _class_names(chosen, rest, default),
+    )
+
+
+def _listed(names: object) -> list[str]:
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        names = [names]
+    return [plain_label(name) for name in names]
+
+
+def plain_label(value: object) -> str:
+    """Write a label as text; 1.0 and 1 are the same label."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value).strip()
+
+
+def _matching(option: str, names: list[str], counts: Counter[str]) -> list[str]:
+    """Return the labels that `names` stand for, ignoring case where that is unambiguous."""
+    folded: dict[str, list[str]] = {}
+    for label in counts:
+        folded.setdefault(label.casefold(), []).append(label)
+    found = []
+    for name in names:
+        alike = [name] if name in counts else folded.get(name.casefold(), [])
+        if len(alike) != 1:
+            raise UnknownNameError.among(f"{option} label", name, counts)
+        found += alike
+    return list(dict.fromkeys(found))
+
+
+def _recognized(counts: Counter[str], *, where: str, negative: object) -> list[str]:
+    """Return the labels of COVID-19, or raise where that is not clear."""
+    if negative is not None:
+        others = set(_matching("negative", _listed(negative), counts))
+        if others == set(counts):
+            return []
+        counts = Counter({label: n for label, n in counts.items() if label not in others})
+    plain = {label: re.sub(r"[\W_]+", "", label.casefold()) for label in counts}
+    opposite = {text: label for label, text in plain.items()}
+    covid = [
+        label
+        for label, text in plain.items()
+        if text in _COVID or (len(counts) == 2 and _OPPOSITES.get(text) in opposite)
+    ]
+    if len(covid) == 1 or (not covid and all(text in _OTHER for text in plain.values())):
+        return covid
+    names = sorted(counts)
+    raise ValueError(
+        f"cannot tell which of the labels {some(names, limit=12)} in {where} means COVID-19; "
+        f"name it with positive={names[0]!r} (on the command line --positive {names[0]!r}); "
+        "several may be named"
+    )
+
+
+def _class_names(
+    positive: list[str], negative: list[str], default: Sequence[str] | None
+) -> tuple[str, str]:
+    usual = ("non-COVID", "COVID") if default is None else (str(default[0]), str(default[1]))
+    one = positive[0] if len(positive) == 1 else usual[1]
+    if len(negative) == 1 and negative[0] != one:
+        return negative[0], one
+    zero = usual[0] if one == usual[1] else f"non-{one}"
+    return zero, one

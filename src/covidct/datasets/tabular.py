@@ -1,0 +1,271 @@
+"""Reading tables that people and programs wrote, and matching their paths to files."""
+
+from __future__ import annotations
+
+import io
+import unicodedata
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from .._extras import require
+from ..errors import InvalidFileError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["FileMatch", "match_files", "read_table"]
+
+_EXCEL = (".xlsx", ".xlsm")
+#: The most bytes that a table may have: one of half a million slices has 50 MB.
+MAX_TABLE_BYTES = 2_000_000_000
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    r"""Read a CSV or Excel file as text.
+
+    The separator (comma, semicolon or tab) is detected in the header; the encoding is UTF-8 with
+    or without a byte-order mark, UTF-16 with one, or else Windows' cp1252. Empty cells are NaN,
+    everything else keeps its spelling: ``007`` stays ``"007"``.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    DataFrame of str
+        Columns have their surrounding blanks removed.
+
+    Raises
+    ------
+    covidct.errors.InvalidFileError
+        If the file is not a table, or has a column name twice.
+    FileNotFoundError
+        If the file does not exist.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from covidct.datasets.tabular import read_table
+    >>> path = Path(tempfile.mkdtemp(), "slices.csv")
+    >>> _ = path.write_text("file;finding\n007.png;COVID-19\n", encoding="utf-8-sig")
+    >>> read_table(path).to_dict("records")
+    [{'file': '007.png', 'finding': 'COVID-19'}]
+    """
+    import pandas as pd
+
+    try:
+        if path.suffix.lower() in _EXCEL:
+            require("openpyxl", extra="excel")
+            table = pd.read_excel(path, dtype=str)
+        else:
+            text, separator = _decoded(path)
+            table = pd.read_csv(text, sep=separator, dtype=str, skipinitialspace=True)
+    except FileNotFoundError:
+        raise
+    except (
+        pd.errors.ParserError,
+        pd.errors.EmptyDataError,
+        ValueError,
+        OSError,
+        KeyError,
+    ) as error:
+        raise InvalidFileError(
+            f"{str(path)!r} cannot be read as a table ({error}); save it as CSV in UTF-8 with a "
+            "header line"
+        ) from error
+    table.columns = [str(name).strip() for name in table.columns]
+    if (double := table.columns[table.columns.duplicated()]).size:
+        raise InvalidFileError(f"{str(path)!r} has the column {double[0]!r} twice; rename one")
+    return table.dropna(how="all").reset_index(drop=True)
+
+
+def _decoded(path: Path) -> tuple[io.StringIO, str]:
+    """Return the text of a CSV file as a stream, and its separator."""
+    size = path.stat().st_size
+    if size > MAX_TABLE_BYTES:
+        raise ValueError(f"it has {size:,} bytes, more than the {MAX_TABLE_BYTES:,} allowed")
+    raw = path.read_bytes()
+    if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        text = raw.decode("utf-16")
+    else:
+        try:
+            text = raw.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            text = raw.decode("cp1252", errors="replace")
+    if "\0" in text[:10_000]:
+        raise ValueError("it is a binary file")
+    header = text[: text.find("\n")] if "\n" in text else text
+    separator = max(",;\t", key=header.count)
+    return io.StringIO(text), separator
+
+
+class FileMatch(NamedTuple):
+    """Rows of a table and files, matched.
+
+    Attributes
+    ----------
+    row_of : ndarray of int of shape (n_files,)
+        Row of each file, -1 for files that no row names.
+    files_of : list of list of int
+        Files of each row.
+    unknown : list of str
+        Paths of the table that match no file.
+    twice : list of str
+        Paths of the table whose file a row before them has named.
+    left : list of str
+        Files that no row names.
+    """
+
+    row_of: npt.NDArray[np.int64]
+    files_of: list[list[int]]
+    unknown: list[str]
+    twice: list[str]
+    left: list[str]
+
+
+def match_files(
+    listed: Sequence[object], files: Sequence[str], *, folders: bool = False
+) -> FileMatch:
+    r"""Match paths in a table to files.
+
+    A path matches the file of the same relative path, whatever its separators (``\\`` or ``/``)
+    and Unicode form; else the only file whose path ends in it; else, where the table's paths are
+    absolute or relative to another folder, the only file of the same name; each also without
+    suffixes.
+
+    Parameters
+    ----------
+    listed : sequence of str
+        Paths in the table.
+    files : sequence of str
+        Relative paths of the files, with forward slashes.
+    folders : bool, default=False
+        Let a path that names a folder match every file below it.
+
+    Returns
+    -------
+    FileMatch
+        The pairs, and what is left on both sides.
+
+    Examples
+    --------
+    >>> from covidct.datasets.tabular import match_files
+    >>> match_files(["covid\\b.png", "a"], ["covid/a.png", "covid/b.png"]).row_of.tolist()
+    [1, 0]
+    """
+    keys = [_key(path) for path in listed]
+    found = _Index(files, folders=folders)
+    files_of = [found.lookup(key) for key in keys]
+    row_of = np.full(len(files), -1, np.int64)
+    twice: list[str] = []
+    for row, matched in enumerate(files_of):
+        if any(row_of[i] >= 0 for i in matched):
+            twice.append(str(listed[row]))
+        for i in matched:
+            if row_of[i] < 0:
+                row_of[i] = row
+    unknown = [str(path) for path, matched in zip(listed, files_of, strict=True) if not matched]
+    left = [files[i] for i in np.flatnonzero(row_of < 0)]
+    return FileMatch(row_of, files_of, unknown, twice, left)
+
+
+def _key(path: object) -> str:
+    """Write a path with forward slashes, in composed Unicode, without ``./``."""
+    text = unicodedata.normalize("NFC", str(path).strip().strip('"'))
+    return PurePosixPath(text.replace("\\", "/")).as_posix().removeprefix("./")
+
+
+class _Index:
+    """Files by all the ways in which a table may name them; each is made when it is needed."""
+
+    def __init__(self, files: Sequence[str], *, folders: bool) -> None:
+        self._keys = [_key(file) for file in files]
+        self._exact = _several(self._keys)
+        self._folders = folders
+
+    @cached_property
+    def _below(self) -> dict[str, list[int]]:
+        below: dict[str, list[int]] = {}
+        for i, key in enumerate(self._keys) if self._folders else ():
+            for parent in PurePosixPath(key).parents:
+                below.setdefault(parent.as_posix(), []).append(i)
+        return below
+
+    @cached_property
+    def _folded(self) -> dict[str, list[int]]:
+        return _several(key.casefold() for key in self._keys)
+
+    @cached_property
+    def _stems(self) -> dict[str, list[int]]:
+        return _several(map(_stem, self._keys))
+
+    @cached_property
+    def _by_name(self) -> dict[str, list[int]]:
+        return _several(PurePosixPath(key).name for key in self._keys)
+
+    @cached_property
+    def _by_stem(self) -> dict[str, list[int]]:
+        return _several(_stem(PurePosixPath(key).name) for key in self._keys)
+
+    def lookup(self, key: str) -> list[int]:
+        """Return the files that a path of the table stands for."""
+        if found := self._exact.get(key) or self._below.get(key.rstrip("/")):
+            return found
+        for found in (self._folded.get(key.casefold()), self._stems.get(_stem(key))):
+            if found and len({self._keys[i] for i in found}) == 1:
+                return found
+        name = PurePosixPath(key).name
+        for candidates in (self._by_name.get(name), self._by_stem.get(_stem(name))):
+            if candidates and (best := self._agreeing(key, candidates)):
+                return best
+        return []
+
+    def _agreeing(self, key: str, candidates: list[int]) -> list[int]:
+        """Choose, of files with the same name, the only one whose folders agree longest."""
+        paths = {self._keys[i] for i in candidates}
+        if len(paths) == 1:
+            return candidates
+        wanted = PurePosixPath(key).parts[::-1]
+        agreement = {path: _common(wanted, PurePosixPath(path).parts[::-1]) for path in paths}
+        most = max(agreement.values())
+        best = [path for path, number in agreement.items() if number == most]
+        if len(best) > 1 or most < 1:
+            return []
+        return [i for i in candidates if self._keys[i] == best[0]]
+
+
+def _several(keys: Iterable[str]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for i, key in enumerate(keys):
+        found.setdefault(key, []).append(i)
+    return found
+
+
+def _stem(path: str) -> str:
+    for suffix in (".nii.gz", ".nrrd.gz"):
+        if path.casefold().endswith(suffix):
+            return path[: -len(suffix)]
+    pure = PurePosixPath(path)
+    # What follows a dot is a suffix only if it looks like one: "1.2.840.113" has none.
+    return (
+        path[: -len(pure.suffix)]
+        if 2 <= len(pure.suffix) <= 6 and not pure.suffix[1:].isdigit()
+        else path
+    )
+
+
+def _common(a: Sequence[str], b: Sequence[str]) -> int:
+    number = 0
+    for one, other in zip(a, b, strict=False):
+        if one != other and _stem(one) != _stem(other):
+            break
+        number += 1
+    return number
