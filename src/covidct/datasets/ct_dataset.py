@@ -18,7 +18,7 @@ from PIL import Image
 
 from .._text import printable
 from ._parallel import map_in_threads, sha256_of_file, some
-from .windowing import WindowChoice
+from .gray import WindowChoice
 
 if TYPE_CHECKING:
     import pandas as pd
