@@ -95,7 +95,7 @@ def test_index_must_be_one_integer(dataset: CTDataset, index: object) -> None:
         ({"targets": [0, np.nan]}, ValueError, "got nan"),
         ({"targets": ["COVID", "non-COVID"]}, ValueError, "got 'COVID'"),
         ({"groups": ["a"]}, ValueError, "groups must have one value per path: got 1"),
-        ({"groups": ["a", None]}, ValueError, "groups has no value .* for 1 slices, the first at 1"),
+        ({"groups": ["a", None]}, ValueError, "no value .* for 1 slices, the first at 1"),
         ({"groups": [float("nan"), "a"]}, ValueError, "the first at 0"),
         ({"groups": ["", ""]}, ValueError, "groups has no value .* for 2 slices"),
         ({"official_split": ["train", "valid"]}, ValueError, "got 'valid'"),
