@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import inspect
 import json
 import re
 import sys
@@ -210,6 +209,8 @@ def load_slices(args: argparse.Namespace) -> CTDataset:
 
 def _loader_parameters(dataset: str) -> frozenset[str]:
     """Return the names of the parameters of a dataset's loader."""
+    from inspect import signature  # here, since it takes long to import
+
     from ..datasets.registry import dataset_info
 
     module, _, function = dataset_info(dataset).loader.partition(":")
@@ -217,7 +218,7 @@ def _loader_parameters(dataset: str) -> frozenset[str]:
         loader = getattr(import_module(module), function)
     except (ImportError, AttributeError):
         return frozenset()  # load_dataset reports it
-    return frozenset(inspect.signature(loader).parameters)
+    return frozenset(signature(loader).parameters)
 
 
 def add_layer(parser: argparse.ArgumentParser) -> None:
