@@ -71,7 +71,7 @@ def test_siblings_are_the_repeats_of_one_split(made_up_run):
     assert len(merged.folds) == 1
     assert len(merged.predictions) == 20
     # The table shows one network twice, and no options that an ensemble has not.
-    assert "variant" not in side_by_side([run, merged])
+    assert "variant" not in side_by_side([run, merged]).header
     mean = np.mean([run.fold_predictions(k)["probability"] for k in range(3)], axis=0)
     np.testing.assert_allclose(merged.predictions["probability"], mean)
     np.testing.assert_allclose(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 
 import numpy as np
@@ -131,9 +130,9 @@ def test_patients_have_intervals_by_wilson(made_up_run, patients):
     assert ends["accuracy"] == wilson(100, 100)
     assert ends["recall"] == ends["specificity"] == wilson(50, 50)
     assert "Per patient, by the mean probability of its slices: accuracy 100.0 (96.3" in str(result)
-    header, row = side_by_side([result], style="csv").splitlines()
-    assert header.split(",")[5:7] == ["accuracy per patient", "95 % interval"]
-    assert row.split(",")[5:7] == ["100.0 ± 0.0", "96.3 to 100.0"]
+    table = side_by_side([result])
+    assert table.header[5:7] == ("accuracy per patient", "95 % interval")
+    assert table.rows[0][5:7] == ("100.0 ± 0.0", "96.3 to 100.0")
 
 
 def test_near_duplicates_are_counted_and_are_no_patients(made_up_run, patients):
@@ -150,8 +149,9 @@ def test_near_duplicates_are_counted_and_are_no_patients(made_up_run, patients):
     assert "100 groups of near-duplicates with 200 slices, the largest of 2." in text
     assert "lower bound" in text
     assert "Per " not in text
-    assert ",accuracy per patient," in side_by_side([result], style="csv")
-    assert ",–,–," in side_by_side([result], style="csv")
+    table = side_by_side([result])
+    assert "accuracy per patient" in table.header
+    assert table.rows[0][5:7] == ("–", "–")
 
 
 def test_runs_are_told_apart_by_the_options_in_which_they_differ(made_up_run):
@@ -171,12 +171,12 @@ def test_runs_are_told_apart_by_the_options_in_which_they_differ(made_up_run):
         "weights imagenet, epochs 30, resize pad",
         "",
     ]
-    header, *rows = csv.reader(side_by_side(runs, style="csv").splitlines())
-    assert header[:4] == ["network", "dataset", "variant", "protocol"]
-    assert [row[2] for row in rows] == distinctions(runs)
-    assert "variant" not in side_by_side(runs[::3], style="csv")
+    table = side_by_side(runs)
+    assert table.header[:4] == ("network", "dataset", "variant", "protocol")
+    assert [row[2] for row in table.rows] == distinctions(runs)
+    assert "variant" not in side_by_side(runs[::3]).header
     fast = made_up_run(right, slices=40, recipe=recipe.replace(learning_rate=0.1))
-    assert r"learning\_rate 0.1" in side_by_side([runs[0], fast], style="latex")
+    assert r"learning\_rate 0.1" in side_by_side([runs[0], fast]).render("latex")
 
 
 def test_milestones_and_weights_tell_runs_apart_where_nothing_else_does(made_up_run):

@@ -78,7 +78,7 @@ def _show(results: list[CrossValidationResult], args: argparse.Namespace) -> Non
         )
         return
     parts = [f"{r}\n\n{c}" for r, c in zip(results, calibrated, strict=True)]
-    emit("\n\n".join(parts + ([side_by_side(results)] if len(results) > 1 else [])))
+    emit("\n\n".join(parts + ([str(side_by_side(results))] if len(results) > 1 else [])))
 
 
 def _calibrate(result: CrossValidationResult, sensitivity: float) -> CalibratedFolds | str:

@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> None:
         return
     parts = [str(r) if args.table == "text" else r.table(args.table) for r in results]
     if len(results) > 1:
-        parts.append(side_by_side(results, style=args.table))
+        parts.append(side_by_side(results).render(args.table))
     emit("\n\n".join(parts))
     if profile is not None:
         emit(f"\n{profile}")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -73,7 +71,8 @@ def group_table(result: CrossValidationResult) -> Table | None:
 
 def comparison_table(results: Sequence[CrossValidationResult]) -> Table:
     """Lay several runs side by side; a dataset or protocol of all stands in their titles."""
-    columns = zip(*csv.reader(io.StringIO(side_by_side(results, style="csv"))), strict=True)
+    table = side_by_side(results)
+    columns = zip(table.header, *table.rows, strict=True)
     header, *rows = zip(*filter(_tells, columns), strict=True)
     notes = (
         "Mean ± sd over folds. The interval: 95 % bootstrap of the mean over folds.",

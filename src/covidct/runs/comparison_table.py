@@ -17,9 +17,8 @@ def side_by_side(
     results: Sequence[ScoredFolds],
     *,
     metric: str = "accuracy",
-    style: str = "text",
     variants: Sequence[str] | None = None,
-) -> str:
+) -> Table:
     """Lay out runs in rows, per slice and per patient where ids are known, with intervals.
 
     Parameters
@@ -28,16 +27,14 @@ def side_by_side(
         The runs.
     metric
         A name out of ``covidct.evaluation.metrics.METRICS``.
-    style
-        ``"text"``, ``"markdown"``, ``"latex"`` or ``"csv"``.
     variants
         What to call each run in a column of its own, where network, dataset and protocol do not
         tell them apart; by default :func:`distinctions`.
 
     Returns
     -------
-    str
-        The table, in percent: means and standard deviations over the folds, and 95 % confidence
+    Table
+        In percent: means and standard deviations over the folds, and 95 % confidence
         intervals of the means, by :meth:`ScoredFolds.intervals` and, per patient,
         :meth:`ScoredFolds.patient_intervals`. Near-duplicates are no patients.
 
@@ -48,8 +45,8 @@ def side_by_side(
     >>> slices = covidct.load_dataset("phantom", n=16, seed=0)
     >>> recipe = covidct.Recipe.demo().scaled(1)
     >>> cv = covidct.CrossValidator("shufflenet", recipe, cv=2, groups="patient", weights=None)
-    >>> print(side_by_side([cv.run(slices)]).splitlines()[0].split()[:2])
-    ['network', 'dataset']
+    >>> side_by_side([cv.run(slices)]).header[:2]
+    ('network', 'dataset')
     """
     title = metrics.find_metric(metric).title.lower()
     units = {result.unit for result in results if result.has_patients}
@@ -71,7 +68,7 @@ def side_by_side(
         header.insert(2, "variant")
         for row, variant in zip(rows, variants, strict=True):
             row.insert(2, variant)
-    return Table(header, rows).render(style)
+    return Table(header, rows)
 
 
 def distinctions(results: Sequence[ScoredFolds]) -> list[str]:

@@ -96,9 +96,8 @@ class SweepResult:
         if not self.results:
             return "no cell is finished"
         labels = [cell.variant for cell in self.results]
-        return side_by_side(
-            list(self.results.values()), metric=metric, style=style, variants=labels
-        )
+        table = side_by_side(list(self.results.values()), metric=metric, variants=labels)
+        return table.render(style)
 
     def published(self, style: str = "text", *, metric: str = "accuracy") -> str:
         """Lay out the finished cells beside what the paper reports of their networks.
