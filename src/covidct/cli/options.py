@@ -183,16 +183,15 @@ def load_datasets(args: argparse.Namespace) -> dict[str, CTDataset]:
             raise WrongCallError(f"{_LOADER_FLAGS[option]} does not apply to {names}")
     loaded = {}
     for own, (name, root) in named.items():
-        dataset = load_dataset(
+        loaded[own] = load_dataset(
             name,
             root,
+            name=own,
             download=args.download and (len(named) == 1 or "download" in accepted[own]),
             verify=None if args.verify == "none" else args.verify,
             on_error=args.on_error,
             **{option: value for option, value in given.items() if option in accepted[own]},
         )
-        dataset.name = own
-        loaded[own] = dataset
     return loaded
 
 
@@ -209,15 +208,17 @@ def load_slices(args: argparse.Namespace) -> CTDataset:
 
 def _loader_parameters(dataset: str) -> frozenset[str]:
     """Return the names of the parameters of a dataset's loader."""
-    from inspect import signature  # here, since it takes long to import
+    from inspect import signature  # slow to import
+    from pkgutil import resolve_name
 
     from ..datasets.registry import dataset_info
 
-    module, _, function = dataset_info(dataset).loader.partition(":")
-    try:
-        loader = getattr(import_module(module), function)
-    except (ImportError, AttributeError):
-        return frozenset()  # load_dataset reports it
+    loader = dataset_info(dataset).loader
+    if isinstance(loader, str):
+        try:
+            loader = resolve_name(loader)
+        except (ImportError, AttributeError):
+            return frozenset()  # load_dataset raises the error
     return frozenset(signature(loader).parameters)
 
 
