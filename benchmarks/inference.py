@@ -44,7 +44,7 @@ from PIL import Image
 import covidct
 from covidct.datasets.canvases import make_canvases
 from covidct.inference import infer
-from covidct.runs.out_of_distribution import TrainingReference, coordinates
+from covidct.runs.out_of_distribution import TrainingReference, descriptors
 
 # timm's names of networks that covidct builds from torchvision; squeezenet and shufflenet it lacks.
 TIMM = {
@@ -61,7 +61,7 @@ def predictor(model: covidct.CTClassifier, device: str) -> covidct.Predictor:
     """Return a Predictor of one network, to which a handful of phantoms is usual."""
     phantoms = make_canvases(covidct.load_dataset("phantom", n=8, seed=0), model.input_size)
     features = infer(model, phantoms, features=True).features
-    usual = {"features": np.asarray(features, np.float64), **coordinates(phantoms)}
+    usual = {"features": np.asarray(features, np.float64), **descriptors(phantoms)}
     return covidct.Predictor([model], [TrainingReference.fit(usual, usual)], device=device)
 
 
@@ -100,7 +100,7 @@ def compare(name: str, files: Sequence[Path], options: argparse.Namespace) -> di
     scorer = predictor(model, options.device)
     runs = {
         "forward": forward,
-        "covidct": lambda: scorer(files),
+        "covidct": lambda: scorer.predict(files),
         "peer": peer(name, size, files, options.device),
     }
     wall, processor = take_turns(runs, options.rounds, device=options.device)

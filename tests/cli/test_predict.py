@@ -12,7 +12,8 @@ import pytest
 
 import covidct
 from covidct import cli
-from covidct.runs.predictor import Prediction, VolumePrediction
+from covidct.errors import InvalidFileError
+from covidct.runs.predictor import Prediction, VolumePrediction, with_images
 
 NAME, IDENTITY = "Doe^Jane", "secret-0815"
 
@@ -55,12 +56,18 @@ def series(phantoms, tmp_path):
 
 def test_a_series_comes_in_the_order_of_the_body(run_dir, series):
     predictor = covidct.Predictor.from_run(run_dir)
-    volume = predictor.volume(series)
+    predictions = predictor.predict(series)
+    (volume,) = predictions.volumes
+    assert volume.slices == tuple(predictions)
     assert [Path(p.path).name for p in volume.slices] == [f"{9 - i}.dcm" for i in range(5)]
     assert volume.positions.tolist() == [0, 2.5, 5, 7.5, 10]
-    by_name = {p.path: p.probability for p in predictor(series)}
+    by_name = {p.path: p.probability for p in predictor.predict(series.iterdir())}
     for prediction in volume.slices:
         assert prediction.probability == pytest.approx(by_name[prediction.path], abs=1e-5)
+    assert predictions.to_frame()["position"].tolist() == volume.positions.tolist()
+    assert set(predictions.to_frame()["volume"]) == {str(series)}
+    assert "\n" not in repr(volume)
+    assert "1 volumes" in repr(predictions)
     highest = sorted(by_name.values())[-2:]
     assert volume.probability == pytest.approx(np.mean(highest), abs=1e-5)
 
@@ -68,8 +75,7 @@ def test_a_series_comes_in_the_order_of_the_body(run_dir, series):
 @pytest.mark.parametrize(("n", "counted"), [(1, 1), (2, 1), (3, 1), (6, 2), (300, 100)])
 def test_a_volume_has_the_mean_of_its_highest_third(n, counted):
     values = np.random.default_rng(n).permutation(n) / n
-    slices = tuple(Prediction("", p, 0.0, (), None, (8, 8)) for p in values)
-    volume = VolumePrediction("", slices, np.arange(n), np.zeros((n, 8, 8), np.uint8))
+    volume = VolumePrediction("", tuple(Prediction("", p, 0.0, (), (8, 8)) for p in values))
     assert volume.probability == pytest.approx(np.sort(values)[-counted:].mean())
 
 
@@ -109,6 +115,52 @@ def test_files_shipped_with_pydicom(run_dir, capsys):
     assert len(lines) == 6
 
 
+def test_a_multi_frame_file_is_a_volume(run_dir, series, tmp_path):
+    import pydicom  # which the fixture has found
+    from pydicom.uid import EnhancedCTImageStorage
+
+    def item(**elements):
+        dataset = pydicom.Dataset()
+        for name, value in elements.items():
+            setattr(dataset, name, value)
+        return dataset
+
+    slices = [pydicom.dcmread(path) for path in sorted(series.iterdir())]  # topmost first
+    file = slices[0]
+    file.SOPClassUID = file.file_meta.MediaStorageSOPClassUID = EnhancedCTImageStorage
+    file.NumberOfFrames = len(slices)
+    file.PixelData = b"".join(one.PixelData for one in slices)
+    file.PerFrameFunctionalGroupsSequence = [
+        item(PlanePositionSequence=[item(ImagePositionPatient=one.ImagePositionPatient)])
+        for one in slices
+    ]
+    del file.ImagePositionPatient
+    file.save_as(path := tmp_path / "frames.dcm", enforce_file_format=True)
+
+    predictor = covidct.Predictor.from_run(run_dir, device="cpu")
+    predictions = predictor.predict([path, series])
+    frames, single = predictions.volumes
+    assert {p.path for p in frames.slices} == {str(path)}
+    assert [p.frame for p in frames.slices] == [4, 3, 2, 1, 0]
+    assert frames.positions.tolist() == single.positions.tolist()
+    assert frames.probability == pytest.approx(single.probability, abs=1e-5)
+    for (_, one), (_, other) in zip(
+        with_images(frames.slices), with_images(single.slices), strict=True
+    ):
+        assert one == other
+
+
+def test_a_volume_that_cannot_be_read_may_be_skipped(run_dir, series):
+    path = next(series.iterdir())
+    path.write_bytes(path.read_bytes()[:-99])
+    predictor = covidct.Predictor.from_run(run_dir, device="cpu")
+    with pytest.raises(InvalidFileError, match=path.name):
+        predictor.predict(series)
+    (prediction,) = predictor.predict(series, on_error="skip")
+    assert not prediction.readable
+    assert path.name in prediction.doubts[0]
+
+
 def test_a_series_may_be_chosen(run_dir, series, phantoms, tmp_path, capsys, caplog):
     import pydicom  # which the fixture has found
 
@@ -118,7 +170,7 @@ def test_a_series_may_be_chosen(run_dir, series, phantoms, tmp_path, capsys, cap
     plots = tmp_path / "plots"
     arguments = ["predict", str(run_dir), str(series), "--plot", str(plots)]
     assert cli.main(arguments) == 0
-    assert "nothing was plotted" in caplog.text
+    assert "no plot saved" in caplog.text
     capsys.readouterr()
     phantoms[6][0].save(tmp_path / "6.png")
     image = str(tmp_path / "6.png")  # beside a series, of none

@@ -527,6 +527,7 @@ def test_a_multi_frame_file_is_a_series(tmp_path: Path) -> None:
     path = save(enhanced(pixels), tmp_path / "enhanced.dcm")
     volume = read_series(path)
     assert volume.names == ("enhanced.dcm#3", "enhanced.dcm#2", "enhanced.dcm#1")
+    assert (volume.paths, volume.frames) == ((path,) * 3, (2, 1, 0))
     assert volume.positions.tolist() == [96, 98, 100]
     assert volume.spacing == (0.5, 0.5)
     own = read_series(path, window="file")

@@ -113,7 +113,7 @@ def predicted(
     for i in range(5):
         phantoms[i][0].save(tmp_path / f"slices/{i}.png")
     predictor = covidct.Predictor.from_run(result.run_dir, device="cpu")
-    return predictor, predictor(tmp_path / "slices")
+    return predictor, predictor.predict(tmp_path / "slices")
 
 
 def test_slices_from_anywhere_get_maps_and_a_table(
@@ -156,6 +156,6 @@ def test_no_slice_could_be_read(
     predicted: tuple[covidct.Predictor, list[Any]], tmp_path: Path
 ) -> None:
     predictor, predictions = predicted
-    broken = [p._replace(canvas=None) for p in predictions]
+    broken = [p._replace(probability=float("nan")) for p in predictions]
     with pytest.raises(ValueError, match="there is no slice to explain"):
         explain_predictions(predictor, broken, tmp_path)

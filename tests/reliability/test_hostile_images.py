@@ -155,7 +155,7 @@ def pass_through_all(root: Path, number: int, predictor: covidct.Predictor, *, s
         np.testing.assert_array_equal(canvas, to_canvas(read_image(path), SIZE))
     assert str(covidct.audit_dataset(dataset))
 
-    predictions = {Path(p.path): p for p in predictor(root, on_error="skip")}
+    predictions = {Path(p.path): p for p in predictor.predict(root, on_error="skip")}
     assert set(predictions) == set(paths)
     for path, prediction in predictions.items():
         if path in good:
@@ -185,7 +185,7 @@ def test_one_bad_file_is_named(slice_folder, predictor):
     for use in (
         lambda: make_canvases(dataset, SIZE),
         lambda: covidct.audit_dataset(dataset),
-        lambda: predictor(slice_folder),
+        lambda: predictor.predict(slice_folder),
     ):
         with pytest.raises(InvalidFileError) as caught:
             use()
@@ -205,7 +205,7 @@ def test_a_hundred_million_bytes_of_text(slice_folder, predictor):
         assert [name for name, _ in dataset.skipped] == [f"COVID/text {i}.png" for i in range(3)]
         make_canvases(dataset, SIZE)
         covidct.audit_dataset(dataset)
-        unread = [p for p in predictor(slice_folder, on_error="skip") if p.canvas is None]
+        unread = [p for p in predictor.predict(slice_folder, on_error="skip") if not p.readable]
         assert len(unread) == 3
         assert tracemalloc.get_traced_memory()[1] < 4 * size
     finally:
@@ -252,7 +252,7 @@ def test_prediction_follows_links_and_ends(slice_folder, tmp_path, predictor):
     (deep / "deep.png").write_bytes((slice_folder / "COVID" / "slice 0%.png").read_bytes())
     (tmp_path / "new" / "linked").symlink_to(slice_folder)
     (slice_folder / "back").symlink_to(tmp_path / "new")
-    found = [Path(p.path) for p in predictor(tmp_path / "new")]
+    found = [Path(p.path) for p in predictor.predict(tmp_path / "new")]
     assert len(found) == 13
     assert sum(path.is_relative_to(tmp_path / "new" / "linked") for path in found) == 12
 
@@ -294,6 +294,6 @@ def test_links_to_nothing_are_named(target, slice_folder, predictor):
     link.symlink_to(link.with_name(target))
     with pytest.raises(FileNotFoundError, match=r"1 of 13 paths are no files: .*loop\.png"):
         covidct.load_dataset("folder", slice_folder)
-    unread = [p for p in predictor(slice_folder, on_error="skip") if p.canvas is None]
+    unread = [p for p in predictor.predict(slice_folder, on_error="skip") if not p.readable]
     assert [p.path for p in unread] == [str(link)]
     assert repr(str(link)) in unread[0].doubts[0]

@@ -101,8 +101,7 @@ def test_training_slices_in_another_source_are_named(tiny, phantoms, quick, tmp_
     assert [len(cell["seen"]) for cell in matrix.to_dict()] == [0, 4]
 
 
-def test_runs_that_kept_no_slices_say_so(tiny, phantoms, quick, tmp_path):
-    """As those of earlier versions; and one whose file is gone fails before it scores anything."""
+def test_a_missing_reference_fails_before_anything_is_scored(tiny, phantoms, quick, tmp_path):
     result = covidct.CrossValidator(
         tiny,
         quick.scaled(1),
@@ -113,16 +112,9 @@ def test_runs_that_kept_no_slices_say_so(tiny, phantoms, quick, tmp_path):
         device="cpu",
         run_dir=tmp_path / "run",
     ).run(phantoms)
-    other = covidct.load_dataset("phantom", n=8, seed=1)
-    path = tmp_path / "run/folds/1/reference.safetensors"
-    replace(result.fold_reference(1), kept={}).save(path)
-    found = result.evaluate(other)
-    assert found.seen is None
-    assert "whether slices of phantom were trained on is not known" in str(found)
-    assert found.to_dict()["seen"] is None
-    path.unlink()
+    (tmp_path / "run/folds/1/reference.safetensors").unlink()
     with pytest.raises(InvalidFileError, match=r"reference\.safetensors"):
-        result.evaluate(other)
+        result.evaluate(covidct.load_dataset("phantom", n=8, seed=1))
 
 
 def test_training_slices_count_for_slices_and_not_for_patients(external):

@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 
 import covidct
 from covidct.errors import InvalidFileError
-from covidct.runs.out_of_distribution import TrainingReference, coordinates, gray_levels, layout
+from covidct.runs.out_of_distribution import TrainingReference, descriptors, gray_levels, layout
 
 SIZE = (96, 128)
 
@@ -69,7 +69,7 @@ def test_training_slices_are_known_again_and_no_others(view, change):
     ids=lambda spoil: next(iter(spoil)),
 )
 def test_numbers_that_do_not_go_together_are_refused(spoil, phantoms, tmp_path):
-    known = coordinates(canvases(phantoms[i][0] for i in range(6)))
+    known = descriptors(canvases(phantoms[i][0] for i in range(6)))
     known["features"] = np.random.default_rng(0).normal(size=(6, 4))
     path = tmp_path / "reference.safetensors"
     TrainingReference.fit(known, known).save(path)

@@ -9,6 +9,7 @@ from PIL import Image, ImageOps
 from covidct import CrossValidator, Predictor, Recipe, load_dataset
 from covidct.errors import InvalidFileError
 from covidct.runs.out_of_distribution import TrainingReference
+from covidct.runs.predictor import Predictions
 
 
 @pytest.fixture(scope="module")
@@ -37,13 +38,36 @@ def folder(phantoms, tmp_path):
 
 def test_is_the_mean_of_the_folds(result, phantoms, folder):
     external = result.evaluate(phantoms.subset(range(6)))
-    predictions = Predictor.from_run(result.run_dir)(folder)
+    predictions = Predictor.from_run(result.run_dir).predict(folder)
     assert [p.path for p in predictions] == [str(p) for p in sorted(folder.iterdir())]
     for i, prediction in enumerate(predictions):
         of_folds = external.probabilities[:, i]
         assert prediction.probability == pytest.approx(of_folds.mean(), abs=1e-5)
         assert prediction.spread == pytest.approx(of_folds.std(ddof=1), abs=1e-5)
         assert prediction.size == phantoms[i][0].size[::-1]
+
+
+def test_predictions_are_a_sequence_and_a_table(result, folder):
+    (folder / "5 broken.png").write_bytes(b"\x89PNG")
+    predictions = Predictor.from_run(result.run_dir).predict(folder, on_error="skip")
+    assert len(predictions) == 6
+    assert [p.path for p in predictions[:2]] == [p.path for p in predictions][:2]
+    assert predictions.volumes == ()
+    frame = predictions.to_frame()
+    assert frame.columns.tolist() == [
+        *("path", "probability", "spread", "doubts"),
+        *("position", "volume", "volume_probability", "frame", "lung"),
+    ]
+    assert frame["probability"].tolist()[:5] == [p.probability for p in predictions[:5]]
+    assert "trained on this slice" in frame["doubts"][0]
+    assert frame[["position", "volume", "volume_probability", "lung"]].isna().all(axis=None)
+    assert frame["frame"].tolist() == [0] * 6
+    assert repr(predictions).startswith("Predictions of 6 slices\n  probability: ")
+    assert "not readable: 1" in repr(predictions)
+    assert "trained on this slice (5)" in repr(predictions)
+    assert len(repr(predictions).splitlines()) <= 6
+    assert "<table" in predictions._repr_html_()
+    assert len(Predictions([]).to_frame()) == 0
 
 
 def test_batches_do_not_matter(result, folder):
@@ -57,10 +81,10 @@ def test_batches_do_not_matter(result, folder):
 def test_other_files_of_a_folder_are_passed_over(result, folder, caplog):
     (folder / "groups.csv").write_text("path,group\n")
     predictor = Predictor.from_run(result.run_dir)
-    assert len(predictor(folder)) == 5
-    assert "1 files are no slices: passed over 'groups.csv'" in caplog.text
+    assert len(predictor.predict(folder)) == 5
+    assert "skipped 1 files that are neither images nor DICOM: 'groups.csv'" in caplog.text
     with pytest.raises(InvalidFileError, match=r"groups\.csv"):
-        predictor(folder / "groups.csv")
+        predictor.predict(folder / "groups.csv")
 
 
 @pytest.mark.parametrize(
@@ -76,9 +100,9 @@ def test_broken_file_stops_or_is_reported(result, folder):
     (folder / "3 broken.png").write_bytes(b"\x89PNG\r\n\x1a\n rubbish")
     predictor = Predictor.from_run(result.run_dir)
     with pytest.raises(InvalidFileError, match=r"3 broken\.png"):
-        predictor(folder)
-    predictions = predictor(folder, on_error="skip")
-    (broken,) = [p for p in predictions if p.canvas is None]
+        predictor.predict(folder)
+    predictions = predictor.predict(folder, on_error="skip")
+    (broken,) = [p for p in predictions if not p.readable]
     assert math.isnan(broken.probability)
     assert "3 broken.png" in broken.doubts[0]
     assert len(predictions) == 6
@@ -89,9 +113,9 @@ def test_odd_images_are_doubted(result, tmp_path):
     images = {"noise": noise, "small": noise[:6, :8], "strip": noise[:3, :]}
     for name, pixels in images.items():
         Image.fromarray(pixels).save(tmp_path / f"{name}.png")
-    doubts = {p.path: p.doubts for p in Predictor.from_run(result.run_dir)(tmp_path)}
+    doubts = {p.path: p.doubts for p in Predictor.from_run(result.run_dir).predict(tmp_path)}
     by_name = {name: doubts[str(tmp_path / f"{name}.png")] for name in images}
-    assert any("unlike" in d or "far from" in d for d in by_name["noise"])
+    assert any("differ from" in d or "far from" in d for d in by_name["noise"])
     assert any("8 x 6 pixels" in d for d in by_name["small"])
     assert any("empty" in d for d in by_name["strip"])
 
@@ -102,8 +126,8 @@ def test_training_slices_are_doubted_and_new_ones_are_not(result, folder, tmp_pa
         image.save(new / f"{i}.png")
     predictor = Predictor.from_run(result.run_dir)
     for path, known in ((folder, True), (new, False)):
-        for prediction in predictor(path):
-            assert any("was trained on it" in doubt for doubt in prediction.doubts) == known
+        for prediction in predictor.predict(path):
+            assert any("was trained on this slice" in doubt for doubt in prediction.doubts) == known
 
 
 def test_slices_turned_and_inverted_are_doubted(result, phantoms, folder, tmp_path):
@@ -113,32 +137,17 @@ def test_slices_turned_and_inverted_are_doubted(result, phantoms, folder, tmp_pa
     image.transpose(Image.Transpose.ROTATE_90).save(other / "turned.png")
     ImageOps.invert(image).save(other / "inverted.png")
     predictor = Predictor.from_run(result.run_dir)
-    for prediction in predictor(other):
-        assert "where it is light and dark is unlike the training slices" in prediction.doubts
-    assert all(not any("light and dark" in d for d in p.doubts) for p in predictor(folder))
-
-
-def test_references_of_earlier_runs_compare_what_they_have(result, phantoms, tmp_path):
-    references = Predictor.from_run(result.run_dir).references
-    old = [
-        TrainingReference(
-            *({k: part[k] for k in ("features", "gray")} for part in (r.mean, r.sd, r.limit))
+    for prediction in predictor.predict(other):
+        assert (
+            "bright and dark regions differ from those of the training slices" in prediction.doubts
         )
-        for r in references
-    ]
-    old[0].save(tmp_path / "old")
-    old[0] = TrainingReference.load(tmp_path / "old")
-    noise = np.random.default_rng(0).integers(0, 256, (1, 128, 168), dtype=np.uint8)
-    models = [result.fold_model(k) for k in range(2)]
-    _, ((*doubts,),) = Predictor(models, old).score(noise)
-    assert doubts
-    assert not any("light and dark" in doubt for doubt in doubts)
+    assert all(not any("bright and dark" in d for d in p.doubts) for p in predictor.predict(folder))
 
 
 @pytest.mark.parametrize("paths", [[], "nowhere"])
 def test_nothing_to_score(result, paths):
     with pytest.raises(FileNotFoundError):
-        Predictor.from_run(result.run_dir)(paths)
+        Predictor.from_run(result.run_dir).predict(paths)
 
 
 def test_damaged_reference_is_named(result, tmp_path):

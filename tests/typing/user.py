@@ -63,6 +63,7 @@ def single_parts(parameters: list[torch.nn.Parameter]) -> covidct.Lamb:
 def predict(run: Path, slices: list[Path]) -> None:
     """Score new slices; a file that can't be read is an error that names it."""
     try:
-        covidct.Predictor.from_run(run)(slices)
+        frame = covidct.Predictor.from_run(run).predict(slices).to_frame()
+        print(frame["probability"].mean())
     except InvalidFileError as error:
         print(error)

@@ -70,7 +70,7 @@ def _explain_images(args: argparse.Namespace, output: Path) -> Faithfulness | No
     from ..explain.fold import explain_predictions
 
     predictor = Predictor.from_run(args.run_dir)
-    return explain_predictions(predictor, predictor(args.images), output, layer=args.layer)
+    return explain_predictions(predictor, predictor.predict(args.images), output, layer=args.layer)
 
 
 def _explain_folds(

@@ -15,10 +15,9 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Iterator
-from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from .._text import printable
 from .options import add_layer, add_on_error, emit
@@ -26,16 +25,11 @@ from .options import add_layer, add_on_error, emit
 if TYPE_CHECKING:
     from PIL import Image
 
-    from ..runs.predictor import Prediction, Predictor, VolumePrediction
+    from ..runs.predictor import Prediction, Predictor
 
 _LOG = logging.getLogger(__name__)
 
 EXAMPLE = "covidct predict runs/mine new-slices/ --json > predictions.jsonl"
-
-_COLUMNS = (
-    *("path", "probability", "spread", "doubts"),
-    *("position", "volume", "volume_probability"),  # empty for single slices
-)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,110 +61,84 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object per line")
 
 
-class _Scored(NamedTuple):
-    """A scored slice, a function that reads its image, and its volume."""
-
-    prediction: Prediction
-    image: Callable[[], Image.Image]
-    position: float | None = None
-    volume: VolumePrediction | None = None
-
-    def row(self) -> dict[str, object]:
-        from .._files import json_ready
-
-        named = {name: getattr(self.prediction, name) for name in _COLUMNS[:4]}
-        whole = (None, None) if self.volume is None else (self.volume.path, self.volume.probability)
-        row: dict[str, object] = json_ready(
-            {**named, "position": self.position, "volume": whole[0], "volume_probability": whole[1]}
-        )
-        return row
-
-
 def run(args: argparse.Namespace) -> None:
-    """Run the verb."""
+    """Run the command."""
     from .. import Predictor
+    from ..runs.predictor import with_images
 
     predictor = Predictor.from_run(args.run_dir, device=args.device)
-    write = _write_json if args.json else _csv_writer()
-    for number, scored in enumerate(_score(args, predictor), start=1):
-        if args.cam is not None and scored.prediction.canvas is not None:
-            _draw_map(args, predictor, scored, number)
-        write(scored)
-
-
-def _score(args: argparse.Namespace, predictor: Predictor) -> Iterator[_Scored]:
-    from ..datasets.dicom import is_volume
-
-    def whole(path: Path) -> bool:
-        return is_volume(path) or (args.series is not None and path.is_dir())
-
-    plotted = False
-    for volumes, paths in groupby(args.paths, key=whole):
-        if volumes:
-            plotted = True
-            for path in paths:
-                yield from _score_volume(args, predictor, path)
-            continue
-        stream = predictor.stream(paths, on_error=args.on_error, batch_size=args.batch_size)
-        yield from (_Scored(p, partial(_read, p.path)) for p in stream)
-    if args.plot is not None and not plotted:
-        _LOG.warning("nothing was plotted: no PATH is one DICOM series; choose one with --series")
-
-
-def _score_volume(args: argparse.Namespace, predictor: Predictor, path: Path) -> Iterator[_Scored]:
-    from PIL import Image
-
-    series = args.series if path.is_dir() else None
-    volume = predictor.volume(path, series=series, batch_size=args.batch_size)
+    stream = predictor.stream(
+        args.paths, on_error=args.on_error, batch_size=args.batch_size, series=args.series
+    )
     if args.plot is not None:
-        _plot(volume, args.plot / f"{path.resolve().name}.png")
-    parts = zip(volume.slices, volume.pixels, volume.positions, strict=True)
-    for prediction, pixels, position in parts:
-        yield _Scored(prediction, partial(Image.fromarray, pixels), float(position), volume)
+        stream = _plot_volumes(stream, args.plot)
+    pairs = with_images(stream) if args.cam is not None else ((p, None) for p in stream)
+    write = _write_json if args.json else _csv_writer()
+    for number, (prediction, image) in enumerate(pairs, start=1):
+        if image is not None:
+            _draw_map(args, predictor, prediction, image, number)
+        write(prediction)
 
 
-def _plot(volume: VolumePrediction, path: Path) -> None:
+def _plot_volumes(stream: Iterator[Prediction], folder: Path) -> Iterator[Prediction]:
+    """Plot each volume before passing on its slices."""
     from ..explain.figures import volume_profile
     from ..explain.fold import save_figure
+    from ..runs.predictor import VolumePrediction
 
-    each = [(p.probability, p.spread) for p in volume.slices]
-    figure = volume_profile(
-        volume.positions, *zip(*each, strict=True), aggregate=volume.probability
-    )
-    save_figure(figure, path)
+    plotted = False
+    for path, slices in groupby(stream, key=lambda prediction: prediction.volume):
+        if path is None:
+            yield from slices
+            continue
+        volume = VolumePrediction(path, tuple(slices))
+        parts = zip(*((p.probability, p.spread) for p in volume.slices), strict=True)
+        figure = volume_profile(volume.positions, *parts, aggregate=volume.probability)
+        save_figure(figure, folder / f"{Path(path).resolve().name}.png")
+        plotted = True
+        yield from volume.slices
+    if not plotted:
+        _LOG.warning(
+            "no plot saved: no PATH is a single DICOM series; choose one of several by --series"
+        )
 
 
-def _draw_map(args: argparse.Namespace, predictor: Predictor, scored: _Scored, number: int) -> None:
+def _draw_map(
+    args: argparse.Namespace,
+    predictor: Predictor,
+    prediction: Prediction,
+    image: Image.Image,
+    number: int,
+) -> None:
     from ..explain.fold import draw_map
 
-    # Numbered, since files in different folders may have the same name.
-    name = printable(Path(scored.prediction.path).name)[:60]  # names may be of any length
+    # Numbered, since files in several folders may share a name; cut, since a name may have the
+    # length that the file system allows.
+    name = printable(Path(prediction.path).name)[:60]
     picture = args.cam / f"{number:05d}-{name}.png"
-    draw_map(predictor, scored.prediction, scored.image(), picture, layer=args.layer)
+    draw_map(predictor, prediction, image, picture, layer=args.layer)
 
 
-def _read(path: str) -> Image.Image:
-    from ..datasets.reading import read_image
-    from ..transforms import to_grayscale
+def _write_json(prediction: Prediction) -> None:
+    from .._files import json_ready
 
-    return to_grayscale(read_image(path))
-
-
-def _write_json(scored: _Scored) -> None:
-    emit(json.dumps(scored.row(), allow_nan=False))
+    emit(json.dumps(json_ready(prediction.to_dict()), allow_nan=False))
 
 
-def _csv_writer() -> Callable[[_Scored], None]:
+def _csv_writer() -> Callable[[Prediction], None]:
+    from .._files import json_ready
+
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # file names may be any bytes
-    writer = csv.DictWriter(sys.stdout, _COLUMNS, lineterminator="\n")
+    writer = csv.writer(sys.stdout, lineterminator="\n")
     header = True
 
-    def write(scored: _Scored) -> None:
+    def write(prediction: Prediction) -> None:
         nonlocal header
-        if header:  # with the first row, so that a wrong path writes nothing
-            writer.writeheader()
+        row = prediction.to_dict() | {"doubts": "; ".join(prediction.doubts)}
+        if header:  # written with the first row, so that a wrong path leaves an empty file
+            writer.writerow(row)
             header = False
-        writer.writerow({**scored.row(), "doubts": "; ".join(scored.prediction.doubts)})
+        writer.writerow(json_ready(row).values())
 
     return write

@@ -46,7 +46,12 @@ class Volume:
     spacing : (float, float)
         Distance of the centers of pixels, down and across, in mm.
     names : tuple of str
-        The file of each slice, with ``#`` and the frame's number, from 1, where it holds several.
+        Name of each slice: that of its file, followed by ``#`` and the number of the frame (from 1)
+        if the file has several frames.
+    paths : tuple of Path
+        File of each slice.
+    frames : tuple of int
+        Index of each slice within its file; 0 if the file has one frame.
     group : str or None
         Pseudonym of the patient, see :func:`patient_group`.
     """
@@ -55,6 +60,8 @@ class Volume:
     positions: npt.NDArray[np.float64] = field(repr=False)
     spacing: tuple[float, float]
     names: tuple[str, ...] = field(repr=False)
+    paths: tuple[Path, ...] = field(repr=False)
+    frames: tuple[int, ...] = field(repr=False)
     group: str | None
 
     def __len__(self) -> int:
@@ -174,6 +181,8 @@ def read_series(
         positions=np.array([plane.position for plane in planes]),
         spacing=planes[0].spacing,
         names=tuple(plane.name for plane in planes),
+        paths=tuple(plane.path for plane in planes),
+        frames=tuple(plane.frame for plane in planes),
         group=planes[0].patient,
     )
 

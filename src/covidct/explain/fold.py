@@ -17,13 +17,11 @@ from torch import Tensor
 from .._files import atomic_path, write_json, write_text
 from ..datasets.canvases import make_canvases
 from ..datasets.ct_dataset import CTDataset
-from ..datasets.reading import read_image
 from ..devices import resolve_device
 from ..inference import infer
 from ..models.classifier import CTClassifier
-from ..runs.predictor import Prediction, Predictor
+from ..runs.predictor import Prediction, Predictor, with_images
 from ..runs.result import CrossValidationResult
-from ..transforms import to_grayscale
 from . import faithfulness, figures, tsne
 from .faithfulness import Faithfulness, Measure
 from .grad_cam import GradCAM
@@ -179,30 +177,33 @@ def explain_predictions(
     >>> predictor = covidct.Predictor.from_run(result.run_dir)
     >>> folder = tempfile.mkdtemp()
     >>> slices.subset([0, 1]).save(folder)
-    >>> table = explain_predictions(predictor, predictor(f"{folder}/COVID"), folder)
+    >>> table = explain_predictions(predictor, predictor.predict(f"{folder}/COVID"), folder)
     """
-    readable = [p for p in predictions if p.canvas is not None]
+    readable = [p for p in predictions if p.readable]
     if not readable:
         raise ValueError("there is no slice to explain")
     pages = [readable[i : i + _ON_A_PAGE] for i in range(0, len(readable), _ON_A_PAGE)]
+    canvases: list[npt.NDArray[np.uint8]] = []
     for number, page in enumerate(pages, start=1):
+        images = [image for _, image in with_images(page) if image is not None]
+        canvases += map(predictor.canvas, images)
         name = f"grad_cam-{number:03d}.png" if len(pages) > 1 else "grad_cam.png"
         drawing = figures.saliency_maps(
-            [to_grayscale(read_image(p.path)) for p in page],
-            mean_maps(predictor, _canvases(page), layer=layer),
+            images,
+            mean_maps(predictor, np.stack(canvases[-len(page) :]), layer=layer),
             probabilities=[p.probability for p in page],
             names=figures.below_common_folder([p.path for p in page]),
             resize=predictor.resize,
         )
         save_figure(drawing, Path(folder) / name)
-    called = [p for p in readable if p.probability >= 0.5]
+    called = [i for i, p in enumerate(readable) if p.probability >= 0.5]
     if len(called) < 2:
         return None
     tables = [
         faithfulness.table(
             model,
-            _canvases(called),
-            sizes=[p.size for p in called],
+            np.stack([canvases[i] for i in called]),
+            sizes=[readable[i].size for i in called],
             layer=layer,
             resize=predictor.resize,
             n_perturbed=max(2, _PERTURBED // len(predictor.models)),
@@ -259,17 +260,17 @@ def draw_map(
     >>> predictor = covidct.Predictor.from_run(result.run_dir)
     >>> folder = tempfile.mkdtemp()
     >>> slices.subset([0]).save(folder)
-    >>> (prediction,) = predictor(f"{folder}/COVID")
+    >>> (prediction,) = predictor.predict(f"{folder}/COVID")
     >>> draw_map(predictor, prediction, slices[0][0], f"{folder}/map.png").name
     'map.png'
     """
-    if prediction.canvas is None:
+    if not prediction.readable:
         raise ValueError(
             f"{prediction.path!r} could not be read, so that there is nothing to explain"
         )
     drawing = figures.saliency_maps(
         [image],
-        mean_maps(predictor, prediction.canvas[None], layer=layer),
+        mean_maps(predictor, predictor.canvas(image)[None], layer=layer),
         probabilities=[prediction.probability],
         names=figures.below_common_folder([prediction.path]),
         resize=predictor.resize,
@@ -432,10 +433,6 @@ def _separation_rows(apart: tsne.Separation, n: int) -> list[Measure]:
         Measure(name=f"t-SNE, {name}", value=value, references=references, n=n)
         for name, (value, references) in rows.items()
     ]
-
-
-def _canvases(predictions: Sequence[Prediction]) -> npt.NDArray[np.uint8]:
-    return np.stack([p.canvas for p in predictions if p.canvas is not None])
 
 
 def _write(table: Faithfulness, folder: Path) -> Faithfulness:

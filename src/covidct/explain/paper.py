@@ -171,5 +171,5 @@ def _spread(files: Sequence[Path]) -> list[Path]:
 
 def _draw_external(result: CrossValidationResult, files: Sequence[Path], place: Path) -> Path:
     predictor = Predictor.from_run(result.run_dir)
-    explain_predictions(predictor, predictor(files), place)
+    explain_predictions(predictor, predictor.predict(files), place)
     return place / "grad_cam.png"

@@ -111,7 +111,6 @@ class Ensemble(ScoredFolds):
             Its row for a fold is the mean probability of the members' networks of that fold.
         """
         each = [member.evaluate(dataset, device=device) for member in self.members]
-        seen = [evaluation.seen for evaluation in each if evaluation.seen is not None]
         of_folds = np.mean([evaluation.probabilities for evaluation in each], axis=0)
         return ExternalEvaluation(
             trained_on=each[0].trained_on,
@@ -120,7 +119,7 @@ class Ensemble(ScoredFolds):
             targets=each[0].targets,
             groups=each[0].groups,
             group_kind=each[0].group_kind,
-            seen=tuple(dict.fromkeys(chain(*seen))) if len(seen) == len(each) else None,
+            seen=tuple(dict.fromkeys(chain(*(evaluation.seen for evaluation in each)))),
         )
 
 

@@ -48,7 +48,7 @@ class ExternalEvaluation:
     targets: npt.NDArray[np.int64]
     groups: npt.NDArray[np.str_] | None
     group_kind: str = "patient"
-    seen: tuple[str, ...] | None = ()
+    seen: tuple[str, ...] = ()
 
     @property
     def fold_metrics(self) -> list[dict[str, float]]:
@@ -182,10 +182,6 @@ class ExternalEvaluation:
     def caveat(self) -> str:
         """What speaks against calling this an external test; empty where nothing does."""
         slices = f"slices of {self.tested_on}"
-        if self.seen is None:
-            return (
-                f"whether {slices} were trained on is not known: the run kept none to compare with"
-            )
         if not self.seen:
             return ""
         more = f" and {len(self.seen) - 3:,} more" if len(self.seen) > 3 else ""

@@ -23,7 +23,7 @@ from ..models.weights import save_state
 from ..training.profile import Profile
 from ..training.recipe import Recipe
 from ..training.trainer import EpochRecord, Trainer
-from .out_of_distribution import TrainingReference, coordinates
+from .out_of_distribution import TrainingReference, descriptors
 from .splits import Fold
 from .storage import PREDICTION_FIELDS, RunDirectory
 
@@ -156,7 +156,7 @@ def _refer(job: FoldJob, model: CTClassifier) -> TrainingReference:
     parts = []
     for index in (job.fold.train, job.fold.test):
         features = np.asarray(infer(model, job.canvases, index=index, features=True).features)
-        parts.append({"features": features, **coordinates(job.canvases[index])})
+        parts.append({"features": features, **descriptors(job.canvases[index])})
     return TrainingReference.fit(*parts)
 
 

@@ -1,10 +1,10 @@
-"""Whether a new slice looks like those that a network was fitted to."""
+"""Comparison of new slices with the training slices of a network."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -19,45 +19,49 @@ from sklearn.metrics import pairwise_distances_argmin_min
 from .._files import atomic_path
 from ..errors import InvalidFileError
 
-__all__ = ["TrainingReference", "coordinates", "gray_levels", "layout", "seen_by_any"]
+__all__ = ["TrainingReference", "descriptors", "gray_levels", "layout", "seen_by_any"]
 
 Array = npt.NDArray[np.float64]
+# One test slice in a hundred exceeds the limit.
 _QUANTILE = 0.99
-# Kinds of few coordinates, whose training slices are kept to look for the nearest. Features are
-# many, and what a network makes of a photograph may lie in the middle of its slices.
+# Descriptors of few dimensions: the distance is that to the nearest training slice, which are kept.
+# Features have many dimensions, and those of a photograph may lie between those of slices.
 _KEPT = ("gray", "layout")
 _MOST_KEPT = 2000
 _LAYOUT = (12, 16)
-# Coordinates of each kind but the features, whose number is the network's.
+# Dimensions of each descriptor; those of the features depend on the network.
 _SIZES = {"gray": 9, "layout": _LAYOUT[0] * _LAYOUT[1]}
-# How near in layout a slice lies to itself: on COVID19-CT, SARS-CoV-2 CT and phantoms, these also
-# with all outside a circle black, within 0.08 where it was saved anew as JPEG or with noise, within
-# 0.25 where it was halved in size. Slices of other patients begin at 0.31, other sources at 0.42.
+# Largest distance in layout between two copies of a slice. Measured on COVID19-CT, SARS-CoV-2 CT
+# and phantoms, also with everything outside a circle blackened: copies saved as JPEG or with noise
+# are within 0.08, copies of half the size within 0.25; slices of other patients start at 0.31,
+# slices of other sources at 0.42.
 _SAME = 0.25
-# Fields that are (nearly) the same in all slices, such as padding, must not weigh more than others.
+# Smallest standard deviation of a tile when copies are searched: tiles that are (nearly) equal in
+# all slices, such as padding, must not dominate the distance.
 _LEAST_SD = 0.05
 
 
 @dataclass(frozen=True)
 class TrainingReference:
-    """What the slices of a fold look like, and how far from them a slice may lie.
+    """Description of a fold's training slices, and limits for new slices.
 
-    Slices are compared in the penultimate features, in the gray levels of the canvas, and in its
-    layout, coordinate by coordinate in standard deviations of the training slices. In features the
-    distance is that from their mean; in the other two, from the nearest of them: slices are of
-    several kinds, and between two kinds nothing need lie. The limit of each is the 99 % quantile
-    over the fold's test slices, which the network has not seen either; one slice in a hundred of
-    the same source exceeds it, and more where the fold parts slices of one patient.
+    Slices are compared by three descriptors: the network's penultimate features, the deciles of
+    the gray levels, and the layout (:func:`layout`). Distances are root mean squares over the
+    dimensions, in standard deviations of the training slices: from their mean for the features,
+    and from the nearest training slice for gray levels and layout, which have several modes with
+    nothing in between. The limit of a descriptor is the 99 % quantile over the test slices of the
+    fold, which the network has not seen either. So one in a hundred slices of the same source
+    exceeds it, and more if the split separates slices of one patient.
 
-    Attributes
+    Parameters
     ----------
-    mean, sd
-        For each kind of coordinates, (D,).
-    limit
-        For each kind, the largest usual distance.
-    kept
-        For the kinds whose distance is that from the nearest slice, (M, D): training slices, at
-        most 2,000, in standard deviations from the mean. Runs of earlier versions have none.
+    mean, sd : dict of str to ndarray of shape (n_dimensions,)
+        Mean and standard deviation of the training slices, by descriptor: ``"features"``,
+        ``"gray"``, ``"layout"``.
+    limit : dict of str to float
+        Largest usual distance, by descriptor.
+    kept : dict of str to ndarray of float32, shape (n_kept, n_dimensions)
+        Standardized training slices, at most 2,000, for ``"gray"`` and ``"layout"``.
 
     Examples
     --------
@@ -74,16 +78,16 @@ class TrainingReference:
     mean: dict[str, Array]
     sd: dict[str, Array]
     limit: dict[str, float]
-    kept: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
+    kept: dict[str, npt.NDArray[np.float32]]
 
     @classmethod
     def fit(cls, train: Mapping[str, Array], test: Mapping[str, Array]) -> Self:
-        """Describe the training slices by mean and deviation, and set limits on the test slices.
+        """Describe training slices, and set the limits on test slices.
 
         Parameters
         ----------
-        train, test
-            For each kind of coordinates, (N, D).
+        train, test : dict of str to ndarray of shape (n_slices, n_dimensions)
+            Descriptors of the training and test slices of a fold.
 
         Returns
         -------
@@ -91,10 +95,10 @@ class TrainingReference:
             The description.
         """
         mean = {kind: values.mean(axis=0) for kind, values in train.items()}
-        # A coordinate that never changed would make every slice that changes it infinitely far.
+        # The constant keeps distances finite in a dimension that is equal in all training slices.
         sd = {kind: values.std(axis=0) + 1e-3 for kind, values in train.items()}
         kept = {
-            kind: ((_some(train[kind]) - mean[kind]) / sd[kind]).astype(np.float32)
+            kind: ((_draw(train[kind]) - mean[kind]) / sd[kind]).astype(np.float32)
             for kind in _KEPT
             if kind in train
         }
@@ -103,57 +107,57 @@ class TrainingReference:
         limit = {kind: float(np.quantile(distances[kind], _QUANTILE)) for kind in train}
         return cls(mean, sd, limit, kept)
 
-    def distance(self, kind: str, coordinates: npt.NDArray[np.floating]) -> Array:
-        """Measure how far slices lie from the training slices.
+    def distance(self, kind: str, values: npt.NDArray[np.floating]) -> Array:
+        """Compute the distance of slices from the training slices by one descriptor.
 
         Parameters
         ----------
-        kind
-            One of the kinds that the reference was fitted to, such as ``"features"``.
-        coordinates
-            (N, D).
+        kind : {"features", "gray", "layout"}
+            Descriptor.
+        values : ndarray of shape (n_slices, n_dimensions)
+            Values of the descriptor.
 
         Returns
         -------
-        ndarray of float64, shape (N,)
-            Root mean square over the D, in standard deviations: from the mean, or from the nearest
-            training slice where slices were kept.
+        ndarray of float64, shape (n_slices,)
+            Root mean square over the dimensions, in standard deviations.
         """
-        z = (coordinates - self.mean[kind]) / self.sd[kind]
+        z = (values - self.mean[kind]) / self.sd[kind]
         if kind in self.kept:
             nearest = cdist(z, self.kept[kind]).min(axis=1)
             return np.asarray(nearest / np.sqrt(z.shape[1]))
         return np.asarray(np.sqrt((z**2).mean(axis=1)))
 
     def unusual(self, slices: Mapping[str, Array]) -> dict[str, npt.NDArray[np.bool_]]:
-        """Tell which slices lie beyond the limit.
+        """Find slices whose distance exceeds the limit.
 
         Parameters
         ----------
-        slices
-            For each kind of coordinates, (N, D).
+        slices : dict of str to ndarray of shape (n_slices, n_dimensions)
+            Values of each descriptor.
 
         Returns
         -------
-        dict
-            For each kind, (N,) of bool.
+        dict of str to ndarray of bool, shape (n_slices,)
+            True where the limit is exceeded, by descriptor.
         """
         return {kind: self.distance(kind, slices[kind]) > self.limit[kind] for kind in self.limit}
 
-    def seen(self, layouts: Array) -> npt.NDArray[np.bool_] | None:
-        """Tell which slices are training slices.
+    def seen(self, layouts: Array) -> npt.NDArray[np.bool_]:
+        """Find slices that are training slices, or copies of them.
+
+        Copies in another format, or of half the size, are recognized. Of more than 2,000 training
+        slices, only a random 2,000 are known.
 
         Parameters
         ----------
-        layouts
-            (N, 192), of :func:`layout`.
+        layouts : ndarray of float64, shape (n_slices, 192)
+            Layouts of the slices, see :func:`layout`.
 
         Returns
         -------
-        ndarray of bool, shape (N,), or None
-            True also for a slice that was saved anew, in another format or half the size; False
-            for one that was not kept of more than 2,000. None for runs of earlier versions, which
-            kept none.
+        ndarray of bool, shape (n_slices,)
+            True for training slices.
 
         Examples
         --------
@@ -166,8 +170,6 @@ class TrainingReference:
         >>> reference.seen(layouts).tolist()
         [True, True, True, True, False, False]
         """
-        if "layout" not in self.kept:
-            return None
         mean, sd = self.mean["layout"], self.sd["layout"]
         kept = self.kept["layout"] * sd + mean
         scale = np.maximum(sd, _LEAST_SD) * np.sqrt(len(sd))
@@ -175,12 +177,12 @@ class TrainingReference:
         return np.asarray(nearest <= _SAME)
 
     def save(self, path: Path) -> None:
-        """Write the reference as safetensors.
+        """Write the reference to a safetensors file.
 
         Parameters
         ----------
-        path
-            The file.
+        path : Path
+            File to write.
         """
         arrays: dict[str, npt.NDArray[np.floating]] = {
             f"{kind}.{part}": np.asarray(getattr(self, part)[kind], dtype=np.float64)
@@ -197,8 +199,8 @@ class TrainingReference:
 
         Parameters
         ----------
-        path
-            A file that :meth:`save` wrote.
+        path : Path
+            File written by :meth:`save`.
 
         Returns
         -------
@@ -217,51 +219,94 @@ class TrainingReference:
                 {kind: arrays[f"{kind}.{part}"] for kind in kinds} for part in ("mean", "sd")
             )
             limit = {kind: float(arrays[f"{kind}.limit"]) for kind in kinds}
-            kept = {kind: arrays[f"{kind}.kept"] for kind in kinds if f"{kind}.kept" in arrays}
+            kept = {kind: arrays[f"{kind}.kept"] for kind in kinds if kind in _KEPT}
             _check_arrays(mean, sd, kept, limit)
             return cls(mean, sd, limit, kept)
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise InvalidFileError(
-                f"{str(path)!r} cannot be read: {error}; remove 'predictions.csv' beside it and "
-                "start the run again, which fits the fold anew"
+                f"{str(path)!r} cannot be read: {error}; remove 'predictions.csv' in its folder "
+                "and start the run again, which trains this fold again"
             ) from error
 
 
-def seen_by_any(
-    references: Iterable[TrainingReference], layouts: Array
-) -> npt.NDArray[np.bool_] | None:
-    """Tell which slices (N, 192) any fold was trained on; None where a fold kept none."""
+def seen_by_any(references: Iterable[TrainingReference], layouts: Array) -> npt.NDArray[np.bool_]:
+    """Find slices that any of several networks was trained on.
+
+    Parameters
+    ----------
+    references : iterable of TrainingReference
+        References of the networks.
+    layouts : ndarray of float64, shape (n_slices, 192)
+        Layouts of the slices, see :func:`layout`.
+
+    Returns
+    -------
+    ndarray of bool, shape (n_slices,)
+        True for training slices, see :meth:`TrainingReference.seen`.
+    """
     seen = [reference.seen(layouts) for reference in references]
-    known = [flags for flags in seen if flags is not None]
-    return np.any(known, axis=0) if len(known) == len(seen) else None
+    return np.asarray(np.any(seen, axis=0))
 
 
-def coordinates(canvases: npt.NDArray[np.uint8]) -> dict[str, Array]:
-    """Return the descriptors of (N, H, W) canvases, all but the features; (N, D) each."""
+def descriptors(canvases: npt.NDArray[np.uint8]) -> dict[str, Array]:
+    """Compute the descriptors of a `TrainingReference` that need no network.
+
+    Parameters
+    ----------
+    canvases : ndarray of uint8, shape (n_slices, height, width)
+        Canvases.
+
+    Returns
+    -------
+    dict of str to ndarray of float64, shape (n_slices, n_dimensions)
+        ``"gray"`` by :func:`gray_levels` and ``"layout"`` by :func:`layout`.
+    """
     return {"gray": gray_levels(canvases), "layout": layout(canvases)}
 
 
 def layout(canvases: npt.NDArray[np.uint8]) -> Array:
-    """Describe (N, H, W) canvases by the mean gray of 12 x 16 fields, (N, 192) in [0, 1]."""
-    fields = [
+    """Compute the mean gray level in each tile of a 12 x 16 grid.
+
+    Parameters
+    ----------
+    canvases : ndarray of uint8, shape (n_slices, height, width)
+        Canvases.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_slices, 192)
+        Mean gray levels in [0, 1].
+    """
+    tiles = [
         np.asarray(Image.fromarray(canvas).resize(_LAYOUT[::-1], Image.Resampling.BOX), np.float64)
         for canvas in canvases
     ]
-    return np.reshape(fields, (-1, _LAYOUT[0] * _LAYOUT[1])) / 255
+    return np.reshape(tiles, (-1, _SIZES["layout"])) / 255
 
 
 def gray_levels(canvases: npt.NDArray[np.uint8]) -> Array:
-    """Describe (N, H, W) canvases by deciles of their gray levels, (N, 9) in [0, 1].
+    """Compute the deciles of the gray levels.
 
-    Those of :func:`numpy.quantile`, out of counts: no canvas is sorted, which took longer than
-    all else that is done with a slice but to decode it and to run the network.
+    The values equal those of :func:`numpy.quantile` with linear interpolation. They are read off
+    the cumulative histogram, since sorting the pixels took longer than anything but decoding the
+    slice and running the network.
+
+    Parameters
+    ----------
+    canvases : ndarray of uint8, shape (n_slices, height, width)
+        Canvases.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_slices, 9)
+        Deciles in [0, 1].
     """
     ranks = np.linspace(0.1, 0.9, 9) * (math.prod(canvases.shape[1:]) - 1)
     below, share = np.divmod(ranks, 1)
-    deciles = np.empty((len(canvases), 9))
+    deciles = np.empty((len(canvases), _SIZES["gray"]))
     for row, canvas in zip(deciles, canvases, strict=True):
-        counted = np.cumsum(np.bincount(canvas.ravel(), minlength=256))
-        low, high = (counted.searchsorted(rank, side="right") for rank in (below, below + 1))
+        counts = np.cumsum(np.bincount(canvas.ravel(), minlength=256))
+        low, high = (counts.searchsorted(rank, side="right") for rank in (below, below + 1))
         row[:] = low + share * (high - low)
     return deciles / 255
 
@@ -272,18 +317,18 @@ def _check_arrays(
     kept: Mapping[str, npt.NDArray[np.float32]],
     limit: Mapping[str, float],
 ) -> None:
-    """Refuse numbers that do not go together: they would fail elsewhere, or answer wrongly."""
+    """Raise ValueError for arrays that would fail later, or give wrong answers."""
     for kind in mean:
         size = _SIZES.get(kind, mean[kind].size)
         rows = kept.get(kind, np.empty((0, size)))
         if not mean[kind].shape == sd[kind].shape == (size,) == rows.shape[1:]:
-            raise ValueError(f"the arrays of {kind!r} have other shapes than they must")
+            raise ValueError(f"the arrays of {kind!r} do not have the expected shapes")
         if not all(np.isfinite(part).all() for part in (mean[kind], sd[kind], rows, limit[kind])):
-            raise ValueError(f"the arrays of {kind!r} have NaN or infinite values")
+            raise ValueError(f"the arrays of {kind!r} contain NaN or infinite values")
 
 
-def _some(values: Array) -> Array:
-    """Draw the training slices to keep."""
+def _draw(values: Array) -> Array:
+    """Draw the training slices to keep, the same at every call."""
     if len(values) <= _MOST_KEPT:
         return values
     return values[np.random.default_rng(0).choice(len(values), _MOST_KEPT, replace=False)]

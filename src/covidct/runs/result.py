@@ -380,7 +380,7 @@ class CrossValidationResult(ScoredFolds):
             targets=dataset.targets,
             groups=dataset.groups,
             group_kind=dataset.group_kind,
-            seen=None if seen is None else tuple(compress(dataset.names, seen)),
+            seen=tuple(compress(dataset.names, seen)),
         )
         if evaluation.caveat:
             _LOG.warning(evaluation.caveat)
