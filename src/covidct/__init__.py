@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from . import errors, evaluation, explain
     from .audit import AuditReport, audit_dataset
     from .datasets.ct_dataset import CTDataset
+    from .datasets.gray import to_grayscale
     from .datasets.registry import (
         DatasetInfo,
         dataset_info,
@@ -31,13 +32,14 @@ if TYPE_CHECKING:
     from .training.lamb import Lamb
     from .training.recipe import Recipe
     from .training.trainer import Trainer
-    from .transforms import AspectPreservingPad, to_grayscale
+    from .transforms import AspectPreservingPad
 else:
     __getattr__, __dir__ = attach(
         __name__,
         {
             "audit": ("AuditReport", "audit_dataset"),
             "datasets.ct_dataset": ("CTDataset",),
+            "datasets.gray": ("to_grayscale",),
             "datasets.registry": (
                 "DatasetInfo",
                 "dataset_info",
@@ -59,7 +61,7 @@ else:
             "training.lamb": ("Lamb",),
             "training.recipe": ("Recipe",),
             "training.trainer": ("Trainer",),
-            "transforms": ("AspectPreservingPad", "to_grayscale"),
+            "transforms": ("AspectPreservingPad",),
         },
         submodules=("errors", "evaluation", "explain"),
     )

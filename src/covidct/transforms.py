@@ -1,4 +1,4 @@
-"""A slice of any size and mode becomes a gray canvas of one size, its aspect ratio kept."""
+"""Transforms that bring slices of any size onto canvases of one size."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
 from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
 
-__all__ = ["AspectPreservingPad", "Geometry", "checked_size", "to_grayscale"]
+__all__ = ["AspectPreservingPad", "Geometry", "checked_size"]
 
 Fill = float | Sequence[float] | None
 FloatMap = TypeVar("FloatMap", torch.Tensor, npt.NDArray[np.floating[Any]])
@@ -208,57 +207,6 @@ class AspectPreservingPad(v2.Transform):  # type: ignore[misc]  # torchvision ha
         )
 
 
-def to_grayscale(image: Image.Image) -> Image.Image:
-    """Turn an image of any mode into 8-bit gray.
-
-    ======================  ========================================================================
-    mode                    becomes
-    ======================  ========================================================================
-    L                       itself (a copy)
-    1                       0 and 255
-    RGB, P, HSV, CMYK,      luma, ``0.299 R + 0.587 G + 0.114 B`` (ITU-R BT.601, as PIL has it);
-    RGBX, YCbCr             YCbCr's own Y is that luma
-    LAB                     the luma of its sRGB color
-    any with transparency   laid over black first, be it an alpha channel, a transparent palette
-                            entry or a color that stands for transparent
-    I;16 (all orders), I,   the range between the least and the greatest finite value of this very
-    F                       image is stretched to 0..255; a constant image becomes 0, NaN (and the
-                            value that stands for transparent) 0, -inf 0 and +inf 255
-    ======================  ========================================================================
-
-    Parameters
-    ----------
-    image
-        Any PIL image.
-
-    Returns
-    -------
-    PIL.Image.Image
-        A new image in mode ``"L"``, of the same size.
-
-    Examples
-    --------
-    >>> from PIL import Image
-    >>> from covidct import to_grayscale
-    >>> to_grayscale(Image.new("RGBA", (1, 1), (255, 255, 255, 128))).getpixel((0, 0))
-    128
-    """
-    if image.mode in _DEEP_MODES:
-        return Image.fromarray(_stretched(image))
-    if image.mode in _DETOURS:
-        image = image.convert(_DETOURS[image.mode])
-    if image.has_transparency_data:
-        black = Image.new("RGBA", image.size, (0, 0, 0, 255))
-        image = Image.alpha_composite(black, image.convert("RGBA"))
-    return image.convert("L")
-
-
-# More than 8 bits a pixel: PIL would clip these at 255.
-_DEEP_MODES = frozenset({"I;16", "I;16L", "I;16B", "I;16N", "I", "F"})
-# PIL has no direct way from these modes to "L" or "RGBA".
-_DETOURS = {"LAB": "RGB", "La": "LA"}
-
-
 def checked_size(size: Sequence[int]) -> tuple[int, int]:
     """Return a size as two plain integers.
 
@@ -318,17 +266,6 @@ def _checked_interpolation(interpolation: object) -> InterpolationMode:
 def _scaled(side: int, numerator: int, denominator: int) -> int:
     """``side * numerator / denominator``, rounded half up, at least 1."""
     return max(1, (2 * side * numerator + denominator) // (2 * denominator))
-
-
-def _stretched(image: Image.Image) -> npt.NDArray[np.uint8]:
-    pixels = np.asarray(image).astype(np.float64)
-    if isinstance(transparent := image.info.get("transparency"), int):
-        pixels[pixels == transparent] = np.nan
-    finite = pixels[np.isfinite(pixels)]
-    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
-    shares = (pixels - low) / ((high - low) or 1.0)
-    levels: npt.NDArray[np.float64] = np.nan_to_num(shares.clip(0, 1)) * 255
-    return levels.round().astype(np.uint8)
 
 
 def _with_channel(function: Any, inpt: Any, *args: Any, **kwargs: Any) -> Any:

@@ -23,8 +23,9 @@ from torchvision.transforms import v2
 import covidct
 from covidct.datasets import canvases as module
 from covidct.datasets.canvases import make_canvases, to_canvas
+from covidct.datasets.gray import to_grayscale
 from covidct.errors import InvalidFileError, UnknownNameError
-from covidct.transforms import AspectPreservingPad, to_grayscale
+from covidct.transforms import AspectPreservingPad
 
 SIZE = (30, 40)
 MODES = ("L", "RGB", "RGBA", "P", "1", "F")

@@ -44,7 +44,8 @@ def test_what_dicom_allows(window: Window, valid: bool) -> None:
 
 def test_choices() -> None:
     assert as_window("lung") == LUNG == (-600, 1500, "LINEAR")
-    assert as_window("file") is None
+    assert as_window("file") == "file"
+    assert as_window("range") == "range"
     assert as_window((40, 400)) == Window(40.0, 400.0)
-    with pytest.raises(ValueError, match="window must be 'lung', 'file'"):
+    with pytest.raises(ValueError, match=r"window must be .lung., .range., .file."):
         as_window("bone")

@@ -13,8 +13,8 @@ from PIL import Image, ImageChops
 
 from ..datasets._parallel import map_in_threads
 from ..datasets.ct_dataset import CTDataset
+from ..datasets.gray import to_grayscale
 from ..datasets.reading import image_format
-from ..transforms import to_grayscale
 
 __all__ = ["CANVAS", "SliceMeasurements", "measure_slices"]
 

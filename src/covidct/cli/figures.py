@@ -39,10 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the verb."""
-    from ..explain import draw_paper_figures
+    from ..explain.paper import draw_paper
     from ..runs.sweep import SweepResult
 
-    drawn = draw_paper_figures(
+    drawn = draw_paper(
         SweepResult.load(args.folder),
         load_datasets(args),
         args.output or args.folder / "figures",

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .canvases import make_canvases, to_canvas
     from .ct_dataset import CTDataset
     from .dicom import patient_group, read_series, read_slice
+    from .gray import Window, as_hounsfield, to_gray, to_grayscale
     from .info import DatasetInfo
     from .reading import read_image
     from .registry import dataset_info, list_datasets, load_dataset, register_dataset
@@ -20,6 +21,7 @@ else:
             "canvases": ("make_canvases", "to_canvas"),
             "ct_dataset": ("CTDataset",),
             "dicom": ("patient_group", "read_series", "read_slice"),
+            "gray": ("Window", "as_hounsfield", "to_gray", "to_grayscale"),
             "info": ("DatasetInfo",),
             "reading": ("read_image",),
             "registry": ("dataset_info", "list_datasets", "load_dataset", "register_dataset"),
@@ -29,6 +31,8 @@ else:
 __all__ = [
     "CTDataset",
     "DatasetInfo",
+    "Window",
+    "as_hounsfield",
     "dataset_info",
     "list_datasets",
     "load_dataset",
@@ -39,4 +43,6 @@ __all__ = [
     "read_slice",
     "register_dataset",
     "to_canvas",
+    "to_gray",
+    "to_grayscale",
 ]

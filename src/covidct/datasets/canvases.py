@@ -21,9 +21,10 @@ from tqdm import tqdm
 
 from .._files import atomic_path
 from ..errors import InvalidFileError, UnknownNameError
-from ..transforms import AspectPreservingPad, checked_size, to_grayscale
+from ..transforms import AspectPreservingPad, checked_size
 from ._cache import cache_folder
 from .ct_dataset import CTDataset
+from .gray import to_grayscale
 
 __all__ = ["RESIZES", "make_canvases", "to_canvas"]
 
@@ -38,7 +39,7 @@ RESIZES: dict[str, Callable[[Size], Callable[[Image.Image], Image.Image]]] = {
 }
 
 # Part of every key in the cache: to be raised when the same slices would give other pixels.
-_VERSION = 1
+_VERSION = 2
 # Slices decoded before they are written: what bounds the memory.
 _BLOCK = 64
 

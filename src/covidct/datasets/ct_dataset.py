@@ -18,7 +18,7 @@ from PIL import Image
 
 from .._text import printable
 from ._parallel import map_in_threads, sha256_of_file, some
-from .gray import WindowChoice
+from .gray import WindowChoice, to_grayscale
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -204,9 +204,6 @@ class CTDataset:
 
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
         """Return one slice as an 8-bit gray image (PIL mode "L"), and its target."""
-        # Loading and auditing do not need PyTorch, which the transforms import.
-        from ..transforms import to_grayscale
-
         position = operator.index(index)
         if not -len(self) <= position < len(self):
             raise IndexError(f"index {position} is out of range for {len(self)} slices")

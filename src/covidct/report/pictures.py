@@ -1,4 +1,4 @@
-"""Images embedded in the page as ``data:`` URLs."""
+"""Pictures that live inside the page."""
 
 from __future__ import annotations
 
@@ -16,25 +16,15 @@ from scipy import ndimage
 
 __all__ = ["Picture", "overlay", "plain", "slice_picture", "vector"]
 
-# Pixels along the longer side of a slice: sharp on a phone, and small in the file.
+# Pixels along the longer side of a slice: sharp on a telephone, and small in a file.
 _LONGEST = 320
 _OUTLINE, _OUTLINE_WIDTH = 255, 2
-# Sky blue of Okabe and Ito, the color of lesions in the figures too.
+# Okabe and Ito's sky blue, as the figures outline lesions.
 _OUTLINE_COLOR = (86, 180, 233, 255)
 
 
 class Picture(NamedTuple):
-    """Image of the page.
-
-    Attributes
-    ----------
-    source : str
-        The image as a ``data:`` URL.
-    alt : str
-        Alternative text.
-    width, height : int
-        Size in pixels.
-    """
+    """A picture as a ``data:`` address, with the words that stand for it."""
 
     source: str
     alt: str
@@ -43,17 +33,7 @@ class Picture(NamedTuple):
 
 
 def vector(figure: Figure) -> Picture:
-    """Render a figure as SVG, with the same bytes each time.
-
-    Parameters
-    ----------
-    figure : matplotlib.figure.Figure
-        The figure. Its label becomes the alternative text.
-
-    Returns
-    -------
-    Picture
-        The figure as an image of the page.
+    """Turn a figure into SVG, the same bytes each time; its label becomes the words.
 
     Examples
     --------
@@ -67,21 +47,11 @@ def vector(figure: Figure) -> Picture:
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     width, height = (round(96 * inches) for inches in figure.get_size_inches())
     alt = str(figure.get_label()).replace(r"\$", "$")
-    return Picture(_data_url("image/svg+xml", buffer.getvalue()), alt, width, height)
+    return Picture(_address("image/svg+xml", buffer.getvalue()), alt, width, height)
 
 
 def plain(text: str) -> str:
-    r"""Escape dollar signs, so that matplotlib does not parse a name as a formula.
-
-    Parameters
-    ----------
-    text : str
-        Any text.
-
-    Returns
-    -------
-    str
-        The escaped text.
+    r"""Keep matplotlib from reading formulas into a name.
 
     Examples
     --------
@@ -93,43 +63,30 @@ def plain(text: str) -> str:
 
 
 def slice_picture(image: Image.Image, *, alt: str) -> Picture:
-    """Downscale a gray slice and encode it as JPEG.
-
-    Parameters
-    ----------
-    image : PIL.Image.Image
-        The slice.
-    alt : str
-        Alternative text.
-
-    Returns
-    -------
-    Picture
-        The slice, at most 320 pixels wide or high.
-    """
+    """Shrink a gray slice and turn it into JPEG."""
     small = image.resize(_shrunk(image.size), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     small.save(buffer, format="JPEG", quality=82, optimize=True)
-    return Picture(_data_url("image/jpeg", buffer.getvalue()), alt, *small.size)
+    return Picture(_address("image/jpeg", buffer.getvalue()), alt, *small.size)
 
 
 def overlay(
     saliency: npt.NDArray[np.float32],
     masks: Mapping[str, npt.NDArray[np.bool_]] | None = None,
 ) -> str:
-    """Encode a saliency map as a PNG overlay of its slice, transparent where there is no evidence.
+    """Turn a map into a PNG to lay upon its slice: transparent where there is no evidence.
 
     Parameters
     ----------
-    saliency : ndarray of shape (height, width), float32
-        Saliency map on the original slice, in [0, 1].
-    masks : mapping of str to ndarray, optional
-        Boolean masks of the same size; the one named ``"lesion"`` is outlined.
+    saliency
+        (height, width) of the slice, in [0, 1].
+    masks
+        Of the same size; that of the ``"lesion"`` is outlined.
 
     Returns
     -------
     str
-        The overlay as a ``data:`` URL.
+        A ``data:`` address.
 
     Examples
     --------
@@ -150,14 +107,14 @@ def overlay(
     picture.putpalette(colors[:, :3].tobytes())
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG", transparency=colors[:, 3].tobytes(), optimize=True)
-    return _data_url("image/png", buffer.getvalue())
+    return _address("image/png", buffer.getvalue())
 
 
 def _palette() -> npt.NDArray[np.uint8]:
-    """Return 256 RGBA colors: opacity grows with the evidence; the last one is for outlines."""
+    """(256, 4): what speaks more covers more, and the last color outlines."""
     values = np.arange(255) / 254
     shades = mpl.colormaps["inferno"](values)
-    # Coarse maps have weak evidence everywhere, which would hide the slice if it were shown.
+    # Weak evidence is all over a coarse map: shown, it would veil the slice.
     shades[:, 3] = 0.85 * np.clip((values - 0.15) / 0.85, 0, 1)
     return np.vstack([(255 * shades).round(), _OUTLINE_COLOR]).astype(np.uint8)
 
@@ -167,5 +124,5 @@ def _shrunk(size: tuple[int, ...]) -> tuple[int, int]:
     return max(1, round(scale * size[0])), max(1, round(scale * size[1]))
 
 
-def _data_url(kind: str, content: bytes) -> str:
+def _address(kind: str, content: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"

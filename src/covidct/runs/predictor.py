@@ -25,13 +25,12 @@ from ..datasets._listing import is_slice, walk
 from ..datasets._parallel import each_in_threads, some
 from ..datasets.canvases import to_canvas
 from ..datasets.dicom import Volume, is_volume, read_series
-from ..datasets.gray import WindowChoice
+from ..datasets.gray import WindowChoice, to_grayscale
 from ..datasets.reading import read_image
 from ..devices import Precision, resolve_device
 from ..errors import InvalidFileError
 from ..inference import infer
 from ..models.classifier import CTClassifier
-from ..transforms import to_grayscale
 from .out_of_distribution import TrainingReference, descriptors, seen_by_any
 from .result import CrossValidationResult
 
