@@ -459,7 +459,7 @@ MISFITS: dict[str, tuple[Callable[[], Dataset], str]] = {
     "twin": (lambda: make(ImagePositionPatient=[0, 0, 3.0002]), "lie at the same place"),
     "no position": (lambda: make(ImagePositionPatient=None), "lacks ImagePositionPatient"),
     "short": (lambda: make(ImageOrientationPatient=[1, 0, 0]), "needs 6 finite numbers"),
-    "skew": (lambda: make(ImageOrientationPatient=[1, 0, 0, 1, 0, 0]), "no two perpendicular"),
+    "skew": (lambda: make(ImageOrientationPatient=[1, 0, 0, 1, 0, 0]), "not two perpendicular"),
     "no series": (lambda: make(SeriesInstanceUID=None), "lacks SeriesInstanceUID"),
 }
 
@@ -478,7 +478,7 @@ def test_a_series_is_bounded_before_it_is_decoded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_series(tmp_path)
-    monkeypatch.setattr("covidct.datasets.dicom.MAX_VOXELS", 200)
+    monkeypatch.setattr("covidct.datasets.dicom.MAX_SERIES_VOXELS", 200)
     with pytest.raises(InvalidFileError, match="more than 200 pixels"):
         read_series(tmp_path)
 

@@ -90,7 +90,7 @@ class TestTemperature:
         assert calibration.fit_temperature([0, 0, 0, 0], targets) == 1
 
     def test_one_class_is_refused(self):
-        with pytest.raises(ValueError, match="both classes, got only 1"):
+        with pytest.raises(ValueError, match="both classes, got class 1 only"):
             calibration.fit_temperature([0.1, 0.2], [1, 1])
 
 
@@ -120,11 +120,11 @@ class TestThreshold:
 
     @pytest.mark.parametrize("sensitivity", [0, 1.01, float("nan")])
     def test_impossible_sensitivity_is_refused(self, sensitivity):
-        with pytest.raises(ValueError, match="sensitivity must lie"):
+        with pytest.raises(ValueError, match="sensitivity must be in"):
             calibration.threshold_for_sensitivity([0, 1], [0.1, 0.9], sensitivity)
 
     def test_no_positive_is_refused(self):
-        with pytest.raises(ValueError, match="needs positive slices"):
+        with pytest.raises(ValueError, match="needs at least one positive slice"):
             calibration.threshold_for_sensitivity([0, 0], [0.1, 0.9], 0.9)
 
 
@@ -148,7 +148,7 @@ class TestCrossFit:
             assert fit.sensitivities[k] == scores["recall"] == pytest.approx(0.9, abs=0.06)
             assert fit.specificities[k] == scores["specificity"]
             np.testing.assert_array_equal(
-                fit.called[held], fit.probabilities[held] >= fit.thresholds[k]
+                fit.predicted[held], fit.probabilities[held] >= fit.thresholds[k]
             )
         before = calibration.expected_calibration_error(targets, expit(logits))
         after = calibration.expected_calibration_error(targets, fit.probabilities)
@@ -210,11 +210,14 @@ class TestCrossFit:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"folds": [0, 0, 0]}, "fold 0 has no other predictions of both classes"),
+            (
+                {"folds": [0, 0, 0]},
+                "fold 0 cannot be calibrated: there are no predictions of both classes",
+            ),
             ({"folds": [0, 1]}, "folds must have one value"),
             ({"folds": [0, 1, 1], "slices": [1, 2]}, "slices must have one value"),
             ({"folds": [0, 0, 1]}, "both classes"),
-            ({"folds": [0, 1, 1], "slices": [7, 7, 7]}, "fold 0 has no other predictions"),
+            ({"folds": [0, 1, 1], "slices": [7, 7, 7]}, "fold 0 cannot be calibrated"),
             ({"folds": [0, 1, 1], "fitted_on": ([1.0], [1], [0])}, "a validation part"),
             ({"folds": [0, 1, 1], "fitted_on": ([1.0], [1, 0], [0, 0])}, "logits must have one"),
         ],

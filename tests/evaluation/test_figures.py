@@ -97,7 +97,7 @@ class TestConfusionMatrices:
     def test_whole_counts_have_no_decimals_and_an_empty_class_no_share(self):
         figure = figures.confusion_matrices({"a": [[1234, 0], [0, 0]]})
         assert texts(figure)[::2] == ["1,234", "0", "0", "0"]
-        assert "0 of 0 COVID were called COVID" in figure.get_label()
+        assert "0 of 0 COVID were predicted as COVID" in figure.get_label()
 
     def test_grid_names_classes_at_its_edges_only(self):
         figure = figures.confusion_matrices({str(i): np.eye(2) for i in range(5)}, columns=3)
@@ -152,7 +152,7 @@ class TestFoldCurves:
         lonely = (np.zeros(5, dtype=int), np.linspace(0, 1, 5))
         figure = figures.roc({"a": [*FOLDS, lonely]})
         assert legend(figure) == legend(figures.roc({"a": FOLDS}))
-        with pytest.raises(ValueError, match="no fold of 'a' has the classes"):
+        with pytest.raises(ValueError, match="ROC curves need a fold with both classes"):
             figures.roc({"a": [lonely]})
 
     def test_one_fold_has_no_deviation(self):
@@ -185,14 +185,14 @@ class TestLearningCurves:
         unwatched = {**HISTORY, "monitor_loss": [np.nan] * 4, "monitor_accuracy": [np.nan] * 4}
         assert legend(figures.learning_curves([unwatched])) == ["training", "learning rate changed"]
         watched = {**HISTORY, "monitor_loss": [1.0] * 4, "monitor_accuracy": [0.5] * 4}
-        assert "watched" in legend(figures.learning_curves([watched]))
+        assert "monitored" in legend(figures.learning_curves([watched]))
 
     @pytest.mark.parametrize(("scored", "marker"), [([1.0, 0.5], "None"), ([np.nan, 0.5], ".")])
     def test_epochs_between_which_nothing_was_watched_are_joined(self, scored, marker):
         sparse = [np.nan, scored[0], np.nan, scored[1]]
         history = {**HISTORY, "monitor_loss": sparse, "monitor_accuracy": sparse}
         loss = figures.learning_curves([history]).axes[0]
-        (line,) = [line for line in loss.lines if line.get_label() == "watched"]
+        (line,) = [line for line in loss.lines if line.get_label() == "monitored"]
         assert line.get_ydata().tolist() == [value for value in scored if value == value]
         assert line.get_marker() == marker
 
@@ -215,7 +215,7 @@ class TestForest:
         assert legend(figure) == ["confidence interval", "published, mean ± sd over folds"]
 
     def test_strangers_are_refused(self):
-        with pytest.raises(ValueError, match="published figures of 'b', which is none of the runs"):
+        with pytest.raises(ValueError, match="published results of unknown run 'b'"):
             figures.forest({"a": (0.9, (0.8, 1))}, published={"b": (0.9, 0.1)})
         with pytest.raises(UnknownNameError, match="unknown metric"):
             figures.forest({"a": (0.9, (0.8, 1))}, metric="acc")
@@ -227,7 +227,7 @@ class TestForest:
      figures.learning_curves, figures.forest],
 )  # fmt: skip
 def test_nothing_to_draw_is_an_error(draw):
-    with pytest.raises(ValueError, match=r"there is no \w+ to draw"):
+    with pytest.raises(ValueError, match=r"needs at least one \w+, got 0"):
         draw({})
 
 

@@ -143,7 +143,7 @@ def test_a_probability_at_the_threshold_is_positive():
         ([[0, 1]], [[0.1, 0.2]], "one-dimensional"),
         ([0, 1], [0.1], "each of 2 targets"),
         ([0, 1], [0.1, np.nan], "finite, got nan at position 1"),
-        ([0, 1], [3.5, 0.1], "got 3.5 at position 0; give probabilities, not logits"),
+        ([0, 1], [3.5, 0.1], "got 3.5 at position 0; pass probabilities, not logits"),
         ([0, 1], [0.1, -1e-9], r"\[0, 1\]"),
     ],
 )
@@ -188,7 +188,7 @@ class TestSummarize:
         assert np.isnan([summary["f1"][1], *summary["auc"]]).all()
 
     def test_nothing_and_unlike_folds_are_refused(self):
-        with pytest.raises(ValueError, match="no fold"):
+        with pytest.raises(ValueError, match="at least one fold"):
             metrics.summarize([])
         with pytest.raises(ValueError, match="fold 1 and fold 0 have different metrics: auc, f1"):
             metrics.summarize([{"f1": 1.0}, {"auc": 1.0}])

@@ -155,7 +155,7 @@ class TestPermutation:
         assert significance.permutation_test(targets, a, b, metric="precision").p_value == 1
 
     def test_bad_arguments_are_refused(self):
-        with pytest.raises(ValueError, match="probabilities_b must lie in"):
+        with pytest.raises(ValueError, match="probabilities_b must be in"):
             significance.permutation_test([0, 1], [0.1, 0.9], [0.1, 1.9])
         with pytest.raises(ValueError, match="n_permutations"):
             significance.permutation_test([0, 1], [0.1, 0.9], [0.1, 0.9], n_permutations=0)

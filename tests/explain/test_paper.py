@@ -1,4 +1,4 @@
-"""The paper's figures: which network, which number, which slices."""
+"""The paper's figures: their networks, numbers and slices."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import pytest
 import covidct
 from covidct.errors import UnknownNameError
 from covidct.explain import paper
-from covidct.explain.paper import draw_paper
+from covidct.explain.paper import draw_paper_figures
 from covidct.runs.sweep import PlannedRun, SweepResult
 
 
 @pytest.fixture
 def drawn(monkeypatch, tmp_path):
-    """Draw a sweep whose runs know nothing but their counts; returns titles and what was called."""
+    """Draw a sweep of runs that have only counts; return the titles and the recorded calls."""
     calls = []
     monkeypatch.setattr(
         paper,
@@ -39,7 +39,8 @@ def drawn(monkeypatch, tmp_path):
             )
             for dataset, model, variant in cells
         }
-        titles = draw_paper(SweepResult(results), dict(datasets), tmp_path / "out", **options)
+        done = SweepResult(results)
+        titles = draw_paper_figures(done, dict(datasets), tmp_path / "out", **options)
         return titles, calls
 
     return draw
@@ -107,11 +108,11 @@ def test_without_slices_only_confusion_matrices(drawn):
     assert calls == []
 
 
-def test_a_sweep_of_which_nothing_is_finished(drawn):
-    with pytest.raises(ValueError, match="no finished run of a sweep"):
+def test_a_sweep_without_finished_runs(drawn):
+    with pytest.raises(ValueError, match="no finished run to draw"):
         drawn([])
 
 
-def test_a_variant_that_is_not_there(drawn):
+def test_an_unknown_variant(drawn):
     with pytest.raises(UnknownNameError, match="unknown finished variant 'paper'"):
         drawn([("mine", "resnet18", "grouped")])

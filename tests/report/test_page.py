@@ -157,7 +157,7 @@ def test_published_figures_stand_beside(grouped, changed, outline):
     squeezenet = changed(grouped, model_name="squeezenet", dataset_name="covid19-ct")
     text = outline(render([squeezenet])).text
     assert "87.3 ± 3.2" in text
-    assert "Not the same protocol" in text
+    assert "The protocols differ" in text
 
 
 def test_several_runs_are_compared(random, grouped, outline):

@@ -16,7 +16,7 @@ def opened(address):
     return Image.open(io.BytesIO(base64.b64decode(address.partition("base64,")[2])))
 
 
-def test_overlay_lets_the_slice_through_where_there_is_no_evidence():
+def test_overlay_is_transparent_without_evidence():
     heat = np.zeros((40, 60), np.float32)
     heat[:, 30:] = 1
     pixels = np.asarray(opened(overlay(heat)).convert("RGBA"))

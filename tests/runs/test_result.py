@@ -220,7 +220,7 @@ def test_a_temperature_at_the_end_of_its_search_is_said_to_be(made_up_run):
 
 def test_repeats_without_a_validation_part_cannot_be_calibrated(made_up_run):
     result = made_up_run(lambda targets, index: targets, repeats=3)
-    with pytest.raises(ValueError, match=r"fold 0 has no other predictions .* a validation part"):
+    with pytest.raises(ValueError, match=r"fold 0 cannot be calibrated: .* a validation part"):
         result.calibrate()
 
 

@@ -39,10 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the verb."""
-    from ..explain.paper import draw_paper
+    from ..explain import draw_paper_figures
     from ..runs.sweep import SweepResult
 
-    drawn = draw_paper(
+    drawn = draw_paper_figures(
         SweepResult.load(args.folder),
         load_datasets(args),
         args.output or args.folder / "figures",

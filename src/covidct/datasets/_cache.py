@@ -1,13 +1,50 @@
-"""Where covidct keeps what it fetched or computed, unless it is told otherwise."""
+"""Folder where covidct keeps what it fetched or computed, and small facts kept there."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pooch
+
+from .._files import write_json
 
 
 def cache_folder() -> Path:
     """Return ``$COVIDCT_CACHE``, or the operating system's cache folder; it need not exist."""
     return Path(os.environ.get("COVIDCT_CACHE") or pooch.os_cache("covidct")).expanduser()
+
+
+def remembered(kind: str, files: Iterable[Path], compute: Callable[[], Any]) -> Any:
+    """Return a fact about files that JSON can hold, computed once as long as they don't change.
+
+    Parameters
+    ----------
+    kind : str
+        Name of the fact, with a version of the rule that computes it.
+    files : iterable of Path
+        The files, told by their paths, sizes and times of change.
+    compute : callable
+        Computes the fact.
+    """
+    digest = hashlib.sha256(kind.encode())
+    for file in files:
+        status = file.stat()
+        digest.update(
+            f"\0{file.absolute()}\0{status.st_size}\0{status.st_mtime_ns}".encode(
+                errors="surrogateescape"
+            )
+        )
+    path = cache_folder() / "facts" / f"{digest.hexdigest()[:32]}.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))["value"]
+    except (OSError, ValueError, LookupError, TypeError):
+        value = compute()
+    with suppress(OSError):  # a cache that cannot be written costs time only
+        write_json(path, {"kind": kind, "value": value})
+    return value

@@ -1,22 +1,35 @@
-"""Which files below a folder are slices."""
+"""Files below a folder, and the kind of each: picture, DICOM file, volume or something else."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, Literal, NamedTuple
 
-_SUFFIXES = frozenset(
+#: Endings of volume files, each read by SimpleITK.
+VOLUME_SUFFIXES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".nhdr")
+
+_DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
+_PICTURE_SUFFIXES = frozenset(
     {
-        *(".bmp", ".dcm", ".dicom", ".gif", ".ima", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"),
-        *(".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"),
+        *(".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png"),
+        *(".pnm", ".ppm", ".tif", ".tiff", ".webp"),
     }
 )
+_SUFFIXES = _PICTURE_SUFFIXES.union(_DICOM_SUFFIXES)
+
+# Value representations that the first element of a DICOM file may have.
+_FIRST_VRS = (b"UL", b"UI", b"CS", b"OB", b"SH", b"LO", b"DA", b"TM")
+# Elements of group 8 that come first in files without a header, as little-endian numbers.
+_FIRST_ELEMENTS = (0x0000, 0x0001, 0x0005, 0x0008, 0x0012, 0x0013, 0x0016, 0x0018)
+
+Kind = Literal["picture", "dicom", "volume", "other"]
 
 
 class Listing(NamedTuple):
-    """What lies below a folder, hidden files aside; both sorted."""
+    """Files below a folder except hidden ones, sorted."""
 
     slices: list[Path]
     others: list[Path]
@@ -37,10 +50,10 @@ def folders_in(folder: Path) -> list[Path]:
 
 
 def is_hidden(name: str) -> bool:
-    """Tell whether a name is none of the user's own files."""
+    """Return whether a file was put there by a program rather than by the user."""
     # macOS puts "__MACOSX" with a shadow of every file into the archives it makes; a DICOMDIR is
     # the index of a medium, and always has this name.
-    return name.startswith(".") or name in ("__MACOSX", "DICOMDIR")
+    return name.startswith(".") or name in ("__MACOSX", "DICOMDIR", "Thumbs.db", "desktop.ini")
 
 
 def walk(folder: Path, *, recursive: bool = True) -> Iterator[Path]:
@@ -70,23 +83,61 @@ def _is_new(folder: Path, seen: set[tuple[int, int]]) -> bool:
 
 
 def is_slice(path: Path) -> bool:
-    """Judge by the suffix; DICOM files often bear none, so their magic counts as well."""
+    """Judge by the suffix; DICOM files often have none, so their first bytes count as well."""
     if path.suffix.lower() in _SUFFIXES:
         return True
     try:
         return path.is_file() and has_dicom_magic(path)
     except OSError:
-        return True  # reading it will say what is wrong
+        return True  # the error that reading it raises names the reason
+
+
+def volume_suffix(path: Path) -> str | None:
+    """Return the ending of a volume file's name, None for another file."""
+    name = path.name.lower()
+    return next((suffix for suffix in VOLUME_SUFFIXES[::-1] if name.endswith(suffix)), None)
+
+
+def file_kind(path: Path) -> Kind:
+    """Return the kind of a file by its first bytes, and by its name where they don't tell."""
+    if volume_suffix(path):
+        return "volume"
+    suffix = path.suffix.lower()
+    try:
+        if path.is_file() and has_dicom_magic(path):
+            return "dicom"
+    except OSError:
+        return "dicom" if suffix not in _PICTURE_SUFFIXES else "picture"
+    if suffix in _PICTURE_SUFFIXES:
+        return "picture"
+    return "dicom" if suffix in _DICOM_SUFFIXES else "other"
 
 
 def has_dicom_magic(path: Path) -> bool:
-    """Tell whether a file begins as DICOM files do."""
+    """Return whether a file begins as DICOM files do."""
     with path.open("rb") as file:
         return is_dicom(file)
 
 
 def is_dicom(file: BinaryIO) -> bool:
-    """Tell it of an open file, which is left at its beginning."""
-    magic = file.read(132)[128:]
+    """Return whether an open file, which is left at its beginning, begins as DICOM files do.
+
+    Files without the 128 bytes of preamble, as old archives wrote them, are recognized by their
+    first element, which is of group 2 or 8.
+    """
+    head = file.read(132)
     file.seek(0)
-    return magic == b"DICM"
+    if head[128:] == b"DICM" or head[:4] == b"DICM":
+        return True
+    if len(head) < 132 or head[:2] not in (b"\x02\x00", b"\x08\x00"):
+        return False
+    if head[4:6] in _FIRST_VRS:
+        return True
+    element, length = int.from_bytes(head[2:4], "little"), int.from_bytes(head[4:8], "little")
+    return head[0] == 8 and element in _FIRST_ELEMENTS and length <= 64 and length % 2 == 0
+
+
+def natural_key(name: str) -> tuple[tuple[int, str], ...]:
+    """Sort key by which 'IM2' comes before 'IM10'."""
+    parts = re.split(r"(\d+)", name)
+    return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in parts)

@@ -9,11 +9,10 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,15 +21,27 @@ from tqdm import tqdm
 
 from ..errors import InvalidFileError, UnknownNameError
 from ._listing import has_dicom_magic, is_hidden
-from ._parallel import some
-from .dicom_file import MAX_VOXELS, DicomFile, Refusal, guarded
-from .gray import WindowChoice, as_window
+from ._parallel import each_in_threads, some
+from .dicom_file import DicomFile, Refusal, guarded
+from .gray import Window, WindowChoice, as_window
+from .series import (
+    Header,
+    Stack,
+    arrange,
+    is_swapped,
+    oriented_spacing,
+    radiological,
+    read_header,
+)
 
 __all__ = ["Volume", "is_volume", "patient_group", "read_series", "read_slice"]
 
 logger = logging.getLogger(__name__)
 
 StrPath = str | os.PathLike[str]
+
+#: The most pixels of a series that is read whole: 2 GiB of gray values.
+MAX_SERIES_VOXELS = 2**31
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +131,7 @@ def read_slice(path: StrPath, *, window: WindowChoice = "lung") -> Image.Image:
             raise Refusal(
                 f"holds {file.frames} frames; choose a slice of covidct.datasets.dicom.read_series"
             )
-        return file.screenshot() if file.is_screenshot else Image.fromarray(next(file.gray(chosen)))
+        return file_frame(file, 0, chosen)
 
 
 def read_series(
@@ -167,23 +178,35 @@ def read_series(
     ((1, 128, 128), [-75.7], (0.661468, 0.661468))
     """
     chosen = as_window(window)
-    headers = _one_series(_headers(Path(path)), series, Path(path))
-    planes = _sorted_stack([plane for file in headers.items() for plane in _planes(*file)])
-    slices = np.empty((len(planes), *planes[0].shape), np.uint8)
-    place = {(plane.path, plane.frame): i for i, plane in enumerate(planes)}
-    for file in tqdm(headers, "reading slices", leave=False, disable=None):
+    stack = _stack(Path(path), series)
+    first = stack.slices[0]
+    height, width = first.shape
+    if len(stack.slices) * height * width > MAX_SERIES_VOXELS:
+        raise InvalidFileError(
+            f"{str(path)!r}: the series has more than {MAX_SERIES_VOXELS} pixels; read its slices "
+            "one by one with covidct.datasets.slices.read_frame"
+        )
+    if is_swapped(first):
+        height, width = width, height
+    slices = np.empty((len(stack.slices), height, width), np.uint8)
+    index = {(s.path, s.frame): i for i, s in enumerate(stack.slices)}
+    paths = dict.fromkeys(s.path for s in stack.slices)
+    for file in tqdm(paths, "reading slices", leave=False, disable=None):
         with guarded(file):
-            for frame, gray in enumerate(DicomFile(file).gray(chosen)):
-                slices[place[file, frame]] = gray
+            opened = DicomFile(file)
+            for frame, gray in enumerate(opened.gray(chosen)):
+                if (file, frame) in index:
+                    turned = radiological(gray, orientation_of(opened, frame))
+                    slices[index[file, frame]] = turned
     slices.flags.writeable = False
     return Volume(
         slices=slices,
-        positions=np.array([plane.position for plane in planes]),
-        spacing=planes[0].spacing,
-        names=tuple(plane.name for plane in planes),
-        paths=tuple(plane.path for plane in planes),
-        frames=tuple(plane.frame for plane in planes),
-        group=planes[0].patient,
+        positions=stack.positions,
+        spacing=oriented_spacing(first),
+        names=tuple(s.name for s in stack.slices),
+        paths=tuple(s.path for s in stack.slices),
+        frames=tuple(s.frame for s in stack.slices),
+        group=first.patient,
     )
 
 
@@ -271,127 +294,102 @@ def is_volume(path: StrPath) -> bool:
     return frames > 1
 
 
-# A stack of slices
+def file_frame(file: DicomFile, frame: int, window: Window | None) -> Image.Image:
+    """Return one frame of an open file: CT through a window, a screenshot as it is stored."""
+    if not 0 <= frame < file.frames:
+        raise Refusal(
+            f"has {file.frames} frame{'s' if file.frames > 1 else ''}, so no frame {frame} "
+            "(counted from 0)"
+        )
+    if file.is_screenshot:
+        return file.screenshot(frame)
+    gray = next(islice(file.gray(window), frame, None))
+    return Image.fromarray(np.ascontiguousarray(radiological(gray, orientation_of(file, frame))))
 
 
-class _Plane(NamedTuple):
-    """One slice of a series: where it is stored, and where it lies."""
-
-    path: Path
-    frame: int
-    name: str
-    shape: tuple[int, int]
-    spacing: tuple[float, float]
-    orientation: npt.NDArray[np.float64]  # directions of rows and columns, (2, 3)
-    corner: npt.NDArray[np.float64]  # mm, (3,)
-    patient: str | None
-    position: float = np.nan
+def orientation_of(file: DicomFile, frame: int) -> npt.NDArray[np.float64] | None:
+    """Return the directions of rows and columns, (2, 3); None where the file lacks them."""
+    if file.tag("ImageOrientationPatient", frame=frame) is None:
+        return None
+    return file.numbers("ImageOrientationPatient", 6, frame=frame).reshape(2, 3)
 
 
-def _headers(path: Path) -> dict[Path, DicomFile]:
-    """Open one file, or the DICOM files of a folder, without their pixels."""
-    if path.is_dir():
-        files = sorted(file for file in path.iterdir() if _is_visible_file(file))
-        slices = [file for file in files if has_dicom_magic(file)]
-        others = [file.name for file in files if file not in set(slices)]
-        if others:
-            logger.warning("%d files in %s are not DICOM: %s", len(others), path, some(others))
-    else:
-        slices = [path] if path.exists() else []
+# The files of a series
+
+
+def _stack(path: Path, series: str | None) -> Stack:
+    """Read the headers of one file, or of a folder's DICOM files, and order one series."""
+    headers = _headers(path)
+    slices = [s for header in headers for s in header.slices]
+    aside = [(header.path, header.aside) for header in headers if header.aside]
+    aside += [
+        (header.path, "secondary capture beside a CT series")
+        for header in headers
+        if header.screenshots
+    ]
     if not slices:
-        raise FileNotFoundError(f"{str(path)!r} is neither a DICOM file nor a folder with some")
-    headers = {}
-    for file in slices:
-        with guarded(file):
-            headers[file] = DicomFile(file, header_only=True)
-    return headers
-
-
-def _is_visible_file(path: Path) -> bool:
-    return path.is_file() and not is_hidden(path.name)
-
-
-def _one_series(
-    headers: dict[Path, DicomFile], series: str | None, where: Path
-) -> dict[Path, DicomFile]:
-    """Keep the files of one series."""
-    member = {}
-    for path, header in headers.items():
-        with guarded(path):
-            member[path] = str(header.needed("SeriesInstanceUID"))
-    counts = Counter(member.values())
+        reasons = "; ".join(f"{file.name!r}: {reason}" for file, reason in aside[:3])
+        raise InvalidFileError(f"{str(path)!r} holds no CT slices ({reasons})")
+    if aside:
+        _warn_aside(path, aside)
+    counts = Counter(str(s.series or "") for s in slices)
+    if len(counts) > 1 and "" in counts:
+        lacking = next(s.path for s in slices if not s.series)
+        raise InvalidFileError(
+            f"{str(lacking)!r} lacks SeriesInstanceUID, which other files of its folder have; "
+            "export it again with all its tags or remove it"
+        )
     if series is None and len(counts) > 1:
         found = ", ".join(f"{uid!r} ({count} files)" for uid, count in counts.items())
         raise InvalidFileError(
-            f"{str(where)!r} holds {len(counts)} series; choose one with series=: {found}"
+            f"{str(path)!r} holds {len(counts)} series; choose one with series=: {found}"
         )
     if series is not None and series not in counts:
         error = UnknownNameError.among("series", series, counts)
         raise error
-    return {path: headers[path] for path in headers if series in (None, member[path])}
-
-
-def _planes(path: Path, header: DicomFile) -> list[_Plane]:
-    """Tell where each slice of a file lies."""
-    planes = []
-    with guarded(path):
-        header.require_ct()
-        for frame in range(header.frames):
-            orientation = header.numbers("ImageOrientationPatient", 6, frame=frame).reshape(2, 3)
-            if not np.allclose(orientation @ orientation.T, np.eye(2), atol=0.01):
-                raise Refusal(
-                    "has an ImageOrientationPatient that is no two perpendicular directions"
-                )
-            down, across = header.numbers("PixelSpacing", 2, frame=frame).tolist()
-            planes.append(
-                _Plane(
-                    path=path,
-                    frame=frame,
-                    name=f"{path.name}#{frame + 1}" if header.frames > 1 else path.name,
-                    shape=header.shape,
-                    spacing=(down, across),
-                    orientation=orientation,
-                    corner=header.numbers("ImagePositionPatient", 3, frame=frame),
-                    patient=header.patient,
-                )
-            )
-    return planes
-
-
-# What all slices of a stack share.
-_SHARED: dict[str, Callable[[_Plane], npt.ArrayLike]] = {
-    "size": lambda plane: plane.shape,
-    "orientation": lambda plane: plane.orientation,
-    "pixel spacing": lambda plane: plane.spacing,
-}
-
-
-def _sorted_stack(planes: Sequence[_Plane]) -> list[_Plane]:
-    """Sort slices along their common normal; refuse what is no stack."""
-    first = planes[0]
-    for plane in planes:
-        for what, of in _SHARED.items():
-            if not np.allclose(of(plane), of(first), rtol=0, atol=1e-3):
-                raise InvalidFileError(
-                    f"{str(plane.path)!r} and {str(first.path)!r} are of one series, but differ "
-                    f"in {what}; remove what does not belong, such as a localizer"
-                )
-        if plane.patient != first.patient:
-            raise InvalidFileError(
-                f"{str(plane.path)!r} and {str(first.path)!r} are of one series, but of two "
-                "patients; remove what does not belong"
-            )
-    if len(planes) * first.shape[0] * first.shape[1] > MAX_VOXELS:
+    chosen = [s for s in slices if series in (None, s.series)]
+    other = next((s for s in chosen if s.patient != chosen[0].patient), None)
+    if other is not None:
         raise InvalidFileError(
-            f"{str(first.path.parent)!r}: the series has more than {MAX_VOXELS} pixels"
+            f"{str(other.path)!r} and {str(chosen[0].path)!r} are of one series, but of two "
+            "patients; remove the files that do not belong"
         )
-    normal = np.cross(*first.orientation)
-    planes = [plane._replace(position=float(plane.corner @ normal)) for plane in planes]
-    planes.sort(key=lambda plane: plane.position)
-    for below, above in pairwise(planes):
-        if above.position - below.position < 1e-3:
-            raise InvalidFileError(
-                f"{below.name!r} and {above.name!r} in {str(below.path.parent)!r} lie at the "
-                f"same place, {below.position:.1f} mm; keep one phase or reconstruction"
-            )
-    return planes
+    stacks = arrange(chosen, _refuse)
+    if len(stacks) > 1:
+        raise InvalidFileError(
+            f"{str(path)!r} holds {len(stacks)} phases or reconstructions of one series, which lie "
+            "at the same place; keep one of them in the folder"
+        )
+    if stacks[0].plane != "axial":
+        logger.warning("the slices in %s are %s, not axial", path, stacks[0].plane)
+    if stacks[0].copies:
+        _warn_aside(path, stacks[0].copies)
+    return stacks[0]
+
+
+def _headers(path: Path) -> list[Header]:
+    """Read the headers of one file, or of the DICOM files of a folder."""
+    if path.is_dir():
+        files = sorted(file for file in path.iterdir() if _is_visible_file(file))
+        slices = [file for file in files if has_dicom_magic(file)]
+        others = [file for file in files if file not in set(slices)]
+        if others:
+            _warn_aside(path, [(file, "not DICOM") for file in others])
+    else:
+        slices = [path] if path.exists() else []
+    if not slices:
+        raise FileNotFoundError(f"{str(path)!r} is neither a DICOM file nor a folder with some")
+    return list(each_in_threads(read_header, slices))
+
+
+def _warn_aside(folder: Path, files: Sequence[tuple[Path, str]]) -> None:
+    names = some(f"{file.name} ({reason})" for file, reason in files)
+    logger.warning("%d files in %s are set aside: %s", len(files), folder, names)
+
+
+def _refuse(path: Path, reason: str) -> None:
+    raise InvalidFileError(f"{str(path)!r} {reason}")
+
+
+def _is_visible_file(path: Path) -> bool:
+    return path.is_file() and not is_hidden(path.name)

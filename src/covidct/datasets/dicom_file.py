@@ -7,6 +7,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ _SCREENSHOT = (
     "1.2.840.10008.5.1.4.1.1.7.2",  # the same for several frames: gray
     "1.2.840.10008.5.1.4.1.1.7.4",  # and color
 )
+_INDEX = "1.2.840.10008.1.3.10"  # Media Storage Directory Storage
 # Where enhanced (multi-frame) files keep what others have at their top.
 _MACROS = {
     "ImagePositionPatient": "PlanePositionSequence",
@@ -46,10 +48,17 @@ _MACROS = {
     "WindowCenter": "FrameVOILUTSequence",
     "WindowWidth": "FrameVOILUTSequence",
     "VOILUTFunction": "FrameVOILUTSequence",
+    "FrameType": "CTImageFrameTypeSequence",
+    "VolumeBasedCalculationTechnique": "CTImageFrameTypeSequence",
+    "TemporalPositionIndex": "FrameContentSequence",
+    "StackID": "FrameContentSequence",
 }
 # All that is read of a file: the patient's name, for one, is not.
 _TAGS = (
-    *("SOPClassUID", "SeriesInstanceUID", "PatientID"),
+    *("SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID", "PatientID"),
+    *("ImageType", "SeriesDescription", "InstanceNumber", "AcquisitionNumber", "AcquisitionTime"),
+    *("TemporalPositionIdentifier", "NominalPercentageOfCardiacPhase", "ConvolutionKernel"),
+    "SliceThickness",
     *("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence", *_MACROS),
     *("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PlanarConfiguration"),
     *("PhotometricInterpretation", "BitsAllocated", "BitsStored", "HighBit"),
@@ -123,6 +132,7 @@ class DicomFile:
 
     def __init__(self, path: Path, *, header_only: bool = False) -> None:
         pydicom = require("pydicom", extra="dicom")
+        self.path = path
         if path.is_dir():
             raise Refusal("is a folder; use covidct.datasets.dicom.read_series")
         self.syntax = pydicom.filereader.read_file_meta_info(path).get("TransferSyntaxUID")
@@ -183,6 +193,28 @@ class DicomFile:
         return hashlib.sha256(identity.encode()).hexdigest()[:16] if identity else None
 
     @property
+    def is_index(self) -> bool:
+        """Whether it lists the files of a medium (DICOMDIR)."""
+        return bool(self._dataset.file_meta.get("MediaStorageSOPClassUID") == _INDEX)
+
+    def listed(self) -> list[tuple[str, ...]] | None:
+        """Return the files that an index of a medium lists, each as parts of a path."""
+        if not self.is_index:
+            return None
+        pydicom = require("pydicom", extra="dicom")
+        index = pydicom.dcmread(self.path, specific_tags=["DirectoryRecordSequence"])
+        found = []
+        for record in index.get("DirectoryRecordSequence") or ():
+            parts = record.get("ReferencedFileID") or ()
+            if parts:
+                found.append((parts,) if isinstance(parts, str) else tuple(map(str, parts)))
+        return found
+
+    def pixel_digest(self) -> str:
+        """Return the SHA-256 of the stored pixels, as they are compressed."""
+        return hashlib.sha256(self.needed("PixelData")).hexdigest()
+
+    @property
     def is_screenshot(self) -> bool:
         """Whether gray values mean nothing but gray."""
         return self.tag("SOPClassUID") in _SCREENSHOT
@@ -197,9 +229,9 @@ class DicomFile:
 
     # Pixels
 
-    def screenshot(self) -> Image.Image:
+    def screenshot(self, frame: int = 0) -> Image.Image:
         """Return the picture as it is stored: gray, or RGB."""
-        pixels = next(self._decoded())
+        pixels = next(islice(self._decoded(), frame, None))
         kind = self.needed("PhotometricInterpretation")
         depths = (np.uint8, np.uint16) if pixels.ndim == 2 else (np.uint8,)
         if kind == "PALETTE COLOR" or pixels.dtype not in depths:
@@ -224,6 +256,14 @@ class DicomFile:
             own = self._own_window(frame) if window == "file" else None
             gray = to_gray(stored * slope + intercept, window, hounsfield=True, own=own)
             yield 255 - gray if kind == "MONOCHROME1" else gray
+
+    def hu(self, frame: int = 0) -> npt.NDArray[np.float32]:
+        """Return a CT slice in Hounsfield units."""
+        self.require_ct()
+        slope = self.numbers("RescaleSlope", 1, frame=frame)
+        intercept = self.numbers("RescaleIntercept", 1, frame=frame)
+        stored = next(islice(self._decoded(), frame, None))
+        return (stored * slope + intercept).astype(np.float32)
 
     def _own_window(self, frame: int) -> Window:
         level, width = (

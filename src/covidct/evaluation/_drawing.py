@@ -1,4 +1,4 @@
-"""The one look of the evaluation's figures."""
+"""Common style of the figures of this package."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 INK, PALE = "#222222", "#8A8A8A"
 BLUES = LinearSegmentedColormap.from_list("share", ["#FFFFFF", "#BBD9EC", "#0072B2"])
-# Okabe and Ito's colors, apart for every eye; their yellow is too faint for a line on white.
+# Okabe and Ito's palette for color-blind readers, without its yellow, which is too faint on white.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _LINES = ("-", "--", "-.", ":")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -54,19 +54,19 @@ _STYLE: dict[Any, Any] = {
     "lines.linewidth": 1.8,
 }
 
-# The style is set while a figure is drawn and no longer; it names all that a dark style of the
-# user's own would change, lest half of a figure be dark.
-light = mpl.rc_context(_STYLE)
+# Decorator that applies the style while a figure is drawn. The style sets every parameter that a
+# dark style of the user would change, so that no figure is half dark.
+light_style = mpl.rc_context(_STYLE)
 
 
-def check_some(what: str, given: Sized) -> None:
-    """Refuse to draw nothing."""
-    if not len(given):
-        raise ValueError(f"there is no {what} to draw")
+def check_not_empty(noun: str, values: Sized) -> None:
+    """Raise ValueError if there is nothing to draw."""
+    if not len(values):
+        raise ValueError(f"this figure needs at least one {noun}, got 0")
 
 
-def blank(width: float, height: float, *, alt: str) -> Figure:
-    """Make an empty figure, in inches, whose label is its alternative text."""
+def new_figure(width: float, height: float, *, alt: str) -> Figure:
+    """Create an empty figure of a size in inches, with its alternative text as its label."""
     layout = ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06)
     figure = Figure(figsize=(width, height), layout=layout)
     figure.set_label(alt)
@@ -74,10 +74,10 @@ def blank(width: float, height: float, *, alt: str) -> Figure:
 
 
 def legend_below(figure: Figure, *, title: str | None = None) -> None:
-    """Explain below the axes, where no curve can run, what is drawn; each label once."""
-    labelled = [ax.get_legend_handles_labels() for ax in figure.axes]
-    entries = {label: handle for ax in labelled for handle, label in zip(*ax, strict=True)}
-    characters = int(14 * figure.get_figwidth())  # what a line of the legend holds
+    """Add a legend below the axes, where it covers no curve, with each label once."""
+    labeled = [ax.get_legend_handles_labels() for ax in figure.axes]
+    entries = {label: handle for ax in labeled for handle, label in zip(*ax, strict=True)}
+    characters = int(14 * figure.get_figwidth())  # per line of the legend
     longest = max(1, min(max(map(len, entries)), characters - 8))
     figure.legend(
         entries.values(),
@@ -88,6 +88,6 @@ def legend_below(figure: Figure, *, title: str | None = None) -> None:
     )
 
 
-def looks(n: int) -> Iterable[tuple[str, str, str]]:
-    """Give n runs a color, a line and a marker, so that no two differ by color alone."""
+def line_styles(n: int) -> Iterable[tuple[str, str, str]]:
+    """Yield color, line style and marker of each of n runs; no two differ by color alone."""
     return islice(zip(cycle(_COLORS), cycle(_LINES), cycle(_MARKERS), strict=False), n)

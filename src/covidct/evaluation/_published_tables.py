@@ -1,4 +1,4 @@
-"""What `covidct.evaluation.published` knows: figures in percent, as printed, and their records."""
+"""Data of `covidct.evaluation.published`: printed values in percent, and records made of them."""
 
 from __future__ import annotations
 
@@ -66,28 +66,30 @@ QUOTED_ROWS = {
 }
 
 NOTES = {
-    ("covid19-ct", "densenet169"): "The paper's text gives an accuracy of 91.6, its table 91.2.",
+    ("covid19-ct", "densenet169"): (
+        "The text of the paper reports an accuracy of 91.6, its table 91.2."
+    ),
     ("covid19-ct", "resnet101"): (
-        "The paper finds deeper networks slightly better; this row is the exception."
+        "The paper finds deeper networks slightly better; this network is the exception."
     ),
     ("sars-cov-2-ct", "resnet101"): (
         "The paper's abstract pairs this network's accuracy with InceptionV3's sensitivity, 99.8."
     ),
 }
 
-# As HEADER, and the AUC.
+# The columns of HEADER, followed by the AUC.
 COVIDNETS = "81.77 79.05 84.69 79.05 81.77 87.50"
 
 
 class Spread(NamedTuple):
-    """A mean over folds with its standard deviation, as fractions.
+    """Mean and standard deviation over folds, as fractions.
 
     Attributes
     ----------
-    mean
-        The mean.
-    sd
-        The standard deviation; NaN where none is given.
+    mean : float
+        Mean.
+    sd : float, default=nan
+        Standard deviation; NaN if it was not published.
     """
 
     mean: float
@@ -96,26 +98,26 @@ class Spread(NamedTuple):
 
 @dataclass(frozen=True)
 class PublishedResult:
-    """One row of somebody's table.
+    """Published result of one network on one dataset.
 
     Attributes
     ----------
-    network
-        covidct's name of one of the paper's twelve networks, else what its authors call theirs.
-    dataset
-        covidct's name of the dataset, or another where the slices are others.
-    metrics
-        What is given of `covidct.evaluation.metrics.METRICS`, as fractions.
-    protocol
-        How slices were split into training and test.
-    citation
-        Where the figures stand.
-    comparable
-        Whether a run of covidct with ``protocol="paper"`` measures the same.
-    reason
-        Why it is or is not comparable.
-    note
-        What else is to be known, such as a misprint; often empty.
+    network : str
+        Name of the network in covidct, or the name that its authors use.
+    dataset : str
+        Name of the dataset in covidct, or another name if the slices differ.
+    metrics : mapping of str to Spread
+        Published metrics as fractions, with keys of `covidct.evaluation.metrics.METRICS`.
+    protocol : str
+        Description of the split into training and test slices.
+    citation : str
+        Source of the values.
+    comparable : bool
+        True if a run of covidct under the protocol ``"paper"`` repeats the experiment.
+    reason : str
+        Explanation of `comparable`.
+    note : str, default=""
+        Remark on the values, such as a misprint.
     """
 
     network: str
@@ -130,7 +132,7 @@ class PublishedResult:
 
 def _spread(cell: str) -> Spread:
     mean, _, sd = cell.partition("±")
-    # Rounding, since 0.01 * 88.1 is 0.8809999999999999.
+    # Rounded because 88.1 / 100 may differ from 0.881 in the last digit.
     return Spread(round(float(mean) / 100, 6), round(float(sd) / 100, 6) if sd else nan)
 
 
@@ -140,7 +142,7 @@ def _metrics(cells: Sequence[str], names: Sequence[str] = HEADER) -> Mapping[str
 
 
 def paper_results() -> list[PublishedResult]:
-    """List the paper's own rows."""
+    """Return the results of the paper's own networks."""
     return [
         PublishedResult(
             network=network,
@@ -158,16 +160,16 @@ def paper_results() -> list[PublishedResult]:
 
 
 def quoted_results() -> list[PublishedResult]:
-    """List the rows that the paper quotes."""
+    """Return the results of other works that the paper quotes."""
     return [
         PublishedResult(
             network=network.strip(),
             dataset=dataset,
             metrics=_metrics(cells.split()),
-            protocol="that of the quoted work, which the quotation does not state",
+            protocol="protocol of the quoted work, which the paper does not describe",
             citation=f"{source.strip()}, quoted in Table 2 of {CITATION}",
             comparable=False,
-            reason="another work's own splits and training, quoted without them",
+            reason="splits and training of the quoted work are not described in the paper",
         )
         for dataset, rows in QUOTED_ROWS.items()
         for network, source, cells in (line.split("|") for line in rows.strip().splitlines())
@@ -175,15 +177,15 @@ def quoted_results() -> list[PublishedResult]:
 
 
 def later_results() -> list[PublishedResult]:
-    """List what came after the paper."""
+    """Return results published after the paper."""
     covidnets = PublishedResult(
         network="CovidDenseNet",
         dataset="covid19-ct",
         metrics=_metrics(COVIDNETS.split(), (*HEADER, "auc")),
-        protocol="the set's own split into training, validation and test, patients apart",
+        protocol="official split of the dataset into training, validation and test, by patient",
         citation="Alshazly, Linse, Abdalla, Barth, Martinetz: COVID-Nets: deep CNN architectures "
         "for detecting COVID-19 using chest CT scans, PeerJ Computer Science 7 (2021) e655",
         comparable=False,
-        reason="no patient stands on both sides, unlike in random slices",
+        reason="no patient is in both training and test, unlike in a random split of slices",
     )
     return [covidnets]

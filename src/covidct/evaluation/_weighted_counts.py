@@ -1,8 +1,20 @@
-"""Sums over one set of predictions under many weightings at once.
+"""Counts and sums from which every metric follows, for many weightings of the same predictions.
 
-A bootstrap asks for every metric on thousands of resamples of the same slices. Each resample is
-a row of weights (how often each slice was drawn), so that all resamples share one sorting and
-every metric becomes a few sums over the last axis.
+A bootstrap needs every metric on thousands of resamples of the same slices. Computing them one
+resample at a time would sort and index the predictions each time. Instead, a resample is written
+as a row of weights: how often it contains each slice. The weights of R resamples form an (R, N)
+matrix, and a metric of all of them is a few sums over its last axis:
+
+- The confusion matrices are one matrix product of the weights with a one-hot matrix of the cell
+  (true class, predicted class) of each slice.
+- Metrics of the ranking need the slices sorted by probability. The order is the same in every
+  resample, so they are sorted once and the columns of the weights are permuted. A cumulative sum
+  of the positive weights then gives, at every rank, the positives found so far. The AUC is the
+  Mann-Whitney U statistic: for each negative, the positives ranked above it, where ties count
+  half. The average precision is the mean precision at the rank of each positive, where slices of
+  equal probability pass the threshold together.
+
+With integer weights the results equal those of scikit-learn on the repeated slices.
 """
 
 from __future__ import annotations
@@ -19,24 +31,29 @@ _CELLS_AT_ONCE = 1_000_000
 
 
 def batches(rows: int, columns: int) -> Iterator[range]:
-    """Cut that many weightings into ranges whose weights, 8 MB at most, fit into memory."""
+    """Split `rows` weightings of `columns` slices into ranges of at most 8 MB of weights."""
     size = max(1, _CELLS_AT_ONCE // columns)
     return (range(start, min(start + size, rows)) for start in range(0, rows, size))
 
 
 def ratio(numerator: Floats, denominator: Floats, *, undefined: float = np.nan) -> Floats:
-    """Divide; where the denominator is 0 the result is ``undefined``."""
+    """Divide elementwise, with `undefined` as the result where the denominator is 0."""
     result = np.full(np.broadcast_shapes(numerator.shape, denominator.shape), undefined)
     np.divide(numerator, denominator, out=result, where=denominator != 0)
     return result
 
 
 class Ranking(NamedTuple):
-    """Slices from the highest probability down.
+    """Weights of the slices in the order of falling probability.
 
-    ``weights`` and ``positive`` (R, N) are the weights of all slices and of the positive ones
-    (0 elsewhere). ``first`` and ``last`` (N,) bound the slices of the same probability, which
-    pass a threshold together.
+    Attributes
+    ----------
+    weights : ndarray of shape (n_weightings, n_slices)
+        Weights of all slices.
+    positive : ndarray of shape (n_weightings, n_slices)
+        Weights of the positive slices, 0 for the negative ones.
+    first, last : ndarray of shape (n_slices,)
+        Start and end rank of the slices that have the same probability as this one.
     """
 
     weights: Floats
@@ -45,24 +62,26 @@ class Ranking(NamedTuple):
     last: Ints
 
 
-def _sums(values: Floats) -> Floats:
-    """Sum from the left: column k of the (R, N + 1) result holds the sum of the first k."""
+def _cumulative(values: Floats) -> Floats:
+    """Return cumulative sums with a leading 0: column k holds the sum of the first k columns."""
     sums = np.zeros((len(values), values.shape[1] + 1))
     np.cumsum(values, axis=1, out=sums[:, 1:])
     return sums
 
 
 class WeightedCounts:
-    """What the metrics are made of, for R weightings of N predictions.
+    """Counts and sums of predictions under many weightings; each is an array (n_weightings,).
 
     Parameters
     ----------
-    targets, probabilities
-        Checked arrays of length N.
-    weights
-        (R, N), not negative.
-    threshold
-        A slice is called positive where its probability is at least this.
+    targets : ndarray of int64, shape (n_slices,)
+        True classes, already checked.
+    probabilities : ndarray of float64, shape (n_slices,)
+        Predicted probabilities, already checked.
+    weights : ndarray of float64, shape (n_weightings, n_slices)
+        Weights of the slices, not negative.
+    threshold : float
+        Lowest probability that is predicted positive.
     """
 
     def __init__(
@@ -74,49 +93,49 @@ class WeightedCounts:
         self._threshold = threshold
 
     @cached_property
-    def counts(self) -> Floats:
-        """True negatives, false positives, false negatives, true positives: (R, 4)."""
+    def cells(self) -> Floats:
+        """True negatives, false positives, false negatives, true positives: (n_weightings, 4)."""
         cell = 2 * self._targets + (self._probabilities >= self._threshold)
         return np.asarray(self._weights @ (cell[:, None] == np.arange(4)))
 
     @property
     def tn(self) -> Floats:
-        """True negatives, (R,)."""
-        return self.counts[:, 0]
+        """True negatives."""
+        return self.cells[:, 0]
 
     @property
     def fp(self) -> Floats:
-        """False positives, (R,)."""
-        return self.counts[:, 1]
+        """False positives."""
+        return self.cells[:, 1]
 
     @property
     def fn(self) -> Floats:
-        """False negatives, (R,)."""
-        return self.counts[:, 2]
+        """False negatives."""
+        return self.cells[:, 2]
 
     @property
     def tp(self) -> Floats:
-        """True positives, (R,)."""
-        return self.counts[:, 3]
+        """True positives."""
+        return self.cells[:, 3]
 
     @property
     def positives(self) -> Floats:
-        """Slices that are positive, (R,)."""
+        """Slices of the positive class."""
         return self.tp + self.fn
 
     @property
     def negatives(self) -> Floats:
-        """Slices that are negative, (R,)."""
+        """Slices of the negative class."""
         return self.tn + self.fp
 
     @property
     def total(self) -> Floats:
-        """All slices, (R,)."""
+        """All slices."""
         return self.positives + self.negatives
 
     @cached_property
     def squared_error(self) -> Floats:
-        """Summed squared distance of probability and target, (R,)."""
+        """Sum of the squared differences between probability and target."""
         return np.asarray(self._weights @ np.square(self._probabilities - self._targets))
 
     @cached_property
@@ -132,21 +151,23 @@ class WeightedCounts:
         )
 
     @cached_property
-    def _found(self) -> Floats:
-        return _sums(self._ranking.positive)
+    def _positives_above(self) -> Floats:
+        return _cumulative(self._ranking.positive)
 
     @property
     def concordance(self) -> Floats:
-        """Pairs of a positive and a negative that are ranked rightly, ties counting half: (R,)."""
+        """Pairs of a positive and a negative in the right order; ties count half."""
         weights, positive, first, last = self._ranking
-        above = np.take(self._found, first, axis=1) + np.take(self._found, last, axis=1)
+        found = self._positives_above
+        # Twice the positives above each slice: without its ties, plus with its ties.
+        above = np.take(found, first, axis=1) + np.take(found, last, axis=1)
         return np.asarray(np.einsum("rn,rn->r", weights - positive, above)) / 2
 
     @property
     def summed_precision(self) -> Floats:
-        """Precision at the threshold that just finds a positive, summed over positives: (R,)."""
+        """Sum over the positives of the precision at the threshold that just includes each."""
         weights, positive, _, last = self._ranking
-        found = np.take(self._found, last, axis=1)
-        called = np.take(_sums(weights), last, axis=1)
-        precision = ratio(found, called, undefined=0.0)
+        found = np.take(self._positives_above, last, axis=1)
+        predicted = np.take(_cumulative(weights), last, axis=1)
+        precision = ratio(found, predicted, undefined=0.0)
         return np.asarray(np.einsum("rn,rn->r", positive, precision))

@@ -1,8 +1,9 @@
-"""Make probabilities mean what they say, and find the threshold for a wished sensitivity.
+"""Calibration of probabilities, and thresholds for a target sensitivity.
 
-Temperature and threshold are fitted, so they must never see the slices on which they are judged:
-`cross_fit` fits them for each fold on the out-of-fold predictions of the others, or on those of a
-validation part. `covidct.CrossValidationResult.calibrate` does so for a run.
+Temperature and threshold are fitted, so they must not be evaluated on the slices that they were
+fitted on. `cross_fit` fits them for each fold on the out-of-fold predictions of the other folds, or
+on the predictions of a validation part. `covidct.CrossValidationResult.calibrate` does this for a
+run.
 
 Examples
 --------
@@ -10,7 +11,7 @@ Examples
 >>> from covidct.evaluation import calibration
 >>> rng = np.random.default_rng(0)
 >>> targets = rng.integers(2, size=20_000)
->>> logits = rng.normal(2 * targets - 1, 2)    # the right logit is half of it
+>>> logits = rng.normal(2 * targets - 1, 2)    # twice the calibrated logits
 >>> round(calibration.fit_temperature(logits, targets), 1)
 2.0
 """
@@ -47,25 +48,25 @@ __all__ = [
 ]
 
 TEMPERATURE_BOUNDS = (0.05, 20.0)
-"""Where `fit_temperature` searches: classes that the logits separate would ask for 0, logits that
-say nothing for infinity."""
+"""Bounds of the search in `fit_temperature`. Without them, the temperature would be 0 for logits
+that separate the classes and infinite for uninformative logits."""
 
 Strategy = Literal["uniform", "quantile"]
 
 
 class ReliabilityCurve(NamedTuple):
-    """Predictions in B bins; what is NaN lies in an empty bin.
+    """Predicted probability and observed frequency in bins; NaN in empty bins.
 
     Attributes
     ----------
-    edges
-        (B + 1,) ends of the bins.
-    probability
-        (B,) mean probabilities.
-    observed
-        (B,) shares of COVID-19.
-    counts
-        (B,) numbers of slices.
+    edges : ndarray of shape (n_bins + 1,)
+        Edges of the bins.
+    probability : ndarray of shape (n_bins,)
+        Mean predicted probability.
+    observed : ndarray of shape (n_bins,)
+        Share of slices that are COVID-19.
+    counts : ndarray of int64, shape (n_bins,)
+        Number of slices.
     """
 
     edges: Floats
@@ -81,19 +82,19 @@ def reliability_curve(
     n_bins: int = 10,
     strategy: Strategy = "uniform",
 ) -> ReliabilityCurve:
-    """Compare the mean probability with the share of COVID-19, bin by bin.
+    """Compute the mean probability and the share of COVID-19 in bins of the probability.
 
     Parameters
     ----------
-    targets
-        (N,), 0 or 1.
-    probabilities
-        (N,), in [0, 1].
-    n_bins
-        At least 1.
-    strategy
-        ``"uniform"``: bins of equal width; ``"quantile"``: of about equal counts, fewer where
-        probabilities are tied.
+    targets : array-like of shape (n_slices,)
+        True classes, 0 or 1.
+    probabilities : array-like of shape (n_slices,)
+        Predicted probabilities of COVID-19, in [0, 1].
+    n_bins : int, default=10
+        Number of bins, at least 1.
+    strategy : {"uniform", "quantile"}, default="uniform"
+        Bins of equal width, or bins of about equal counts. Tied probabilities can reduce the
+        number of the latter.
 
     Returns
     -------
@@ -102,7 +103,8 @@ def reliability_curve(
     Raises
     ------
     ValueError
-        If an argument is not as described.
+        If the arrays differ in length, a value is outside its range, `n_bins` is below 1, or
+        `strategy` is unknown.
 
     Examples
     --------
@@ -113,14 +115,14 @@ def reliability_curve(
     """
     labels, values = check_predictions(targets, probabilities)
     if n_bins < 1:
-        raise ValueError(f"n_bins must be positive, got {n_bins!r}")
+        raise ValueError(f"n_bins must be at least 1, got {n_bins!r}")
     if strategy not in ("uniform", "quantile"):
         raise ValueError(f"strategy must be 'uniform' or 'quantile', got {strategy!r}")
     steps = np.linspace(0, 1, n_bins + 1)
     edges = steps if strategy == "uniform" else _quantile_edges(values, steps)
     bins = np.searchsorted(edges[1:-1], values, side="right")
     counts = np.bincount(bins, minlength=len(edges) - 1)
-    with np.errstate(invalid="ignore"):  # 0/0 in an empty bin is the NaN that we want
+    with np.errstate(invalid="ignore"):  # 0/0 in an empty bin gives NaN
         probability, observed = (
             np.bincount(bins, weights=of, minlength=len(counts)) / counts for of in (values, labels)
         )
@@ -139,27 +141,33 @@ def expected_calibration_error(
     n_bins: int = 10,
     strategy: Strategy = "uniform",
 ) -> float:
-    """Return the mean distance of probability and observed share, weighted by the bins' counts.
+    """Compute the expected calibration error.
+
+    This is the mean absolute difference between predicted probability and observed share of
+    COVID-19 over the bins of `reliability_curve`, weighted by their counts [1]_.
 
     Parameters
     ----------
-    targets
-        (N,), 0 or 1.
-    probabilities
-        (N,), in [0, 1].
-    n_bins, strategy
-        As for `reliability_curve`. The error depends on them, and it is biased upwards when
-        bins hold few slices: compare only equal settings and similar N.
+    targets : array-like of shape (n_slices,)
+        True classes, 0 or 1.
+    probabilities : array-like of shape (n_slices,)
+        Predicted probabilities of COVID-19, in [0, 1].
+    n_bins : int, default=10
+        Number of bins, at least 1. The error depends on it and is biased upwards if bins hold few
+        slices; compare values of equal settings and similar numbers of slices only.
+    strategy : {"uniform", "quantile"}, default="uniform"
+        Bins of equal width, or bins of about equal counts.
 
     Returns
     -------
     float
-        In [0, 1].
+        Expected calibration error, in [0, 1].
 
     Raises
     ------
     ValueError
-        If an argument is not as described.
+        If the arrays differ in length, a value is outside its range, `n_bins` is below 1, or
+        `strategy` is unknown.
 
     References
     ----------
@@ -179,30 +187,30 @@ def expected_calibration_error(
 
 
 def fit_temperature(logits: npt.ArrayLike, targets: npt.ArrayLike) -> float:
-    """Find the number T by which logits should be divided to be calibrated.
+    """Fit the temperature T for which logits / T are calibrated.
 
     Parameters
     ----------
-    logits
-        (N,), finite.
-    targets
-        (N,), 0 or 1, both present.
+    logits : array-like of shape (n_slices,)
+        Predicted logits, finite.
+    targets : array-like of shape (n_slices,)
+        True classes, 0 or 1; both must occur.
 
     Returns
     -------
     float
-        Within `TEMPERATURE_BOUNDS`; above 1 where the model is too sure of itself. Dividing
-        leaves the ranking and, at a threshold of 0.5, every call as it was.
+        Temperature within `TEMPERATURE_BOUNDS`. It is above 1 if the model is overconfident.
+        Dividing by it changes neither the ranking nor the predicted classes at a threshold of 0.5.
 
     Raises
     ------
     ValueError
-        If a class is missing or an array is not as described.
+        If all targets are of one class, a logit is not finite, or the arrays differ in length.
 
     Notes
     -----
-    T minimizes the negative log-likelihood [1]_, which is convex in 1/T. Where the logits
-    separate the classes it falls for ever as T goes to 0, and the lower bound is returned.
+    T minimizes the negative log-likelihood [1]_, which is convex in 1/T. If the logits separate
+    the classes, the likelihood grows as T approaches 0, and the lower bound is returned.
 
     References
     ----------
@@ -213,21 +221,21 @@ def fit_temperature(logits: npt.ArrayLike, targets: npt.ArrayLike) -> float:
     --------
     >>> from covidct.evaluation.calibration import fit_temperature
     >>> logits = [4.0] * 10 + [-4.0] * 10
-    >>> targets = [1] * 9 + [0] * 10 + [1]    # a tenth is wrong: the logits should be 2.2
+    >>> targets = [1] * 9 + [0] * 10 + [1]    # 10 % are wrong: calibrated logits are 2.2
     >>> round(fit_temperature(logits, targets), 2)
     1.82
     """
     labels = check_targets(targets)
     margins = check_finite("logits", logits, len(labels)) * (2 * labels - 1)
     if labels.min() == labels.max():
-        raise ValueError(f"a temperature needs slices of both classes, got only {labels[0]}")
+        raise ValueError(f"a temperature needs slices of both classes, got class {labels[0]} only")
 
     def loss(log_temperature: float) -> float:
         return float(np.logaddexp(0, -margins / np.exp(log_temperature)).mean())
 
     bounds = np.log(TEMPERATURE_BOUNDS)
     found = optimize.minimize_scalar(loss, bounds=bounds, method="bounded")
-    # The bounded search stops short of the ends; where all are alike, nothing is to be scaled.
+    # The bounded search never returns the bounds themselves, and T = 1 wins ties.
     best = min((0.0, float(found.x), *bounds), key=loss)
     return float(np.exp(best))
 
@@ -235,26 +243,26 @@ def fit_temperature(logits: npt.ArrayLike, targets: npt.ArrayLike) -> float:
 def threshold_for_sensitivity(
     targets: npt.ArrayLike, probabilities: npt.ArrayLike, sensitivity: float
 ) -> float:
-    """Return the highest threshold at which at least so many of the positives are found.
+    """Find the highest threshold that reaches a target sensitivity.
 
     Parameters
     ----------
-    targets
-        (N,), 0 or 1; at least one is 1.
-    probabilities
-        (N,), in [0, 1].
-    sensitivity
-        The share of the positives to be found, in (0, 1].
+    targets : array-like of shape (n_slices,)
+        True classes, 0 or 1; at least one must be 1.
+    probabilities : array-like of shape (n_slices,)
+        Predicted probabilities of COVID-19, in [0, 1].
+    sensitivity : float
+        Target sensitivity, in (0, 1].
 
     Returns
     -------
     float
-        In [0, 1]; the probability of one of the positives.
+        Threshold in [0, 1], equal to the probability of one of the positives.
 
     Raises
     ------
     ValueError
-        If there is no positive or an argument is not as described.
+        If there is no positive, the arrays differ in length, or a value is outside its range.
 
     Examples
     --------
@@ -267,28 +275,28 @@ def threshold_for_sensitivity(
         check_fraction("sensitivity", sensitivity)
     positives = np.sort(values[labels == 1])[::-1]
     if not positives.size:
-        raise ValueError("a threshold for a sensitivity needs positive slices, got none")
-    # 0.9 of 10 is 9, though 0.9 * 10 may round to a little more.
+        raise ValueError("a threshold for a sensitivity needs at least one positive slice, got 0")
+    # The tolerance keeps a product such as 0.9 * 10 from being rounded up past 9.
     needed = int(np.ceil(sensitivity * len(positives) - 1e-9))
     return float(positives[max(needed, 1) - 1])
 
 
 @dataclass(frozen=True)
 class CrossFit:
-    """What `cross_fit` finds: one row for each of K folds, one value for each of N predictions.
+    """Result of `cross_fit`.
 
     Attributes
     ----------
-    folds
-        (K,), the folds' numbers, sorted.
-    temperatures, thresholds
-        (K,), fitted without the fold; a threshold applies to the calibrated probability.
-    sensitivities, specificities
-        (K,), what the threshold achieves in the fold; NaN where a class is missing.
-    probabilities
-        (N,), calibrated.
-    called
-        (N,), whether the slice is called COVID-19 at its fold's threshold.
+    folds : ndarray of shape (n_folds,)
+        Fold numbers, sorted.
+    temperatures, thresholds : ndarray of shape (n_folds,)
+        Values fitted without the fold. A threshold applies to the calibrated probability.
+    sensitivities, specificities : ndarray of shape (n_folds,)
+        Values reached in the fold at its threshold; NaN if a class is missing.
+    probabilities : ndarray of shape (n_slices,)
+        Calibrated probabilities.
+    predicted : ndarray of bool, shape (n_slices,)
+        True for slices that are predicted positive at the threshold of their fold.
     """
 
     folds: Ints
@@ -297,7 +305,7 @@ class CrossFit:
     sensitivities: Floats
     specificities: Floats
     probabilities: Floats
-    called: npt.NDArray[np.bool_]
+    predicted: npt.NDArray[np.bool_]
 
 
 def cross_fit(
@@ -309,27 +317,28 @@ def cross_fit(
     slices: npt.ArrayLike | None = None,
     fitted_on: tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike] | None = None,
 ) -> CrossFit:
-    """Calibrate each fold, and set its threshold, by predictions that are not the fold's.
+    """Fit temperature and threshold of each fold without the labels of that fold.
 
-    None of a fold's labels take part in its fit. Where that is on the other folds one optimism is
-    left: their models were trained on this fold's slices.
+    By default, a fold is fitted on the out-of-fold predictions of the other folds. This leaves a
+    small optimism, since the models of those folds were trained on the slices of this fold.
 
     Parameters
     ----------
-    logits
-        (N,), out of fold, finite.
-    targets
-        (N,), 0 or 1.
-    folds
-        (N,), the number of the fold that each prediction is from.
-    sensitivity
-        The share of the positives to be found, in (0, 1].
-    slices
-        (N,), which slice each prediction is of, to keep a fold's slices out of its fit where they
-        recur in other folds, as in repeated cross-validation.
-    fitted_on
-        Logits, targets and folds, (M,) each, of other slices, such as a validation part: each fold
-        is fitted on those of its own number. By default on the other folds, at least one.
+    logits : array-like of shape (n_slices,)
+        Out-of-fold logits, finite.
+    targets : array-like of shape (n_slices,)
+        True classes, 0 or 1.
+    folds : array-like of shape (n_slices,)
+        Fold of each prediction.
+    sensitivity : float, default=0.95
+        Target sensitivity, in (0, 1].
+    slices : array-like of shape (n_slices,), default=None
+        Identity of the slice of each prediction. Repeated cross-validation needs it to exclude the
+        slices of a fold that recur in other folds. By default, all predictions are of different
+        slices.
+    fitted_on : tuple of (logits, targets, folds), default=None
+        Predictions of other slices, such as a validation part. Each fold is then fitted on those
+        with its own fold number.
 
     Returns
     -------
@@ -338,7 +347,8 @@ def cross_fit(
     Raises
     ------
     ValueError
-        If what a fold can be fitted on lacks a class, or if an array is not as described.
+        If a fold has no predictions of both classes to be fitted on, a logit is not finite, the
+        arrays differ in length, or `sensitivity` is outside (0, 1].
 
     Examples
     --------
@@ -355,7 +365,7 @@ def cross_fit(
     )
     numbers = np.unique(fold_of)
     probabilities = np.empty(len(labels))
-    called = np.empty(len(labels), dtype=bool)
+    predicted = np.empty(len(labels), dtype=bool)
     fitted = np.empty((4, len(numbers)))
     for column, number in enumerate(numbers):
         held = fold_of == number
@@ -366,21 +376,21 @@ def cross_fit(
             known[1][chosen], known[0][chosen], sensitivity, fold=str(number)
         )
         probabilities[held] = special.expit(values[held] / temperature)
-        called[held] = probabilities[held] >= threshold
+        predicted[held] = probabilities[held] >= threshold
         judged = labels[held], probabilities[held]
         achieved = score(*judged, threshold=threshold, names=["recall", "specificity"])
         fitted[:, column] = temperature, threshold, *achieved.values()
     temperatures, thresholds, sensitivities, specificities = fitted
     return CrossFit(
-        numbers, temperatures, thresholds, sensitivities, specificities, probabilities, called
+        numbers, temperatures, thresholds, sensitivities, specificities, probabilities, predicted
     )
 
 
 def _fit(logits: Floats, labels: Ints, sensitivity: float, *, fold: str) -> tuple[float, float]:
     if len(np.unique(labels)) < 2:
         raise ValueError(
-            f"fold {fold} has no other predictions of both classes to be fitted on; give more "
-            "folds, or a validation part"
+            f"fold {fold} cannot be calibrated: there are no predictions of both classes from "
+            "other slices; use more folds or a validation part"
         )
     temperature = fit_temperature(logits, labels)
     calibrated = special.expit(logits / temperature)

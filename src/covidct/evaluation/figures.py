@@ -1,15 +1,15 @@
 """Figures of an evaluation, as matplotlib Figure objects.
 
-None touches ``matplotlib.pyplot`` or a backend. Colors are apart for every eye and never the
-only difference. A figure's label (``figure.get_label()``) says in words what it shows, for the
-``alt`` of an image.
+The functions use neither ``matplotlib.pyplot`` nor a backend. The colors suit color-blind readers,
+and runs differ by line style and marker as well. The label of a figure (``figure.get_label()``)
+describes it in words, for the ``alt`` attribute of an image.
 
 Examples
 --------
 >>> from covidct.evaluation import figures
 >>> figure = figures.confusion_matrices({"ResNet18": [[70.4, 9.0], [4.8, 65.0]]})
 >>> print(figure.get_label())
-Confusion matrices. ResNet18: 9.0 of 79.4 non-COVID and 65.0 of 69.8 COVID were called COVID.
+Confusion matrices. ResNet18: 9.0 of 79.4 non-COVID and 65.0 of 69.8 COVID were predicted as COVID.
 >>> figure.savefig("confusion.png")
 """
 
@@ -33,11 +33,11 @@ from ._drawing import (
     INK,
     PALE,
     VERMILLION,
-    blank,
-    check_some,
+    check_not_empty,
     legend_below,
-    light,
-    looks,
+    light_style,
+    line_styles,
+    new_figure,
 )
 from ._inputs import Floats, Ints, check_predictions
 from .calibration import expected_calibration_error, reliability_curve
@@ -55,32 +55,32 @@ __all__ = [
 ]
 
 Folds = Sequence[tuple[npt.ArrayLike, npt.ArrayLike]]
-"""Targets and probabilities of each fold."""
+"""Targets and probabilities of each fold, as a sequence of pairs."""
 
 _NAME_WIDTH = 32  # characters of a run's name in one line beside an axis
 _GRID = np.linspace(0, 1, 501)
 
 
-@light
+@light_style
 def confusion_matrices(
     matrices: Mapping[str, npt.ArrayLike],
     *,
     classes: tuple[str, str] = ("non-COVID", "COVID"),
     columns: int = 4,
 ) -> Figure:
-    """Draw a confusion matrix for each network, as Figs. 9 and 10 of the paper do.
+    """Draw a confusion matrix for each network, as in Figs. 9 and 10 of the paper.
 
-    Color and percent are shares of the true class, so that the diagonal reads as specificity
-    and recall.
+    Color and percentage show shares of the true class, so the diagonal holds specificity and
+    recall.
 
     Parameters
     ----------
-    matrices
-        For each network ``[[tn, fp], [fn, tp]]``, counts or their means over folds.
-    classes
+    matrices : mapping of str to array-like of shape (2, 2)
+        Matrix ``[[tn, fp], [fn, tp]]`` of each network, as counts or their means over folds.
+    classes : tuple of (str, str), default=("non-COVID", "COVID")
         Names of class 0 and class 1.
-    columns
-        Matrices in a row.
+    columns : int, default=4
+        Number of matrices in a row.
 
     Returns
     -------
@@ -89,7 +89,7 @@ def confusion_matrices(
     Raises
     ------
     ValueError
-        If there is no matrix, or one is not 2 x 2 with counts that are not negative.
+        If `matrices` is empty, or one is not a 2 x 2 matrix of non-negative counts.
 
     Examples
     --------
@@ -98,14 +98,16 @@ def confusion_matrices(
     >>> len(figures.confusion_matrices(means).axes)
     2
     """
-    check_some("matrix", matrices)
+    check_not_empty("matrix", matrices)
     checked = {name: _check_matrix(name, matrix) for name, matrix in matrices.items()}
     columns = min(columns, len(checked))
     rows = -(-len(checked) // columns)
     whole = all((matrix == matrix.round()).all() for matrix in checked.values())
     count = "{:,.0f}" if whole else "{:,.1f}"
-    told = " ".join(_tell_matrix(name, m, classes, count) for name, m in checked.items())
-    figure = blank(1.7 * columns + 0.5, 1.9 * rows + 0.35, alt=f"Confusion matrices. {told}")
+    description = " ".join(_describe_matrix(name, m, classes, count) for name, m in checked.items())
+    figure = new_figure(
+        1.7 * columns + 0.5, 1.9 * rows + 0.35, alt=f"Confusion matrices. {description}"
+    )
     axes = figure.subplots(rows, columns, squeeze=False)
     for ax in axes.flat[len(checked) :]:
         ax.set_axis_off()
@@ -128,19 +130,19 @@ def _check_matrix(name: str, matrix: npt.ArrayLike) -> Floats:
     return values
 
 
-def _tell_matrix(name: str, matrix: Floats, classes: tuple[str, str], count: str) -> str:
-    called = " and ".join(
+def _describe_matrix(name: str, matrix: Floats, classes: tuple[str, str], count: str) -> str:
+    shares = " and ".join(
         f"{count.format(row[1])} of {count.format(row.sum())} {true}"
         for true, row in zip(classes, matrix, strict=True)
     )
-    return f"{name}: {called} were called {classes[1]}."
+    return f"{name}: {shares} were predicted as {classes[1]}."
 
 
 def _draw_matrix(ax: Axes, matrix: Floats, count: str) -> None:
     totals = matrix.sum(axis=1, keepdims=True)
     shares = np.divide(matrix, totals, out=np.zeros_like(matrix), where=totals > 0)
-    # Not up to full blue, on which dark letters are lost, or light ones where a dark page turns
-    # lightness over.
+    # vmax is above 1 because the darkest blue makes dark text unreadable, also on a dark page that
+    # inverts the lightness.
     ax.imshow(shares, cmap=BLUES, vmin=0, vmax=1.3)
     ax.grid(visible=False)
     ax.tick_params(length=0)
@@ -157,13 +159,13 @@ def _draw_matrix(ax: Axes, matrix: Floats, count: str) -> None:
 
 
 def roc(runs: Mapping[str, Folds]) -> Figure:
-    """Draw receiver operating characteristics: the mean over folds, with a band of one sd.
+    """Draw ROC curves averaged over folds, with a band of one standard deviation.
 
     Parameters
     ----------
-    runs
-        For each run the targets and probabilities of its folds. A single run also shows each
-        fold as a thin line. Folds with one class have no such curve and are left out.
+    runs : mapping of str to sequence of (targets, probabilities)
+        Targets and probabilities of the folds of each run. Folds of one class are left out. For a
+        single run, each fold is also drawn as a thin line.
 
     Returns
     -------
@@ -172,12 +174,12 @@ def roc(runs: Mapping[str, Folds]) -> Figure:
     Raises
     ------
     ValueError
-        If there is no run, or a run has no fold with both classes.
+        If `runs` is empty, or a run has no fold with both classes.
 
     Notes
     -----
-    Sensitivities are averaged at equal specificity. The band is how much folds differ, no
-    confidence band.
+    Sensitivities are averaged at equal specificity. The band shows how much folds differ; it is
+    not a confidence band.
 
     Examples
     --------
@@ -193,13 +195,13 @@ def roc(runs: Mapping[str, Folds]) -> Figure:
 
 
 def precision_recall(runs: Mapping[str, Folds]) -> Figure:
-    """Draw precision against recall: the mean over folds, with a band of one sd.
+    """Draw precision-recall curves averaged over folds, with a band of one standard deviation.
 
     Parameters
     ----------
-    runs
-        For each run the targets and probabilities of its folds. A single run also shows each
-        fold as a thin line. Folds without a positive have no such curve and are left out.
+    runs : mapping of str to sequence of (targets, probabilities)
+        Targets and probabilities of the folds of each run. Folds without a positive are left out.
+        For a single run, each fold is also drawn as a thin line.
 
     Returns
     -------
@@ -208,12 +210,12 @@ def precision_recall(runs: Mapping[str, Folds]) -> Figure:
     Raises
     ------
     ValueError
-        If there is no run, or a run has no fold with a positive.
+        If `runs` is empty, or a run has no fold with a positive.
 
     Notes
     -----
-    Precisions are averaged at equal recall, as steps: between two thresholds a precision cannot
-    be had by interpolation. AP is the average precision.
+    Precisions are averaged at equal recall. The curve of a fold is a step function, since linear
+    interpolation between two thresholds would be too optimistic. AP is the average precision.
 
     Examples
     --------
@@ -242,12 +244,12 @@ def _roc_curve(targets: Ints, probabilities: Floats) -> Floats:
 
 def _precision_curve(targets: Ints, probabilities: Floats) -> Floats:
     precision, recall, _ = precision_recall_curve(targets, probabilities)
-    # Both come with the recall falling, and with a point (1, 0) at the end that no threshold has.
+    # scikit-learn returns falling recall, and appends a point (1, 0) without a threshold.
     precision, recall = precision[-2::-1], recall[-2::-1]
     return np.asarray(precision[np.searchsorted(recall, _GRID - 1e-9)])
 
 
-@light
+@light_style
 def _averaged(
     title: str,
     runs: Mapping[str, Folds],
@@ -256,27 +258,27 @@ def _averaged(
     metric: str,
     short: str,
 ) -> tuple[Figure, Axes]:
-    check_some("run", runs)
-    figure = blank(4.2, 4.4 + 0.16 * len(runs), alt="")
+    check_not_empty("run", runs)
+    figure = new_figure(4.2, 4.4 + 0.16 * len(runs), alt="")
     ax = figure.subplots()
-    told = []
-    for (name, folds), (color, line, _) in zip(runs.items(), looks(len(runs)), strict=True):
+    descriptions = []
+    for (name, folds), (color, line, _) in zip(runs.items(), line_styles(len(runs)), strict=True):
         checked = [check_predictions(*fold) for fold in folds]
         scores = [{metric: find_metric(metric)(*fold)} for fold in checked]
         usable = [f for f, s in zip(checked, scores, strict=True) if not np.isnan(s[metric])]
         if not usable:
-            raise ValueError(f"no fold of {name!r} has the classes that {title} need")
+            raise ValueError(f"{title} need a fold with both classes, but {name!r} has none")
         curves = np.array([curve(*fold) for fold in usable])
         if len(runs) == 1:
             ax.plot(_GRID, curves.T, color=color, linewidth=0.6, alpha=0.5)
         mean, sd = curves.mean(axis=0), curves.std(axis=0, ddof=min(1, len(curves) - 1))
         low, high = np.clip([mean - sd, mean + sd], 0, 1)
         ax.fill_between(_GRID, low, high, color=color, alpha=0.12, linewidth=0)
-        told.append(f"{name}: {short} {_plus_minus(*summarize(scores)[metric])}")
-        ax.plot(_GRID, mean, color=color, linestyle=line, label=told[-1])
+        descriptions.append(f"{name}: {short} {_plus_minus(*summarize(scores)[metric])}")
+        ax.plot(_GRID, mean, color=color, linestyle=line, label=descriptions[-1])
     ax.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
     legend_below(figure, title="mean ± sd over folds")
-    figure.set_label(f"{title}. {'; '.join(told)}.")
+    figure.set_label(f"{title}. {'; '.join(descriptions)}.")
     return figure, ax
 
 
@@ -284,28 +286,30 @@ def _plus_minus(mean: float, sd: float) -> str:
     return f"{mean:.3f}" if np.isnan(sd) else f"{mean:.3f} ± {sd:.3f}"
 
 
-@light
+@light_style
 def reliability(
     runs: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]], *, n_bins: int = 10
 ) -> Figure:
-    """Draw how often slices are COVID-19 that were given a probability, and how many there are.
+    """Draw a reliability diagram with a histogram of the predicted probabilities.
 
     Parameters
     ----------
-    runs
-        For each run, or stage such as before and after calibration, targets and probabilities.
-    n_bins
-        Bins of equal width.
+    runs : mapping of str to (targets, probabilities)
+        Targets and probabilities of each run, or of each stage such as before and after
+        calibration.
+    n_bins : int, default=10
+        Number of bins of equal width.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Bars are 95 % intervals (Wilson's), as if slices were independent.
+        Vertical bars are 95 % Wilson intervals, which treat slices as independent.
 
     Raises
     ------
     ValueError
-        If there is no run, or an argument is not as described.
+        If `runs` is empty, `n_bins` is below 1, the arrays differ in length, or a value is outside
+        its range.
 
     Examples
     --------
@@ -314,13 +318,13 @@ def reliability(
     >>> print(figure.get_label())
     Reliability diagram. as trained: expected calibration error 0.175.
     """
-    check_some("run", runs)
-    figure = blank(4.2, 5.3 + 0.16 * len(runs), alt="")
+    check_not_empty("run", runs)
+    figure = new_figure(4.2, 5.3 + 0.16 * len(runs), alt="")
     ax, below = figure.subplots(2, height_ratios=(5, 1), sharex=True)
     ax.plot([0, 1], [0, 1], color=PALE, linewidth=1, linestyle=DOTTED, zorder=1)
-    told = []
+    descriptions = []
     for (name, (targets, probabilities)), (color, line, marker) in zip(
-        runs.items(), looks(len(runs)), strict=True
+        runs.items(), line_styles(len(runs)), strict=True
     ):
         curve = reliability_curve(targets, probabilities, n_bins=n_bins)
         error = expected_calibration_error(targets, probabilities, n_bins=n_bins)
@@ -341,35 +345,35 @@ def reliability(
         below.stairs(curve.counts, curve.edges, color=color, linestyle=line, linewidth=1.2)
         if len(runs) == 1:
             below.stairs(curve.counts, curve.edges, color=color, alpha=0.15, fill=True)
-        told.append(f"{name}: expected calibration error {error:.3f}")
-    ax.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), ylabel="share that is COVID-19")
+        descriptions.append(f"{name}: expected calibration error {error:.3f}")
+    ax.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), ylabel="share of COVID-19")
     below.set(xlabel="probability of COVID-19", ylabel="slices")
     figure.align_ylabels()
     legend_below(figure)
-    figure.set_label(f"Reliability diagram. {'; '.join(told)}.")
+    figure.set_label(f"Reliability diagram. {'; '.join(descriptions)}.")
     return figure
 
 
-@light
+@light_style
 def learning_curves(histories: Sequence[Mapping[str, npt.ArrayLike]]) -> Figure:
-    """Draw loss and accuracy of each fold over the epochs, and their mean.
+    """Draw loss and accuracy over the epochs, for each fold and as their mean.
 
     Parameters
     ----------
-    histories
-        For each fold a mapping with ``epoch``, ``loss``, ``accuracy`` and ``learning_rate``, as
-        ``CrossValidationResult.history(k)`` gives it. Where slices were watched during training,
-        ``monitor_loss`` and ``monitor_accuracy`` are drawn in a second color.
+    histories : sequence of mapping
+        History of each fold with the keys ``epoch``, ``loss``, ``accuracy`` and
+        ``learning_rate``, as returned by ``CrossValidationResult.history(k)``. If it has
+        ``monitor_loss`` and ``monitor_accuracy``, these are drawn in a second color.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Upright lines stand where the learning rate was changed.
+        Dotted vertical lines mark changes of the learning rate.
 
     Raises
     ------
     ValueError
-        If there is no history.
+        If `histories` is empty.
 
     Examples
     --------
@@ -379,11 +383,11 @@ def learning_curves(histories: Sequence[Mapping[str, npt.ArrayLike]]) -> Figure:
     >>> print(figures.learning_curves([fold]).get_label())
     Learning curves of 1 fold over 2 epochs. Training loss ends at 0.400, accuracy at 0.800.
     """
-    check_some("history", histories)
+    check_not_empty("history", histories)
     folds = [{k: np.asarray(v, dtype=np.float64) for k, v in h.items()} for h in histories]
     ends = [np.mean([fold[name][-1] for fold in folds]) for name in ("loss", "accuracy")]
     counted = f"{len(folds)} fold{'s' if len(folds) > 1 else ''}"
-    figure = blank(
+    figure = new_figure(
         7.2,
         3.2,
         alt=f"Learning curves of {counted} over {len(folds[0]['epoch'])} epochs. "
@@ -391,9 +395,9 @@ def learning_curves(histories: Sequence[Mapping[str, npt.ArrayLike]]) -> Figure:
     )
     for ax, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         _draw_histories(ax, folds, name, color=BLUE, label="training", line="-")
-        watched = f"monitor_{name}"
-        if all(watched in fold and np.isfinite(fold[watched]).any() for fold in folds):
-            _draw_histories(ax, folds, watched, color=VERMILLION, label="watched", line="--")
+        monitored = f"monitor_{name}"
+        if all(monitored in fold and np.isfinite(fold[monitored]).any() for fold in folds):
+            _draw_histories(ax, folds, monitored, color=VERMILLION, label="monitored", line="--")
         for epoch in _changes(folds[0]):
             label = "learning rate changed"
             ax.axvline(epoch, color=PALE, linewidth=1, linestyle=DOTTED, zorder=1, label=label)
@@ -422,35 +426,36 @@ def _draw_histories(
 
 
 def _draw_known(ax: Axes, epochs: Floats, values: Floats, **style: Any) -> None:
-    """Join the epochs that were scored, which may be every tenth; mark one that stands alone."""
+    """Draw the epochs with values, which may be every tenth, with a marker if there is only one."""
     known = np.isfinite(values)
     ax.plot(epochs[known], values[known], marker="." if known.sum() == 1 else "None", **style)
 
 
 def _changes(fold: Mapping[str, Floats]) -> Floats:
-    """Return the epochs at which a stepwise schedule steps; none of a gradual one."""
+    """Return the epochs at which a step schedule changes, and no epochs for a gradual schedule."""
     changed = np.flatnonzero(np.diff(fold["learning_rate"])) + 1
     return fold["epoch"][changed] if len(changed) <= 10 else np.empty(0)
 
 
-@light
+@light_style
 def forest(
     rows: Mapping[str, tuple[float, tuple[float, float]]],
     *,
     metric: str = "accuracy",
     published: Mapping[str, tuple[float, float]] | None = None,
 ) -> Figure:
-    """Draw a metric of several runs with its confidence interval, one below the other.
+    """Draw a forest plot of a metric with its confidence interval for several runs.
 
     Parameters
     ----------
-    rows
-        For each run the metric and its interval, from `covidct.evaluation.intervals.bootstrap`.
-    metric
-        A key of `covidct.evaluation.metrics.METRICS`; names the axis.
-    published
-        Mean and standard deviation over folds, from `covidct.evaluation.published`, for some of
-        the runs; drawn below theirs, hollow, since it is no confidence interval.
+    rows : mapping of str to (float, (float, float))
+        Metric of each run and its interval, from `covidct.evaluation.intervals.bootstrap`.
+    metric : str, default="accuracy"
+        Key in `covidct.evaluation.metrics.METRICS`; its title labels the axis.
+    published : mapping of str to (float, float), default=None
+        Published mean and standard deviation over folds for some of the runs, from
+        `covidct.evaluation.published`. They are drawn below the run with a hollow marker, since
+        they are not confidence intervals.
 
     Returns
     -------
@@ -459,7 +464,7 @@ def forest(
     Raises
     ------
     ValueError
-        If there is no run, or something is published of one that is not in ``rows``.
+        If `rows` is empty, or `published` names a run that is not in `rows`.
     UnknownNameError
         If the metric is unknown.
 
@@ -470,25 +475,27 @@ def forest(
     >>> print(figures.forest(rows, published={"random slices": (0.873, 0.032)}).get_label())
     Accuracy. random slices: 0.907 [0.880, 0.930]; patients apart: 0.750 [0.690, 0.810].
     """
-    check_some("run", rows)
-    theirs = dict(published or {})
-    strange = sorted(set(theirs) - set(rows))
-    if strange:
+    check_not_empty("run", rows)
+    spreads = dict(published or {})
+    unknown = sorted(set(spreads) - set(rows))
+    if unknown:
         raise ValueError(
-            f"published figures of {strange[0]!r}, which is none of the runs: {', '.join(rows)}"
+            f"published results of unknown run {unknown[0]!r}; the runs are {', '.join(rows)}"
         )
     title = find_metric(metric).title
     texts = {n: f"{v:.3f} [{low:.3f}, {high:.3f}]" for n, (v, (low, high)) in rows.items()}
-    told = "; ".join(f"{name}: {text}" for name, text in texts.items())
+    descriptions = "; ".join(f"{name}: {text}" for name, text in texts.items())
     names = [fill(name, _NAME_WIDTH) for name in rows]
     lines = max(name.count("\n") for name in names) + 1
-    figure = blank(6.2, (0.2 + 0.14 * lines) * len(rows) + 1.0, alt=f"{title}. {told}.")
+    figure = new_figure(
+        6.2, (0.2 + 0.14 * lines) * len(rows) + 1.0, alt=f"{title}. {descriptions}."
+    )
     ax = figure.subplots()
     for y, (name, (value, interval)) in enumerate(rows.items()):
         _draw_range(ax, y, interval, at=value, label="confidence interval", look=(BLUE, "o", BLUE))
         ax.text(1.02, y, texts[name], va="center", fontsize=8, transform=ax.get_yaxis_transform())
-        if name in theirs:
-            mean, sd = theirs[name]
+        if name in spreads:
+            mean, sd = spreads[name]
             _draw_range(
                 ax,
                 y + 0.28,
@@ -515,7 +522,7 @@ def _draw_range(
     look: tuple[str, str, str],
 ) -> None:
     color, marker, fill = look
-    # The mark is drawn over the line's middle, which need not be the middle of its ends.
+    # The marker is at the estimate, which can differ from the center of the interval.
     ax.plot(
         [ends[0], at, ends[1]],
         [y] * 3,

@@ -1,10 +1,10 @@
-"""Metrics of a binary classifier, COVID-19 being the positive class (1).
+"""Metrics of a binary classifier, with COVID-19 as the positive class (1).
 
-Every metric of `METRICS` takes targets in {0, 1} and probabilities in [0, 1]. A slice is called
-COVID-19 where its probability is at least the threshold. A metric that the data leave undefined,
-such as the precision where nothing was called COVID-19, is NaN and never quietly 0;
-`describe_undefined` says why. The values are those of scikit-learn wherever both are defined;
-they are computed here because `weighted_scores` needs them for thousands of resamples at once.
+Every metric in `METRICS` takes targets in {0, 1} and probabilities in [0, 1]. A slice is predicted
+positive if its probability is at least the threshold. An undefined metric, such as the precision
+if no slice was predicted positive, is NaN, never 0; `describe_undefined` returns the reason. The
+values equal scikit-learn's wherever both are defined. They are computed here because
+`weighted_scores` evaluates them on thousands of resamples at once.
 
 Examples
 --------
@@ -45,20 +45,21 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric: a callable that knows its name and when it is undefined.
+    """Callable metric with its name, its title and the reason why it can be undefined.
 
     Parameters
     ----------
-    name
+    name : str
         Key in `METRICS` and in every dictionary of scores.
-    title
-        What tables and figures call it.
-    undefined
-        Why it can be undefined; ``{unit}`` stands for what is counted.
-    greater_is_better
+    title : str
+        Title in tables and figures.
+    undefined : str, default=""
+        Condition under which the metric is undefined; ``{unit}`` stands for the counted unit,
+        such as slice or patient.
+    greater_is_better : bool, default=True
         False for a loss, such as the Brier score.
-    formula
-        From counts to the value.
+    formula : callable
+        Function from the weighted counts of predictions to the values of the metric.
 
     Examples
     --------
@@ -78,25 +79,27 @@ class Metric:
     def __call__(
         self, targets: npt.ArrayLike, probabilities: npt.ArrayLike, *, threshold: float = 0.5
     ) -> float:
-        """Return the metric of N predictions, NaN where it is undefined.
+        """Compute the metric.
 
         Parameters
         ----------
-        targets
-            (N,), 0 or 1.
-        probabilities
-            (N,), in [0, 1].
-        threshold
-            In [0, 1]; metrics of the ranking and the Brier score make no use of it.
+        targets : array-like of shape (n_slices,)
+            True classes, 0 or 1.
+        probabilities : array-like of shape (n_slices,)
+            Predicted probabilities of COVID-19, in [0, 1].
+        threshold : float, default=0.5
+            Lowest probability that is predicted positive, in [0, 1]. The AUC, the average
+            precision and the Brier score don't depend on it.
 
         Returns
         -------
         float
+            Value of the metric, NaN if it is undefined.
 
         Raises
         ------
         ValueError
-            If the arrays are empty, differ in length or hold other values than these.
+            If an array is empty, the arrays differ in length, or a value is outside its range.
         """
         labels, values = check_predictions(targets, probabilities)
         cutoff = check_fraction("threshold", threshold, closed=True)
@@ -104,9 +107,9 @@ class Metric:
         return float(self.formula(counts)[0])
 
 
-def _mcc(t: WeightedCounts) -> Floats:
-    spread = np.sqrt(t.positives * t.negatives * (t.tp + t.fp) * (t.tn + t.fn))
-    return ratio(t.tp * t.tn - t.fp * t.fn, spread)
+def _mcc(c: WeightedCounts) -> Floats:
+    spread = np.sqrt(c.positives * c.negatives * (c.tp + c.fp) * (c.tn + c.fn))
+    return ratio(c.tp * c.tn - c.fp * c.fn, spread)
 
 
 _ONE_CLASS = "all {unit}s are of one class"
@@ -114,75 +117,75 @@ _ONE_CLASS = "all {unit}s are of one class"
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric("accuracy", "Accuracy", formula=lambda t: ratio(t.tp + t.tn, t.total)),
+        Metric("accuracy", "Accuracy", formula=lambda c: ratio(c.tp + c.tn, c.total)),
         Metric(
             "precision",
             "Precision",
-            "no {unit} was called COVID-19",
-            formula=lambda t: ratio(t.tp, t.tp + t.fp),
+            "no {unit} was predicted as COVID-19",
+            formula=lambda c: ratio(c.tp, c.tp + c.fp),
         ),
         Metric(
             "recall",
             "Recall",
             "no {unit} is COVID-19",
-            formula=lambda t: ratio(t.tp, t.positives),
+            formula=lambda c: ratio(c.tp, c.positives),
         ),
         Metric(
             "specificity",
             "Specificity",
             "every {unit} is COVID-19",
-            formula=lambda t: ratio(t.tn, t.negatives),
+            formula=lambda c: ratio(c.tn, c.negatives),
         ),
         Metric(
             "f1",
             "F1",
-            "no {unit} is COVID-19 and none was called so",
-            formula=lambda t: ratio(2 * t.tp, 2 * t.tp + t.fp + t.fn),
+            "no {unit} is COVID-19 and no {unit} was predicted as COVID-19",
+            formula=lambda c: ratio(2 * c.tp, 2 * c.tp + c.fp + c.fn),
         ),
-        # Mann & Whitney's U over the number of pairs.
+        # Mann-Whitney U statistic, divided by the number of pairs.
         Metric(
             "auc",
             "AUC",
             _ONE_CLASS,
-            formula=lambda t: ratio(t.concordance, t.positives * t.negatives),
+            formula=lambda c: ratio(c.concordance, c.positives * c.negatives),
         ),
-        # As scikit-learn: steps, no trapezoids, which would be optimistic.
+        # Step-wise, as in scikit-learn; the trapezoidal rule would be optimistic.
         Metric(
             "average_precision",
             "Average precision",
             "no {unit} is COVID-19",
-            formula=lambda t: ratio(t.summed_precision, t.positives),
+            formula=lambda c: ratio(c.summed_precision, c.positives),
         ),
         Metric(
             "balanced_accuracy",
             "Balanced accuracy",
             _ONE_CLASS,
-            formula=lambda t: (ratio(t.tp, t.positives) + ratio(t.tn, t.negatives)) / 2,
+            formula=lambda c: (ratio(c.tp, c.positives) + ratio(c.tn, c.negatives)) / 2,
         ),
-        Metric("mcc", "MCC", f"{_ONE_CLASS}, or all were called the same", formula=_mcc),
+        Metric("mcc", "MCC", f"{_ONE_CLASS}, or all were predicted as one class", formula=_mcc),
         Metric(
             "brier",
             "Brier score",
             greater_is_better=False,
-            formula=lambda t: ratio(t.squared_error, t.total),
+            formula=lambda c: ratio(c.squared_error, c.total),
         ),
     )
 }
-"""Every metric by name, in the order of the tables."""
+"""All metrics by name, in the order of the tables."""
 
 PAPER_METRICS = ("accuracy", "precision", "recall", "specificity", "f1")
-"""The five that the paper reports in its Table 2, in its order."""
+"""Names of the five metrics in the paper's Table 2, in its order."""
 TABLE_METRICS = (*PAPER_METRICS, "auc", "balanced_accuracy", "mcc")
-"""Those of a table of folds."""
+"""Names of the metrics in a table of folds."""
 
 
 def find_metric(name: str) -> Metric:
-    """Return the metric of that name.
+    """Return a metric by name.
 
     Parameters
     ----------
-    name
-        A key of `METRICS`.
+    name : str
+        Key in `METRICS`.
 
     Returns
     -------
@@ -191,7 +194,7 @@ def find_metric(name: str) -> Metric:
     Raises
     ------
     UnknownNameError
-        If there is none; the message proposes the nearest.
+        If `name` is not in `METRICS`; the message suggests the nearest name.
 
     Examples
     --------
@@ -212,31 +215,32 @@ def weighted_scores(
     threshold: float = 0.5,
     names: Iterable[str] = tuple(METRICS),
 ) -> dict[str, Floats]:
-    """Compute metrics under many weightings of the same predictions.
+    """Compute metrics of the same predictions under many weightings at once.
 
     Parameters
     ----------
-    targets
-        (N,), 0 or 1.
-    probabilities
-        (N,), in [0, 1].
-    weights
-        (R, N), not negative: how often each prediction counts in each of R weightings, such as
-        the resamples of a bootstrap.
-    threshold
-        In [0, 1]; at least this probability is called COVID-19.
-    names
-        The metrics wanted.
+    targets : array-like of shape (n_slices,)
+        True classes, 0 or 1.
+    probabilities : array-like of shape (n_slices,)
+        Predicted probabilities of COVID-19, in [0, 1].
+    weights : array-like of shape (n_weightings, n_slices)
+        Weight of each slice in each weighting, not negative. For a bootstrap, this is how often
+        a resample contains the slice.
+    threshold : float, default=0.5
+        Lowest probability that is predicted positive, in [0, 1].
+    names : iterable of str, default=all metrics
+        Metrics to compute, keys in `METRICS`.
 
     Returns
     -------
-    dict of str to ndarray
-        For each name the R values, NaN where one is undefined.
+    dict of str to ndarray of shape (n_weightings,)
+        Values of each metric, NaN where it is undefined.
 
     Raises
     ------
     ValueError
-        If an array or the threshold is not as described.
+        If the shapes don't match, or a target, probability, weight or the threshold is outside
+        its range.
     UnknownNameError
         If a metric is unknown.
 
@@ -250,7 +254,7 @@ def weighted_scores(
     labels, values = check_predictions(targets, probabilities)
     rows = np.asarray(weights, dtype=np.float64)
     if rows.ndim != 2 or rows.shape[1] != len(labels):
-        raise ValueError(f"weights must have shape (R, {len(labels)}), got {rows.shape}")
+        raise ValueError(f"weights must have shape (n_weightings, {len(labels)}), got {rows.shape}")
     if not (rows >= 0).all():
         raise ValueError("weights must be finite and not negative")
     cutoff = check_fraction("threshold", threshold, closed=True)
@@ -265,28 +269,28 @@ def score(
     threshold: float = 0.5,
     names: Iterable[str] = tuple(METRICS),
 ) -> dict[str, float]:
-    """Compute all metrics, or those named.
+    """Compute metrics of a set of predictions.
 
     Parameters
     ----------
-    targets
-        (N,), 0 or 1.
-    probabilities
-        (N,), in [0, 1].
-    threshold
-        In [0, 1]; at least this probability is called COVID-19.
-    names
-        The metrics wanted.
+    targets : array-like of shape (n_slices,)
+        True classes, 0 or 1.
+    probabilities : array-like of shape (n_slices,)
+        Predicted probabilities of COVID-19, in [0, 1].
+    threshold : float, default=0.5
+        Lowest probability that is predicted positive, in [0, 1].
+    names : iterable of str, default=all metrics
+        Metrics to compute, keys in `METRICS`.
 
     Returns
     -------
     dict of str to float
-        Fractions, NaN where a metric is undefined.
+        Values as fractions, NaN where a metric is undefined.
 
     Raises
     ------
     ValueError
-        If an array or the threshold is not as described.
+        If an array is empty, the arrays differ in length, or a value is outside its range.
     UnknownNameError
         If a metric is unknown.
 
@@ -306,26 +310,26 @@ def score(
 def confusion_matrix(
     targets: npt.ArrayLike, probabilities: npt.ArrayLike, *, threshold: float = 0.5
 ) -> Ints:
-    """Count the slices by class (rows) and call (columns), non-COVID first.
+    """Count slices by true class (rows) and predicted class (columns), non-COVID first.
 
     Parameters
     ----------
-    targets
-        (N,), 0 or 1.
-    probabilities
-        (N,), in [0, 1].
-    threshold
-        In [0, 1]; at least this probability is called COVID-19.
+    targets : array-like of shape (n_slices,)
+        True classes, 0 or 1.
+    probabilities : array-like of shape (n_slices,)
+        Predicted probabilities of COVID-19, in [0, 1].
+    threshold : float, default=0.5
+        Lowest probability that is predicted positive, in [0, 1].
 
     Returns
     -------
-    ndarray
-        ``[[tn, fp], [fn, tp]]``, as scikit-learn lays it out.
+    ndarray of int64, shape (2, 2)
+        ``[[tn, fp], [fn, tp]]``, the layout of scikit-learn.
 
     Raises
     ------
     ValueError
-        If an array or the threshold is not as described.
+        If an array is empty, the arrays differ in length, or a value is outside its range.
 
     Examples
     --------
@@ -335,8 +339,8 @@ def confusion_matrix(
            [1, 1]])
     """
     labels, values = check_predictions(targets, probabilities)
-    called = values >= check_fraction("threshold", threshold, closed=True)
-    return np.bincount(2 * labels + called, minlength=4).reshape(2, 2)
+    predicted = values >= check_fraction("threshold", threshold, closed=True)
+    return np.bincount(2 * labels + predicted, minlength=4).reshape(2, 2)
 
 
 def describe_undefined(
@@ -346,34 +350,34 @@ def describe_undefined(
     threshold: float = 0.5,
     unit: str = "slice",
 ) -> dict[str, str]:
-    """Say of each undefined metric why it is so.
+    """Explain why metrics are undefined.
 
     Parameters
     ----------
-    targets
-        (N,), 0 or 1.
-    probabilities
-        (N,), in [0, 1].
-    threshold
-        In [0, 1]; at least this probability is called COVID-19.
-    unit
-        What one prediction is about, such as ``"slice"`` or ``"patient"``.
+    targets : array-like of shape (n_slices,)
+        True classes, 0 or 1.
+    probabilities : array-like of shape (n_slices,)
+        Predicted probabilities of COVID-19, in [0, 1].
+    threshold : float, default=0.5
+        Lowest probability that is predicted positive, in [0, 1].
+    unit : str, default="slice"
+        Unit of one prediction, such as ``"slice"`` or ``"patient"``.
 
     Returns
     -------
     dict of str to str
-        A sentence for each metric that is NaN; empty where all are defined.
+        A sentence for each metric that is NaN; empty if all metrics are defined.
 
     Raises
     ------
     ValueError
-        If an array or the threshold is not as described.
+        If an array is empty, the arrays differ in length, or a value is outside its range.
 
     Examples
     --------
     >>> from covidct.evaluation.metrics import describe_undefined
     >>> describe_undefined([0, 1, 1], [0.1, 0.2, 0.3])["precision"]
-    'precision is undefined: no slice was called COVID-19'
+    'precision is undefined: no slice was predicted as COVID-19'
     """
     scores = score(targets, probabilities, threshold=threshold)
     return {
@@ -384,26 +388,27 @@ def describe_undefined(
 
 
 def summarize(scores: Sequence[Mapping[str, float]]) -> dict[str, tuple[float, float]]:
-    """Return mean and sample standard deviation of each metric over the folds.
+    """Compute mean and sample standard deviation of each metric over the folds.
 
-    The deviation divides by the number of folds less one (ddof=1). It says how much folds
-    differ; it is no confidence interval, for which see `covidct.evaluation.intervals`. Folds in
-    which a metric is undefined are left out; `count_undefined` tells how many those are.
+    The standard deviation has ddof=1. It measures how much folds differ and is not a confidence
+    interval, for which see `covidct.evaluation.intervals`. Folds in which a metric is undefined
+    are left out; `count_undefined` counts them.
 
     Parameters
     ----------
-    scores
-        One dictionary for each fold, as `score` returns it; all with the same metrics.
+    scores : sequence of mapping
+        Metrics of each fold, as returned by `score`, with the same names in every fold.
 
     Returns
     -------
     dict of str to (float, float)
-        Mean and standard deviation; NaN where no fold, or for the deviation only one, is left.
+        Mean and standard deviation. The mean is NaN if the metric is undefined in every fold,
+        the standard deviation if it is defined in fewer than two.
 
     Raises
     ------
     ValueError
-        If there is no fold, or if folds have different metrics.
+        If `scores` is empty, or if folds have different metrics.
 
     Examples
     --------
@@ -415,22 +420,22 @@ def summarize(scores: Sequence[Mapping[str, float]]) -> dict[str, tuple[float, f
 
 
 def count_undefined(scores: Sequence[Mapping[str, float]]) -> dict[str, int]:
-    """Count, for each metric, the folds that `summarize` leaves out.
+    """Count the folds in which each metric is undefined.
 
     Parameters
     ----------
-    scores
-        One dictionary for each fold, as `score` returns it; all with the same metrics.
+    scores : sequence of mapping
+        Metrics of each fold, as returned by `score`, with the same names in every fold.
 
     Returns
     -------
     dict of str to int
-        Only the metrics that are undefined in at least one fold.
+        Number of folds for each metric that is undefined in at least one.
 
     Raises
     ------
     ValueError
-        If there is no fold, or if folds have different metrics.
+        If `scores` is empty, or if folds have different metrics.
 
     Examples
     --------
@@ -443,33 +448,39 @@ def count_undefined(scores: Sequence[Mapping[str, float]]) -> dict[str, int]:
 
 
 def undefined_notes(scores: Sequence[Mapping[str, float]]) -> list[str]:
-    """Say in how many folds a metric has no value.
+    """Describe undefined metrics in sentences for the notes of a table.
 
     Parameters
     ----------
-    scores
-        The metrics of each fold.
+    scores : sequence of mapping
+        Metrics of each fold, as returned by `score`, with the same names in every fold.
 
     Returns
     -------
     list of str
-        A sentence for each metric that is undefined anywhere.
+        A sentence for each metric that is undefined in at least one fold.
+
+    Raises
+    ------
+    ValueError
+        If `scores` is empty, or if folds have different metrics.
 
     Examples
     --------
     >>> from covidct.evaluation.metrics import undefined_notes
     >>> undefined_notes([{"auc": float("nan")}, {"auc": 0.5}])
-    ['AUC is undefined (–) in 1 of 2 folds, and left out.']
+    ['AUC is undefined (–) in 1 of 2 folds; the mean leaves these out.']
     """
     return [
-        f"{METRICS[name].title} is undefined (–) in {count} of {len(scores)} folds, and left out."
+        f"{METRICS[name].title} is undefined (–) in {count} of {len(scores)} folds; the mean "
+        "leaves these out."
         for name, count in count_undefined(scores).items()
     ]
 
 
 def _columns(scores: Sequence[Mapping[str, float]]) -> dict[str, Floats]:
     if not scores:
-        raise ValueError("there is no fold to summarize")
+        raise ValueError("scores must contain at least one fold, got an empty sequence")
     names = list(scores[0])
     for number, fold in enumerate(scores):
         if set(fold) != set(names):
@@ -486,31 +497,31 @@ def _spread(values: Floats) -> tuple[float, float]:
 def per_group(
     targets: npt.ArrayLike, probabilities: npt.ArrayLike, groups: npt.ArrayLike
 ) -> tuple[Ints, Floats, npt.NDArray[np.str_]]:
-    """Merge the slices of each group, such as a patient, into one prediction: their mean.
+    """Average the predictions of each group of slices, such as a patient.
 
     Parameters
     ----------
-    targets
-        (N,), 0 or 1.
-    probabilities
-        (N,), in [0, 1].
-    groups
-        (N,), the name or number of each slice's group.
+    targets : array-like of shape (n_slices,)
+        True classes, 0 or 1.
+    probabilities : array-like of shape (n_slices,)
+        Predicted probabilities of COVID-19, in [0, 1].
+    groups : array-like of shape (n_slices,)
+        Name or number of each slice's group.
 
     Returns
     -------
-    group_targets
-        (G,), 0 or 1.
-    group_probabilities
-        (G,), the mean probability of the group's slices.
-    group_names
-        (G,), sorted as text.
+    group_targets : ndarray of int64, shape (n_groups,)
+        True class of each group.
+    group_probabilities : ndarray of float64, shape (n_groups,)
+        Mean probability over the slices of each group.
+    group_names : ndarray of str, shape (n_groups,)
+        Names of the groups, sorted as text.
 
     Raises
     ------
     ValueError
-        If a group has slices of both classes or a slice has no group, or if an array is not as
-        described.
+        If a group has slices of both classes, a slice has no group, the arrays differ in length,
+        or a value is outside its range.
 
     Examples
     --------
@@ -523,7 +534,10 @@ def per_group(
     of_slice = group_names(groups, len(labels))
     unknown = np.count_nonzero(of_slice == "")
     if unknown:
-        raise ValueError(f"{unknown} of {len(labels)} slices have no group; leave them out first")
+        raise ValueError(
+            f"{unknown} of {len(labels)} slices have no group; leave them out, or give each a "
+            "group of its own"
+        )
     names, codes, sizes = np.unique(of_slice, return_inverse=True, return_counts=True)
     positives = np.bincount(codes, weights=labels)
     mixed = names[(positives > 0) & (positives < sizes)]

@@ -1,9 +1,9 @@
-"""Tell whether one network is better than another, or the folds were kind to it.
+"""Significance tests and confidence intervals of the difference between two models.
 
-Three answers to three questions. `corrected_resampled_ttest`: would the difference last if both
-were trained again on other folds? `permutation_test`: could these two sets of predictions have
-been swapped without anyone noticing? `difference_interval`: how large is the difference, over
-patients like these? Where many networks are compared, `holm` corrects the p-values.
+`corrected_resampled_ttest` tests if a difference would persist if both models were trained again
+on other folds. `permutation_test` tests if two sets of predictions of the same slices could be
+exchanged. `difference_interval` estimates the size of the difference on similar patients. `holm`
+corrects the p-values if many pairs of models are compared.
 
 Examples
 --------
@@ -41,20 +41,20 @@ __all__ = [
 
 
 class ResampledTTest(NamedTuple):
-    """What `corrected_resampled_ttest` finds.
+    """Result of `corrected_resampled_ttest`.
 
     Attributes
     ----------
-    difference
-        Mean over the folds.
-    interval
-        Its confidence interval.
-    statistic
+    difference : float
+        Mean difference over the folds.
+    interval : Interval
+        Confidence interval of the mean difference.
+    statistic : float
         Student's t.
-    degrees_of_freedom
-        Folds less one.
-    p_value
-        Two-sided.
+    degrees_of_freedom : int
+        Number of folds minus 1.
+    p_value : float
+        Two-sided p-value.
     """
 
     difference: float
@@ -65,18 +65,18 @@ class ResampledTTest(NamedTuple):
 
 
 class PermutationTest(NamedTuple):
-    """What `permutation_test` finds.
+    """Result of `permutation_test`.
 
     Attributes
     ----------
-    difference
-        The metric of a less that of b.
-    p_value
-        Two-sided.
-    n_permutations
-        Swaps that were tried.
-    exact
-        Whether these are all possible swaps, or so many were drawn.
+    difference : float
+        Metric of model a minus metric of model b.
+    p_value : float
+        Two-sided p-value.
+    n_permutations : int
+        Number of permutations that were evaluated.
+    exact : bool
+        True if all possible permutations were evaluated, False if a random sample was.
     """
 
     difference: float
@@ -88,33 +88,33 @@ class PermutationTest(NamedTuple):
 def corrected_resampled_ttest(
     differences: npt.ArrayLike, *, n_train: float, n_test: float, level: float = 0.95
 ) -> ResampledTTest:
-    r"""Test whether two networks differ over the folds of one cross-validation, two-sided.
+    r"""Compare two models over the folds of one cross-validation with a corrected t-test.
 
     Parameters
     ----------
-    differences
-        (K,), in each fold the metric of one network less that of the other, on the same splits.
-    n_train, n_test
-        Slices in the training and in the test part of a fold; their ratio counts.
-    level
-        Coverage of the interval of the mean difference, in (0, 1).
+    differences : array-like of shape (n_folds,)
+        Metric of one model minus that of the other in each fold, on the same splits.
+    n_train, n_test : float
+        Number of slices in the training and the test part of a fold. Only their ratio matters.
+    level : float, default=0.95
+        Nominal coverage of the interval of the mean difference, in (0, 1).
 
     Returns
     -------
     ResampledTTest
-        With folds that do not differ at all, p is 1; with the same difference in every fold, 0.
+        The p-value is 1 if all differences are 0, and 0 if they are equal but not 0.
 
     Raises
     ------
     ValueError
-        If there are fewer than two folds, a difference is not finite, a size is not positive or
-        ``level`` is not in (0, 1).
+        If there are fewer than two folds, a difference is not finite, a size is not positive, or
+        `level` is outside (0, 1).
 
     Notes
     -----
-    Training parts overlap, so folds are not independent and the usual paired t-test finds
-    differences that are none. Nadeau and Bengio [1]_ replace the factor 1/K of the variance by
-    :math:`1/K + n_\text{test}/n_\text{train}`; there are K - 1 degrees of freedom.
+    The training parts of the folds overlap, so folds are not independent, and the usual paired
+    t-test rejects too often. Nadeau and Bengio [1]_ replace the factor 1/K of the variance of K
+    folds by :math:`1/K + n_\text{test}/n_\text{train}`, with K - 1 degrees of freedom.
 
     References
     ----------
@@ -159,40 +159,43 @@ def permutation_test(
     n_permutations: int = 10_000,
     seed: int = 0,
 ) -> PermutationTest:
-    """Test whether two models' predictions of the same slices could be exchanged, two-sided.
+    """Compare two models on the same slices with a two-sided paired permutation test.
 
-    Each permutation swaps the two predictions of randomly chosen groups, all slices of a group
-    together, and asks whether the metrics then differ as much as they do.
+    Each permutation swaps the two models' predictions for a random subset of the groups, all
+    slices of a group together. The p-value is the share of permutations in which the metrics
+    differ at least as much as observed.
 
     Parameters
     ----------
-    targets
-        (N,), 0 or 1.
-    probabilities_a, probabilities_b
-        (N,) each, in [0, 1], of the same slices.
-    groups
-        (N,), the patient of each slice; a slice without one counts as a patient of its own.
-    metric
-        A key of `covidct.evaluation.metrics.METRICS`.
-    threshold
-        In [0, 1]; at least this probability is called COVID-19.
-    n_permutations
-        All 2^G swaps of G groups are tried when they are no more than this, and so many are
-        drawn otherwise.
-    seed
-        Seed of the draws.
+    targets : array-like of shape (n_slices,)
+        True classes, 0 or 1.
+    probabilities_a, probabilities_b : array-like of shape (n_slices,)
+        Probabilities of COVID-19 predicted by the two models for the same slices, in [0, 1].
+    groups : array-like of shape (n_slices,), default=None
+        Group of each slice, such as its patient. A slice of unknown group (empty, None, NaN) forms
+        its own group; with the default, every slice does.
+    metric : str, default="accuracy"
+        Key in `covidct.evaluation.metrics.METRICS`.
+    threshold : float, default=0.5
+        Lowest probability that is predicted positive, in [0, 1].
+    n_permutations : int, default=10000
+        Largest number of permutations. With G groups there are 2^G; if these are not more than
+        this number, all are evaluated, otherwise this many are drawn at random.
+    seed : int, default=0
+        Random seed.
 
     Returns
     -------
     PermutationTest
-        Drawn swaps give p = (1 + at least as extreme) / (1 + drawn), which is never 0. A swap
-        that leaves the metric undefined counts as extreme. NaN where the difference itself is
-        undefined.
+        The p-value of n random permutations, of which k are at least as extreme as the observed
+        difference, is (1 + k) / (1 + n), which is never 0. A permutation in which the metric is
+        undefined counts as extreme. If the observed difference is undefined, both it and the
+        p-value are NaN.
 
     Raises
     ------
     ValueError
-        If an argument is not as described.
+        If the arrays differ in length, or a value is outside its range.
     UnknownNameError
         If the metric is unknown.
 
@@ -215,7 +218,7 @@ def permutation_test(
     if np.isnan(difference):
         return PermutationTest(np.nan, np.nan, tried, exact)
     both = np.tile(labels, 2), np.concatenate([a, b])
-    # Rounding must not make the observed arrangement less extreme than itself.
+    # The tolerance keeps rounding from excluding the observed arrangement itself.
     bound = abs(difference) - 1e-12
     extreme = 0
     for swaps in _swaps(n_groups, tried, exact=exact, columns=2 * len(labels), seed=seed):
@@ -256,39 +259,40 @@ def difference_interval(
     n_resamples: int = 2000,
     seed: int = 0,
 ) -> Interval:
-    """Return a confidence interval of how much a metric of model a exceeds that of b.
+    """Compute a confidence interval of a metric of model a minus that of model b.
 
     Both models are scored on the same resamples (see
-    `covidct.evaluation.intervals.cluster_bootstrap`), so that what is hard for both cancels.
+    `covidct.evaluation.intervals.cluster_bootstrap`), so variation that affects both cancels.
 
     Parameters
     ----------
-    targets
-        (N,), 0 or 1.
-    probabilities_a, probabilities_b
-        (N,) each, in [0, 1], of the same slices.
-    groups
-        (N,), the patient of each slice; a slice without one counts as a patient of its own.
-    metric
-        A key of `covidct.evaluation.metrics.METRICS`.
-    threshold
-        In [0, 1]; at least this probability is called COVID-19.
-    level
-        The coverage wished, in (0, 1).
-    n_resamples
-        At least 100.
-    seed
-        Seed of the draws.
+    targets : array-like of shape (n_slices,)
+        True classes, 0 or 1.
+    probabilities_a, probabilities_b : array-like of shape (n_slices,)
+        Probabilities of COVID-19 predicted by the two models for the same slices, in [0, 1].
+    groups : array-like of shape (n_slices,), default=None
+        Group of each slice, such as its patient. A slice of unknown group (empty, None, NaN) forms
+        its own group; with the default, every slice does.
+    metric : str, default="accuracy"
+        Key in `covidct.evaluation.metrics.METRICS`.
+    threshold : float, default=0.5
+        Lowest probability that is predicted positive, in [0, 1].
+    level : float, default=0.95
+        Nominal coverage, in (0, 1).
+    n_resamples : int, default=2000
+        Number of bootstrap resamples, at least 100.
+    seed : int, default=0
+        Random seed.
 
     Returns
     -------
     Interval
-        NaN where the difference is undefined.
+        Interval of the difference; NaN if it is undefined or there is only one group.
 
     Raises
     ------
     ValueError
-        If an argument is not as described.
+        If the arrays differ in length, or a value is outside its range.
     UnknownNameError
         If the metric is unknown.
 
@@ -329,25 +333,25 @@ def _difference(labels: Ints, a: Floats, b: Floats, *, metric: str, threshold: f
 
 
 def holm(p_values: npt.ArrayLike) -> Floats:
-    """Correct p-values for their number, by Holm's step-down method.
+    """Correct p-values for multiple testing with Holm's step-down method.
 
-    Reject where the corrected value is at most the level: the chance of any false rejection is
-    then at most the level, whatever the dependence between the tests.
+    If every hypothesis whose corrected p-value is at most alpha is rejected, the probability of
+    any false rejection is at most alpha, for any dependence between the tests.
 
     Parameters
     ----------
-    p_values
-        (M,), in [0, 1]; NaN stands for a test that could not be made and is not counted.
+    p_values : array-like of shape (n_tests,)
+        P-values in [0, 1]. NaN marks a test that could not be performed and is not counted.
 
     Returns
     -------
-    ndarray
-        (M,), in the order given, each at least as large as before.
+    ndarray of shape (n_tests,)
+        Corrected p-values in the given order; NaN where the input is NaN.
 
     Raises
     ------
     ValueError
-        If a value is outside [0, 1].
+        If `p_values` is not one-dimensional or a value is outside [0, 1].
 
     References
     ----------
@@ -363,8 +367,8 @@ def holm(p_values: npt.ArrayLike) -> Floats:
     values = np.asarray(p_values, dtype=np.float64)
     if values.ndim != 1 or ((values < 0) | (values > 1)).any():
         raise ValueError(f"p_values must be one-dimensional and in [0, 1], got {p_values!r}")
-    made = np.flatnonzero(~np.isnan(values))
-    order = made[np.argsort(values[made], kind="stable")]
+    defined = np.flatnonzero(~np.isnan(values))
+    order = defined[np.argsort(values[defined], kind="stable")]
     corrected = np.full(len(values), np.nan)
     steps = np.arange(len(order), 0, -1) * values[order]
     corrected[order] = np.minimum(np.maximum.accumulate(steps), 1)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from . import faithfulness, figures, tsne
     from .fold import draw_map, explain_fold, explain_predictions, mean_maps
     from .grad_cam import Explanation, GradCAM
-    from .paper import draw_paper
+    from .paper import draw_paper_figures
     from .regions import to_slice
 else:
     __getattr__, __dir__ = attach(
@@ -21,7 +21,7 @@ else:
         {
             "fold": ("draw_map", "explain_fold", "explain_predictions", "mean_maps"),
             "grad_cam": ("Explanation", "GradCAM"),
-            "paper": ("draw_paper",),
+            "paper": ("draw_paper_figures",),
             "regions": ("to_slice",),
         },
         submodules=("faithfulness", "figures", "tsne"),
@@ -31,7 +31,7 @@ __all__ = [
     "Explanation",
     "GradCAM",
     "draw_map",
-    "draw_paper",
+    "draw_paper_figures",
     "explain_fold",
     "explain_predictions",
     "faithfulness",

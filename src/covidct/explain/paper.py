@@ -1,4 +1,4 @@
-"""The paper's Figs. 9 to 16, from the finished cells of a sweep."""
+"""Figs. 9 to 16 of the paper, drawn from the finished runs of a sweep."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from ..runs.result import CrossValidationResult
 from ..runs.sweep import SweepResult
 from .fold import explain_fold, explain_predictions, save_figure
 
-__all__ = ["draw_paper"]
+__all__ = ["draw_paper_figures"]
 
 _IN_A_FIGURE = 8  # slices
 
 
 @dataclass(frozen=True)
 class _Shown:
-    """What the paper shows of a dataset: a network, and the numbers of its figures."""
+    """The paper's figures of a dataset: the explained network and the figure numbers."""
 
     network: str = ""
     confusion: str = ""
@@ -42,7 +42,7 @@ _OF_THE_PAPER = {
 }
 
 
-def draw_paper(
+def draw_paper_figures(
     done: SweepResult,
     datasets: Mapping[str, CTDataset],
     folder: str | PathLike[str],
@@ -52,58 +52,57 @@ def draw_paper(
     fold: int = 0,
     seed: int = 0,
 ) -> dict[str, Path]:
-    """Draw what the paper draws of each dataset of a sweep.
+    """Draw the figures of the paper for each dataset of a sweep.
 
-    Confusion matrices of all networks (Figs. 9 and 10); of one network, the paper's where it is
-    finished and else the first, t-SNE of a fold's features (Figs. 11 and 12), Grad-CAM of its test
-    slices (Figs. 13 and 14) with measures of how far they can be believed, and Grad-CAM of slices
-    of another source (Figs. 15 and 16): sixteen COVID-19 slices, taken at equal distances, whatever
-    the network says of them.
+    These are, for each dataset: confusion matrices of all networks (Figs. 9 and 10); and for one
+    network, the paper's if its run is finished and otherwise the first, t-SNE of the features of
+    one fold (Figs. 11 and 12), Grad-CAM of its test slices with measures of faithfulness (Figs. 13
+    and 14), and Grad-CAM of slices of another source (Figs. 15 and 16). For the last, sixteen
+    COVID-19 slices are taken at equal intervals, regardless of their predictions.
 
     Parameters
     ----------
-    done
+    done : SweepResult
         The sweep.
-    datasets
-        Its slices, by the names that the cells use. Only confusion matrices are drawn of a dataset
-        that is not given.
-    folder
-        Where the figures go: ``DATASET/confusion.png``, ``DATASET/NETWORK/``,
+    datasets : mapping of str to CTDataset
+        Slices of the sweep, by the dataset names of its runs. For a dataset that is not given, only
+        confusion matrices are drawn.
+    folder : str or Path
+        Folder for the figures: ``DATASET/confusion.png``, ``DATASET/NETWORK/`` and
         ``DATASET/NETWORK/on-OTHER-1/``.
-    variant
-        Which of the variants of a network is shown.
-    images
-        Images, or folders of them, of another source; by default those of the other datasets.
-    fold
-        The fold that is explained.
-    seed
-        Of all that is drawn.
+    variant : str, default="paper"
+        Variant of the networks to show.
+    images : sequence of str or Path, default=()
+        Images of another source, or folders of them. By default the other datasets are used.
+    fold : int, default=0
+        Fold to explain.
+    seed : int, default=0
+        Random seed.
 
     Returns
     -------
-    dict
-        What a figure shows, with its number in the paper where it has one, to its file.
+    dict of str to Path
+        Files by the title of the figure, with its number in the paper if it has one.
 
     Raises
     ------
     ValueError
-        If no cell is finished.
+        If the sweep has no finished run.
     UnknownNameError
-        If none of that variant is.
+        If no finished run has the variant `variant`.
 
     Examples
     --------
     >>> import tempfile
     >>> import covidct
-    >>> from covidct.explain.paper import draw_paper
-    >>> from covidct.runs.sweep import PlannedRun
-    >>> from covidct.runs.sweep import run_sweep
+    >>> from covidct.explain import draw_paper_figures
+    >>> from covidct.runs.sweep import PlannedRun, run_sweep
     >>> slices = {"phantom": covidct.load_dataset("phantom", n=16, seed=0)}
-    >>> cell = PlannedRun(dataset="phantom", model="shufflenet", variant="grouped", weights=None,
-    ...             recipe=covidct.Recipe.demo().scaled(1), protocol="grouped")
-    >>> done = run_sweep([cell], tempfile.mkdtemp(), datasets=slices, folds=2)
-    >>> for shown in draw_paper(done, slices, tempfile.mkdtemp(), variant="grouped"):
-    ...     print(shown)
+    >>> run = PlannedRun(dataset="phantom", model="shufflenet", variant="grouped", weights=None,
+    ...                  recipe=covidct.Recipe.demo().scaled(1), protocol="grouped")
+    >>> done = run_sweep([run], tempfile.mkdtemp(), datasets=slices, folds=2)
+    >>> for title in draw_paper_figures(done, slices, tempfile.mkdtemp(), variant="grouped"):
+    ...     print(title)
     confusion matrices, phantom
     t-SNE, shufflenet on phantom
     Grad-CAM, shufflenet on phantom
@@ -113,7 +112,7 @@ def draw_paper(
         if cell.variant == variant:
             runs.setdefault(cell.dataset, {})[cell.model] = result
     if not done.results:
-        raise ValueError("there is no finished run of a sweep to draw; covidct sweep makes them")
+        raise ValueError("the sweep has no finished run to draw; run covidct sweep first")
     if not runs:
         kind = "finished variant"
         raise UnknownNameError.among(kind, variant, {cell.variant for cell in done.results})
@@ -145,7 +144,7 @@ def draw_paper(
 def _other_sources(
     others: Mapping[str, CTDataset], images: Sequence[str | PathLike[str]]
 ) -> Iterator[tuple[str, int, list[Path]]]:
-    """Yield the sources of external slices, and the slices of two figures each."""
+    """Yield the name of each other source, the number of the figure (0 or 1) and its files."""
     sources: dict[str, list[Path]] = {name: _covid_slices(other) for name, other in others.items()}
     if images:
         sources = {"images": list(find_slices(images))}
@@ -158,13 +157,13 @@ def _other_sources(
 
 
 def _covid_slices(dataset: CTDataset) -> list[Path]:
-    """Return the files of the COVID-19 slices; phantoms are no files and have none."""
+    """Return the files of the COVID-19 slices; phantoms have no files."""
     pairs = zip(dataset.paths, dataset.targets, strict=True)
     return [path for path, target in pairs if target == 1 and path.is_file()]
 
 
 def _spread(files: Sequence[Path]) -> list[Path]:
-    """Take as many files as two figures hold, at equal distances."""
+    """Select as many files as two figures show, at equal intervals."""
     count = min(2 * _IN_A_FIGURE, len(files))
     return [files[i] for i in np.linspace(0, len(files) - 1, count).astype(int)] if files else []
 

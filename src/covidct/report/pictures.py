@@ -1,4 +1,4 @@
-"""Pictures that live inside the page."""
+"""Images embedded in the page as ``data:`` URLs."""
 
 from __future__ import annotations
 
@@ -16,15 +16,25 @@ from scipy import ndimage
 
 __all__ = ["Picture", "overlay", "plain", "slice_picture", "vector"]
 
-# Pixels along the longer side of a slice: sharp on a telephone, and small in a file.
+# Pixels along the longer side of a slice: sharp on a phone, and small in the file.
 _LONGEST = 320
 _OUTLINE, _OUTLINE_WIDTH = 255, 2
-# Okabe and Ito's sky blue, as the figures outline lesions.
+# Sky blue of Okabe and Ito, the color of lesions in the figures too.
 _OUTLINE_COLOR = (86, 180, 233, 255)
 
 
 class Picture(NamedTuple):
-    """A picture as a ``data:`` address, with the words that stand for it."""
+    """Image of the page.
+
+    Attributes
+    ----------
+    source : str
+        The image as a ``data:`` URL.
+    alt : str
+        Alternative text.
+    width, height : int
+        Size in pixels.
+    """
 
     source: str
     alt: str
@@ -33,7 +43,17 @@ class Picture(NamedTuple):
 
 
 def vector(figure: Figure) -> Picture:
-    """Turn a figure into SVG, the same bytes each time; its label becomes the words.
+    """Render a figure as SVG, with the same bytes each time.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        The figure. Its label becomes the alternative text.
+
+    Returns
+    -------
+    Picture
+        The figure as an image of the page.
 
     Examples
     --------
@@ -47,11 +67,21 @@ def vector(figure: Figure) -> Picture:
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     width, height = (round(96 * inches) for inches in figure.get_size_inches())
     alt = str(figure.get_label()).replace(r"\$", "$")
-    return Picture(_address("image/svg+xml", buffer.getvalue()), alt, width, height)
+    return Picture(_data_url("image/svg+xml", buffer.getvalue()), alt, width, height)
 
 
 def plain(text: str) -> str:
-    r"""Keep matplotlib from reading formulas into a name.
+    r"""Escape dollar signs, so that matplotlib does not parse a name as a formula.
+
+    Parameters
+    ----------
+    text : str
+        Any text.
+
+    Returns
+    -------
+    str
+        The escaped text.
 
     Examples
     --------
@@ -63,30 +93,43 @@ def plain(text: str) -> str:
 
 
 def slice_picture(image: Image.Image, *, alt: str) -> Picture:
-    """Shrink a gray slice and turn it into JPEG."""
+    """Downscale a gray slice and encode it as JPEG.
+
+    Parameters
+    ----------
+    image : PIL.Image.Image
+        The slice.
+    alt : str
+        Alternative text.
+
+    Returns
+    -------
+    Picture
+        The slice, at most 320 pixels wide or high.
+    """
     small = image.resize(_shrunk(image.size), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     small.save(buffer, format="JPEG", quality=82, optimize=True)
-    return Picture(_address("image/jpeg", buffer.getvalue()), alt, *small.size)
+    return Picture(_data_url("image/jpeg", buffer.getvalue()), alt, *small.size)
 
 
 def overlay(
     saliency: npt.NDArray[np.float32],
     masks: Mapping[str, npt.NDArray[np.bool_]] | None = None,
 ) -> str:
-    """Turn a map into a PNG to lay upon its slice: transparent where there is no evidence.
+    """Encode a saliency map as a PNG overlay of its slice, transparent where there is no evidence.
 
     Parameters
     ----------
-    saliency
-        (height, width) of the slice, in [0, 1].
-    masks
-        Of the same size; that of the ``"lesion"`` is outlined.
+    saliency : ndarray of shape (height, width), float32
+        Saliency map on the original slice, in [0, 1].
+    masks : mapping of str to ndarray, optional
+        Boolean masks of the same size; the one named ``"lesion"`` is outlined.
 
     Returns
     -------
     str
-        A ``data:`` address.
+        The overlay as a ``data:`` URL.
 
     Examples
     --------
@@ -107,14 +150,14 @@ def overlay(
     picture.putpalette(colors[:, :3].tobytes())
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG", transparency=colors[:, 3].tobytes(), optimize=True)
-    return _address("image/png", buffer.getvalue())
+    return _data_url("image/png", buffer.getvalue())
 
 
 def _palette() -> npt.NDArray[np.uint8]:
-    """(256, 4): what speaks more covers more, and the last color outlines."""
+    """Return 256 RGBA colors: opacity grows with the evidence; the last one is for outlines."""
     values = np.arange(255) / 254
     shades = mpl.colormaps["inferno"](values)
-    # Weak evidence is all over a coarse map: shown, it would veil the slice.
+    # Coarse maps have weak evidence everywhere, which would hide the slice if it were shown.
     shades[:, 3] = 0.85 * np.clip((values - 0.15) / 0.85, 0, 1)
     return np.vstack([(255 * shades).round(), _OUTLINE_COLOR]).astype(np.uint8)
 
@@ -124,5 +167,5 @@ def _shrunk(size: tuple[int, ...]) -> tuple[int, int]:
     return max(1, round(scale * size[0])), max(1, round(scale * size[1]))
 
 
-def _address(kind: str, content: bytes) -> str:
+def _data_url(kind: str, content: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"

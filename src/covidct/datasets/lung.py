@@ -1,0 +1,177 @@
+"""The slices of a CT volume that show lung, by a fixed rule on the air inside the body.
+
+Each slice is averaged over blocks of about 2.5 mm. The body is the largest part denser than
+-300 HU, with all that it encloses. The pieces of air (below -500 HU) inside it are lung, unless
+free gas (below -930 HU) takes more than a fifth of a piece, as in the windpipe and the bowel; a
+piece of more than 60 square centimeters may be gas to four fifths, as lungs with emphysema are. A
+slice shows lung where such pieces of at least 2 square centimeters take 2.5 together. Of these
+slices the run with the most lung is kept, which a gap of more than 15 mm ends, with the slices
+within it.
+
+Neither labels nor other volumes enter the rule, so that it is the same in training and prediction.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from ..errors import InvalidFileError
+from ._cache import remembered
+from ._parallel import map_in_threads
+from .slices import FoundVolume, read_hu
+
+__all__ = ["lung_area", "lung_run", "lung_slices"]
+
+# Increased when the rule changes, so that results in the cache are not taken for those of another.
+_VERSION = 1
+
+_BLOCK = 2.5  # mm
+_DENSE, _AIR, _GAS = -300, -500, -930  # HU
+_PIECE, _LARGE_PIECE, _LEAST = 2.0, 60.0, 2.5  # square centimeters
+_GAS_SHARE, _GAS_SHARE_OF_LARGE = 0.2, 0.8
+_GAP = 15.0  # mm
+_USUAL_SPACING = 0.7  # mm
+
+
+def lung_slices(
+    volume: FoundVolume, *, on_error: Literal["raise", "skip"] = "raise"
+) -> npt.NDArray[np.bool_]:
+    """Tell which slices of a volume show lung.
+
+    The result is kept in covidct's cache folder as long as the files do not change.
+
+    Parameters
+    ----------
+    volume : FoundVolume
+        As found by :func:`covidct.datasets.slices.find_slices`.
+    on_error : {"raise", "skip"}, default="raise"
+        Whether a slice that cannot be read is an error, or does not show lung.
+
+    Returns
+    -------
+    array of shape (n_slices,)
+        True for slices that show lung, all False where none does. All True for volumes that are
+        not in Hounsfield units.
+
+    Raises
+    ------
+    covidct.errors.InvalidFileError
+        If a slice cannot be read; not with ``on_error="skip"``.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from pydicom.data import get_testdata_file
+    >>> from covidct.datasets.lung import lung_slices
+    >>> from covidct.datasets.slices import find_slices
+    >>> one = get_testdata_file("dicomdirtests/98892001/CT5N/2062", download=False)
+    >>> (volume,) = find_slices(Path(one).parent).volumes
+    >>> lung_slices(volume)
+    array([False, False, False, False, False])
+    """
+    if not volume.in_hu:
+        return np.ones(len(volume), np.bool_)
+
+    def area(index: int) -> float:
+        try:
+            hu = read_hu(volume.paths[index], volume.frames[index])
+        except InvalidFileError:
+            if on_error == "raise":
+                raise
+            return 0.0
+        return round(lung_area(hu, volume.spacing), 3)
+
+    def areas() -> list[float]:
+        return map_in_threads(area, range(len(volume)), description="finding lung")
+
+    kind = f"lung {_VERSION} {on_error} {volume.frames}"
+    found = remembered(kind, dict.fromkeys(volume.paths), areas)
+    return lung_run(np.asarray(found, np.float64), volume.positions)
+
+
+def lung_area(hu: npt.NDArray[np.float32], spacing: tuple[float, float]) -> float:
+    """Return the area of lung on a slice, in square centimeters.
+
+    Parameters
+    ----------
+    hu : array of shape (height, width)
+        Hounsfield units.
+    spacing : tuple of (float, float)
+        Distance of the centers of pixels in mm, down and across; 0.7 mm is taken for NaN.
+
+    Returns
+    -------
+    float
+        Area of the pieces of air that count as lung.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from covidct.datasets.lung import lung_area
+    >>> hu = np.full((200, 200), -1000.0, np.float32)
+    >>> hu[20:180, 20:180] = 40  # a body of 16 x 16 cm
+    >>> hu[60:140, 40:90] = -850  # and one lung of 8 x 5 cm
+    >>> lung_area(hu, (1.0, 1.0))
+    40.0
+    """
+    down, across = (length if length > 0 else _USUAL_SPACING for length in spacing)
+    rows, columns = max(1, round(_BLOCK / down)), max(1, round(_BLOCK / across))
+    height, width = hu.shape[0] // rows, hu.shape[1] // columns
+    if height < 3 or width < 3:
+        return 0.0
+    blocks = hu[: height * rows, : width * columns].reshape(height, rows, width, columns)
+    mean = blocks.mean((1, 3), dtype=np.float32)
+    unit = down * rows * across * columns / 100
+    parts, count = ndimage.label(mean > _DENSE)
+    if count == 0:
+        return 0.0
+    largest = 1 + int(np.argmax(np.bincount(parts.ravel())[1:]))
+    body = ndimage.binary_fill_holes(parts == largest)
+    pieces, count = ndimage.label(body & (mean < _AIR))
+    sizes = np.bincount(pieces.ravel(), minlength=count + 1)[1:]
+    gas = np.bincount(pieces[mean < _GAS], minlength=count + 1)[1:] / np.maximum(sizes, 1)
+    areas = sizes * unit
+    allowed = np.where(areas > _LARGE_PIECE, _GAS_SHARE_OF_LARGE, _GAS_SHARE)
+    return float(areas[(areas >= _PIECE) & (gas <= allowed)].sum())
+
+
+def lung_run(
+    areas: npt.NDArray[np.float64], positions: npt.NDArray[np.float64]
+) -> npt.NDArray[np.bool_]:
+    """Tell which slices show lung by the area on each.
+
+    Parameters
+    ----------
+    areas : array of shape (n_slices,)
+        Area of lung in square centimeters, from the feet upwards.
+    positions : array of shape (n_slices,)
+        Positions in mm; 5 mm from slice to slice are taken for NaN.
+
+    Returns
+    -------
+    array of shape (n_slices,)
+        True from the first to the last slice of the run with the most lung.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from covidct.datasets.lung import lung_run
+    >>> lung_run(np.array([3.0, 0, 0, 0, 40, 90, 0, 60]), np.arange(8) * 6.0).tolist()
+    [False, False, False, False, True, True, True, True]
+    """
+    shown = np.zeros(len(areas), np.bool_)
+    found = np.flatnonzero(areas >= _LEAST)
+    if not len(found):
+        return shown
+    along = positions if np.isfinite(positions).all() else 5.0 * np.arange(len(areas))
+    step = float(np.median(np.diff(along))) if len(along) > 1 else 0.0
+    gap = max(_GAP, 1.5 * step) if math.isfinite(step) else _GAP
+    runs = np.split(found, np.flatnonzero(np.diff(along[found]) > gap) + 1)
+    best = max(runs, key=lambda run: float(areas[run].sum()))
+    shown[best[0] : best[-1] + 1] = True
+    return shown

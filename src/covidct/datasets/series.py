@@ -1,0 +1,460 @@
+"""Headers of DICOM files, grouped into series and ordered from the feet upwards.
+
+A file that holds anything but axial CT is told apart by its tags: its class, ImageType, and the
+direction of its slices. Pixels are not read, except to compare two files at the same place.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import InvalidFileError
+from ._listing import natural_key
+from ._parallel import sha256_of_file
+from .dicom_file import DicomFile, Refusal, guarded
+
+__all__ = [
+    "Header",
+    "Slice",
+    "Stack",
+    "arrange",
+    "is_swapped",
+    "oriented_spacing",
+    "radiological",
+    "read_header",
+]
+
+Array = npt.NDArray[np.float64]
+
+#: Called with a file and the reason for refusing it; raises, or notes both.
+Refuse = Callable[[Path, str], None]
+
+# Slices nearer to each other than this, in mm, lie at the same place.
+_SAME_PLACE = 1e-3
+# Least component of the normal along the body of an axial slice: gantries tilt by up to 30 degrees.
+_AXIAL = 0.8
+
+# Words of ImageType (or FrameType) and of the description that tell what is no axial CT slice.
+_LOCALIZER = {"LOCALIZER", "SCOUT", "TOPOGRAM", "SURVIEW"}
+_PROJECTION = {"MIP", "MINIP", "MAX_IP", "MIN_IP", "MEAN_IP", "PROJECTION", "VOLUME_RENDER", "VRT"}
+_PROJECTION |= {"RENDERING", "CSA MIP", "PROJECTION IMAGE", "MAXIMUM", "MINIMUM", "SURFACE_RENDER"}
+_CAPTURE = {"SCREEN SAVE", "SCREENSHOT", "REPORT", "CSA REPORT", "PROTOCOL", "DOSE", "DOSE_INFO"}
+_REFORMATTED = {"REFORMATTED", "MPR", "CSA MPR", "DERIVED"}
+_LOCALIZER_TEXT = re.compile(r"(?<![a-z])(scout|topogram|localizer|surview|scanogram)", re.I)
+_PROJECTION_TEXT = re.compile(r"(?<![a-z])(mip|minip|min-?ip|max-?ip|vrt?)(?![a-z])", re.I)
+
+# What tells the phases or reconstructions in one series apart, the first that does so is taken.
+_PHASE_TAGS = (
+    *("AcquisitionNumber", "TemporalPositionIdentifier", "TemporalPositionIndex", "StackID"),
+    *("NominalPercentageOfCardiacPhase", "ConvolutionKernel", "SliceThickness", "AcquisitionTime"),
+)
+
+
+class Slice(NamedTuple):
+    """One CT slice: the place where it is stored, and its place in the body."""
+
+    path: Path
+    frame: int  # index in the file, from 0
+    frames: int  # of the file
+    name: str
+    series: str | None
+    study: str | None
+    patient: str | None
+    shape: tuple[int, int]
+    spacing: tuple[float, float] | None  # mm, down and across
+    orientation: Array | None  # directions of rows and columns, (2, 3)
+    corner: Array | None  # mm, (3,)
+    number: int | None
+    phase: tuple[str, ...]
+    size: int  # bytes of the file
+    is_derived: bool
+
+
+class Header(NamedTuple):
+    """The CT slices of a DICOM file, or the reason for setting it aside."""
+
+    path: Path
+    slices: tuple[Slice, ...] = ()
+    aside: str = ""
+    screenshots: int = 0  # frames of a secondary capture
+    series: str | None = None
+    study: str | None = None
+    patient: str | None = None
+
+
+class Stack(NamedTuple):
+    """Slices of one series, from the feet upwards, and their positions in mm (NaN if unknown)."""
+
+    slices: list[Slice]
+    positions: Array
+    plane: str  # "axial", "coronal", "sagittal" or "oblique"
+    copies: list[tuple[Path, str]]
+
+
+def read_header(path: Path) -> Header:
+    """Read what is needed to sort a DICOM file into a series.
+
+    Raises
+    ------
+    covidct.errors.InvalidFileError
+        If the file is damaged, or a tag is malformed.
+    """
+    with guarded(path):
+        file = DicomFile(path, header_only=True)
+        if file.is_index:
+            return Header(path, aside="index of a medium (DICOMDIR)")
+        ids = {"series": _text(file, "SeriesInstanceUID"), "study": _text(file, "StudyInstanceUID")}
+        common = Header(path, patient=file.patient, **ids)
+        if file.is_screenshot:
+            return common._replace(screenshots=file.frames)
+        file.needed("SOPClassUID")
+        try:
+            file.require_ct()
+        except Refusal as refusal:
+            return common._replace(aside=str(refusal).split(";")[0])
+        reason = _reason_aside(file)
+        return common._replace(aside=reason) if reason else common._replace(slices=_slices(file))
+    raise AssertionError  # guarded has raised
+
+
+def _text(file: DicomFile, keyword: str, frame: int = 0) -> str | None:
+    value = file.tag(keyword, frame=frame)
+    text = "" if value is None else str(value).strip()
+    return text or None
+
+
+def _reason_aside(file: DicomFile) -> str:
+    """Tell localizers, projections and pictures of class CT from slices by ImageType."""
+    words: set[str] = set()
+    for keyword in ("ImageType", "FrameType", "VolumeBasedCalculationTechnique"):
+        value = file.tag(keyword)
+        values = [value] if isinstance(value, str) else value or ()
+        words.update(str(word).strip().upper() for word in values)
+    description = _text(file, "SeriesDescription") or ""
+    if words & _LOCALIZER or _LOCALIZER_TEXT.search(description):
+        return "localizer"
+    if words & _PROJECTION or _PROJECTION_TEXT.search(description):
+        return "projection of several slices (MIP)"
+    if words & _CAPTURE:
+        return "secondary capture of class CT"
+    if str(file.tag("PhotometricInterpretation") or "").startswith(("RGB", "YBR", "PALETTE")):
+        return "picture in color of class CT"
+    return ""
+
+
+def _slices(file: DicomFile) -> tuple[Slice, ...]:
+    """Return the place of each frame in the body."""
+    path, frames, found = file.path, file.frames, []
+    value = file.tag("ImageType")
+    is_derived = any(str(word).upper() in _REFORMATTED for word in value or ())
+    size = path.stat().st_size
+    for frame in range(frames):
+        spacing = _numbers(file, "PixelSpacing", 2, frame)
+        orientation = _numbers(file, "ImageOrientationPatient", 6, frame)
+        if orientation is not None:
+            orientation = orientation.reshape(2, 3)
+            if not np.allclose(orientation @ orientation.T, np.eye(2), atol=0.01):
+                raise Refusal(
+                    "has an ImageOrientationPatient that is not two perpendicular directions of "
+                    "length 1; correct it or remove the file"
+                )
+        if spacing is not None and (spacing <= 0).any():
+            raise Refusal("has a PixelSpacing that is not positive; correct it or remove the file")
+        found.append(
+            Slice(
+                path=path,
+                frame=frame,
+                frames=frames,
+                name=f"{path.name}#{frame + 1}" if frames > 1 else path.name,
+                series=_text(file, "SeriesInstanceUID"),
+                study=_text(file, "StudyInstanceUID"),
+                patient=file.patient,
+                shape=file.shape,
+                spacing=None if spacing is None else (float(spacing[0]), float(spacing[1])),
+                orientation=orientation,
+                corner=_numbers(file, "ImagePositionPatient", 3, frame),
+                number=_whole(file.tag("InstanceNumber")),
+                phase=tuple(_text(file, keyword, frame) or "" for keyword in _PHASE_TAGS),
+                size=size,
+                is_derived=is_derived,
+            )
+        )
+    return tuple(found)
+
+
+def _numbers(file: DicomFile, keyword: str, n: int, frame: int) -> Array | None:
+    return None if file.tag(keyword, frame=frame) is None else file.numbers(keyword, n, frame=frame)
+
+
+def _whole(value: object) -> int | None:
+    try:
+        return int(str(value))
+    except ValueError:
+        return None
+
+
+# Stacks
+
+
+def arrange(slices: Sequence[Slice], refuse: Refuse) -> list[Stack]:
+    """Order the slices of one series from the feet upwards.
+
+    Slices at the same place are copies (the second is left out) or belong to several phases or
+    reconstructions, which become a stack each where a folder or a tag tells them apart.
+
+    Parameters
+    ----------
+    slices : sequence of Slice
+        Slices of one series of one patient.
+    refuse : callable
+        Called with a file that does not fit and the reason. Where it returns, the file is left out.
+
+    Returns
+    -------
+    list of Stack
+        One per phase or reconstruction.
+    """
+    slices = _uniform(slices, refuse)
+    if not slices:
+        return []
+    slices, copies = _without_copies(slices)
+    places = _places(slices)
+    if places is None:
+        return [_by_number(slices, copies)]
+    parts = [slices]
+    if _crowded(places):
+        parts = _phases(slices) or [_one_per_place(slices, refuse)]
+    stacks = []
+    for part in parts:
+        along = _places(part)
+        if along is None:
+            raise AssertionError("a part of a placed series has places")
+        order = np.argsort(along, kind="stable")
+        stacks.append(Stack([part[i] for i in order], along[order], _plane(part[0]), []))
+    stacks[0].copies.extend(copies)
+    return stacks
+
+
+def _uniform(slices: Sequence[Slice], refuse: Refuse) -> list[Slice]:
+    """Refuse the slices that differ from most of their series."""
+    kept = list(slices)
+    if any(s.corner is not None for s in kept) or any(s.orientation is not None for s in kept):
+        for keyword, of in (
+            ("ImagePositionPatient", lambda s: s.corner),
+            ("ImageOrientationPatient", lambda s: s.orientation),
+        ):
+            lacking = [s for s in kept if of(s) is None]
+            if 0 < len(lacking) < len(kept):
+                for s in lacking:
+                    refuse(
+                        s.path,
+                        f"lacks {keyword}, which the other slices of its series have; "
+                        "export it again with all its tags or remove it",
+                    )
+                kept = [s for s in kept if of(s) is not None]
+    for what, of_slice, tolerance in (
+        ("size", lambda s: s.shape, 0.0),
+        ("orientation", lambda s: s.orientation, 0.01),
+        ("pixel spacing", lambda s: s.spacing, 1e-3),
+    ):
+        values = [None if of_slice(s) is None else np.asarray(of_slice(s), float) for s in kept]
+        keys = [None if v is None else tuple(np.round(v, 2).ravel() + 0.0) for v in values]
+        if len(set(keys)) < 2 and tolerance == 0:
+            continue
+        counts = Counter(keys)
+        # The most frequent; of equally frequent ones the axial one, then the first.
+        best = max(counts, key=lambda key: (counts[key], key is not None, _is_axial_key(key)))
+        first = keys.index(best)
+        usual = values[first]
+        fits = [_close(value, usual, tolerance) for value in values]
+        for s, fit in zip(kept, fits, strict=True):
+            if not fit:
+                refuse(
+                    s.path,
+                    f"and {str(kept[first].path)!r} are of one series, but differ in {what}; "
+                    "remove the one that does not belong",
+                )
+        kept = [s for s, fit in zip(kept, fits, strict=True) if fit]
+    return kept
+
+
+def _is_axial_key(key: tuple[float, ...] | None) -> bool:
+    return key is not None and len(key) == 6 and abs(np.cross(key[:3], key[3:])[2]) >= _AXIAL
+
+
+def _close(value: Array | None, usual: Array | None, tolerance: float) -> bool:
+    if value is None or usual is None:
+        return value is usual
+    return bool(np.allclose(value, usual, rtol=0, atol=tolerance))
+
+
+def _without_copies(slices: list[Slice]) -> tuple[list[Slice], list[tuple[Path, str]]]:
+    """Leave out files whose bytes, or whose pixels at the same place, another file has."""
+    candidates: dict[object, list[Slice]] = {}
+    for s in slices:
+        place = None if s.corner is None else tuple(np.round(s.corner, 2) + 0.0)
+        candidates.setdefault((place, s.number, s.shape), []).append(s)
+    copies: list[tuple[Path, str]] = []
+    dropped: set[Path] = set()
+    for group in candidates.values():
+        files = sorted({s.path: s for s in group}, key=_plain_name_first)
+        if len(files) < 2:
+            continue
+        seen: dict[str, Path] = {}
+        digest = sha256_of_file if group[0].corner is None else _pixel_digest
+        for path in files:
+            original = seen.setdefault(digest(path), path)
+            if original is not path and path not in dropped:
+                dropped.add(path)
+                copies.append((path, f"copy of {original.name!r}"))
+    return [s for s in slices if s.path not in dropped], copies
+
+
+def _plain_name_first(path: Path) -> tuple[int, str]:
+    return len(str(path)), str(path)
+
+
+def _pixel_digest(path: Path) -> str:
+    """Digest of the stored pixels, or of the whole file where they cannot be found."""
+    try:
+        with guarded(path):
+            return DicomFile(path).pixel_digest()
+    except InvalidFileError:
+        return sha256_of_file(path)
+
+
+def _normal(s: Slice) -> Array:
+    """Direction across the slice, towards the head where the slice is axial."""
+    if s.orientation is None:
+        return np.array([0.0, 0.0, 1.0])
+    normal: Array = np.cross(*s.orientation)
+    return -normal if normal[2] < 0 and _plane(s) == "axial" else normal
+
+
+def _plane(s: Slice) -> str:
+    if s.orientation is None:
+        return "axial"
+    normal = np.abs(np.cross(*s.orientation))
+    axis = int(np.argmax(normal))
+    return ("sagittal", "coronal", "axial")[axis] if normal[axis] >= _AXIAL else "oblique"
+
+
+def _places(slices: Sequence[Slice]) -> Array | None:
+    """Places along the common normal, in mm; None where the files do not tell them."""
+    normal = _normal(slices[0])
+    corners = [s.corner for s in slices]
+    if any(corner is None for corner in corners):
+        return None
+    along: Array = np.array([corner for corner in corners if corner is not None]) @ normal
+    if len(along) > 1 and np.ptp(along) < _SAME_PLACE:
+        # All at one place: the positions were blanked, unless the instances are not numbered.
+        numbers = {s.number for s in slices}
+        if None not in numbers and len(numbers) == len(slices):
+            return None
+    return along
+
+
+def _crowded(along: Array) -> bool:
+    return bool((np.diff(np.sort(along)) < _SAME_PLACE).any())
+
+
+def _by_number(slices: list[Slice], copies: list[tuple[Path, str]]) -> Stack:
+    ordered = sorted(
+        slices,
+        key=lambda s: (
+            s.number is None,
+            s.number or 0,
+            natural_key(str(s.path)),
+            s.frame,
+        ),
+    )
+    return Stack(ordered, np.full(len(ordered), np.nan), _plane(ordered[0]), copies)
+
+
+def _phases(slices: list[Slice]) -> list[list[Slice]]:
+    """Split slices that lie at the same places by their folder or by a tag; empty if none does."""
+    keys: list[Callable[[Slice], object]] = [lambda s: s.path.parent]
+    keys += [lambda s, i=i: s.phase[i] for i in range(len(_PHASE_TAGS))]  # type: ignore[misc]
+    for key in keys:
+        parts: dict[object, list[Slice]] = {}
+        for s in slices:
+            parts.setdefault(key(s), []).append(s)
+        along = [_places(part) for part in parts.values()]
+        if len(parts) > 1 and all(
+            len(part) > 1 and places is not None and not _crowded(places)
+            for part, places in zip(parts.values(), along, strict=True)
+        ):
+            return list(parts.values())
+    return []
+
+
+def _one_per_place(slices: list[Slice], refuse: Refuse) -> list[Slice]:
+    """Refuse all but the first of the slices at one place."""
+    along = _places(slices)
+    if along is None:
+        raise AssertionError("a crowded series has places")
+    order = sorted(
+        range(len(slices)), key=lambda i: (along[i], slices[i].number or 0, slices[i].name)
+    )
+    kept = order[:1]
+    for i in order[1:]:
+        last = kept[-1]
+        if along[i] - along[last] >= _SAME_PLACE:
+            kept.append(i)
+            continue
+        refuse(
+            slices[i].path,
+            f"(slice {slices[i].name!r}) and {slices[last].name!r} lie at the same place, "
+            f"{along[i]:.1f} mm; keep one phase or reconstruction",
+        )
+    return [slices[i] for i in kept]
+
+
+# Orientation
+
+
+def radiological(image: npt.NDArray, orientation: Array | None) -> npt.NDArray:  # type: ignore[type-arg]
+    """Turn a slice so that the patient's right is on the image's left and anterior is up.
+
+    Coronal slices are turned so that the head is up, sagittal ones so that anterior is on the left.
+    """
+    if orientation is None:
+        return image
+    across, down, swap = _axes(orientation)
+    if swap:
+        image = image.swapaxes(0, 1)
+    if down < 0:
+        image = image[::-1]
+    if across < 0:
+        image = image[:, ::-1]
+    return image
+
+
+def oriented_spacing(s: Slice) -> tuple[float, float]:
+    """Return the spacing of a slice in mm, down and across, as :func:`radiological` turns it."""
+    if s.spacing is None:
+        return (float("nan"), float("nan"))
+    return s.spacing[::-1] if is_swapped(s) else s.spacing
+
+
+def is_swapped(s: Slice) -> bool:
+    """Return whether :func:`radiological` swaps the rows and columns of a slice."""
+    return s.orientation is not None and _axes(s.orientation)[2]
+
+
+def _axes(orientation: Array) -> tuple[float, float, bool]:
+    """Signs of the directions across and down, and whether rows and columns are swapped."""
+    plane = int(np.argmax(np.abs(np.cross(*orientation))))
+    horizontal, vertical, sign = ((1, 2, -1), (0, 2, -1), (0, 1, 1))[plane]
+    rows, columns = orientation
+    swap = bool(abs(rows[horizontal]) < abs(rows[vertical]))
+    if swap:
+        rows, columns = columns, rows
+    return float(rows[horizontal]), float(columns[vertical]) * sign, swap

@@ -1,0 +1,595 @@
+"""CT slices in files and folders of any kind: finding them, and reading one.
+
+A slice is a file and the index of a frame in it. Pictures and single-frame DICOM files hold one
+frame each; multi-frame DICOM, NIfTI, MHA, MHD and NRRD files hold many. The slices of one CT series
+or volume file are a volume, ordered from the feet upwards.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from ..errors import InvalidFileError
+from . import volumes
+from ._listing import Kind, file_kind, walk
+from ._parallel import each_in_threads, some
+from .dicom import file_frame, orientation_of
+from .dicom_file import DicomFile, guarded
+from .gray import WindowChoice, as_window
+from .reading import read_image
+from .series import Header, Slice, Stack, arrange, oriented_spacing, radiological, read_header
+
+__all__ = ["Found", "FoundVolume", "find_slices", "read_frame", "read_hu", "set_aside_text"]
+
+StrPath = str | os.PathLike[str]
+
+_LOG = logging.getLogger(__name__)
+
+# Bytes from which a DICOM file is kept open: a slice has a few hundred thousand.
+_LARGE = 4_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class FoundVolume:
+    """The slices of one CT series or volume file, from the feet upwards.
+
+    Attributes
+    ----------
+    name : str
+        Folder or file relative to the root, with ``#2``, ``#3``, ... for more series of a folder.
+    paths : tuple of Path
+        The file of each slice.
+    frames : tuple of int
+        The index of each slice in its file, from 0.
+    positions : array of shape (n,)
+        Position of each slice in mm, increasing towards the head; NaN if unknown.
+    spacing : tuple of (float, float)
+        Distance of the centers of pixels in mm, down and across; NaN if unknown.
+    patient : str or None
+        Pseudonym, as of :func:`covidct.datasets.dicom.patient_group`.
+    in_hu : bool
+        Whether voxels are in Hounsfield units, rather than gray values of an unknown window.
+    """
+
+    name: str
+    paths: tuple[Path, ...] = field(repr=False)
+    frames: tuple[int, ...] = field(repr=False)
+    positions: npt.NDArray[np.float64] = field(repr=False)
+    spacing: tuple[float, float]
+    patient: str | None
+    in_hu: bool
+    is_derived: bool = field(default=False, repr=False)
+
+    def __len__(self) -> int:
+        """Return the number of slices."""
+        return len(self.paths)
+
+
+class Found(NamedTuple):
+    """Slices in files and folders.
+
+    Attributes
+    ----------
+    volumes : list of FoundVolume
+        CT series and volume files.
+    images : list of Path
+        Pictures and DICOM files with a single slice.
+    set_aside : list of (Path, str)
+        Files that are neither, or that could not be read, and the reason.
+    """
+
+    volumes: list[FoundVolume]
+    images: list[Path]
+    set_aside: list[tuple[Path, str]]
+
+
+def find_slices(
+    paths: StrPath | Iterable[StrPath],
+    *,
+    root: StrPath | None = None,
+    on_error: Literal["raise", "skip"] = "raise",
+    one_per_patient: bool = False,
+) -> Found:
+    """Find CT slices in files and folders of any depth.
+
+    What is not an axial CT slice is set aside, and named in one logged line: localizers, reports,
+    plans, indexes of a medium, coronal and sagittal reformats, projections (MIP), masks, other
+    files; and, in the folder, study or patient of a CT series, pictures and secondary captures. A
+    secondary capture without a series, or given by its own name, is a picture. Only headers are
+    read, except of volume files.
+
+    Parameters
+    ----------
+    paths : path or iterable of paths
+        Files and folders. A DICOMDIR stands for the files that it lists.
+    root : path, optional
+        Folder to which the names of volumes are relative. Defaults to the folder that holds all
+        ``paths``.
+    on_error : {"raise", "skip"}, default="raise"
+        Whether a file that cannot be read, or a slice that does not fit into its series, is an
+        error or is set aside.
+    one_per_patient : bool, default=False
+        Keep one volume per patient, or per folder above it where the patient is unknown: original
+        slices before derived ones, then the most slices, then the first name.
+
+    Returns
+    -------
+    Found
+        Volumes, images and files set aside, in the order of their paths.
+
+    Raises
+    ------
+    FileNotFoundError
+        If one of ``paths`` does not exist.
+    covidct.errors.InvalidFileError
+        If a file cannot be read, a slice of a series differs from the others in size, orientation
+        or pixel spacing, or two different slices of a series lie at the same place; not with
+        ``on_error="skip"``.
+    ModuleNotFoundError
+        If there are DICOM files and pydicom is not installed, or volume files and SimpleITK is not.
+
+    Examples
+    --------
+    >>> from pydicom.data import get_testdata_file
+    >>> from covidct.datasets.slices import find_slices
+    >>> one = get_testdata_file("dicomdirtests/98892001/CT5N/2062", download=False)
+    >>> found = find_slices(Path(one).parent)
+    >>> [(volume.name, len(volume)) for volume in found.volumes]
+    [('CT5N', 5)]
+    """
+    if on_error not in ("raise", "skip"):
+        raise ValueError(f"on_error must be 'raise' or 'skip', got {on_error!r}")
+    given = [Path(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
+    base = Path(root) if root is not None else _common_parent(given)
+    search = _Search(base, skip=on_error == "skip")
+    for path in given:
+        if not path.exists():
+            raise FileNotFoundError(f"{str(path)!r} does not exist")
+        search.add(path)
+    found = search.result()
+    if one_per_patient:
+        found = _one_per_patient(found)
+    if found.set_aside:
+        _LOG.warning("%s", set_aside_text(found.set_aside))
+    return found
+
+
+def set_aside_text(files: Sequence[tuple[Path, str]]) -> str:
+    """Return one line that counts and names the files that were set aside, by reason.
+
+    Parameters
+    ----------
+    files : sequence of (Path, str)
+        As of :class:`Found`.
+
+    Returns
+    -------
+    str
+        The line.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from covidct.datasets.slices import set_aside_text
+    >>> set_aside_text([(Path("a/scout.dcm"), "localizer"), (Path("a/notes.txt"), "not an image")])
+    "2 files set aside: 1 localizer ('scout.dcm'); 1 not an image ('notes.txt')"
+    """
+    by_reason: dict[str, list[str]] = {}
+    for path, reason in files:
+        by_reason.setdefault(reason, []).append(path.name)
+    parts = [f"{len(names)} {reason} ({some(names)})" for reason, names in by_reason.items()]
+    more = [f"and {len(parts) - 8} more reasons"] if len(parts) > 8 else []
+    count = f"{len(files)} file{'s' if len(files) > 1 else ''}"
+    return f"{count} set aside: {'; '.join([*parts[:8], *more])}"
+
+
+def _common_parent(paths: Sequence[Path]) -> Path:
+    parents = [str(path.absolute().parent) for path in paths]
+    try:
+        return Path(os.path.commonpath(parents)) if parents else Path()
+    except ValueError:  # on two drives of Windows
+        return Path()
+
+
+class _Search:
+    """The files of several paths, sorted into volumes, images and what is set aside."""
+
+    def __init__(self, base: Path, *, skip: bool) -> None:
+        self._base = base
+        self._skip = skip
+        self._found = Found([], [], [])
+        self._seen: set[Path] = set()
+
+    def result(self) -> Found:
+        """Return what was found, with the names of volumes made unique."""
+        named = []
+        counts: dict[str, int] = {}
+        for volume in self._found.volumes:
+            number = counts[volume.name] = counts.get(volume.name, 0) + 1
+            named.append(replace(volume, name=f"{volume.name}#{number}") if number > 1 else volume)
+        return self._found._replace(volumes=named)
+
+    def add(self, path: Path) -> None:
+        """Search one path."""
+        if path.is_dir():
+            files = [file for file in walk(path) if file not in self._seen]
+            self._aside(list(_indexes(path)), "index of a medium (DICOMDIR)")
+            explicit = False
+        else:
+            files, explicit = [path], True
+        kinds = list(each_in_threads(file_kind, files))
+        if explicit and kinds == ["dicom"] and (listed := self._listed(path)) is not None:
+            self._aside([path], "index of a medium (DICOMDIR); the files that it lists are read")
+            files, explicit = listed, False
+            kinds = list(each_in_threads(file_kind, files))
+        self._seen.update(files)
+        by_kind: dict[Kind, list[Path]] = {"picture": [], "dicom": [], "volume": [], "other": []}
+        for file, kind in zip(files, kinds, strict=True):
+            by_kind[kind].append(file)
+        if explicit:  # what it is not becomes the error of reading it
+            by_kind["picture"] += by_kind.pop("other")
+        else:
+            parts = {file.with_suffix("") for file in by_kind["volume"]}
+            others = [f for f in by_kind["other"] if not _is_part(f, parts)]
+            self._aside(others, "not an image")
+        folders = self._add_dicom(by_kind["dicom"], explicit=explicit)
+        self._add_volumes(by_kind["volume"])
+        for file in by_kind["picture"]:
+            if file.parent in folders:
+                self._aside([file], "picture beside a CT series")
+            else:
+                self._found.images.append(file)
+        self._found.images.sort()
+
+    def _aside(self, paths: Iterable[Path], reason: str) -> None:
+        self._found.set_aside.extend((path, reason) for path in paths)
+
+    def _refuse(self, path: Path, reason: str) -> None:
+        if not self._skip:
+            raise InvalidFileError(f"{str(path)!r} {reason}")
+        self._aside([path], reason)
+
+    def _listed(self, path: Path) -> list[Path] | None:
+        """Return the files that an index of a medium lists, None if it is another file."""
+        try:
+            with guarded(path):
+                names = DicomFile(path, header_only=True).listed()
+        except InvalidFileError:
+            return None
+        if names is None:
+            return None
+        files = [path.parent.joinpath(*parts) for parts in names if ".." not in parts]
+        there = [file for file in files if file.is_file()]
+        if not there:
+            raise InvalidFileError(
+                f"{str(path)!r} is the index of a medium (DICOMDIR), and none of the {len(files)} "
+                "files that it lists is there; give the folder with the slices"
+            )
+        return there
+
+    # DICOM
+
+    def _add_dicom(self, files: Sequence[Path], *, explicit: bool) -> set[Path]:
+        """Sort DICOM files into series; return the folders that hold one."""
+        headers = []
+        for header in each_in_threads(self._header, files):
+            if not isinstance(header, Header):
+                self._refuse(*header)
+            elif header.aside:
+                self._aside([header.path], header.aside)
+            else:
+                headers.append(header)
+        # Folders, studies and patients with a series.
+        folders: set[Path] = set()
+        near: set[str | None] = set()
+        for group in _by_series([s for header in headers for s in header.slices]):
+            for stack in self._stacks(group):
+                if self._add_stack(stack):
+                    folders.update(s.path.parent for s in group)
+                    near.update(i for s in group for i in (s.study, s.patient) if i)
+        for header in headers:
+            is_near = header.path.parent in folders or bool(near & {header.study, header.patient})
+            if header.screenshots:
+                self._add_capture(header, is_near=is_near and not explicit)
+        self._found.volumes.sort(key=lambda volume: str(volume.paths[0]))
+        return folders
+
+    def _add_stack(self, stack: Stack) -> bool:
+        """Add the slices of a series; return whether they are a volume."""
+        if stack.plane != "axial":
+            self._aside({s.path: None for s in stack.slices}, f"{stack.plane} slices")
+            return False
+        if len(stack.slices) == 1 and stack.slices[0].frames == 1:
+            self._found.images.append(stack.slices[0].path)
+            return False
+        self._found.volumes.append(_volume(stack, self._base))
+        return True
+
+    def _add_capture(self, header: Header, *, is_near: bool) -> None:
+        if is_near:
+            self._aside([header.path], "secondary capture beside a CT series")
+        elif header.screenshots == 1:
+            self._found.images.append(header.path)
+        else:
+            self._found.volumes.append(_capture(header, self._base))
+
+    def _header(self, path: Path) -> Header | tuple[Path, str]:
+        try:
+            return read_header(path)
+        except InvalidFileError as error:
+            return path, str(error).removeprefix(f"{str(path)!r} ")
+
+    def _stacks(self, group: Sequence[Slice]) -> list[Stack]:
+        if group[0].series is None and not _is_orderly(group):
+            # Nothing says that these files belong together.
+            return [stack for s in group for stack in arrange([s], self._refuse)]
+        stacks = arrange(group, self._refuse)
+        for stack in stacks:
+            self._found.set_aside.extend(stack.copies)
+        return stacks
+
+    # NIfTI, MHA, NRRD
+
+    def _add_volumes(self, files: Sequence[Path]) -> None:
+        for path in files:
+            try:
+                header = volumes.read_header(path)
+                content = volumes.read_content(path)
+            except InvalidFileError as error:
+                if not self._skip:
+                    raise
+                self._aside([path], str(error).removeprefix(f"{str(path)!r} "))
+                continue
+            if header.plane != "axial":
+                self._aside([path], f"{header.plane} slices")
+                continue
+            if content == "mask":
+                self._aside([path], "mask (few different values)")
+                continue
+            n = len(header.frames)
+            self._found.volumes.append(
+                FoundVolume(
+                    name=_relative(path, self._base),
+                    paths=(path,) * n,
+                    frames=header.frames,
+                    positions=header.positions,
+                    spacing=header.spacing,
+                    patient=None,
+                    in_hu=content == "hu",
+                )
+            )
+        windowed = [v.name for v in self._found.volumes if not v.in_hu and v.paths[0] in files]
+        if windowed:
+            _LOG.info(
+                "%d volumes hold gray values rather than Hounsfield units and are taken as they "
+                "are: %s",
+                len(windowed),
+                some(windowed),
+            )
+        self._found.volumes.sort(key=lambda volume: str(volume.paths[0]))
+
+
+def _indexes(folder: Path) -> Iterator[Path]:
+    """Yield the indexes of a medium at the top of a folder, which a walk passes over."""
+    path = folder / "DICOMDIR"
+    if path.is_file():
+        yield path
+
+
+def _is_part(path: Path, stems: set[Path]) -> bool:
+    """Return whether a file holds the voxels of a volume's header beside it."""
+    name = path.name.lower()
+    if not name.endswith((".raw", ".zraw", ".raw.gz", ".raw.bz2", ".bin", ".img")):
+        return False
+    return path.with_suffix("") in stems or path.with_suffix("").with_suffix("") in stems
+
+
+def _by_series(slices: Sequence[Slice]) -> Iterator[list[Slice]]:
+    """Group slices by series and patient; by folder too where they do not name a series."""
+
+    def key(s: Slice) -> tuple[str, ...]:
+        place = str(s.path.parent) if s.series is None else ""
+        return (s.series or "", s.patient or "", place)
+
+    for _, group in groupby(sorted(slices, key=key), key):
+        yield list(group)
+
+
+def _is_orderly(group: Sequence[Slice]) -> bool:
+    """Return whether slices fit together, of one size and orientation and at different places."""
+
+    def refuse(path: Path, reason: str) -> None:
+        raise InvalidFileError(f"{path} {reason}")
+
+    try:
+        stacks = arrange(group, refuse)
+    except InvalidFileError:
+        return False
+    return len(stacks) == 1 and bool(np.isfinite(stacks[0].positions).all())
+
+
+def _volume(stack: Stack, base: Path) -> FoundVolume:
+    first = stack.slices[0]
+    files = {s.path: None for s in stack.slices}
+    place = first.path if len(files) == 1 else Path(os.path.commonpath([p.parent for p in files]))
+    return FoundVolume(
+        name=_relative(place, base),
+        paths=tuple(s.path for s in stack.slices),
+        frames=tuple(s.frame for s in stack.slices),
+        positions=stack.positions,
+        spacing=oriented_spacing(first),
+        patient=first.patient,
+        in_hu=True,
+        is_derived=first.is_derived,
+    )
+
+
+def _capture(header: Header, base: Path) -> FoundVolume:
+    n = header.screenshots
+    return FoundVolume(
+        name=_relative(header.path, base),
+        paths=(header.path,) * n,
+        frames=tuple(range(n)),
+        positions=np.full(n, np.nan),
+        spacing=(float("nan"), float("nan")),
+        patient=header.patient,
+        in_hu=False,
+    )
+
+
+def _relative(path: Path, base: Path) -> str:
+    """Name a file or folder relative to the base, or by its own name where it is the base."""
+    try:
+        name = path.absolute().relative_to(base.absolute()).as_posix()
+    except ValueError:
+        return path.as_posix()
+    return path.absolute().name if name == "." else name
+
+
+def _one_per_patient(found: Found) -> Found:
+    """Keep the best volume of each patient."""
+
+    def patient(volume: FoundVolume) -> str:
+        first = volume.paths[0]
+        folder = first.parent if len(set(volume.paths)) == 1 else first.parent.parent
+        return volume.patient or str(folder)
+
+    best: dict[str, FoundVolume] = {}
+    for volume in sorted(found.volumes, key=lambda v: (v.is_derived, -len(v), v.name)):
+        # A volume file names no patient, and is one by itself.
+        alone = volume.patient is None and len(set(volume.paths)) == 1
+        best.setdefault(volume.name if alone else patient(volume), volume)
+    kept = {id(volume) for volume in best.values()}
+    aside = [
+        (path, "another series of the patient")
+        for volume in found.volumes
+        if id(volume) not in kept
+        for path in dict.fromkeys(volume.paths)
+    ]
+    return Found(
+        [volume for volume in found.volumes if id(volume) in kept],
+        found.images,
+        [*found.set_aside, *aside],
+    )
+
+
+# Reading
+
+
+def read_frame(path: StrPath, frame: int = 0, *, window: WindowChoice = "lung") -> Image.Image:
+    """Read one slice of a picture, a DICOM file or a volume file.
+
+    The patient's right is on the image's left and anterior is up, where the file tells how it lies.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    frame : int, default=0
+        Stored index of the slice in the file.
+    window : {"lung", "file"} or (level, width), default="lung"
+        Display window of slices in Hounsfield units, as in
+        :func:`covidct.datasets.dicom.read_slice`.
+
+    Returns
+    -------
+    PIL.Image.Image
+        The slice; of mode "L" except for pictures.
+
+    Raises
+    ------
+    covidct.errors.InvalidFileError
+        If the file cannot be read, or has no such frame.
+    ModuleNotFoundError
+        If pydicom or SimpleITK is needed and not installed.
+    ValueError
+        If ``window`` is not one of these.
+
+    Examples
+    --------
+    >>> from pydicom.data import get_testdata_file
+    >>> from covidct.datasets.slices import read_frame
+    >>> read_frame(get_testdata_file("CT_small.dcm", download=False)).size
+    (128, 128)
+    """
+    path = Path(path)
+    kind = file_kind(path)
+    if kind == "volume":
+        pixels = volumes.read_pixels(path)
+        _check_frame(path, frame, len(pixels.values))
+        return Image.fromarray(volumes.shown(pixels, frame, window))
+    if kind == "dicom":
+        chosen = as_window(window)
+        with guarded(path):
+            return file_frame(_opened(path), frame, chosen)
+    _check_frame(path, frame, 1)
+    return read_image(path)
+
+
+def read_hu(path: StrPath, frame: int = 0) -> npt.NDArray[np.float32]:
+    """Read one slice in Hounsfield units, turned as by :func:`read_frame`.
+
+    Parameters
+    ----------
+    path : path
+        A DICOM or volume file.
+    frame : int, default=0
+        Stored index of the slice in the file.
+
+    Returns
+    -------
+    array of shape (height, width)
+        Hounsfield units.
+
+    Raises
+    ------
+    covidct.errors.InvalidFileError
+        If the file cannot be read, has no such frame, or is not in Hounsfield units.
+
+    Examples
+    --------
+    >>> from pydicom.data import get_testdata_file
+    >>> from covidct.datasets.slices import read_hu
+    >>> read_hu(get_testdata_file("CT_small.dcm", download=False)).min()
+    np.float32(-896.0)
+    """
+    path = Path(path)
+    kind = file_kind(path)
+    if kind == "volume":
+        pixels = volumes.read_pixels(path)
+        _check_frame(path, frame, len(pixels.values))
+        if pixels.content == "hu":
+            return np.asarray(pixels.values[frame], np.float32) + np.float32(pixels.offset)
+    elif kind == "dicom":
+        with guarded(path):
+            file = _opened(path)
+            _check_frame(path, frame, file.frames)
+            return radiological(file.hu(frame), orientation_of(file, frame))
+    raise InvalidFileError(f"{str(path)!r} is not in Hounsfield units")
+
+
+def _opened(path: Path) -> DicomFile:
+    """Open a DICOM file; a large one, which holds many frames, stays open for the next of them."""
+    size = path.stat().st_size
+    if size < _LARGE:
+        return DicomFile(path)
+    file: DicomFile = volumes.CACHE.get(path, lambda: DicomFile(path), lambda _: size)
+    return file
+
+
+def _check_frame(path: Path, frame: int, frames: int) -> None:
+    if not 0 <= frame < frames:
+        raise InvalidFileError(
+            f"{str(path)!r} has {frames} frame{'s' if frames > 1 else ''}, so no frame {frame} "
+            "(counted from 0)"
+        )

@@ -1,0 +1,508 @@
+"""CT volumes in NIfTI, MetaImage (MHA, MHD) and NRRD files.
+
+Needs SimpleITK: ``pip install 'covidct[volumes]'``. A header is checked before anything is decoded:
+its size bounds the memory, and the file must be large enough to hold what it promises (the NIfTI
+reader of ITK fills what is missing with zeros).
+"""
+
+from __future__ import annotations
+
+import gzip
+import logging
+import math
+import os
+import re
+import struct
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from .._extras import require
+from ..errors import InvalidFileError
+from ._cache import remembered
+from ._decoding import PARSER_ERRORS
+from ._listing import volume_suffix
+from .dicom_file import MAX_VOXELS
+from .gray import LUNG, WindowChoice, as_window
+
+__all__ = ["CACHE", "BoundedCache", "VolumeHeader", "VolumePixels", "read_header", "read_pixels"]
+
+_LOG = logging.getLogger(__name__)
+
+#: What voxels mean: Hounsfield units, gray values of a window, or labels of a mask.
+Content = Literal["hu", "gray", "mask"]
+
+# Least component along the body of the axis across axial slices.
+_AXIAL = 0.8
+# Pixels may be this much longer in one direction; beyond it, the slices of the file lie in another
+# plane, and axial slices cut from it would be stripes.
+_MAX_ASPECT = 3.0
+# The most bytes of a text header, and bytes before the voxels of a NIfTI file.
+_MAX_HEADER = 1_000_000
+_MAX_OFFSET = 10_000_000
+# Bytes of the decoded volumes, and opened files, that are kept for the next slice.
+_CACHE_BYTES = 2**30
+# A mask has at most so many different values.
+_MAX_LABELS = 16
+
+
+class _Refusal(Exception):
+    """Reason for refusing a file, and the fix."""
+
+
+@contextmanager
+def _guarded(path: Path) -> Iterator[None]:
+    """Turn what goes wrong into an InvalidFileError that names the file."""
+    try:
+        yield
+        return
+    except (InvalidFileError, ModuleNotFoundError):
+        raise
+    except _Refusal as refusal:
+        reason = str(refusal)
+    except PARSER_ERRORS as error:
+        system = error.strerror if isinstance(error, OSError) else None
+        text = str(error)
+        if "orthonormal" in text or "orthogonal" in text:
+            reason = "has axes that are not perpendicular; resample it to a rectangular grid"
+        else:
+            reason = (
+                f"cannot be read as a volume ({system or type(error).__name__}); "
+                "replace it by an intact copy or remove it"
+            )
+    raise InvalidFileError(f"{str(path)!r} {reason}") from None
+
+
+@dataclass(frozen=True, eq=False)
+class VolumeHeader:
+    """Geometry of a volume file.
+
+    Attributes
+    ----------
+    frames : tuple of int
+        Stored index of each axial slice, from the feet upwards.
+    positions : array of shape (n_frames,)
+        Position of each slice in mm, increasing towards the head.
+    spacing : tuple of (float, float)
+        Distance of the centers of pixels in mm, down and across.
+    shape : tuple of (int, int)
+        Height and width of a slice.
+    plane : str
+        "axial", or the plane of the slices that were taken where pixels of axial slices would be
+        stripes.
+    """
+
+    frames: tuple[int, ...]
+    positions: npt.NDArray[np.float64] = field(repr=False)
+    spacing: tuple[float, float]
+    shape: tuple[int, int]
+    plane: str
+    _axes: tuple[int, int, int] = field(repr=False)  # of the array: across slices, down, across
+    _flips: tuple[bool, bool] = field(repr=False)  # down, across
+
+
+class VolumePixels(NamedTuple):
+    """Voxels of a volume file, (n_frames, height, width) in the stored order of slices."""
+
+    values: npt.NDArray[Any]
+    content: Content
+    offset: float  # to be added for Hounsfield units
+    scale: float = 1.0
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the voxels take."""
+        return int(self.values.nbytes)
+
+
+def read_header(path: Path) -> VolumeHeader:
+    """Read and check the geometry of a volume file.
+
+    Raises
+    ------
+    covidct.errors.InvalidFileError
+        If the file is damaged, has more than three dimensions or no slices, more than
+        :data:`covidct.datasets.dicom_file.MAX_VOXELS` voxels, a spacing that is not positive, axes
+        that are not perpendicular, or several values per voxel.
+    ModuleNotFoundError
+        If SimpleITK is not installed.
+    """
+    with _guarded(path):
+        return _geometry(_opened(path))
+
+
+def read_pixels(path: Path) -> VolumePixels:
+    """Read the voxels of a volume file, through a cache of bounded size."""
+    return CACHE.get(path, lambda: _pixels(path), lambda pixels: pixels.nbytes)
+
+
+def read_content(path: Path) -> Content:
+    """Tell Hounsfield units, gray values and masks apart; kept in covidct's cache folder."""
+    content: Content = remembered("content 1", [path], lambda: read_pixels(path).content)
+    return content
+
+
+def shown(pixels: VolumePixels, frame: int, window: WindowChoice) -> npt.NDArray[np.uint8]:
+    """Return the gray values of a slice, through a window if it is in Hounsfield units."""
+    values = pixels.values[frame]
+    chosen = as_window(window) or LUNG  # a volume file stores no window of its own
+    if pixels.content == "hu":
+        return chosen.show(np.asarray(values, np.float32) + np.float32(pixels.offset))
+    gray: npt.NDArray[np.uint8] = np.rint(np.asarray(values, np.float32) * pixels.scale).astype(
+        np.uint8
+    )
+    return gray
+
+
+# Headers
+
+
+def _opened(path: Path) -> Any:
+    """Return a reader of the file whose header was read and checked."""
+    sitk = require("SimpleITK", extra="volumes")
+    if not path.is_file():
+        raise _Refusal("is not a regular file; give a volume file")
+    suffix = volume_suffix(path)
+    check = {".nii": _check_nifti, ".nii.gz": _check_nifti}.get(suffix or "", _check_text_header)
+    check(path)
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(os.fspath(path))
+    reader.ReadImageInformation()
+    if reader.GetNumberOfComponents() != 1:
+        raise _Refusal(
+            f"has {reader.GetNumberOfComponents()} values per voxel; save one volume of "
+            "Hounsfield units"
+        )
+    size = reader.GetSize()
+    _check_size(size)
+    if len(size) < 2:
+        raise _Refusal("has one dimension; give a volume of slices")
+    return reader
+
+
+def _times(size: tuple[int, ...]) -> str:
+    return " x ".join(map(str, size))
+
+
+def _geometry(reader: Any) -> VolumeHeader:
+    """Find the axial slices in the axes of a volume."""
+    dimension = len(reader.GetSize())
+    direction = np.eye(3)
+    size, spacing, origin = np.ones(3, int), np.ones(3), np.zeros(3)
+    n = min(dimension, 3)
+    direction[:n, :n] = np.reshape(reader.GetDirection(), (dimension, dimension))[:n, :n]
+    size[:n], spacing[:n] = reader.GetSize()[:n], reader.GetSpacing()[:n]
+    origin[:n] = reader.GetOrigin()[:n]
+    _check_spacing(spacing.tolist())
+    if not (np.isfinite(direction).all() and np.isfinite(origin).all()):
+        raise _Refusal("has an origin or axes that are not finite; correct its header")
+    if not np.allclose(direction.T @ direction, np.eye(3), atol=1e-3):
+        raise _Refusal("has axes that are not perpendicular; resample it to a rectangular grid")
+    # The stored axis nearest to the body's, then that nearest to left-right.
+    through = int(np.argmax(np.abs(direction[2])))
+    across = max((axis for axis in range(3) if axis != through), key=lambda a: abs(direction[0, a]))
+    down = 3 - through - across
+    plane = "axial"
+    if abs(direction[2, through]) < _AXIAL:
+        plane = "oblique"
+    elif max(spacing[down], spacing[across]) > _MAX_ASPECT * min(spacing[down], spacing[across]):
+        plane = "coronal" if spacing[down] > spacing[across] else "sagittal"
+    sign = 1.0 if direction[2, through] > 0 else -1.0
+    stored = np.arange(size[through])
+    positions = sign * (origin @ direction[:, through] + stored * spacing[through])
+    order = stored if sign > 0 else stored[::-1]
+    return VolumeHeader(
+        frames=tuple(order.tolist()),
+        positions=positions[order],
+        spacing=(float(spacing[down]), float(spacing[across])),
+        shape=(int(size[down]), int(size[across])),
+        plane=plane,
+        # Arrays of SimpleITK are indexed in reverse: z, y, x.
+        _axes=(2 - through, 2 - down, 2 - across),
+        _flips=(bool(direction[1, down] < 0), bool(direction[0, across] < 0)),
+    )
+
+
+# NIfTI: bits per voxel by code of the datatype.
+_NIFTI_BITS = {2: 8, 4: 16, 8: 32, 16: 32, 64: 64, 256: 8, 512: 16, 768: 32, 1024: 64, 1280: 64}
+_NOT_NIFTI = "is not a NIfTI file; replace it by an intact copy or remove it"
+
+
+def _check_nifti(path: Path) -> None:
+    """Check that a NIfTI header is sound and that the file holds as many voxels as it says."""
+    with path.open("rb") as raw:
+        is_gzip = raw.read(2) == b"\x1f\x8b"
+    with gzip.open(path) if is_gzip else path.open("rb") as file:
+        dim, code, pixdim, offset = _nifti_fields(file.read(540))
+        if not 1 <= dim[0] <= 7:
+            raise _Refusal(f"has {dim[0]} dimensions according to its header; correct its header")
+        size = dim[1 : dim[0] + 1]
+        _check_size(size)
+        _check_spacing(pixdim[1 : min(dim[0], 3) + 1])
+        if code not in _NIFTI_BITS:
+            raise _Refusal(
+                f"has voxels of NIfTI datatype {code}, not one number each; save one volume of "
+                "Hounsfield units"
+            )
+        if not (math.isfinite(offset) and 0 <= offset <= _MAX_OFFSET):
+            raise _Refusal(
+                f"has voxels from byte {offset:g} on according to its header; replace it by an "
+                "intact copy"
+            )
+        _check_length(file, path, int(max(offset, 352)), math.prod(size) * _NIFTI_BITS[code] // 8)
+
+
+def _nifti_fields(head: bytes) -> tuple[tuple[int, ...], int, tuple[float, ...], float]:
+    """Return dimensions, datatype, spacing and offset of the voxels; of version 1 or 2."""
+    for order in "<>":
+        length = struct.unpack_from(f"{order}i", head)[0] if len(head) >= 4 else 0
+        if length == 348 and len(head) >= 348:
+            return (
+                struct.unpack_from(f"{order}8h", head, 40),
+                struct.unpack_from(f"{order}h", head, 70)[0],
+                struct.unpack_from(f"{order}8f", head, 76),
+                struct.unpack_from(f"{order}f", head, 108)[0],
+            )
+        if length == 540 and len(head) >= 540:
+            return (
+                struct.unpack_from(f"{order}8q", head, 16),
+                struct.unpack_from(f"{order}h", head, 12)[0],
+                struct.unpack_from(f"{order}8d", head, 104),
+                struct.unpack_from(f"{order}q", head, 168)[0],
+            )
+    raise _Refusal(_NOT_NIFTI)
+
+
+def _check_size(size: tuple[int, ...]) -> None:
+    if any(n < 1 for n in size):
+        raise _Refusal(f"has no voxels (its size is {_times(size)}); export it again")
+    if math.prod(size) > MAX_VOXELS:
+        raise _Refusal(
+            f"has {_times(size)} voxels, more than the {MAX_VOXELS} allowed; crop or split it"
+        )
+    if len(size) > 3 and math.prod(size[3:]) > 1:
+        raise _Refusal(
+            f"is {len(size)}-dimensional ({_times(size)}); save each volume as a file of its own"
+        )
+
+
+def _check_spacing(spacing: Iterable[float]) -> None:
+    spacing = tuple(spacing)
+    if not all(math.isfinite(length) and length > 0 for length in spacing):
+        text = " x ".join(f"{length:g}" for length in spacing)
+        raise _Refusal(
+            f"has a voxel spacing of {text} mm, which must be positive; correct its header"
+        )
+
+
+def _check_length(file: Any, path: Path, offset: int, expected: int) -> None:
+    """Check that a file, once decompressed, is long enough, reading no more than needed."""
+    if isinstance(file, gzip.GzipFile):
+        packed = path.stat().st_size
+        if expected > 1032 * packed:  # deflate packs no more densely
+            found = -1
+        else:
+            file.seek(0)
+            found = -offset
+            try:
+                while found < expected and (block := file.read(1 << 20)):
+                    found += len(block)
+            except EOFError:
+                found = -1
+    else:
+        found = path.stat().st_size - offset
+    if found < expected:
+        raise _Refusal(
+            f"is cut off: its header promises {expected} bytes of voxels; replace it by an "
+            "intact copy or remove it"
+        )
+
+
+def _check_text_header(path: Path) -> None:
+    """Check the header of a MetaImage or NRRD file: its numbers, and the file with the voxels."""
+    is_nrrd = volume_suffix(path) in (".nrrd", ".nhdr")
+    with path.open("rb") as file:
+        head = file.read(_MAX_HEADER)
+    if is_nrrd and not head.startswith(b"NRRD"):
+        raise _Refusal("is not an NRRD file; replace it by an intact copy or remove it")
+    fields, end = _text_fields(head, is_nrrd=is_nrrd)
+    key = "sizes" if is_nrrd else "DimSize"
+    try:
+        size = tuple(int(n) for n in fields[key.lower()].split())
+    except (KeyError, ValueError):
+        raise _Refusal(
+            f"has a header without {key}; replace it by an intact copy or remove it"
+        ) from None
+    _check_size(size)
+    _check_numbers(fields, is_nrrd=is_nrrd)
+    if is_nrrd:
+        name = fields.get("data file", fields.get("datafile", "LOCAL"))
+        is_compressed = fields.get("encoding", "raw").lower() != "raw"
+    else:
+        name = fields.get("elementdatafile", "LOCAL")
+        is_compressed = fields.get("compresseddata", "false").lower() == "true"
+    available = path.stat().st_size - end
+    if name.upper() != "LOCAL":
+        available = _data_file(path, name).stat().st_size
+    expected = math.prod(size) * _bits(fields, is_nrrd=is_nrrd) // 8
+    # Deflate packs up to 1032 to 1.
+    if available < (expected // 1032 if is_compressed else expected):
+        raise _Refusal(
+            f"is cut off: its header promises {expected} bytes of voxels; replace it by an "
+            "intact copy or remove it"
+        )
+
+
+def _text_fields(head: bytes, *, is_nrrd: bool) -> tuple[dict[str, str], int]:
+    """Return the fields of a text header, with names in lower case, and the length in bytes."""
+    fields: dict[str, str] = {}
+    end = 0
+    for line in head.splitlines(keepends=True):
+        end += len(line)
+        text = line.decode("latin-1").strip()
+        name, separator, value = text.partition(":" if is_nrrd else "=")
+        name = name.strip().lower()
+        if separator:
+            fields[name] = value.strip("= ")
+        if (not text) if is_nrrd else name == "elementdatafile":
+            break
+    return fields, end
+
+
+def _data_file(path: Path, name: str) -> Path:
+    """Return the file with the voxels of a header; only a file in the same folder is accepted."""
+    # Another folder, a list or a pattern of files could name anything on this machine.
+    if "%" in name or name.upper().startswith("LIST") or Path(name).name != name:
+        raise _Refusal(f"keeps its voxels in {name!r}; save it as one file with its voxels")
+    data = path.parent / name
+    if not data.is_file():
+        raise _Refusal(f"keeps its voxels in {name!r}, which does not exist; copy that file too")
+    return data
+
+
+_TEXT_NUMBERS = ("elementspacing", "elementsize", "offset", "position", "origin", "transformmatrix")
+
+
+def _check_numbers(fields: dict[str, str], *, is_nrrd: bool) -> None:
+    """Check numbers that ITK would correct without a word."""
+    names = ("spacings", "space directions", "space origin") if is_nrrd else _TEXT_NUMBERS
+    for name in names:
+        words = re.sub(r"[(),]", " ", fields.get(name, "")).split()
+        try:
+            numbers = [float(word) for word in words if word.lower() != "none"]
+        except ValueError:
+            numbers = [math.nan]
+        if name in ("spacings", "elementspacing"):
+            _check_spacing(numbers)
+        elif not all(map(math.isfinite, numbers)):
+            raise _Refusal(f"has a value in {name!r} that is not a number; correct its header")
+
+
+def _bits(fields: dict[str, str], *, is_nrrd: bool) -> int:
+    """Bits per voxel by the name of the type; 0 where it does not tell."""
+    name = fields.get("type" if is_nrrd else "elementtype", "").lower().replace("met_", "")
+    if "char" in name or name in ("int8", "uint8", "int8_t", "uint8_t", "signed char"):
+        return 8
+    if "short" in name or "16" in name:
+        return 16
+    if "double" in name or "64" in name or "longlong" in name:
+        return 64
+    return 32 if "float" in name or "int" in name or "32" in name else 0
+
+
+# Voxels
+
+
+def _pixels(path: Path) -> VolumePixels:
+    with _guarded(path):
+        sitk = require("SimpleITK", extra="volumes")
+        reader = _opened(path)
+        header = _geometry(reader)
+        array = sitk.GetArrayFromImage(reader.Execute())
+        array = array.reshape(array.shape[-3:] if array.ndim > 2 else (1, *array.shape))
+        if array.dtype == np.float64:
+            array = array.astype(np.float32)
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            count = int(np.count_nonzero(~np.isfinite(array)))
+            raise _Refusal(
+                f"has {count} voxels that are not numbers (NaN or infinite); replace them by -1024"
+            )
+        down, across = header._flips
+        array = array.transpose(header._axes)
+        array = array[:, :: -1 if down else 1, :: -1 if across else 1]
+        return _interpreted(array)
+
+
+def _interpreted(array: npt.NDArray[Any]) -> VolumePixels:
+    """Tell Hounsfield units from gray values of a window and from masks, by the range of values."""
+    least, most = float(array.min()), float(array.max())
+    if least < 0:
+        return VolumePixels(array, "hu", 0.0)
+    if most > 255:
+        # No air below 0: stored with an offset of 1024, as scanners do. Of a volume of soft tissue
+        # alone this cannot be told, but chests have air.
+        return VolumePixels(array, "hu", -1024.0)
+    sample = array[:: max(1, len(array) // 64), ::2, ::2]
+    values = np.unique(sample)
+    if len(values) <= _MAX_LABELS and bool((values == np.rint(values)).all()):
+        return VolumePixels(array, "mask", 0.0)
+    if most <= 1:
+        return VolumePixels(array, "gray", 0.0, 255.0)
+    return VolumePixels(array, "gray", 0.0)
+
+
+class BoundedCache:
+    """The values last computed from files, as long as they take no more than some bytes together.
+
+    One value is computed at a time, so that threads that need the same file wait for it, and no
+    more memory is taken than the bound and one value. A value larger than the bound is kept until
+    another file is read.
+
+    Parameters
+    ----------
+    max_bytes : int
+        The bound.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._lock = threading.Lock()
+        self._values: OrderedDict[tuple[str, int, int], tuple[Any, int]] = OrderedDict()
+
+    def get(self, path: Path, compute: Callable[[], Any], size: Callable[[Any], int]) -> Any:
+        """Return the value of a file, computed where it is unknown or the file has changed."""
+        try:
+            status = path.stat()
+        except OSError as error:
+            raise InvalidFileError(
+                f"{str(path)!r} cannot be read ({error.strerror}); check the path"
+            ) from None
+        key = (os.fspath(path.absolute()), status.st_size, status.st_mtime_ns)
+        with self._lock:
+            if key in self._values:
+                self._values.move_to_end(key)
+                return self._values[key][0]
+            value = compute()
+            self._values[key] = (value, size(value))
+            while len(self._values) > 1 and self._bytes() > self._max_bytes:
+                self._values.popitem(last=False)
+            return value
+
+    def clear(self) -> None:
+        """Forget all values."""
+        with self._lock:
+            self._values.clear()
+
+    def _bytes(self) -> int:
+        return sum(size for _, size in self._values.values())
+
+
+#: Decoded volumes and opened multi-frame files.
+CACHE = BoundedCache(_CACHE_BYTES)
