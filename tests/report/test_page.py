@@ -163,14 +163,14 @@ def test_published_figures_stand_beside(grouped, changed, outline):
 def test_several_runs_are_compared(random, grouped, outline):
     page = outline(render([random, random]))
     assert "2 runs compared" in page.text
-    assert "tiny less tiny (run 2)" in page.text
+    assert "tiny minus tiny (run 2)" in page.text
     assert {a["href"] for a in page.all("a")} >= {"#run-1", "#run-2"}
     assert len({a["id"] for _, a in page.elements if "id" in a}) > 10
 
 
 def test_runs_bear_the_names_of_what_tells_them_apart(random, grouped, changed, outline):
     page = outline(render([random, changed(random, run={"seed": 1})]))
-    assert "seed 0 less seed 1" in page.text
+    assert "seed 0 minus seed 1" in page.text
     assert "on phantom (protocol: paper; seed 1)" in page.text
     page = outline(render([random, grouped]))
     assert "paper: Patients stand on both sides" in page.text

@@ -10,15 +10,15 @@ from covidct.report.result_tables import difference_table, fold_table, group_tab
 def test_same_folds_are_tested(random, changed):
     runs = {"a": random, "b": changed(random), "c": changed(random)}
     table = difference_table(runs)
-    assert [row[0] for row in table.rows] == ["a less b", "a less c", "b less c"]
+    assert [row[0] for row in table.rows] == ["a minus b", "a minus c", "b minus c"]
     assert {row[1] for row in table.rows} == {"+0.0"}
     assert len(table.header) == len(table.rows[0])
-    assert "Holm: p corrected for the number of tests, 3." in table.notes
+    assert "Holm: p-value corrected for the number of tests, 3." in table.notes
 
 
 def test_what_a_split_is_worth_is_tested(random, grouped):
     (row,) = difference_table({"random": random, "grouped": grouped}).rows
-    assert row[0] == "random less grouped"
+    assert row[0] == "random minus grouped"
     assert row[-2:] == ("–", "–")
 
 

@@ -56,7 +56,7 @@ def test_it_has_all_that_follows_from_predictions(members):
 )
 def test_members_must_share_slices_protocol_and_folds(made_up_run, members, changes):
     other = made_up_run(judging(2), **{"slices": 200, **changes})
-    with pytest.raises(ValueError, match="have not the same folds"):
+    with pytest.raises(ValueError, match="do not have the same folds"):
         Ensemble([*members, other])
 
 
@@ -80,13 +80,13 @@ def test_siblings_are_the_repeats_of_one_split(made_up_run):
 
 
 def test_folds_of_a_cross_validation_are_no_siblings(members):
-    with pytest.raises(ValueError, match="slices that they were fitted to"):
+    with pytest.raises(ValueError, match="slices that they were trained on"):
         Ensemble(members, siblings=True)
 
 
 @pytest.mark.parametrize("siblings", [False, True])
 def test_nothing_to_average(members, siblings):
-    with pytest.raises(ValueError, match="two runs, or the siblings of one"):
+    with pytest.raises(ValueError, match="at least two runs, or one with siblings"):
         Ensemble([] if siblings else members[:1], siblings=siblings)
 
 

@@ -22,7 +22,7 @@ def external():
 def test_table_and_json(made_up_run, external):
     inside = made_up_run(lambda targets, index: targets, slices=100)
     matrix = CrossDatasetMatrix({("mine", "A"): inside, ("mine", "B"): external})
-    header, row = matrix.table("csv").splitlines()
+    header, row = matrix.table().render("csv").splitlines()
     assert header == "trained,on A,on B"
     assert row.startswith("mine,100.0 ± 0.0 (100.0 to 100.0)*,75.0 ± 0.0 (")
     assert not row.endswith("*")
@@ -89,13 +89,13 @@ def test_training_slices_in_another_source_are_named(tiny, phantoms, quick, tmp_
     found = result.evaluate(collection)
     assert found.seen == collection.names[8:]
     (warning,) = caplog.messages
-    assert warning.startswith("4 of 12 slices of custom were trained on")
+    assert warning.startswith("4 of 12 slices of custom were used for training")
     assert f"({', '.join(found.seen[:3])} and 1 more)" in warning
     assert str(found).endswith(warning)
     assert found.to_dict()["seen"] == list(found.seen)
 
     matrix = evaluate_across({"run": result}, {"clean": other, "mixed": collection})
-    clean, marked = matrix.table("csv").splitlines()[1].split(",")[1:]
+    clean, marked = matrix.table().rows[0][1:]
     assert (clean[-1], marked[-1]) == (")", "†")
     assert f"† run on mixed: {warning}" in str(matrix)
     assert [len(cell["seen"]) for cell in matrix.to_dict()] == [0, 4]
@@ -119,7 +119,7 @@ def test_a_missing_reference_fails_before_anything_is_scored(tiny, phantoms, qui
 
 def test_training_slices_count_for_slices_and_not_for_patients(external):
     found = replace(external, groups=np.array(["p", "q", "p", "q"]), seen=("1.png", "3.png"))
-    assert str(found).count("2 of 4 slices of b were trained on") == 1
+    assert str(found).count("2 of 4 slices of b were used for training") == 1
     assert found.patients().caveat == ""
 
 

@@ -60,13 +60,13 @@ def test_each_number_is_that_of_the_evaluation(runs):
 
 def test_text_and_json(runs):
     tests = compare_runs(runs, pairs=[("good", "bad")], n_permutations=199)
-    assert "good less bad" in str(tests)
-    assert "of whole groups" in str(tests)
+    assert "good minus bad" in str(tests)
+    assert "whole groups" in str(tests)
     assert "for the number of tests, 1" in str(tests)
     given = json.loads(json.dumps(tests.to_dict(), allow_nan=False))
     assert given["tests"][0]["a"] == "good"
     assert given["metric"] == "accuracy"
-    assert tests.table("markdown").startswith("| runs")
+    assert "| good minus bad |" in tests.table().render("markdown")
 
 
 def test_repeats_of_one_split_are_not_tested_over_folds(made_up_run):
@@ -78,7 +78,7 @@ def test_repeats_of_one_split_are_not_tested_over_folds(made_up_run):
     assert isnan(test.p_folds)
     assert isnan(test.p_folds_holm)
     assert 0 < test.p_permutation <= 1
-    assert "–" in compare_runs(runs, n_permutations=99).table()
+    assert "–" in compare_runs(runs, n_permutations=99).table().rows[0]
 
 
 def test_runs_may_differ_in_their_split_alone(made_up_run):
@@ -95,7 +95,7 @@ def test_runs_may_differ_in_their_split_alone(made_up_run):
     assert test.interval == expected
     assert tests.unit == "group"
     assert isnan(test.p_folds)
-    assert any("runs differ in their split" in note for note in tests.notes)
+    assert any("runs differ in their split" in note for note in tests.table().notes)
 
 
 GROUPED = {"protocol": "grouped by patient"}
@@ -104,7 +104,7 @@ GROUPED = {"protocol": "grouped by patient"}
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"name": "sars-cov-2-ct"}, "the other of 'sars-cov-2-ct'.*more than the split: slices"),
+        ({"name": "sars-cov-2-ct"}, "the other 'sars-cov-2-ct'.*more than the split: slices"),
         ({**GROUPED, "model": "resnet18"}, "of the other 'grouped by patient'.*split: network$"),
         ({**GROUPED, "recipe": covidct.Recipe().scaled(30)}, "split: epochs, milestones$"),
         ({**GROUPED, "repeats": 5}, "split: slices$"),
@@ -119,7 +119,7 @@ def test_what_is_no_pair_is_left_out_or_refused(made_up_run, changes, message):
     assert not same_folds(runs["a"], runs["b"])
     nothing = compare_runs(runs)
     assert nothing.tests == ()
-    assert str(nothing).startswith("no two runs")
+    assert str(nothing).startswith("no runs to compare")
     with pytest.raises(ValueError, match=message):
         compare_runs(runs, pairs=[("a", "b")])
 

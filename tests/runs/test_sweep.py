@@ -242,7 +242,7 @@ def test_cells_that_differ_in_one_thing_are_compared(swept):
 
 def test_beside_the_paper(swept):
     header, *rows = swept.published("csv").splitlines()
-    assert header.startswith("run,ours,theirs")
+    assert header.startswith("run,result,published")
     assert len(rows) == 6
     assert "90.3 ± 2.5" in rows[1]
     assert rows[1].endswith("–")
@@ -263,7 +263,7 @@ def test_page_for_the_documentation(swept, tmp_path):
     assert rows["resnet18", "paper"][-2] == "90.3 ± 2.5"
     assert rows["resnet18", "stretch"][-2] == "(90.3 ± 2.5)"
     assert any("resnet18, stretch: resize" in note for note in results["notes"])
-    assert tests["rows"][1][0] == "resnet18 paper less resnet18 stretch"
+    assert tests["rows"][1][0] == "resnet18 paper minus resnet18 stretch"
     assert str(tmp_path) not in paths[0].read_text("utf-8")
 
 

@@ -48,4 +48,4 @@ def run(args: argparse.Namespace) -> None:
     if args.json:
         emit_json(tests.to_dict())
     else:
-        emit(str(tests) if args.table == "text" else tests.table(args.table))
+        emit(tests.table().render(args.table) if tests.tests else str(tests))

@@ -180,7 +180,7 @@ def _show(done: SweepResult, args: argparse.Namespace) -> None:
         emit(f"\n{beside}")
     tests = done.compare(args.metric)
     if tests.tests:
-        emit(f"\n{tests if args.table == 'text' else tests.table(args.table)}")
+        emit(f"\n{tests.table().render(args.table)}")
     if args.page:
         from ..report.sweep_tables import write_sweep_tables
 

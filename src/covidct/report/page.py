@@ -23,7 +23,7 @@ from ..datasets.canvases import make_canvases
 from ..evaluation import figures, metrics
 from ..evaluation.tables import Table, percent, percent_range
 from ..models.registry import model_info
-from ..runs.comparison_table import distinctions, published_of
+from ..runs.comparison_table import distinctions, published_comparison
 from ..runs.result import CrossValidationResult
 from .commands import command_line
 from .gallery import Exhibit, embedding, exhibits
@@ -494,7 +494,7 @@ def _stages(result: CrossValidationResult) -> dict[str, tuple[npt.ArrayLike, npt
 
 
 def _compared(named: Mapping[str, CrossValidationResult]) -> tuple[Picture, ...]:
-    beside = {name: published_of(result) for name, result in named.items()}
+    beside = {name: published_comparison(result) for name, result in named.items()}
     theirs = {
         plain(name): found.published.metrics["accuracy"]
         for name, found in beside.items()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from ..evaluation import metrics
 from ..evaluation.metrics import TABLE_METRICS
 from ..evaluation.tables import Table, percent, percent_range
-from ..runs.comparison_table import published_of, side_by_side
+from ..runs.comparison_table import published_comparison, side_by_side
 from ..runs.paired_tests import compare_runs
 from ..runs.result import CrossValidationResult
 
@@ -34,7 +35,7 @@ def fold_table(result: CrossValidationResult) -> Table:
         f"sd: sample standard deviation over folds. Interval of the mean: {result.resampling}.",
         *_undefined(result.fold_metrics),
     ]
-    beside = published_of(result)
+    beside = published_comparison(result)
     if beside is not None:
         both = {row.metric: row for row in beside.rows}
         published = (percent(*both[n].published) if n in both else "–" for n in TABLE_METRICS)
@@ -102,16 +103,9 @@ def difference_table(results: Mapping[str, CrossValidationResult]) -> Table | No
     tests = compare_runs(results)
     if not tests.tests:
         return None
-    header, *rows = tests.rows()
-    return Table(
-        header,
-        rows,
-        caption="Differences in accuracy on the same slices, in percentage points",
-        notes=(
-            *tests.notes,
-            "Tested are runs on the same folds, and runs that differ in their split alone.",
-        ),
-    )
+    table = tests.table()
+    note = "Tested are runs with the same folds, and runs that differ only in their split."
+    return replace(table, notes=(*table.notes, note))
 
 
 def _header(first: str) -> Row:

@@ -11,7 +11,7 @@ from typing import Any
 from .._files import write_json
 from ..evaluation import metrics
 from ..evaluation.tables import percent, percent_range
-from ..runs.comparison_table import per_patient, published_of
+from ..runs.comparison_table import per_patient, published_comparison
 from ..runs.paired_tests import PairedTests
 from ..runs.result import CrossValidationResult
 from ..runs.sweep import PlannedRun, SweepResult
@@ -73,7 +73,7 @@ def _results_table(
     rows, notes = [], ["± is the sample standard deviation over folds, the interval a bootstrap."]
     for cell, run in cells.items():
         summary, (low, high) = run.summary(), run.intervals()["accuracy"]
-        beside = published_of(run)
+        beside = published_comparison(run)
         theirs = ["", ""]
         if beside is not None:
             row = beside.rows[0]
@@ -109,16 +109,16 @@ def _results_table(
 def _tests_table(
     dataset: str, cells: Iterable[PlannedRun], tests: PairedTests, total: int
 ) -> dict[str, Any]:
-    header, *rows = tests.rows()
+    table = tests.table()
     short = {str(cell): f"{cell.model} {cell.variant}" for cell in cells}
-    names = [f"{short[test.a]} less {short[test.b]}" for test in tests.tests]
+    names = [f"{short[test.a]} minus {short[test.b]}" for test in tests.tests]
     return {
         "title": f"{dataset}: differences of {tests.metric} on the same folds, percentage points",
-        "columns": header,
-        "rows": [[name, *row[1:]] for name, row in zip(names, rows, strict=True)],
+        "columns": table.header,
+        "rows": [[name, *row[1:]] for name, row in zip(names, table.rows, strict=True)],
         "notes": [
-            *tests.notes[:-1],
-            f"Holm: p corrected for the number of tests in the sweep, {total}.",
+            *table.notes[:-1],
+            f"Holm: p-value corrected for the number of tests in the sweep, {total}.",
         ],
     }
 

@@ -1,4 +1,4 @@
-"""Several runs in one table: protocols, networks or datasets side by side."""
+"""Table of several runs: networks, datasets or protocols side by side."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..evaluation.tables import Table, percent, percent_range
 from .result import CrossValidationResult
 from .scores import ScoredFolds
 
-__all__ = ["distinctions", "per_patient", "published_of", "side_by_side"]
+__all__ = ["distinctions", "per_patient", "published_comparison", "side_by_side"]
 
 
 def side_by_side(
@@ -19,24 +19,31 @@ def side_by_side(
     metric: str = "accuracy",
     variants: Sequence[str] | None = None,
 ) -> Table:
-    """Lay out runs in rows, per slice and per patient where ids are known, with intervals.
+    """Return a table with a row per run, per slice and, if patients are known, per patient.
 
     Parameters
     ----------
-    results
-        The runs.
-    metric
-        A name out of ``covidct.evaluation.metrics.METRICS``.
-    variants
-        What to call each run in a column of its own, where network, dataset and protocol do not
-        tell them apart; by default :func:`distinctions`.
+    results : sequence of ScoredFolds
+        Runs.
+    metric : str, default="accuracy"
+        Name of a metric in ``covidct.evaluation.metrics.METRICS``.
+    variants : sequence of str or None, default=None
+        Label of each run, in a column of its own that is left out if all labels are empty. None
+        takes :func:`distinctions`.
 
     Returns
     -------
     Table
-        In percent: means and standard deviations over the folds, and 95 % confidence
-        intervals of the means, by :meth:`ScoredFolds.intervals` and, per patient,
-        :meth:`ScoredFolds.patient_intervals`. Near-duplicates are no patients.
+        Percentages: means and standard deviations over the folds, and 95 % confidence intervals of
+        the means, by :meth:`ScoredFolds.intervals` and, per patient,
+        :meth:`ScoredFolds.patient_intervals`. Groups of near-duplicates do not count as patients.
+
+    Raises
+    ------
+    UnknownNameError
+        If `metric` is unknown.
+    ValueError
+        If `variants` has another length than `results`.
 
     Examples
     --------
@@ -48,7 +55,8 @@ def side_by_side(
     >>> side_by_side([cv.run(slices)]).header[:2]
     ('network', 'dataset')
     """
-    title = metrics.find_metric(metric).title.lower()
+    metric = metrics.find_metric(metric).name
+    title = metrics.METRICS[metric].title.lower()
     units = {result.unit for result in results if result.has_patients}
     unit = units.pop() if len(units) == 1 else "group" if units else "patient"
     header = [
@@ -72,18 +80,18 @@ def side_by_side(
 
 
 def distinctions(results: Sequence[ScoredFolds]) -> list[str]:
-    """Say in what runs differ that have network, dataset and protocol in common.
+    """List the options in which runs of one network, dataset and protocol differ.
 
     Parameters
     ----------
-    results
-        The runs.
+    results : sequence of ScoredFolds
+        Runs.
 
     Returns
     -------
     list of str
-        For each run its options that another has otherwise; empty where nothing is to be told
-        apart.
+        For each run, its values of the options that differ between runs of the same network,
+        dataset and protocol; empty if none differ.
 
     Examples
     --------
@@ -99,46 +107,48 @@ def distinctions(results: Sequence[ScoredFolds]) -> list[str]:
     """
     alike = defaultdict(list)
     for result in results:
-        alike[_known_by(result)].append(result.settings)
-    return [_own(result.settings, alike[_known_by(result)]) for result in results]
+        alike[_key(result)].append(result.settings)
+    return [_distinct(result.settings, alike[_key(result)]) for result in results]
 
 
-def _known_by(result: ScoredFolds) -> tuple[str, ...]:
+def _key(result: ScoredFolds) -> tuple[object, ...]:
     return result.model_name, result.dataset_name, result.protocol
 
 
-def _own(settings: Mapping[str, object], alike: Sequence[Mapping[str, object]]) -> str:
-    """Write the options that another run has otherwise; what it has not, as an ensemble, aside."""
-    own = {
+def _distinct(settings: Mapping[str, object], alike: Sequence[Mapping[str, object]]) -> str:
+    """Format the options that differ; an option that a run lacks (an ensemble) does not differ."""
+    distinct = {
         option: value
         for option, value in settings.items()
         if any(other.get(option, value) != value for other in alike)
     }
-    if _moved_by_epochs(alike):
-        own.pop("milestones", None)
-    return ", ".join(f"{option} {value}" for option, value in own.items())
+    if _milestones_follow_epochs(alike):
+        distinct.pop("milestones", None)
+    return ", ".join(f"{option} {value}" for option, value in distinct.items())
 
 
-def _moved_by_epochs(alike: Sequence[Mapping[str, object]]) -> bool:
-    """Whether runs of equal epochs have equal milestones too, so that the epochs say it all."""
+def _milestones_follow_epochs(alike: Sequence[Mapping[str, object]]) -> bool:
+    """Return True if runs of equal epochs have equal milestones, which are then redundant."""
     schedules = {(other.get("epochs"), str(other.get("milestones"))) for other in alike}
     return len(schedules) == len({epochs for epochs, _ in schedules})
 
 
 def per_patient(result: ScoredFolds, metric: str) -> tuple[str, str]:
-    """Write a metric per patient in percent: mean ± sd over folds, and its 95 % interval.
+    """Format a metric per patient in percent.
 
     Parameters
     ----------
-    result
-        The run.
-    metric
-        A key of :data:`covidct.evaluation.metrics.METRICS`.
+    result : ScoredFolds
+        Run.
+    metric : str
+        Key of ``covidct.evaluation.metrics.METRICS``.
 
     Returns
     -------
-    tuple of str
-        Dashes where patients are unknown.
+    mean : str
+        Mean ± standard deviation over the folds, or a dash if patients are unknown.
+    interval : str
+        95 % confidence interval of the mean, or a dash.
 
     Examples
     --------
@@ -158,19 +168,31 @@ def per_patient(result: ScoredFolds, metric: str) -> tuple[str, str]:
 
 
 def _row(result: ScoredFolds, metric: str) -> list[str]:
+    summary = result.summary()
     return [
         result.model_name,
         result.dataset_name,
         result.protocol,
-        percent(*result.summary()[metric]),
+        percent(*summary[metric]),
         percent_range(*result.intervals()[metric]),
         *per_patient(result, metric),
-        percent(*result.summary()["auc"]),
+        percent(*summary["auc"]),
     ]
 
 
-def published_of(result: CrossValidationResult) -> published.Comparison | None:
-    """Hold a run against what the paper reports of its network and dataset; None where nothing."""
+def published_comparison(result: CrossValidationResult) -> published.Comparison | None:
+    """Compare a run with the paper's results of its network and dataset.
+
+    Parameters
+    ----------
+    result : CrossValidationResult
+        Run.
+
+    Returns
+    -------
+    Comparison or None
+        As :meth:`CrossValidationResult.compare_published`; None if the paper has no such result.
+    """
     known = published.results(
         dataset=result.dataset_name, network=result.model_name, comparable=True
     )

@@ -1,4 +1,4 @@
-"""Averages of fitted networks: several runs on the same folds, or the repeats of one split."""
+"""Averages of fitted networks: of several runs on the same folds, or of repeats of one split."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ __all__ = ["Ensemble"]
 
 
 class Ensemble(ScoredFolds):
-    """The mean probability of several runs, fold by fold, with all that follows from it.
+    """Mean probability of several runs, fold by fold, with all scores of a single run.
 
-    A slice is scored by the networks of the fold that tests it, none of which was fitted to it.
-    Members should be chosen before their scores on these folds are known: an ensemble of the best
-    of many runs has been fitted to the test slices.
+    A slice is scored by the networks of the fold that tests it, none of which was trained on it.
+    Choose the members before their scores on these folds are known: an ensemble of the best of many
+    runs has been selected on the test slices.
 
     Parameters
     ----------
-    members
-        Runs on the same slices under one protocol and on the same folds.
-    siblings
-        Whether to average folds as well that train and test on the same slices: the repeats of an
-        official split from several seeds. Folds of a cross-validation are no such siblings, since
-        a network would score slices that it was fitted to.
+    members : sequence of CrossValidationResult
+        Runs with the same slices, protocol and folds.
+    siblings : bool, default=False
+        Also average folds that train and test on the same slices, such as the repeats of an
+        official split with several seeds. The folds of a cross-validation cannot be averaged, since
+        networks would score slices that they were trained on.
 
     Attributes
     ----------
@@ -46,7 +46,8 @@ class Ensemble(ScoredFolds):
     Raises
     ------
     ValueError
-        If there is nothing to average, or members differ in slices, protocol or folds.
+        If there are fewer than two members (one with `siblings`), if members differ in slices,
+        protocol or folds, or if `siblings` is True and no two folds have the same slices.
 
     Examples
     --------
@@ -65,7 +66,8 @@ class Ensemble(ScoredFolds):
     def __init__(self, members: Sequence[CrossValidationResult], *, siblings: bool = False) -> None:
         if len(members) < (1 if siblings else 2):
             raise ValueError(
-                f"an ensemble needs two runs, or the siblings of one; got {len(members)}"
+                "an ensemble needs at least two runs, or one with siblings=True; "
+                f"got {len(members)}"
             )
         first = members[0]
         for other in members[1:]:
@@ -86,7 +88,7 @@ class Ensemble(ScoredFolds):
         )
 
     def _average(self, fold: int, numbers: Sequence[int]) -> npt.NDArray[np.void]:
-        """Average the predictions of folds that test the same slices."""
+        """Average the predictions of all members and of the folds `numbers` as one fold."""
         parts = [member.fold_predictions(k) for member in self.members for k in numbers]
         rows = parts[0].copy()
         rows["fold"] = fold
@@ -100,38 +102,49 @@ class Ensemble(ScoredFolds):
 
         Parameters
         ----------
-        dataset
-            The other slices.
-        device
-            As in :func:`covidct.devices.resolve_device`.
+        dataset : CTDataset
+            Slices of another source.
+        device : str, default="auto"
+            Device, see :func:`covidct.devices.resolve_device`.
 
         Returns
         -------
         ExternalEvaluation
-            Its row for a fold is the mean probability of the members' networks of that fold.
+            Scores of each fold, by the mean probability of the members' networks of that fold.
+
+        Raises
+        ------
+        ValueError
+            If `dataset` has the slices that the members were trained on.
+        InvalidFileError
+            If a file of a run is missing or damaged.
         """
         each = [member.evaluate(dataset, device=device) for member in self.members]
-        of_folds = np.mean([evaluation.probabilities for evaluation in each], axis=0)
+        probabilities = np.mean([evaluation.probabilities for evaluation in each], axis=0)
+        seen = chain.from_iterable(evaluation.seen for evaluation in each)
         return ExternalEvaluation(
             trained_on=each[0].trained_on,
             tested_on=each[0].tested_on,
-            probabilities=np.stack([of_folds[numbers].mean(axis=0) for numbers in self._merged]),
+            probabilities=np.stack(
+                [probabilities[numbers].mean(axis=0) for numbers in self._merged]
+            ),
             targets=each[0].targets,
             groups=each[0].groups,
             group_kind=each[0].group_kind,
-            seen=tuple(dict.fromkeys(chain(*(evaluation.seen for evaluation in each)))),
+            seen=tuple(dict.fromkeys(seen)),
         )
 
 
 def _siblings(result: CrossValidationResult) -> list[list[int]]:
-    """Group the numbers of folds that train on the same slices and test the same ones."""
+    """Group the numbers of folds that train and test on the same slices."""
     alike: dict[tuple[bytes, bytes], list[int]] = {}
     for number, fold in enumerate(result.folds):
         alike.setdefault(_key(fold), []).append(number)
     if len(alike) == len(result.folds):
         raise ValueError(
-            f"no two folds of {str(result.run_dir)!r} train and test on the same slices; averaging "
-            "them would let networks score slices that they were fitted to"
+            f"siblings=True needs folds with the same slices, but all folds of "
+            f"{str(result.run_dir)!r} differ; averaging them would let networks score slices that "
+            "they were trained on"
         )
     return list(alike.values())
 

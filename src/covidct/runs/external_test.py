@@ -1,4 +1,4 @@
-"""Fitted folds on slices of another source."""
+"""External tests: fitted folds on slices of another source, and runs across datasets."""
 
 from __future__ import annotations
 
@@ -23,23 +23,34 @@ __all__ = ["CrossDatasetMatrix", "ExternalEvaluation", "evaluate_across"]
 
 @dataclass(frozen=True)
 class ExternalEvaluation:
-    """What the fitted folds of a run make of other slices.
+    """Scores of a run's fitted folds on slices of another source.
 
-    Attributes
+    Made by :meth:`covidct.CrossValidationResult.evaluate`; printing it gives the tables.
+
+    Parameters
     ----------
-    trained_on, tested_on
+    trained_on, tested_on : str
         Names of the datasets.
-    probabilities
-        (K, N): each fold's probability of COVID-19 for each slice.
-    targets
-        (N,) of 0 and 1.
-    groups
-        (N,) labels, or None.
-    group_kind
-        What a group is, such as ``"patient"``.
-    seen
-        Names of the slices that a network was trained on, as far as the folds kept them (2,000
-        each): no part of an external test. None where they kept none.
+    probabilities : ndarray of float64, shape (n_folds, n_slices)
+        Probability of COVID-19 by the network of each fold.
+    targets : ndarray of int64, shape (n_slices,)
+        1 for COVID-19, else 0.
+    groups : ndarray of str, shape (n_slices,), or None
+        Group of each slice; None if unknown.
+    group_kind : str, default="patient"
+        Kind of the groups.
+    seen : tuple of str, default=()
+        Names of slices that a network was trained on, which do not belong in an external test. Of a
+        training fold with more than 2,000 slices, only a random 2,000 are recognized.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from covidct.runs.external_test import ExternalEvaluation
+    >>> probabilities = np.array([[0.1, 0.9, 0.4], [0.2, 0.8, 0.8]])
+    >>> found = ExternalEvaluation("a", "b", probabilities, np.array([0, 1, 1]), None)
+    >>> round(found.summary()["accuracy"][0], 3), found.ensemble_metrics["accuracy"]
+    (0.833, 1.0)
     """
 
     trained_on: str
@@ -52,12 +63,12 @@ class ExternalEvaluation:
 
     @property
     def fold_metrics(self) -> list[dict[str, float]]:
-        """The metrics of each fold's network."""
+        """Metrics of each fold's network, as fractions."""
         return [metrics.score(self.targets, row) for row in self.probabilities]
 
     @property
     def ensemble_metrics(self) -> dict[str, float]:
-        """The metrics of the folds' mean probability."""
+        """Metrics of the mean probability over the folds, as fractions."""
         return metrics.score(self.targets, self.probabilities.mean(axis=0))
 
     def summary(self) -> dict[str, tuple[float, float]]:
@@ -65,40 +76,42 @@ class ExternalEvaluation:
 
         Returns
         -------
-        dict
-            Name of the metric -> (mean, sample standard deviation), as fractions.
+        dict of str to (float, float)
+            Metric to mean and sample standard deviation, as fractions.
         """
         return metrics.summarize(self.fold_metrics)
 
     def intervals(self, *, level: float = 0.95) -> dict[str, Interval]:
-        """Bootstrap intervals of the ensemble's metrics, over groups where they are known.
+        """Compute bootstrap intervals of the ensemble's metrics.
+
+        Groups are resampled as a whole if they are known, slices otherwise.
 
         Parameters
         ----------
-        level
-            The share of resamples inside, in (0, 1).
+        level : float, default=0.95
+            Coverage, in (0, 1).
 
         Returns
         -------
-        dict
-            Name of the metric -> (low, high), as fractions.
+        dict of str to Interval
+            Metric to (low, high), as fractions.
         """
         return intervals.bootstrap(
             self.targets, self.probabilities.mean(axis=0), groups=self.groups, level=level
         )
 
     def fold_intervals(self, *, level: float = 0.95) -> dict[str, Interval]:
-        """Bootstrap intervals of the metrics' means over the folds' networks, as `summary` has.
+        """Compute bootstrap intervals of the means that :meth:`summary` returns.
 
         Parameters
         ----------
-        level
+        level : float, default=0.95
             Coverage, in (0, 1).
 
         Returns
         -------
-        dict
-            Metric -> (low, high), as fractions.
+        dict of str to Interval
+            Metric to (low, high), as fractions.
         """
         n_folds, n = self.probabilities.shape
         return intervals.bootstrap(
@@ -110,17 +123,18 @@ class ExternalEvaluation:
         )
 
     def patients(self) -> ExternalEvaluation | None:
-        """Merge the slices of each group, such as a patient, into one: their mean probability.
+        """Score groups, such as patients, by the mean probability of their slices.
 
         Returns
         -------
         ExternalEvaluation or None
-            The same with a group in place of a slice; None where groups are unknown, or one has
+            One column of probabilities per group; None if groups are unknown, or if a group has
             slices of both classes.
         """
-        if self.groups is None or len(set(zip(self.groups, self.targets, strict=True))) > len(
-            set(self.groups)
-        ):
+        if self.groups is None:
+            return None
+        classes_of_groups = set(zip(self.groups, self.targets, strict=True))
+        if len(classes_of_groups) > len(set(self.groups)):
             return None
         merged = [metrics.per_group(self.targets, row, self.groups) for row in self.probabilities]
         targets, _, names = merged[0]
@@ -129,17 +143,41 @@ class ExternalEvaluation:
             probabilities=np.stack([probabilities for _, probabilities, _ in merged]),
             targets=targets,
             groups=names,
-            seen=(),  # these are of slices
+            seen=(),  # names of slices
         )
 
+    def table(self) -> Table:
+        """Return a table with a row per metric.
+
+        Returns
+        -------
+        Table
+            Percentages: mean ± sample standard deviation over the folds' networks and metric of
+            their mean probability, with 95 % confidence intervals.
+        """
+        of_folds, of_ensemble = self.fold_intervals(), self.intervals()
+        ensemble = self.ensemble_metrics
+        rows = [
+            [
+                metrics.METRICS[name].title,
+                percent(mean, sd),
+                percent_range(*of_folds[name]),
+                percent(ensemble[name]),
+                percent_range(*of_ensemble[name]),
+            ]
+            for name, (mean, sd) in self.summary().items()
+        ]
+        header = ["metric", "folds", "95 % interval", "ensemble", "95 % interval"]
+        return Table(header, rows, notes=metrics.undefined_notes(self.fold_metrics))
+
     def to_dict(self) -> dict[str, Any]:
-        """Collect the metrics as plain values for JSON.
+        """Return the metrics as plain values for JSON.
 
         Returns
         -------
         dict
-            The metrics of each fold and of the ensemble, per slice and per group, with intervals;
-            what is undefined is None.
+            Metrics of each fold and of the ensemble, per slice and per group, with intervals;
+            undefined values are None.
         """
         patients = self.patients()
         content = {
@@ -161,100 +199,94 @@ class ExternalEvaluation:
         ready: dict[str, Any] = json_ready(content)
         return ready
 
+    @property
+    def caveat(self) -> str:
+        """Warning that test slices were used for training; empty if none were."""
+        if not self.seen:
+            return ""
+        more = f" and {len(self.seen) - 3:,} more" if len(self.seen) > 3 else ""
+        return (
+            f"{len(self.seen):,} of {len(self.targets):,} slices of {self.tested_on} were used for "
+            f"training ({', '.join(self.seen[:3])}{more}), which makes the result too good; "
+            "remove them from the external test"
+        )
+
     def __str__(self) -> str:
         patients = self.patients()
         parts = [(f"Per slice ({len(self.targets):,})", self)]
         if patients is not None:
             parts.append((f"Per {self.group_kind} ({len(patients.targets):,})", patients))
-        tables = [f"{caption}\n{evaluation._table()}" for caption, evaluation in parts]
+        tables = [str(replace(part.table(), caption=caption)) for caption, part in parts]
         title = f"trained on {self.trained_on}, tested on {self.tested_on} (percent)"
         units = np.arange(len(self.targets)) if self.groups is None else self.groups
-        drawn = describe_resampling(
-            self.group_kind if self.groups is not None else "slice", len(set(units))
-        )
+        unit = "slice" if self.groups is None else self.group_kind
         legend = (
             f"folds: mean ± sample standard deviation over {len(self.probabilities)} fitted "
-            f"networks; ensemble: of their mean probability. Intervals: {drawn}."
+            f"networks; ensemble: metric of their mean probability. Intervals: "
+            f"{describe_resampling(unit, len(set(units)))}."
         )
         return "\n\n".join(filter(None, [title, *tables, legend, self.caveat]))
-
-    @property
-    def caveat(self) -> str:
-        """What speaks against calling this an external test; empty where nothing does."""
-        slices = f"slices of {self.tested_on}"
-        if not self.seen:
-            return ""
-        more = f" and {len(self.seen) - 3:,} more" if len(self.seen) > 3 else ""
-        return (
-            f"{len(self.seen):,} of {len(self.targets):,} {slices} were trained on "
-            f"({', '.join(self.seen[:3])}{more}); this flatters the result, and an external test "
-            "has to leave them out"
-        )
-
-    def _table(self) -> str:
-        of_folds, of_ensemble = self.fold_intervals(), self.intervals()
-        rows = [
-            [
-                metrics.METRICS[name].title,
-                percent(mean, sd),
-                percent_range(*of_folds[name]),
-                percent(self.ensemble_metrics[name]),
-                percent_range(*of_ensemble[name]),
-            ]
-            for name, (mean, sd) in self.summary().items()
-        ]
-        header = ["metric", "folds", "95 % interval", "ensemble", "95 % interval"]
-        return Table(header, rows, notes=metrics.undefined_notes(self.fold_metrics)).render()
 
 
 @dataclass(frozen=True)
 class CrossDatasetMatrix:
-    """Each run on each dataset; printing it gives accuracy and AUC.
+    """Scores of each run on each dataset; printing it gives accuracy and AUC.
 
-    Attributes
+    Made by :func:`evaluate_across`.
+
+    Parameters
     ----------
-    cells
-        (run, dataset) to what was found: on the slices that a run was made of, the run itself,
-        whose predictions are out of fold; on others the evaluation of its fitted folds.
+    cells : mapping of (str, str) to CrossValidationResult or ExternalEvaluation
+        Scores by name of run and dataset: the run itself, with its out-of-fold predictions, on the
+        slices that it was trained on, and the evaluation of its fitted folds on other slices.
     """
 
     cells: Mapping[tuple[str, str], CrossValidationResult | ExternalEvaluation]
 
-    def table(self, style: str = "text", *, metric: str = "accuracy") -> str:
-        """Lay out the runs in rows and the datasets in columns.
+    def table(self, *, metric: str = "accuracy") -> Table:
+        """Return a table with a row per run and a column per dataset.
 
         Parameters
         ----------
-        style
-            ``"text"``, ``"markdown"``, ``"latex"`` or ``"csv"``.
-        metric
-            A name out of ``covidct.evaluation.metrics.METRICS``.
+        metric : str, default="accuracy"
+            Name of a metric in ``covidct.evaluation.metrics.METRICS``.
 
         Returns
         -------
-        str
-            The table, in percent: mean ± sd over the fitted folds and, in brackets, the 95 %
-            confidence interval of the mean. A star marks slices that the run was made of, a dagger
-            those of which some were, or may have been, trained on.
+        Table
+            Percentages: mean ± standard deviation over the fitted folds and, in brackets, the 95 %
+            confidence interval of the mean. A star marks out-of-fold scores, a dagger datasets with
+            slices that the run was trained on.
+
+        Raises
+        ------
+        UnknownNameError
+            If `metric` is unknown.
         """
-        name = metrics.find_metric(metric).name
+        found = metrics.find_metric(metric)
         runs, datasets = (list(dict.fromkeys(names)) for names in zip(*self.cells, strict=True))
-        rows = [[run, *(self._text(run, dataset, name) for dataset in datasets)] for run in runs]
-        return Table(["trained", *(f"on {name}" for name in datasets)], rows).render(style)
+        rows = [
+            [run, *(self._text(run, dataset, found.name) for dataset in datasets)] for run in runs
+        ]
+        return Table(
+            ["trained", *(f"on {name}" for name in datasets)],
+            rows,
+            caption=f"{found.title}, percent",
+        )
 
     def _text(self, run: str, dataset: str, metric: str) -> str:
         found = self.cells[run, dataset]
-        star = ("†" if found.caveat else "") if isinstance(found, ExternalEvaluation) else "*"
+        mark = ("†" if found.caveat else "") if isinstance(found, ExternalEvaluation) else "*"
         ends = percent_range(*_intervals(found)[metric])
-        return f"{percent(*found.summary()[metric])} ({ends}){star}"
+        return f"{percent(*found.summary()[metric])} ({ends}){mark}"
 
     def to_dict(self) -> list[dict[str, Any]]:
-        """Collect the cells for JSON.
+        """Return the scores as plain values for JSON.
 
         Returns
         -------
         list of dict
-            Plain values; what is undefined is None.
+            One entry per run and dataset; undefined values are None.
         """
         content = [
             {
@@ -273,13 +305,11 @@ class CrossDatasetMatrix:
         return ready
 
     def __str__(self) -> str:
-        tables = [
-            f"{metrics.METRICS[name].title}, percent\n{self.table(metric=name)}"
-            for name in ("accuracy", "auc")
-        ]
+        tables = [str(self.table(metric=name)) for name in ("accuracy", "auc")]
         legend = (
-            "Mean ± sd over the fitted folds, and in brackets the 95 % interval of the mean.\n"
-            "* out of fold, under the protocol of the run; elsewhere an external test."
+            "Mean ± standard deviation over the fitted folds; in brackets the 95 % interval of the "
+            "mean.\n"
+            "* out-of-fold, under the protocol of the run; all other cells are external tests."
         )
         caveats = [
             f"† {run} on {dataset}: {found.caveat}"
@@ -300,25 +330,27 @@ def evaluate_across(
 ) -> CrossDatasetMatrix:
     """Test every run on every dataset.
 
-    Nothing is fitted to the other source: neither weights nor threshold.
+    Neither weights nor threshold are adapted to the other source.
 
     Parameters
     ----------
-    results
-        The runs by name.
-    datasets
-        The datasets by name. One with the very slices of a run shows the run's own out-of-fold
-        predictions.
+    results : mapping of str to CrossValidationResult
+        Runs by name.
+    datasets : mapping of str to CTDataset
+        Datasets by name. For the slices that a run was trained on, its out-of-fold predictions are
+        taken.
 
     Returns
     -------
     CrossDatasetMatrix
-        A cell for each pair.
+        Scores for each pair of run and dataset.
 
     Raises
     ------
     ValueError
-        If there is no run or no dataset.
+        If `results` or `datasets` is empty.
+    InvalidFileError
+        If a file of a run is missing or damaged.
 
     Examples
     --------
@@ -328,8 +360,8 @@ def evaluate_across(
     >>> recipe = covidct.Recipe.demo().scaled(1)
     >>> cv = covidct.CrossValidator("shufflenet", recipe, cv=2, groups="patient", weights=None)
     >>> matrix = evaluate_across({"A": cv.run(a), "B": cv.run(b)}, {"A": a, "B": b})
-    >>> matrix.cells["A", "B"].tested_on, matrix.cells["B", "B"].protocol
-    ('phantom', 'grouped by patient')
+    >>> matrix.cells["A", "B"].tested_on, matrix.table().header
+    ('phantom', ('trained', 'on A', 'on B'))
     """
     if not results or not datasets:
         raise ValueError(

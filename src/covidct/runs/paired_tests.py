@@ -1,4 +1,4 @@
-"""Tests of whether runs on the same folds, or on the same slices split otherwise, differ."""
+"""Significance tests of differences between runs on the same slices."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ __all__ = ["PairedTest", "PairedTests", "check_same_folds", "compare_runs", "sam
 
 
 class PairedTest(NamedTuple):
-    """Whether run a differs from run b on the same slices.
+    """Difference between two runs on the same slices, with its interval and p-values.
 
     Attributes
     ----------
-    a, b
-        The runs.
-    difference
-        The metric of a less that of b, over all out-of-fold predictions.
-    interval
-        Its 95 % confidence interval, from resamples of whole groups that both runs share.
-    p_permutation
-        Of swapping the predictions of whole groups: would these fitted networks be told apart?
-    p_permutation_holm
-        The same, corrected for the number of tests.
-    p_folds
-        Of the corrected resampled t-test over the folds: would a new training show the difference
-        again? NaN where all folds test the same slices, so that none are resampled, and where the
-        folds of the runs are others.
-    p_folds_holm
-        The same, corrected for the number of tests.
+    a, b : str
+        Names of the runs.
+    difference : float
+        Metric of `a` minus metric of `b`, over all out-of-fold predictions, as a fraction.
+    interval : Interval
+        95 % confidence interval of the difference, from resampling groups as a whole.
+    p_permutation : float
+        P-value of swapping the predictions of whole groups: do these fitted networks differ?
+    p_permutation_holm : float
+        `p_permutation`, corrected for the number of tests by Holm's method.
+    p_folds : float
+        P-value of the corrected resampled t-test over the folds: would newly trained networks
+        differ? NaN if all folds test the same slices, if the runs have different folds, or if the
+        metric is undefined in a fold.
+    p_folds_holm : float
+        `p_folds`, corrected for the number of tests by Holm's method.
     """
 
     a: str
@@ -63,77 +63,63 @@ class PairedTest(NamedTuple):
 
 @dataclass(frozen=True)
 class PairedTests:
-    """Tests of one metric; printing them gives a table in percentage points.
+    """Tests of one metric, one per pair of runs; printing them gives a table.
 
-    Attributes
+    Parameters
     ----------
-    metric
-        Its name.
-    unit
-        What was resampled and swapped as a whole: ``"group"`` or ``"slice"``.
-    tests
-        One for each pair.
+    metric : str
+        Name of the metric.
+    unit : {"group", "slice"}
+        Unit that was resampled and swapped as a whole.
+    tests : tuple of PairedTest
+        The tests.
     """
 
     metric: str
     unit: str
     tests: tuple[PairedTest, ...]
 
-    def table(self, style: str = "text") -> str:
-        """Lay out the tests in rows.
-
-        Parameters
-        ----------
-        style
-            ``"text"``, ``"markdown"``, ``"latex"`` or ``"csv"``.
+    def table(self) -> Table:
+        """Return a table with a row per test.
 
         Returns
         -------
-        str
-            Differences and intervals in percentage points, and p-values.
+        Table
+            Differences and intervals in percentage points, and p-values; its notes name the tests.
         """
-        header, *rows = self.rows()
-        return Table(header, rows).render(style)
-
-    def rows(self) -> list[list[str]]:
-        """Write the header of the table, and then a row for each test.
-
-        Returns
-        -------
-        list of list of str
-            Differences and intervals in percentage points, and p-values.
-        """
-        return [
-            ["runs", "difference", "95 % interval", *_P_VALUES.values()],
-            *(
-                [
-                    f"{test.a} less {test.b}",
-                    _points(test.difference),
-                    " to ".join(map(_points, test.interval)),
-                    *(_p_value(getattr(test, name)) for name in _P_VALUES),
-                ]
-                for test in self.tests
-            ),
+        title = metrics.find_metric(self.metric).title
+        rows = [
+            [
+                f"{test.a} minus {test.b}",
+                _points(test.difference),
+                " to ".join(map(_points, test.interval)),
+                *(_p_value(getattr(test, name)) for name in _P_VALUES),
+            ]
+            for test in self.tests
         ]
+        return Table(
+            ["runs", "difference", "95 % interval", *_P_VALUES.values()],
+            rows,
+            caption=f"{title}: differences on the same slices, in percentage points",
+            notes=self._notes(),
+        )
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What interval and p-values are of, in sentences."""
+    def _notes(self) -> tuple[str, ...]:
         untested = any(isnan(test.p_folds) for test in self.tests)
         return (
-            f"Interval and permutation: of whole {self.unit}s, for the networks as fitted.",
-            "Folds: corrected resampled t-test (Nadeau and Bengio 2003), for networks fitted anew.",
+            f"Interval and permutation test: whole {self.unit}s, for the networks as fitted.",
+            "Folds: corrected resampled t-test (Nadeau and Bengio 2003), for retrained networks.",
             *([_UNTESTED] if untested else []),
-            f"Holm: p corrected for the number of tests, {len(self.tests)}.",
+            f"Holm: p-value corrected for the number of tests, {len(self.tests)}.",
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Collect the tests for JSON.
+        """Return the tests as plain values for JSON.
 
         Returns
         -------
         dict
-            Plain values; what is undefined is None.
+            ``metric``, ``unit`` and ``tests``; undefined values are None.
         """
         tests = [test._asdict() for test in self.tests]
         ready: dict[str, Any] = json_ready({**asdict(self), "tests": tests})
@@ -141,20 +127,16 @@ class PairedTests:
 
     def __str__(self) -> str:
         if not self.tests:
-            return "no two runs have the same folds, or differ in their split alone"
-        title = metrics.find_metric(self.metric).title
-        return "\n".join(
-            [
-                f"{title}, differences on the same slices (percentage points)",
-                self.table(),
-                *self.notes,
-            ]
-        )
+            return "no runs to compare: no two have the same folds, or differ only in their split"
+        return self.table().render()
+
+    def _repr_html_(self) -> str:
+        return self.table().render("html") if self.tests else str(self)
 
 
 _UNTESTED = (
-    "Folds are not tested (–) where they repeat one split or lack the metric, or where the runs "
-    "differ in their split."
+    "Folds are not tested (–) if they repeat one split, if the metric is undefined in a fold, or "
+    "if the runs differ in their split."
 )
 _P_VALUES = {
     "p_permutation": "p permutation",
@@ -172,23 +154,24 @@ def compare_runs(
     n_permutations: int = 10_000,
     seed: int = 0,
 ) -> PairedTests:
-    """Test whether runs differ that were made on the same folds, or in their split alone.
+    """Test the differences between runs on the same slices.
 
-    Of two runs of one network, recipe and slices, one under a random and one under a grouped split,
-    the difference is what the split is worth.
+    Two runs are comparable if they have the same folds, or if they differ only in their split. For
+    two runs of one network and recipe, one with a random and one with a grouped split, the
+    difference measures the effect of the split.
 
     Parameters
     ----------
-    results
-        The runs by name.
-    metric
-        A name out of ``covidct.evaluation.metrics.METRICS``.
-    pairs
-        Which to compare; by default all that can be.
-    n_permutations
-        As for :func:`covidct.evaluation.significance.permutation_test`.
-    seed
-        Of all that is drawn.
+    results : mapping of str to ScoredFolds
+        Runs by name.
+    metric : str, default="accuracy"
+        Name of a metric in ``covidct.evaluation.metrics.METRICS``.
+    pairs : iterable of (str, str) or None, default=None
+        Names of the runs to compare; None compares all comparable pairs.
+    n_permutations : int, default=10_000
+        Number of permutations, see :func:`covidct.evaluation.significance.permutation_test`.
+    seed : int, default=0
+        Random seed of permutations and resamples.
 
     Returns
     -------
@@ -197,8 +180,10 @@ def compare_runs(
 
     Raises
     ------
+    UnknownNameError
+        If `metric` is unknown.
     ValueError
-        If the runs of a pair have not the same folds, and differ in more than their split.
+        If two runs in `pairs` have different folds and differ in more than their split.
 
     Examples
     --------
@@ -217,18 +202,13 @@ def compare_runs(
     name = metrics.find_metric(metric).name
     chosen = []
     for a, b in combinations(results, 2) if pairs is None else pairs:
-        why = _unpaired(results[a], results[b])
-        if not why:
+        reason = _not_comparable(results[a], results[b])
+        if not reason:
             chosen.append((a, b))
         elif pairs is not None:
-            raise ValueError(f"{a!r} and {b!r} cannot be compared: {why}")
+            raise ValueError(f"{a!r} and {b!r} cannot be compared: {reason}")
     bar = tqdm(chosen, "comparisons", unit="pair", disable=None, leave=False)
-    tests = [
-        PairedTest(
-            a, b, *_test(results[a], results[b], name, n_permutations=n_permutations, seed=seed)
-        )
-        for a, b in bar
-    ]
+    tests = [_test(results, a, b, name, n_permutations=n_permutations, seed=seed) for a, b in bar]
     corrected = {
         f"{kind}_holm": holm([getattr(test, kind) for test in tests]).tolist()
         for kind in ("p_permutation", "p_folds")
@@ -245,17 +225,17 @@ def compare_runs(
 
 
 def same_folds(a: ScoredFolds, b: ScoredFolds) -> bool:
-    """Tell whether two runs have slices, protocol and folds in common.
+    """Return True if two runs have the same slices, protocol and folds.
 
     Parameters
     ----------
-    a, b
-        The runs.
+    a, b : ScoredFolds
+        Runs.
 
     Returns
     -------
     bool
-        Whether they can be compared slice by slice.
+        True if the runs can be compared fold by fold.
 
     Examples
     --------
@@ -268,92 +248,107 @@ def same_folds(a: ScoredFolds, b: ScoredFolds) -> bool:
     >>> same_folds(result, result)
     True
     """
-    return not _mismatch(a, b)
+    return not _fold_mismatch(a, b)
 
 
 def check_same_folds(name_a: str, a: ScoredFolds, name_b: str, b: ScoredFolds) -> None:
-    """Refuse two runs that have not slices, protocol and folds in common.
+    """Raise an error unless two runs have the same slices, protocol and folds.
 
     Parameters
     ----------
-    name_a, name_b
-        What to call them.
-    a, b
-        The runs.
+    name_a, name_b : str
+        Names of the runs in the error.
+    a, b : ScoredFolds
+        Runs.
 
     Raises
     ------
     ValueError
-        If they are not paired; the message says why.
+        If slices, protocol or folds differ; the message names the difference.
     """
-    why = _mismatch(a, b)
-    if why:
-        raise ValueError(f"{name_a!r} and {name_b!r} have not the same folds: {why}")
+    reason = _fold_mismatch(a, b)
+    if reason:
+        raise ValueError(f"{name_a!r} and {name_b!r} do not have the same folds: {reason}")
 
 
-def _mismatch(a: ScoredFolds, b: ScoredFolds) -> str:
-    """Say in what two runs are not paired; nothing if they are."""
+def _fold_mismatch(a: ScoredFolds, b: ScoredFolds) -> str:
+    """Describe why two runs do not have the same folds; empty if they have."""
     if a.content_hash != b.content_hash:
-        return (
-            f"one is of {a.dataset_name!r}, the other of {b.dataset_name!r} or other slices of it"
-        )
+        if a.dataset_name == b.dataset_name:
+            return f"they use different slices of {a.dataset_name!r}"
+        return f"one uses {a.dataset_name!r}, the other {b.dataset_name!r}"
     if a.protocol != b.protocol:
         return f"the protocol of one is {a.protocol!r}, of the other {b.protocol!r}"
     same = len(a.folds) == len(b.folds) and all(
-        np.array_equal(ours.test, theirs.test) and np.array_equal(ours.train, theirs.train)
-        for ours, theirs in zip(a.folds, b.folds, strict=True)
+        np.array_equal(one.test, other.test) and np.array_equal(one.train, other.train)
+        for one, other in zip(a.folds, b.folds, strict=True)
     )
-    return "" if same else "their folds differ; run them with the same seed and number of folds"
+    return "" if same else "their folds differ; use the same seed and number of folds for both runs"
 
 
-def _unpaired(a: ScoredFolds, b: ScoredFolds) -> str:
-    """Say why two runs cannot be compared slice by slice; nothing if they can."""
-    folds = _mismatch(a, b)
-    more = _beside_the_split(a, b) if folds else ""
-    return f"{folds}; and they differ in more than the split: {more}" if more else ""
+def _not_comparable(a: ScoredFolds, b: ScoredFolds) -> str:
+    """Describe why two runs cannot be compared slice by slice; empty if they can."""
+    reason = _fold_mismatch(a, b)
+    more = _differences_but_split(a, b) if reason else ""
+    return f"{reason}; and they differ in more than the split: {more}" if more else ""
 
 
-def _beside_the_split(a: ScoredFolds, b: ScoredFolds) -> str:
-    """List in what else than the split two runs differ."""
-    tested, too = (np.sort(run.predictions["index"]) for run in (a, b))
-    ours, theirs = a.settings, b.settings
+def _differences_but_split(a: ScoredFolds, b: ScoredFolds) -> str:
+    """List the properties in which two runs differ, apart from the split."""
+    tested_a, tested_b = (np.sort(run.predictions["index"]) for run in (a, b))
+    settings_a, settings_b = a.settings, b.settings
     differ = {
-        "slices": a.content_hash != b.content_hash or not np.array_equal(tested, too),
+        "slices": a.content_hash != b.content_hash or not np.array_equal(tested_a, tested_b),
         "network": a.model_name != b.model_name,
-        "what was averaged": not (ours and theirs),
-        **{option: ours[option] != theirs.get(option) for option in ours},
+        "averaged runs": not (settings_a and settings_b),
+        **{option: settings_a[option] != settings_b.get(option) for option in settings_a},
     }
-    return ", ".join(what for what, differs in differ.items() if differs)
+    return ", ".join(name for name, differs in differ.items() if differs)
 
 
 def _groups(a: ScoredFolds, b: ScoredFolds) -> npt.NDArray[np.str_] | None:
-    """Return what is drawn as a whole: patients rather than what only looks alike."""
+    """Return the groups to resample: patients if a run knows them, else near-duplicates."""
     best = max((a, b), key=lambda run: (run.has_patients, run.has_groups))
     return best.pooled_predictions()["group"] if best.has_groups else None
 
 
 def _test(
-    a: ScoredFolds, b: ScoredFolds, metric: str, *, n_permutations: int, seed: int
-) -> tuple[float, Interval, float, float, float, float]:
-    ours, theirs = a.pooled_predictions(), b.pooled_predictions()
-    predictions = ours["target"], ours["probability"], theirs["probability"]
+    results: Mapping[str, ScoredFolds],
+    name_a: str,
+    name_b: str,
+    metric: str,
+    *,
+    n_permutations: int,
+    seed: int,
+) -> PairedTest:
+    """Test one pair; the corrected p-values are NaN."""
+    a, b = results[name_a], results[name_b]
+    rows_a, rows_b = a.pooled_predictions(), b.pooled_predictions()
+    predictions = rows_a["target"], rows_a["probability"], rows_b["probability"]
     groups = _groups(a, b)
     swapped = permutation_test(
         *predictions, groups=groups, metric=metric, n_permutations=n_permutations, seed=seed
     )
-    interval = difference_interval(*predictions, groups=groups, metric=metric, seed=seed)
-    folds = _over_folds(a, b, metric)
-    p_folds = nan if folds is None else folds.p_value
-    return swapped.difference, interval, swapped.p_value, nan, p_folds, nan
+    folds = _test_folds(a, b, metric)
+    return PairedTest(
+        a=name_a,
+        b=name_b,
+        difference=swapped.difference,
+        interval=difference_interval(*predictions, groups=groups, metric=metric, seed=seed),
+        p_permutation=swapped.p_value,
+        p_permutation_holm=nan,
+        p_folds=nan if folds is None else folds.p_value,
+        p_folds_holm=nan,
+    )
 
 
-def _over_folds(a: ScoredFolds, b: ScoredFolds, metric: str) -> ResampledTTest | None:
-    """Test over the folds, unless they differ, repeat one split or leave the metric undefined."""
+def _test_folds(a: ScoredFolds, b: ScoredFolds, metric: str) -> ResampledTTest | None:
+    """Test over the folds; None if they differ, repeat one split or leave the metric undefined."""
     if not same_folds(a, b):
         return None
     differences = [
-        ours[metric] - theirs[metric]
-        for ours, theirs in zip(a.fold_metrics, b.fold_metrics, strict=True)
+        of_a[metric] - of_b[metric]
+        for of_a, of_b in zip(a.fold_metrics, b.fold_metrics, strict=True)
     ]
     if len({fold.test.tobytes() for fold in a.folds}) < 2 or any(map(isnan, differences)):
         return None

@@ -11,7 +11,7 @@ from typing import Self
 
 from ...errors import InvalidFileError
 from ...evaluation.tables import Table
-from ..comparison_table import published_of, side_by_side
+from ..comparison_table import published_comparison, side_by_side
 from ..paired_tests import PairedTests, compare_runs, same_folds
 from ..result import CrossValidationResult
 from .planning import PlannedRun
@@ -117,7 +117,7 @@ class SweepResult:
         """
         rows = []
         for cell, result in self.results.items():
-            beside = published_of(result)
+            beside = published_comparison(result)
             if beside is None:
                 continue
             rows += [
