@@ -88,10 +88,21 @@ FOLDER = DatasetInfo(
     name="folder",
     title="Class folders of your own",
     license="yours",
-    loader="covidct.datasets.folder:load",
-    layout="two class folders, such as COVID/ and non-COVID/, holding image or DICOM files at "
-    "any depth, and optionally groups.csv with the columns path,group",
-    how_to_get="sort your slices into two folders",
+    values="images, DICOM, NIfTI, MHA, MHD or NRRD",
+    layout="a folder for each class, such as COVID/ and non-COVID/, that holds images, DICOM files "
+    "or volumes at any depth; optionally groups.csv with the columns path,group",
+    how_to_get="sort your slices into a folder per class",
+    group_kind="patient",
+)
+
+TABLE = DatasetInfo(
+    name="table",
+    title="A CSV or Excel table of your own, or a DataFrame",
+    license="yours",
+    values="images, DICOM, NIfTI, MHA, MHD or NRRD",
+    loader="covidct.datasets.table:load",
+    layout="a table with a row per slice or volume, and the files that it lists",
+    how_to_get="list the path and label of each slice, with patient, split and source if known",
     group_kind="patient",
 )
 
@@ -100,10 +111,10 @@ PHANTOM = DatasetInfo(
     title="Procedural chest-CT phantoms with lesion and lung masks and patients",
     license="Apache-2.0, as covidct",
     loader="covidct.datasets.phantom:load",
-    layout="none: the slices are computed",
+    layout="nothing: the slices are computed",
     how_to_get='covidct.load_dataset("phantom", n=100, seed=0)',
     known_faults=("Not real anatomy: for tests and demonstrations, never for a claim.",),
     group_kind="patient",
 )
 
-BUILT_IN = (COVID19_CT, SARS_COV_2_CT, FOLDER, PHANTOM)
+BUILT_IN = (COVID19_CT, SARS_COV_2_CT, FOLDER, TABLE, PHANTOM)

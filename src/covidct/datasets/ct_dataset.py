@@ -281,9 +281,9 @@ class CTDataset:
         covidct.errors.InvalidFileError
             If the file cannot be decoded.
         """
-        from .reading import read_image
+        from .slices import read_frame
 
-        return read_image(self.paths[index])
+        return read_frame(self.paths[index], int(self.frames[index]), window=self.window)
 
     def masks(self, index: int) -> dict[str, npt.NDArray[np.bool_]] | None:
         """Read the masks of one slice.
@@ -303,8 +303,14 @@ class CTDataset:
         covidct.errors.InvalidFileError
             If a mask cannot be decoded.
         """
-        del index
-        return None
+        from .volumes import read_mask
+
+        files = {kind: paths[index] for kind, paths in self.mask_files.items()}
+        return {
+            kind: read_mask(Path(path), int(self.frames[index]))
+            for kind, path in files.items()
+            if path is not None
+        } or None
 
     def subset(self, index: npt.ArrayLike) -> Self:
         """Return the dataset of the chosen slices, in the order of `index`.

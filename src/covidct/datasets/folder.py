@@ -1,81 +1,82 @@
-"""Slices of one's own: two class folders, and optionally a list of patients."""
+"""Class folders: one folder for each label, holding images, DICOM files or volumes."""
 
 from __future__ import annotations
 
-import csv
 import logging
 import os
-import re
-from collections import Counter
 from pathlib import Path
 
-import numpy as np
-
 from .._text import printable
-from ..errors import InvalidFileError
-from ._listing import Listing, folders_in, list_slices
+from ._listing import folders_in, list_slices
 from ._parallel import some
 from .ct_dataset import CTDataset, OnError, StrPath
+from .gray import WindowChoice
+from .groups import GroupChoice, find_groups
 from .info import DatasetInfo
+from .rows import SliceChoice, as_dataset, check_slices, set_masks_aside, slice_rows
+from .slices import Found, find_slices
 
 __all__ = ["load"]
 
 logger = logging.getLogger(__name__)
-
-# Folder names in lower case, letters and digits only. The first say COVID-19 whatever the other
-# folder is called; the second only beside their opposite.
-_COVID = frozenset(
-    {
-        *("covid", "covid19", "covid19positive", "covidpositive", "ctcovid", "pcovid"),
-        *("positivecovid", "sarscov2", "sarscov2positive"),
-    }
-)
-_OPPOSITES = {"1": "0", "pos": "neg", "positive": "negative", "true": "false", "yes": "no"}
 
 
 def load(
     root: StrPath,
     *,
     info: DatasetInfo,
-    groups: StrPath | None = None,
-    positive: str | None = None,
+    positive: object = None,
+    negative: object = None,
+    groups: GroupChoice = "auto",
+    slices: SliceChoice = "lung",
+    window: WindowChoice = "lung",
     on_error: OnError = "raise",
 ) -> CTDataset:
-    """Load slices from two class folders.
+    """Load slices from class folders.
 
-    Files are sorted by name. Hidden files are passed over; other files that are no slices are
-    passed over as well, and named in a logged warning.
+    Each folder in `root` is a label. It holds image files, DICOM files (single slices or series)
+    and volumes (NIfTI, MHA, MHD, NRRD) in folders of any depth. Files are sorted by name, the
+    slices of a volume from the feet to the head. Hidden files are ignored; other files that are
+    not slices are left out and named in a logged warning.
 
     Parameters
     ----------
-    root
-        Folder of the two class folders, which may hold folders in turn. Slices are image files,
-        and DICOM files of any suffix.
-    info
-        The entry of the registry. Its ``classes`` tell which folder is COVID-19 where both are
-        called so.
-    groups
-        CSV file with the columns ``path`` (relative to ``root``, with forward slashes) and
-        ``group`` (such as the patient), one row per slice; by default ``root/groups.csv`` where
-        that exists.
-    positive
-        Name of the COVID-19 class folder, where it cannot be told from the usual names.
-    on_error
-        ``"skip"`` leaves out what is no file, such as a link to nothing.
+    root : str or Path
+        Folder of the class folders.
+    info : DatasetInfo
+        Entry of the registry. Its `classes`, if given, name the folders of class 0 and class 1.
+    positive : str or sequence of str, optional
+        Class folders of COVID-19; by default the one with a usual name, such as "COVID".
+    negative : str or sequence of str, optional
+        Class folders of class 0; by default all others. What is in neither is left out, and
+        counted in a logged warning.
+    groups : "auto", "folder", "dicom", path or None, default="auto"
+        Source of the patient of each slice. A path names a CSV file with the columns ``path``
+        (relative to `root`: a slice, a volume or a folder) and ``group``; ``"dicom"`` takes
+        PatientID (as a pseudonym), ``"folder"`` the sub-folders of the class folders. ``"auto"``
+        takes the first of ``root/groups.csv``, PatientID, sub-folders and volumes that is there,
+        and logs which. None leaves the patients unknown.
+    slices : "lung", "all" or (first, last), default="lung"
+        Slices to take of each volume: those that show lung (see
+        :func:`covidct.datasets.lung.lung_slices`), all, or a range counted from the feet.
+    window : "lung", "range", "file" or (level, width), default="lung"
+        Window for Hounsfield units and gray values of more than 8 bits.
+    on_error : {"raise", "skip"}, default="raise"
+        ``"skip"`` leaves out files that cannot be used.
 
     Returns
     -------
     CTDataset
-        Its ``classes`` are the names of the folders.
+        Its `labels` are the names of the class folders.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such folder, or not two class folders in it, or a slice is no file.
+        If the folder does not exist or has no class folder with slices, or a slice is not a file.
     ValueError
-        If it is unclear which class is COVID-19.
+        If it is unclear which class is COVID-19, or an option has another value.
     covidct.errors.InvalidFileError
-        If the list of groups does not match the slices.
+        If the list of groups does not match the slices, or a volume cannot be used.
 
     Examples
     --------
@@ -84,133 +85,103 @@ def load(
     >>> from PIL import Image
     >>> import covidct
     >>> root = Path(tempfile.mkdtemp())
-    >>> for label in ("covid", "normal"):
+    >>> for label in ("covid", "normal", "cap"):
     ...     (root / label).mkdir()
     ...     Image.new("L", (60, 40)).save(root / label / "1.png")
     >>> dataset = covidct.load_dataset("folder", root)
-    >>> dataset.names, dataset.targets.tolist(), dataset.classes
-    (('covid/1.png', 'normal/1.png'), [1, 0], ('normal', 'covid'))
+    >>> dataset.labels.tolist(), dataset.targets.tolist(), dataset.classes
+    (['cap', 'covid', 'normal'], [0, 1, 0], ('non-covid', 'covid'))
     """
+    import pandas as pd
+
+    check_slices(slices)
     root = Path(root)
-    listings = _class_listings(root)
-    if positive is None and info.classes is not None and set(info.classes) == set(listings):
-        positive = info.classes[1]
-    covid = _positive_class(list(listings), positive, root)
-    other = next(name for name in listings if name != covid)
-    paths = [path for listing in listings.values() for path in listing.slices]
-    targets = np.repeat(
-        [int(name == covid) for name in listings],
-        [len(listing.slices) for listing in listings.values()],
-    )
-    table = root / "groups.csv" if groups is None else Path(groups)
-    known = groups is not None or table.is_file()
-    names = [path.relative_to(root).as_posix() for path in paths]
-    labels = _read_groups(table, names) if known else None
-    kept = [i for i, path in enumerate(paths) if on_error == "raise" or path.is_file()]
-    left_out = sorted(set(range(len(paths))) - set(kept))
-    return CTDataset(
-        [paths[i] for i in kept],
-        targets[kept],
-        None if labels is None else [labels[i] for i in kept],
-        classes=(other, covid),
-        name=info.name,
-        root=root,
-        group_kind=info.group_kind or "patient",
-        skipped=[(printable(names[i]), _no_file(paths[i])) for i in left_out],
-    )
+    found = _class_folders(root, on_error=on_error)
+    parts = []
+    for label, listing in found.items():
+        rows = slice_rows(listing, slices=slices)
+        rows["label"] = label
+        rows["below"] = [path.relative_to(root / label).parts for path in rows["path"]]
+        parts.append(rows)
+    rows, masks = set_masks_aside(pd.concat(parts, ignore_index=True), root)
+    skipped = [
+        (printable(path.relative_to(root).as_posix()), reason)
+        for listing in found.values()
+        for path, reason in listing.set_aside
+    ]
+    known = find_groups(rows, root, groups)
+    if info.group_kind and known.kind == "patient":
+        known = known._replace(kind=info.group_kind)
+    try:
+        return as_dataset(
+            rows,
+            known,
+            name=info.name,
+            root=root,
+            positive=positive,
+            negative=negative,
+            classes=info.classes,
+            window=window,
+            skipped=[*skipped, *masks],
+        )
+    except ValueError as error:
+        if hint := _nested(root, list(found)):
+            raise type(error)(f"{error}{hint}") from error
+        raise
 
 
-def _no_file(path: Path) -> str:
-    reason = f"{str(path)!r} is no file (but a link to nothing, a pipe or a device)"
-    logger.warning("%s; it is left out", reason)
-    return reason
-
-
-def _class_listings(root: Path) -> dict[str, Listing]:
-    """List both class folders; what else lies in ``root`` is logged, not lost in silence."""
+def _class_folders(root: Path, *, on_error: OnError) -> dict[str, Found]:
+    """Find the slices of each class folder; files outside of them are logged."""
     if not root.is_dir():
         raise FileNotFoundError(
-            f"{os.fspath(root)!r} is no folder; it should hold two class folders"
+            f"{os.fspath(root)!r} is not a folder; it should hold a folder for each class"
         )
-    listings = {folder.name: list_slices(folder) for folder in folders_in(root)}
-    classes = {name: listing for name, listing in listings.items() if listing.slices}
-    if len(classes) != 2:
-        found = [f"{name!r} ({len(listing.slices)} slices)" for name, listing in listings.items()]
+    found = {
+        folder.name: find_slices(folder, root=root, on_error=on_error)
+        for folder in folders_in(root)
+    }
+    classes = {
+        name: listing for name, listing in found.items() if listing.volumes or listing.images
+    }
+    outside = list_slices(root, recursive=False).slices
+    if not classes:
         raise FileNotFoundError(
-            f"{os.fspath(root)!r} should hold two class folders with slices, such as 'COVID' and "
-            f"'non-COVID'; found {', '.join(found) or 'no folder'}{_nested(root, list(classes))}"
+            f"{os.fspath(root)!r} should hold a folder with slices for each class, such as "
+            f"'COVID' and 'non-COVID'; {_what_is_there(root, found, outside)}"
         )
-    beside = list_slices(root, recursive=False).slices
-    others = [path for listing in listings.values() for path in listing.others]
-    for paths, why in ((beside, "lie outside the class folders"), (others, "are no slices")):
-        if paths:
-            names = some(path.relative_to(root).as_posix() for path in paths)
-            logger.warning("%d files in %s %s: passed over %s", len(paths), root, why, names)
+    if outside:
+        logger.warning(
+            "%d files in %s are outside the class folders and left out: %s",
+            len(outside),
+            root,
+            some(path.name for path in outside),
+        )
     return classes
 
 
-def _nested(root: Path, names: list[str]) -> str:
-    """Recognize parts of a set, such as "train" and "test", each with the same two classes."""
-    inner = [{folder.name for folder in folders_in(root / name)} for name in names]
-    if not inner or any(len(classes) != 2 or classes != inner[0] for classes in inner):
-        return ""
-    classes = " and ".join(map(repr, sorted(inner[0])))
-    return f". Each of them holds {classes}: give one of them as the root"
-
-
-def _positive_class(names: list[str], positive: str | None, root: Path) -> str:
-    """Tell which of two folder names stands for COVID-19."""
-    if positive is not None:
-        if positive not in names:
-            raise ValueError(f"positive must be one of the class folders {names}, got {positive!r}")
-        return positive
-    plain = {name: re.sub(r"[\W_]+", "", name.casefold()) for name in names}
-    covid = [
-        name
-        for name, other in (names, names[::-1])
-        if plain[name] in _COVID or plain[other] == _OPPOSITES.get(plain[name])
+def _what_is_there(root: Path, found: dict[str, Found], outside: list[Path]) -> str:
+    if outside:
+        return f"it holds {len(outside)} slices, but no folders with slices"
+    if not found:
+        return "it holds no folders"
+    reasons = [
+        f"{path.relative_to(root).as_posix()!r}: {reason}"
+        for listing in found.values()
+        for path, reason in listing.set_aside
     ]
-    if len(covid) != 1:
-        raise ValueError(
-            f"cannot tell which of the folders {names} in {os.fspath(root)!r} is COVID-19; "
-            f"say so with positive={names[0]!r} or positive={names[1]!r} (on the command line "
-            f"--positive){_nested(root, names)}"
-        )
-    return covid[0]
+    folders = f"no slices were found in its folders {some(found)}"
+    return f"{folders} ({some_plain(reasons)})" if reasons else folders
 
 
-def _read_groups(table: Path, names: list[str]) -> list[str]:
-    """Read the group of every slice, refusing a list that does not match the slices exactly."""
-    rows = _read_rows(table)
-    counts = Counter(path for path, _ in rows)
-    known = set(names)
-    faults = {
-        "listed twice": [path for path, count in counts.items() if count > 1],
-        "listed, but no slice": [path for path in counts if path not in known],
-        "slices that are not listed": [name for name in names if name not in counts],
-        "without a group": [path for path, group in rows if not group],
-    }
-    told = [f"{len(paths)} {what}: {some(paths)}" for what, paths in faults.items() if paths]
-    if told:
-        raise InvalidFileError(
-            f"{table} does not match the slices below {table.parent}: {'; '.join(told)}. "
-            "Paths are relative to the root, such as 'COVID/a.png'"
-        )
-    groups = dict(rows)
-    return [groups[name] for name in names]
+def some_plain(texts: list[str], *, limit: int = 3) -> str:
+    """Join the first few texts for a message."""
+    return "; ".join(texts[:limit]) + ("; ..." if len(texts) > limit else "")
 
 
-def _read_rows(table: Path) -> list[tuple[str, str]]:
-    # Spreadsheets write a byte-order mark, which "utf-8-sig" takes away.
-    with table.open(encoding="utf-8-sig", newline="") as file:
-        try:
-            reader = csv.DictReader(file)
-            columns = reader.fieldnames or ()
-            rows = list(reader)
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise InvalidFileError(f"{table} is no CSV file in UTF-8: {error}") from error
-    if not {"path", "group"} <= set(columns):
-        raise InvalidFileError(
-            f"{table} needs the columns path,group; it has {', '.join(columns) or 'none'}"
-        )
-    return [(row["path"] or "", (row["group"] or "").strip()) for row in rows]
+def _nested(root: Path, names: list[str]) -> str:
+    """Recognize parts of a set, such as "train" and "test", each with the same classes."""
+    inner = [{folder.name for folder in folders_in(root / name)} for name in names]
+    if not inner or any(len(classes) < 2 or classes != inner[0] for classes in inner):
+        return ""
+    classes = ", ".join(map(repr, sorted(inner[0])))
+    return f". Each of these folders holds {classes}: give one of them as the root"

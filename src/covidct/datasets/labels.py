@@ -124,7 +124,9 @@ def binarize(
     }
     if left_out:
         told = ", ".join(f"{count:,} of {label!r}" for label, count in sorted(left_out.items()))
-        logger.warning("%s slices have other labels and are left out: %s", where, told)
+        logger.warning("%s: %s have other labels and are left out", where, told)
+    if not chosen:
+        logger.warning("%s: all slices are of class 0, since no label means COVID-19", where)
     target = dict.fromkeys(rest, 0) | dict.fromkeys(chosen, 1)
     return Binary(
         np.array([target.get(label, -1) for label in labels], np.int64),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import unicodedata
+import warnings
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -66,25 +68,32 @@ def read_table(path: Path) -> pd.DataFrame:
             require("openpyxl", extra="excel")
             table = pd.read_excel(path, dtype=str)
         else:
-            text, separator = _decoded(path)
-            table = pd.read_csv(text, sep=separator, dtype=str, skipinitialspace=True)
+            table = _read_csv(path)
     except FileNotFoundError:
         raise
-    except (
-        pd.errors.ParserError,
-        pd.errors.EmptyDataError,
-        ValueError,
-        OSError,
-        KeyError,
-    ) as error:
+    except (ValueError, OSError, KeyError, csv.Error, pd.errors.ParserWarning) as error:
         raise InvalidFileError(
             f"{str(path)!r} cannot be read as a table ({error}); save it as CSV in UTF-8 with a "
             "header line"
         ) from error
     table.columns = [str(name).strip() for name in table.columns]
-    if (double := table.columns[table.columns.duplicated()]).size:
-        raise InvalidFileError(f"{str(path)!r} has the column {double[0]!r} twice; rename one")
     return table.dropna(how="all").reset_index(drop=True)
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    text, separator = _decoded(path)
+    header = next(csv.reader(text, delimiter=separator), [])
+    names = [name.strip() or f"column {i + 1}" for i, name in enumerate(header)]
+    if double := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+        raise ValueError(f"it has the column {double[0]!r} twice")
+    if not names:
+        raise ValueError("it is empty")
+    with warnings.catch_warnings(action="error", category=pd.errors.ParserWarning):
+        return pd.read_csv(
+            text, sep=separator, dtype=str, names=names, index_col=False, skipinitialspace=True
+        )
 
 
 def _decoded(path: Path) -> tuple[io.StringIO, str]:
@@ -102,7 +111,7 @@ def _decoded(path: Path) -> tuple[io.StringIO, str]:
             text = raw.decode("cp1252", errors="replace")
     if "\0" in text[:10_000]:
         raise ValueError("it is a binary file")
-    header = text[: text.find("\n")] if "\n" in text else text
+    header = text.partition("\n")[0]
     separator = max(",;\t", key=header.count)
     return io.StringIO(text), separator
 

@@ -1,0 +1,384 @@
+"""A table of slices: files, labels, patients, splits and sources in CSV, Excel or a DataFrame."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .._text import printable
+from ..errors import InvalidFileError, UnknownNameError
+from ._parallel import some
+from .ct_dataset import CTDataset, OnError, StrPath
+from .gray import WindowChoice
+from .groups import Groups
+from .info import DatasetInfo
+from .labels import plain_label
+from .rows import SliceChoice, as_dataset, check_slices, slice_rows
+from .slices import Found, find_slices
+from .tabular import match_files, read_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["COLUMNS", "load"]
+
+logger = logging.getLogger(__name__)
+
+#: What a column can mean, and the usual names of such a column in lower case.
+COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "path": (
+        *("path", "file", "filename", "file_name", "file name", "filepath", "file_path", "image"),
+        *("image_path", "imagepath", "image_name", "img", "img_path", "relative path"),
+    ),
+    "label": ("label", "class", "finding", "diagnosis", "category", "target"),
+    "group": (
+        *("group", "patient", "patient_id", "patientid", "patient id", "patient_name"),
+        *("subject", "subject_id", "subjectid", "case_id"),
+    ),
+    "split": ("split", "set", "subset", "partition"),
+    "source": ("source", "site", "hospital", "center", "centre", "institution"),
+    "slice": ("slice", "frame", "slice_index"),
+}
+
+_SPLITS = {
+    **dict.fromkeys(("train", "training", "tr"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
+    **dict.fromkeys(("test", "testing", "ts", "te"), "test"),
+}
+
+
+def load(
+    root: StrPath | pd.DataFrame,
+    *,
+    info: DatasetInfo,
+    images: StrPath | None = None,
+    columns: Mapping[str, str] | None = None,
+    positive: object = None,
+    negative: object = None,
+    slices: SliceChoice = "lung",
+    window: WindowChoice = "lung",
+    on_error: OnError = "raise",
+) -> CTDataset:
+    r"""Load the slices or volumes that a table lists.
+
+    Parameters
+    ----------
+    root : str, Path or DataFrame
+        CSV file (comma, semicolon or tab; UTF-8 or cp1252), Excel file, or a DataFrame; one row
+        per slice, volume file or folder of a DICOM series.
+    info : DatasetInfo
+        Entry of the registry.
+    images : str or Path, optional
+        Folder that the table's paths are in; by default the folder of the table. Paths match
+        files whatever their separators and Unicode form, and may lack suffix or folders where
+        the name alone is unambiguous.
+    columns : mapping of str to str, optional
+        Column of the table for ``path``, ``label``, ``group`` (the patient), ``split``, ``source``
+        and ``slice`` (the stored index of the slice in its volume). Those not given are
+        found by usual names, such as "filename" or "patient_id", and logged.
+    positive : str or sequence of str, optional
+        Labels of COVID-19; by default the one with a usual name, such as "COVID-19".
+    negative : str or sequence of str, optional
+        Labels of class 0; by default all others. Rows with labels in neither are left out.
+    slices : "lung", "all" or (first, last), default="lung"
+        Slices to take of each volume that is listed without ``slice``.
+    window : "lung", "range", "file" or (level, width), default="lung"
+        Window for Hounsfield units and gray values of more than 8 bits.
+    on_error : {"raise", "skip"}, default="raise"
+        ``"skip"`` leaves out rows whose file is missing or has several labels.
+
+    Returns
+    -------
+    CTDataset
+        In the order of the table. `metadata` holds the table's own columns.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the table or the folder of images does not exist.
+    covidct.errors.InvalidFileError
+        If the table cannot be read, lacks a column, lists missing files or names a file under two
+        labels.
+    covidct.errors.UnknownNameError
+        If `columns` names a column that is not in the table.
+    ValueError
+        If it is unclear which label is COVID-19, or a split has another name.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from PIL import Image
+    >>> import covidct
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> for name in ("1.png", "2.png"):
+    ...     Image.new("L", (60, 40)).save(folder / name)
+    >>> _ = (folder / "slices.csv").write_text(
+    ...     "filename,finding,patientid\n1.png,COVID-19,p1\n2.png,CAP,p2\n"
+    ... )
+    >>> covidct.load_dataset("table", folder / "slices.csv")
+    CTDataset 'table': 2 slices (1 COVID-19, 1 CAP), 2 patients
+    """
+    check_slices(slices)
+    table, origin = _table(root)
+    folder = _image_folder(root, images)
+    chosen = _columns(table, columns or {}, origin)
+    table = _usable_rows(table, chosen, origin)
+    rows, skipped = _match(table, chosen, folder, origin=origin, slices=slices, on_error=on_error)
+    own = [name for name in table.columns if name not in rows.columns]
+    rows = rows.join(table[own], on="row")
+    return as_dataset(
+        rows,
+        _groups(rows, chosen, origin),
+        name=info.name,
+        root=folder,
+        positive=positive,
+        negative=negative,
+        classes=info.classes,
+        window=window,
+        skipped=skipped,
+        metadata=own,
+    )
+
+
+def _table(root: StrPath | pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    import pandas as pd
+
+    if isinstance(root, pd.DataFrame):
+        return root.reset_index(drop=True), "the table"
+    path = Path(root)
+    if not path.is_file():
+        raise FileNotFoundError(f"{str(path)!r} is not a file; give a CSV or Excel file")
+    return read_table(path), repr(str(path))
+
+
+def _image_folder(root: StrPath | pd.DataFrame, images: StrPath | None) -> Path:
+    if images is not None:
+        folder = Path(images).expanduser()
+    elif isinstance(root, str | os.PathLike):
+        folder = Path(root).parent
+    else:
+        raise ValueError("a DataFrame needs images, the folder that its paths are in")
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{str(folder)!r} is not a folder; give the one with the images")
+    return folder
+
+
+def _columns(table: pd.DataFrame, given: Mapping[str, str], origin: str) -> dict[str, str]:
+    """Choose the column of each meaning: as given, or by its usual names."""
+    chosen = {}
+    for meaning, column in given.items():
+        if meaning not in COLUMNS:
+            raise UnknownNameError.among("meaning of a column", meaning, COLUMNS)
+        if column not in table.columns:
+            raise UnknownNameError.among(f"column of {origin}", column, map(str, table.columns))
+        chosen[meaning] = column
+    folded = {str(name).casefold().strip(): str(name) for name in table.columns}
+    for meaning, usual in COLUMNS.items():
+        found = next((folded[name] for name in usual if name in folded), None)
+        if meaning not in chosen and found is not None and found not in chosen.values():
+            chosen[meaning] = found
+    for meaning in ("path", "label"):
+        if meaning not in chosen:
+            raise InvalidFileError(
+                f"{origin} has no column for {meaning!r} with a usual name; name it with "
+                f"columns={{{meaning!r}: ...}} (on the command line --columns {meaning}=...). "
+                f"Its columns are {some(map(str, table.columns), limit=20)}"
+            )
+    logger.info("columns of %s: %s", origin, ", ".join(f"{k}={v}" for k, v in chosen.items()))
+    return chosen
+
+
+def _usable_rows(table: pd.DataFrame, chosen: Mapping[str, str], origin: str) -> pd.DataFrame:
+    """Drop repeated rows and rows without a path or label, and log how many."""
+    empty = table[chosen["path"]].isna() | table[chosen["label"]].isna()
+    if empty.any():
+        logger.warning(
+            "%d rows of %s have no path or no label and are left out: rows %s",
+            empty.sum(),
+            origin,
+            some(str(row + 2) for row in np.flatnonzero(empty)),
+        )
+    table = table[~empty]
+    repeated = table.astype(str).duplicated()
+    if repeated.any():
+        logger.warning(
+            "%d rows of %s repeat another row and are taken once: %s",
+            repeated.sum(),
+            origin,
+            some(table.loc[repeated, chosen["path"]].astype(str)),
+        )
+    table = table[~repeated].reset_index(drop=True)
+    if table.empty:
+        raise InvalidFileError(f"{origin} has no row with a path and a label")
+    return table
+
+
+def _match(
+    table: pd.DataFrame,
+    chosen: Mapping[str, str],
+    folder: Path,
+    *,
+    origin: str,
+    slices: SliceChoice,
+    on_error: OnError,
+) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
+    """Make a row of each slice that the table lists, with its label, split and source."""
+    by_frame = "slice" in chosen
+    found = find_slices(folder, root=folder, on_error=on_error)
+    every = slice_rows(found, slices="all" if by_frame else slices)
+    files = [path.relative_to(folder).as_posix() for path in every["path"]]
+    match = match_files(table[chosen["path"]].tolist(), files, folders=True)
+    pairs = _pairs(table, chosen, match.files_of, every, by_frame=by_frame)
+    skipped = _refuse_or_skip(table, chosen, folder, match.unknown, found, pairs, origin, on_error)
+    bad = {row for row, _ in pairs} & skipped.keys()
+    pairs = [(row, i) for row, i in pairs if row not in bad]
+    used = {i for _, i in pairs}
+    if extra := [name for i, name in enumerate(files) if i not in used and match.row_of[i] < 0]:
+        logger.warning(
+            "%d slices in %s are not in %s and are left out: %s",
+            len(extra),
+            folder,
+            origin,
+            some(dict.fromkeys(extra)),
+        )
+    if not pairs:
+        raise InvalidFileError(f"none of the files that {origin} lists is in {str(folder)!r}")
+    rows = every.iloc[[i for _, i in pairs]].reset_index(drop=True)
+    rows["row"] = [row for row, _ in pairs]
+    rows["label"] = [plain_label(table[chosen["label"]].iloc[row]) for row, _ in pairs]
+    for meaning in ("split", "source", "group"):
+        if meaning in chosen:
+            rows[meaning] = table[chosen[meaning]].iloc[rows["row"]].tolist()
+    if "split" in chosen:
+        rows = _with_splits(rows, chosen, origin)
+    if "source" in chosen and rows["source"].isna().any():
+        logger.warning("%s: the source of some rows is empty; it is called 'unknown'", origin)
+        rows["source"] = rows["source"].fillna("unknown")
+    told = [(str(table[chosen["path"]].iloc[row]), reason) for row, reason in skipped.items()]
+    aside = [(printable(path.relative_to(folder).as_posix()), why) for path, why in found.set_aside]
+    return rows, [*told, *aside]
+
+
+def _pairs(
+    table: pd.DataFrame,
+    chosen: Mapping[str, str],
+    files_of: Sequence[Sequence[int]],
+    every: pd.DataFrame,
+    *,
+    by_frame: bool,
+) -> list[tuple[int, int]]:
+    """Pair rows of the table with slices."""
+    if not by_frame:
+        return [(row, i) for row, files in enumerate(files_of) for i in files]
+    frames = every["frame"].to_numpy()
+    several = every["path"].map(every["path"].value_counts()).to_numpy() > 1
+    pairs = []
+    for row, files in enumerate(files_of):
+        wanted = table[chosen["slice"]].iloc[row]
+        for i in files:
+            if not several[i] or (wanted == wanted and int(float(wanted)) == frames[i]):
+                pairs.append((row, i))
+    return pairs
+
+
+def _refuse_or_skip(
+    table: pd.DataFrame,
+    chosen: Mapping[str, str],
+    folder: Path,
+    missing: Sequence[str],
+    found: Found,
+    pairs: Sequence[tuple[int, int]],
+    origin: str,
+    on_error: OnError,
+) -> dict[int, str]:
+    """Raise for missing files and contradictory labels, or return the rows to leave out."""
+    paths = table[chosen["path"]].astype(str)
+    labels = table[chosen["label"]].map(plain_label)
+    labels_of: dict[int, set[str]] = {}
+    rows_of: dict[int, list[int]] = {}
+    for row, i in pairs:
+        labels_of.setdefault(i, set()).add(labels.iloc[row])
+        rows_of.setdefault(i, []).append(row)
+    torn = [row for i, several in labels_of.items() if len(several) > 1 for row in rows_of[i]]
+    twice = [row for i, rows in rows_of.items() if len(labels_of[i]) == 1 for row in rows[1:]]
+    faults = dict.fromkeys(np.flatnonzero(paths.isin(missing)).tolist(), "no such file")
+    faults |= dict.fromkeys(torn, "listed under several labels")
+    if faults and on_error == "raise":
+        told = []
+        if missing:
+            told.append(
+                f"{len(missing):,} listed files are not in {str(folder)!r}: {some(missing)}"
+            )
+        if torn:
+            names = dict.fromkeys(paths.iloc[row] for row in torn)
+            told.append(f"{len(names):,} files are listed under several labels: {some(names)}")
+        if aside := found.set_aside:
+            told.append(
+                f"{len(aside):,} files cannot be used, such as {aside[0][0].name!r}: {aside[0][1]}"
+            )
+        raise InvalidFileError(
+            f"{origin} does not match the images: {'; '.join(told)}. Correct the table or images=, "
+            "or leave these rows out with on_error='skip' (--on-error skip)"
+        )
+    if faults:
+        logger.warning(
+            "%d rows of %s are left out: %s",
+            len(faults),
+            origin,
+            some(paths.iloc[row] for row in faults),
+        )
+    if twice:
+        logger.warning(
+            "%d rows of %s name a slice that another row names too; the first counts: %s",
+            len(twice),
+            origin,
+            some(paths.iloc[row] for row in twice),
+        )
+        faults |= dict.fromkeys(twice, "named by another row too")
+    return faults
+
+
+def _with_splits(rows: pd.DataFrame, chosen: Mapping[str, str], origin: str) -> pd.DataFrame:
+    """Translate the names of splits; patients in two of them are named in a warning."""
+    column = chosen["split"]
+    unknown = sorted({str(v) for v in rows["split"] if str(v).casefold().strip() not in _SPLITS})
+    if unknown:
+        raise ValueError(
+            f"column {column!r} of {origin} must hold train, val or test, got {some(unknown)}"
+        )
+    rows["split"] = [_SPLITS[str(value).casefold().strip()] for value in rows["split"]]
+    if "group" in rows:
+        number = rows.groupby("group")["split"].nunique()
+        if torn := number[number > 1].index.astype(str).tolist():
+            logger.warning(
+                "%d of %d patients have slices in several parts of the split in %s: %s",
+                len(torn),
+                len(number),
+                origin,
+                some(torn),
+            )
+    return rows
+
+
+def _groups(rows: pd.DataFrame, chosen: Mapping[str, str], origin: str) -> Groups:
+    """Take the column of patients, or else PatientID of DICOM files."""
+    if "group" in chosen:
+        values: list[Any] = rows["group"].tolist()
+        missing = rows["group"].isna()
+        if missing.any():
+            logger.warning(
+                "patients are unknown: column %r of %s is empty for %d slices, such as %s",
+                chosen["group"],
+                origin,
+                missing.sum(),
+                some(rows.loc[missing, "path"].map(str)),
+            )
+            return Groups(None)
+        return Groups([plain_label(value) for value in values])
+    return Groups(None) if rows["patient"].isna().any() else Groups(rows["patient"].tolist())

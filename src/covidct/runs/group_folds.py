@@ -1,0 +1,139 @@
+"""Folds that keep groups whole and hold both classes, wherever such folds exist."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.model_selection import StratifiedGroupKFold
+
+__all__ = ["GroupFolds", "most_folds"]
+
+Index = npt.NDArray[np.int64]
+
+
+def most_folds(targets: npt.ArrayLike, groups: npt.ArrayLike) -> int:
+    """Return the largest number of folds in which each fold can hold both classes.
+
+    A fold needs a group with slices of both classes, or a group of each class.
+
+    Parameters
+    ----------
+    targets : array-like of shape (n_slices,)
+        0 or 1 for each slice.
+    groups : array-like of shape (n_slices,)
+        Group of each slice.
+
+    Returns
+    -------
+    int
+        Number of folds; 0 if a class is missing.
+
+    Examples
+    --------
+    >>> from covidct.runs.group_folds import most_folds
+    >>> most_folds([1, 0, 1, 1, 0], ["a", "a", "b", "c", "d"])
+    2
+    """
+    counts = _class_counts(np.asarray(targets), np.asarray(groups))[0]
+    both = (counts > 0).all(axis=1)
+    return int(both.sum() + (counts[~both] > 0).sum(axis=0).min(initial=len(counts)))
+
+
+class GroupFolds:
+    """Stratified folds of whole groups; a splitter as scikit-learn has them.
+
+    The folds are those of :class:`sklearn.model_selection.StratifiedGroupKFold` wherever each of
+    them has slices of both classes. That class places one group after the other and does not look
+    ahead, so it may leave a fold without a class (scikit-learn issue 28218). In that case each
+    fold first gets the largest groups that it needs to hold both classes, and every other group,
+    from the largest on, goes to the fold where it makes the class counts most even (longest
+    processing time first, Graham 1969).
+
+    Parameters
+    ----------
+    n_splits : int
+        Number of folds; at most :func:`most_folds`.
+    seed : int, default=0
+        Random seed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from covidct.runs.group_folds import GroupFolds
+    >>> targets, groups = [1, 1, 1, 0, 0, 0], ["a", "a", "b", "c", "d", "d"]
+    >>> folds = GroupFolds(2).split(np.zeros(6), targets, groups)
+    >>> sorted(len(test) for _, test in folds)
+    [3, 3]
+    """
+
+    def __init__(self, n_splits: int, *, seed: int = 0) -> None:
+        self.n_splits = n_splits
+        self.seed = seed
+
+    def split(self, X: Any, y: Any = None, groups: Any = None) -> Iterator[tuple[Index, Index]]:
+        """Yield positions to train and to test on.
+
+        Parameters
+        ----------
+        X : sized
+            Anything of the slices' number.
+        y : array-like of shape (n_slices,)
+            0 or 1 for each slice.
+        groups : array-like of shape (n_slices,)
+            Group of each slice.
+
+        Yields
+        ------
+        train, test : ndarray of int64
+            Positions.
+        """
+        targets = np.asarray(y)
+        counts, codes = _class_counts(targets, np.asarray(groups))
+        splitter = StratifiedGroupKFold(self.n_splits, shuffle=True, random_state=self.seed)
+        folds = [
+            (train.astype(np.int64), test.astype(np.int64))
+            for train, test in splitter.split(X, targets, codes)
+        ]
+        if all(set(targets[test]) == {0, 1} for _, test in folds):
+            yield from folds
+            return
+        fold_of = _place(counts, self.n_splits, np.random.default_rng(self.seed))[codes]
+        for fold in range(self.n_splits):
+            yield np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
+
+
+def _class_counts(
+    targets: npt.NDArray[Any], groups: npt.NDArray[Any]
+) -> tuple[npt.NDArray[np.int64], Index]:
+    """Count the slices of each class in each group; also number the group of each slice."""
+    names, codes = np.unique(groups, return_inverse=True)
+    counts = np.zeros((len(names), 2), np.int64)
+    np.add.at(counts, (codes, targets.astype(np.int64)), 1)
+    return counts, codes.astype(np.int64)
+
+
+def _place(
+    counts: npt.NDArray[np.int64], n_folds: int, rng: np.random.Generator
+) -> npt.NDArray[np.int64]:
+    """Return the fold of each group."""
+    order = rng.permutation(len(counts))  # so that ties are broken by the seed
+    order = order[np.argsort(-counts[order].sum(axis=1), kind="stable")]
+    both = [g for g in order if counts[g].all()]
+    one = [[g for g in order if counts[g, k] and not counts[g].all()] for k in (0, 1)]
+    fold_of = np.full(len(counts), -1, np.int64)
+    for fold in range(n_folds):
+        needed = [both[fold]] if fold < len(both) else [k[fold - len(both)] for k in one]
+        fold_of[needed] = fold
+    held = np.zeros((n_folds, 2))
+    np.add.at(held, fold_of[fold_of >= 0], counts[fold_of >= 0])
+    share = counts / counts.sum(axis=0)
+    held /= counts.sum(axis=0)
+    for group in order:
+        if fold_of[group] < 0:
+            # Adding x to a sum h raises the sum of squares by x * (2 h + x): the least goes first.
+            fold_of[group] = int(np.argmin((share[group] * (2 * held + share[group])).sum(axis=1)))
+            held[fold_of[group]] += share[group]
+    return fold_of

@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import logging
+import re
+import unicodedata
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+import covidct
+from covidct.errors import InvalidFileError, UnknownNameError
+
+ROWS = (
+    ("a.png", "COVID-19", "p1", "train", "north"),
+    ("b.png", "CAP", "p2", "train", "south"),
+    ("c.png", "Normal", "p3", "test", "south"),
+    ("d.png", "COVID-19", "p4", "test", "north"),
+)
+HEADER = "filename,finding,patientid,split,site"
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for i, (name, *_) in enumerate(ROWS):
+        Image.new("L", (8, 6), i).save(folder / name)
+    return folder
+
+
+def put(images: Path, rows: list[str], *, header: str = HEADER) -> Path:
+    path = images.parent / "slices.csv"
+    path.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    return path
+
+
+def lines() -> list[str]:
+    return [",".join(row) for row in ROWS]
+
+
+def test_loads_in_the_tables_order(images: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="covidct"):
+        dataset = covidct.load_dataset("table", put(images, lines()[::-1]), images=images)
+    assert dataset.names == ("d.png", "c.png", "b.png", "a.png")
+    assert dataset.targets.tolist() == [1, 0, 0, 1]
+    assert dataset.labels.tolist() == ["COVID-19", "Normal", "CAP", "COVID-19"]
+    assert dataset.groups.tolist() == ["p4", "p3", "p2", "p1"]
+    assert dataset.official_split.tolist() == ["test", "test", "train", "train"]
+    assert dataset.sources.tolist() == ["north", "south", "south", "north"]
+    assert "path=filename, label=finding, group=patientid, split=split, source=site" in caplog.text
+
+
+def test_the_tables_own_columns_are_kept(images: Path) -> None:
+    rows = [f"{line},{age}" for line, age in zip(lines(), (31, 45, 62, 70), strict=True)]
+    dataset = covidct.load_dataset(
+        "table", put(images, rows, header=HEADER + ",age"), images=images
+    )
+    table = dataset.subset([2, 0]).table
+    assert table["age"].tolist() == ["62", "31"]
+    assert table["finding"].tolist() == ["Normal", "COVID-19"]
+    assert table["source"].tolist() == ["south", "north"]
+
+
+def test_a_data_frame_and_columns_by_name(images: Path) -> None:
+    frame = pd.DataFrame({"img": ["b", "a"], "covid": [0, 1], "age": [40, 50]})
+    dataset = covidct.load_dataset(
+        "table", frame, images=images, columns={"path": "img", "label": "covid"}, positive=1
+    )
+    assert dataset.names == ("b.png", "a.png")
+    assert dataset.targets.tolist() == [0, 1]
+    assert dataset.groups is None
+    assert dataset.table["age"].tolist() == [40, 50]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252"])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_tables_of_windows(images: Path, encoding: str, separator: str) -> None:
+    Image.new("L", (8, 6)).save(images / unicodedata.normalize("NFD", "é.png"))
+    rows = ["filename,finding", "images\\a.png,COVID-19", "images\\é.png,Normal"]
+    path = images.parent / "slices.csv"
+    path.write_bytes("\r\n".join(rows).replace(",", separator).encode(encoding))
+    dataset = covidct.load_dataset("table", path)
+    assert dataset.targets.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("edit", "match"),
+    [
+        (lambda rows: [*rows, "gone.png,CAP,p5,test,north"], "1 listed files are not in .*gone"),
+        (lambda rows: [*rows, "a.png,CAP,p1,train,north"], "1 files .* several labels: 'a.png'"),
+    ],
+)
+def test_tables_that_do_not_match(images: Path, edit: object, match: str, caplog) -> None:
+    path = put(images, edit(lines()))
+    with pytest.raises(InvalidFileError, match=match):
+        covidct.load_dataset("table", path, images=images)
+    dataset = covidct.load_dataset("table", path, images=images, on_error="skip")
+    assert len(dataset) in (3, 4)
+    assert dataset.skipped
+    assert "are left out" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("edit", "slices", "match"),
+    [
+        (lambda rows: rows[1:], 3, "1 slices in .* are not in .*: 'a.png'"),
+        (lambda rows: [*rows, rows[0]], 4, "1 rows .* repeat another row"),
+        (lambda rows: [*rows, "a.png,COVID-19,p9,train,north"], 4, "the first counts: 'a.png'"),
+        (lambda rows: [*rows, "e.png,,p9,train,north"], 4, "1 rows .* no path or no label"),
+        (lambda rows: [rows[0].replace("p1", "p4"), *rows[1:]], 4, "1 of 3 patients .* parts"),
+        (lambda rows: [rows[0].replace("p1", ""), *rows[1:]], 4, "patients are unknown"),
+    ],
+)
+def test_doubts_are_reported(images: Path, edit: object, slices: int, match: str, caplog) -> None:
+    dataset = covidct.load_dataset("table", put(images, edit(lines())), images=images)
+    assert len(dataset) == slices
+    assert any(re.search(match, message) for message in caplog.messages)
+
+
+@pytest.mark.parametrize(
+    ("options", "header", "error", "match"),
+    [
+        ({"columns": {"path": "file"}}, HEADER, UnknownNameError, "'file'.*'filename'"),
+        ({"columns": {"paht": "filename"}}, HEADER, UnknownNameError, "did you mean 'path'"),
+        ({}, "x,finding,patientid,split,site", InvalidFileError, "no column for 'path'"),
+        ({}, "filename,x,patientid,split,site", InvalidFileError, "no column for 'label'"),
+        ({"columns": {"split": "site"}}, HEADER, ValueError, "must hold train, val or test"),
+        ({"images": "/nowhere"}, HEADER, FileNotFoundError, "'/nowhere' is not a folder"),
+        ({"positive": "covid"}, HEADER, UnknownNameError, "positive label 'covid'"),
+    ],
+)
+def test_refuses(
+    images: Path, options: dict[str, object], header: str, error: type[Exception], match: str
+) -> None:
+    path = put(images, lines(), header=header)
+    with pytest.raises(error, match=match):
+        covidct.load_dataset("table", path, **{"images": images} | options)
+
+
+def test_a_table_must_exist(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="is not a file"):
+        covidct.load_dataset("table", tmp_path / "gone.csv")
+    with pytest.raises(ValueError, match="needs images"):
+        covidct.load_dataset("table", pd.DataFrame({"path": ["a"], "label": ["b"]}))
+
+
+def test_a_chosen_frame_of_a_volume(tmp_path: Path) -> None:
+    sitk = pytest.importorskip("SimpleITK")
+    rng = np.random.default_rng(0)
+    for name in ("covid", "normal"):
+        voxels = rng.normal(-600, 200, (5, 24, 32)).astype(np.int16)
+        sitk.WriteImage(sitk.GetImageFromArray(voxels), str(tmp_path / f"{name}.nii.gz"))
+    frame = pd.DataFrame(
+        {
+            "path": ["covid", "covid", "normal"],
+            "label": ["COVID", "COVID", "Normal"],
+            "slice": [1, 3, 2],
+        }
+    )
+    dataset = covidct.load_dataset("table", frame, images=tmp_path)
+    assert dataset.frames.tolist() == [1, 3, 2]
+    assert dataset.names == ("covid.nii.gz#1", "covid.nii.gz#3", "normal.nii.gz#2")
+    whole = covidct.load_dataset("table", frame.iloc[1:, :2], images=tmp_path, slices="all")
+    assert len(whole) == 10
+    assert whole.volumes.tolist() == ["covid.nii.gz"] * 5 + ["normal.nii.gz"] * 5
