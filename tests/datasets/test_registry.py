@@ -132,7 +132,7 @@ def test_options_and_what_is_general_are_kept_apart(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("name", "arguments", "match"),
     [
-        ("folder", {}, "'folder' needs root.*two class folders"),
+        ("folder", {}, "'folder' needs root: a folder for each class"),
         ("phantom", {"root": "x"}, "'phantom' takes no root, got 'x'"),
         ("folder", {"root": "x", "download": True}, "'folder' cannot be downloaded"),
         (

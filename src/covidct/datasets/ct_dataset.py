@@ -303,7 +303,7 @@ class CTDataset:
         covidct.errors.InvalidFileError
             If a mask cannot be decoded.
         """
-        from .volumes import read_mask
+        from .slices import read_mask
 
         files = {kind: paths[index] for kind, paths in self.mask_files.items()}
         return {

@@ -76,7 +76,7 @@ def slice_rows(found: Found, *, slices: SliceChoice = "lung") -> pd.DataFrame:
         "frame": 0,
         "volume": "",
         "position": np.nan,
-        "patient": None,
+        "patient": [found.patients.get(path) for path in found.images],
     }
     if found.images or not parts:
         parts.append(pd.DataFrame(images))

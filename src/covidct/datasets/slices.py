@@ -29,7 +29,15 @@ from .gray import WindowChoice, as_window
 from .reading import read_image
 from .series import Header, Slice, Stack, arrange, oriented_spacing, radiological, read_header
 
-__all__ = ["Found", "FoundVolume", "find_slices", "read_frame", "read_hu", "set_aside_text"]
+__all__ = [
+    "Found",
+    "FoundVolume",
+    "find_slices",
+    "read_frame",
+    "read_hu",
+    "read_mask",
+    "set_aside_text",
+]
 
 StrPath = str | os.PathLike[str]
 
@@ -86,11 +94,14 @@ class Found(NamedTuple):
         Pictures and DICOM files with a single slice.
     set_aside : list of (Path, str)
         Files that are neither, or that could not be read, and the reason.
+    patients : dict of Path to str
+        Pseudonym of the patient of each image whose header names one.
     """
 
     volumes: list[FoundVolume]
     images: list[Path]
     set_aside: list[tuple[Path, str]]
+    patients: dict[Path, str]
 
 
 def find_slices(
@@ -207,7 +218,7 @@ class _Search:
     def __init__(self, base: Path, *, skip: bool) -> None:
         self._base = base
         self._skip = skip
-        self._found = Found([], [], [])
+        self._found = Found([], [], [], {})
         self._seen: set[Path] = set()
 
     def result(self) -> Found:
@@ -250,6 +261,11 @@ class _Search:
             else:
                 self._found.images.append(file)
         self._found.images.sort()
+
+    def _add_image(self, path: Path, patient: str | None) -> None:
+        self._found.images.append(path)
+        if patient is not None:
+            self._found.patients[path] = patient
 
     def _aside(self, paths: Iterable[Path], reason: str) -> None:
         self._found.set_aside.extend((path, reason) for path in paths)
@@ -476,10 +492,9 @@ def _one_per_patient(found: Found) -> Found:
         if id(volume) not in kept
         for path in dict.fromkeys(volume.paths)
     ]
-    return Found(
-        [volume for volume in found.volumes if id(volume) in kept],
-        found.images,
-        [*found.set_aside, *aside],
+    return found._replace(
+        volumes=[volume for volume in found.volumes if id(volume) in kept],
+        set_aside=[*found.set_aside, *aside],
     )
 
 
@@ -576,6 +591,46 @@ def read_hu(path: StrPath, frame: int = 0) -> npt.NDArray[np.float32]:
             _check_frame(path, frame, file.frames)
             return radiological(file.hu(frame), orientation_of(file, frame))
     raise InvalidFileError(f"{str(path)!r} is not in Hounsfield units")
+
+
+def read_mask(path: StrPath, frame: int = 0) -> npt.NDArray[np.bool_]:
+    """Read a mask of one slice, turned as by :func:`read_frame`.
+
+    Parameters
+    ----------
+    path : path
+        A picture or volume file; a mask is where it is not zero.
+    frame : int, default=0
+        Stored index of the slice in a volume file.
+
+    Returns
+    -------
+    array of bool of shape (height, width)
+        True where the mask is.
+
+    Raises
+    ------
+    covidct.errors.InvalidFileError
+        If the file cannot be read, or has no such frame.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from PIL import Image
+    >>> from covidct.datasets.slices import read_mask
+    >>> path = Path(tempfile.mkdtemp(), "mask.png")
+    >>> Image.new("L", (4, 3), 255).save(path)
+    >>> read_mask(path).all()
+    np.True_
+    """
+    path = Path(path)
+    if file_kind(path) == "volume":
+        pixels = volumes.read_pixels(path)
+        _check_frame(path, frame, len(pixels.values))
+        return np.asarray(pixels.values[frame] != 0)
+    _check_frame(path, frame, 1)
+    return np.asarray(read_image(path).convert("RGB")).max(axis=2) > 0
 
 
 def _opened(path: Path) -> DicomFile:
