@@ -91,6 +91,4 @@ html_theme_options = {
     "header_links_before_dropdown": 6,
     "navbar_persistent": ["search-button"],
 }
-html_sidebars = {
-    page: [] for page in ("index", "install", "results", "faults", "benchmarks", "bibliography")
-}
+html_sidebars = {page: [] for page in ("index", "install", "glossary", "bibliography")}

@@ -31,8 +31,8 @@ MODULES = sorted(
 )
 PUBLIC = [name for name in covidct.__all__ if not name.startswith("__")]
 # What the reference lists: each public name, and the parts behind them that stand for themselves.
-PAGE = (Path(__file__).parents[1] / "docs/reference/index.rst").read_text("utf-8")
-LISTS = PAGE.partition(".. toctree::\n   :hidden:")[0]
+PAGES = sorted((Path(__file__).parents[1] / "docs/reference").glob("*.rst"))
+LISTS = "\n".join(page.read_text("utf-8").partition(":hidden:")[0] for page in PAGES)
 REFERENCE = re.findall(r"^   ([a-zA-Z][\w.]*)$", LISTS, re.M)
 NAMES = sorted({*PUBLIC, *REFERENCE})
 # What numpydoc may find: summaries, every parameter described and none invented, returns, examples.

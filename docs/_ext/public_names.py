@@ -1,23 +1,44 @@
-"""Link names to where users import them from, leave out what says nothing, name arrays shortly."""
+"""Link names under any of their import paths, and shorten signatures."""
 
 from __future__ import annotations
 
 import re
+from importlib import import_module
+from types import ModuleType
 
 from docutils import nodes
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
-import covidct
+PACKAGES = (
+    *("", ".datasets", ".models", ".training", ".evaluation", ".audit", ".runs", ".explain"),
+    ".report",
+)
 
-# Annotations name the module that defines a class; the reference has it under ``covidct``.
-_PUBLIC = {
-    f"{value.__module__}.{value.__qualname__}": f"covidct.{name}"
-    for name in covidct.__all__
-    if hasattr(value := getattr(covidct, name), "__qualname__")
-} | {"covidct.published": covidct.published.__name__}
 
+def aliases() -> dict[str, tuple[str, ...]]:
+    """Map each import path of a public object to all its import paths.
+
+    Annotations name the module that defines a class, and pages name the package that re-exports
+    it; the reference documents it under one of them.
+    """
+    groups: dict[int, list[str]] = {}
+    for name in PACKAGES:
+        path = f"covidct{name}"
+        package = import_module(path)
+        for public in package.__all__:
+            value = getattr(package, public)
+            paths = groups.setdefault(id(value), [])
+            paths.append(f"{path}.{public}")
+            if hasattr(value, "__qualname__"):
+                paths.append(f"{value.__module__}.{value.__qualname__}")
+            elif isinstance(value, ModuleType):
+                paths.append(value.__name__)
+    return {path: tuple(paths) for paths in groups.values() for path in paths}
+
+
+_ALIASES = aliases()
 
 # NumPy's names of types arrive spelled out; these are their names again.
 _ARRAYS = (
@@ -35,14 +56,18 @@ _ARRAYS = (
 def resolve(
     app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nodes.TextElement
 ) -> nodes.reference | None:
-    """Link a name that is documented under its public path."""
-    target = _PUBLIC.get(node.get("reftarget", ""))
-    if target is None:
-        return None
+    """Link a name, or a member of it, that is documented under another of its paths."""
     domain = env.domains["py"]
-    return domain.resolve_xref(
-        env, node["refdoc"], app.builder, node["reftype"], target, node, content
-    )
+    target = node.get("reftarget", "")
+    owner, _, member = target.rpartition(".")
+    found = [*_ALIASES.get(target, ()), *(f"{path}.{member}" for path in _ALIASES.get(owner, ()))]
+    for path in found:
+        link = domain.resolve_xref(
+            env, node["refdoc"], app.builder, node["reftype"], path, node, content
+        )
+        if link is not None:
+            return link
+    return None
 
 
 def skip(app: Sphinx, kind: str, name: str, member: object, leave: bool, options: object) -> bool:

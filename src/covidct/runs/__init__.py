@@ -1,1 +1,110 @@
-"""Many splits, and what lasts of them."""
+"""Cross-validation runs: splits, results, comparisons, predictions and sweeps.
+
+The public names are imported on first use, so that importing the package never loads PyTorch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .._lazy import attach
+
+if TYPE_CHECKING:
+    from .comparison_table import distinctions, side_by_side
+    from .cross_validator import CrossValidator
+    from .ensemble import Ensemble
+    from .external_test import CrossDatasetMatrix, ExternalEvaluation, evaluate_across
+    from .out_of_distribution import TrainingReference
+    from .paired_tests import PairedTest, PairedTests, compare_runs, same_folds
+    from .predictor import Prediction, Predictions, Predictor, VolumePrediction
+    from .protocol import PROTOCOLS, split_options
+    from .recalibration import CalibratedFolds
+    from .result import CrossValidationResult
+    from .scores import ScoredFolds
+    from .splits import Fold, LeakageWarning, Split, make_split
+    from .sweep import PlannedRun, SweepResult, Variant, plan, run_sweep, time_left
+else:
+    __getattr__, __dir__ = attach(
+        __name__,
+        {
+            "comparison_table": (
+                "distinctions",
+                "side_by_side",
+            ),
+            "cross_validator": ("CrossValidator",),
+            "ensemble": ("Ensemble",),
+            "external_test": (
+                "CrossDatasetMatrix",
+                "ExternalEvaluation",
+                "evaluate_across",
+            ),
+            "out_of_distribution": ("TrainingReference",),
+            "paired_tests": (
+                "PairedTest",
+                "PairedTests",
+                "compare_runs",
+                "same_folds",
+            ),
+            "predictor": (
+                "Prediction",
+                "Predictions",
+                "Predictor",
+                "VolumePrediction",
+            ),
+            "protocol": (
+                "PROTOCOLS",
+                "split_options",
+            ),
+            "recalibration": ("CalibratedFolds",),
+            "result": ("CrossValidationResult",),
+            "scores": ("ScoredFolds",),
+            "splits": (
+                "Fold",
+                "LeakageWarning",
+                "Split",
+                "make_split",
+            ),
+            "sweep": (
+                "PlannedRun",
+                "SweepResult",
+                "Variant",
+                "plan",
+                "run_sweep",
+                "time_left",
+            ),
+        },
+    )
+
+__all__ = [
+    "PROTOCOLS",
+    "CalibratedFolds",
+    "CrossDatasetMatrix",
+    "CrossValidationResult",
+    "CrossValidator",
+    "Ensemble",
+    "ExternalEvaluation",
+    "Fold",
+    "LeakageWarning",
+    "PairedTest",
+    "PairedTests",
+    "PlannedRun",
+    "Prediction",
+    "Predictions",
+    "Predictor",
+    "ScoredFolds",
+    "Split",
+    "SweepResult",
+    "TrainingReference",
+    "Variant",
+    "VolumePrediction",
+    "compare_runs",
+    "distinctions",
+    "evaluate_across",
+    "make_split",
+    "plan",
+    "run_sweep",
+    "same_folds",
+    "side_by_side",
+    "split_options",
+    "time_left",
+]
