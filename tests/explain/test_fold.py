@@ -1,4 +1,4 @@
-"""What ``covidct explain`` writes of a fold, and of slices from anywhere."""
+"""Files that ``covidct explain`` writes for a fold and for new slices."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def result(
 
 @pytest.fixture
 def shown(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """What is drawn beside each page of maps."""
+    """Record the options of each page of maps."""
     pages: list[dict[str, Any]] = []
 
     def record(images: list[Any], maps: Any, **options: Any) -> Figure:
@@ -40,7 +40,7 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
 
 def scored(result: covidct.CrossValidationResult, logits: Callable[[np.ndarray], np.ndarray]):
-    """Let the networks have said something else of the slices."""
+    """Replace the predictions of a run."""
     result.predictions = result.predictions.copy()
     result.predictions["logit"] = logits(result.predictions)
     result.predictions["probability"] = 1 / (1 + np.exp(-result.predictions["logit"]))
@@ -73,11 +73,11 @@ def test_the_slices_recognized_most_surely_are_shown(
     assert page["targets"] == [1] * page["n"]
 
 
-def test_t_sne_is_in_the_table_too(
+def test_t_sne_is_in_the_table(
     result: covidct.CrossValidationResult, phantoms: covidct.CTDataset, tmp_path: Path
 ) -> None:
     table = explain_fold(result, phantoms, tmp_path, fold=1, palette="color-blind")
-    row = table["t-SNE, nearest neighbors"]
+    row = table["t-SNE, accuracy of nearest neighbors"]
     assert set(row.references) == {"among the features", "larger class"}
     assert row.n == len(result.folds[1].test)
     written = json.loads((tmp_path / "faithfulness.json").read_text())
@@ -86,22 +86,24 @@ def test_t_sne_is_in_the_table_too(
     assert {p.name for p in tmp_path.iterdir()} > {"grad_cam.png", "tsne.png"}
 
 
-def test_at_most_so_many_slices_are_embedded(
+def test_the_number_of_embedded_slices_is_limited(
     result: covidct.CrossValidationResult, phantoms: covidct.CTDataset
 ) -> None:
     model = result.fold_model(0)
     canvases = np.zeros((len(phantoms), *model.input_size), dtype=np.uint8)
     canvases += np.random.default_rng(0).integers(0, 256, canvases.shape, dtype=np.uint8)
-    figure, separation = embed_fold(result, phantoms, model, canvases, fold=0, most=10)
+    figure, separation = embed_fold(result, phantoms, model, canvases, fold=0, max_slices=10)
     assert sum(len(line.get_xdata()) for line in figure.axes[0].get_lines()) == 10
-    assert separation is None  # ten slices, of which some are of the test fold, are too few
+    assert separation is None  # the test fold has too few of the ten slices
     assert "training and" in figure.get_label()
 
 
 def test_other_slices_are_refused(
     result: covidct.CrossValidationResult, phantoms: covidct.CTDataset, tmp_path: Path
 ) -> None:
-    with pytest.raises(ValueError, match="the run was made of other slices of 'phantom'"):
+    with pytest.raises(
+        ValueError, match="not the version of 'phantom'"
+    ):
         explain_fold(result, phantoms.subset([0, 1, 2]), tmp_path)
 
 
@@ -116,7 +118,7 @@ def predicted(
     return predictor, predictor.predict(tmp_path / "slices")
 
 
-def test_slices_from_anywhere_get_maps_and_a_table(
+def test_new_slices_get_maps_and_a_table(
     predicted: tuple[covidct.Predictor, list[Any]], tmp_path: Path
 ) -> None:
     predictor, predictions = predicted
@@ -146,7 +148,7 @@ def test_many_slices_are_drawn_on_several_pages(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     predictor, predictions = predicted
-    monkeypatch.setattr(fold, "_ON_A_PAGE", 2)
+    monkeypatch.setattr(fold, "_SLICES_PER_PAGE", 2)
     explain_predictions(predictor, [p._replace(probability=0.1) for p in predictions], tmp_path)
     assert [page["n"] for page in shown] == [2, 2, 1]
     assert {p.name for p in tmp_path.glob("*.png")} == {f"grad_cam-00{i}.png" for i in (1, 2, 3)}
@@ -157,5 +159,5 @@ def test_no_slice_could_be_read(
 ) -> None:
     predictor, predictions = predicted
     broken = [p._replace(probability=float("nan")) for p in predictions]
-    with pytest.raises(ValueError, match="there is no slice to explain"):
+    with pytest.raises(ValueError, match="no slice to explain"):
         explain_predictions(predictor, broken, tmp_path)

@@ -1,4 +1,4 @@
-"""The explanations of a fitted fold, or of new slices, in one folder."""
+"""Explanations of a fold of a run, or of the predictions for new slices, written to a folder."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ __all__ = [
     "save_figure",
 ]
 
-_ON_A_PAGE = 24  # slices: six rows of four
+_SLICES_PER_PAGE = 24  # six rows of four
 _NEIGHBORS = 5
-_PERTURBED = 32  # slices, shared among the folds of a run
+_PERTURBED = 32  # slices, divided among the folds of a run
 
 
 def explain_fold(
@@ -55,43 +55,44 @@ def explain_fold(
 
     Parameters
     ----------
-    result
+    result : CrossValidationResult
         The run.
-    dataset
-        The slices that it was made of.
-    folder
-        Where ``grad_cam.png`` (the COVID-19 slices of the test fold that were recognized most
-        surely, as in Figs. 13 and 14 of the paper; where none was, the nearest to it),
-        ``tsne.png`` (as in Figs. 11 and 12), ``faithfulness.txt`` and ``faithfulness.json`` go.
-    fold
-        The fold.
-    layer
-        Name of the layer to explain, as in `GradCAM`; an earlier one than the default has a finer
-        grid.
-    count
-        Slices that ``grad_cam.png`` shows at most.
-    palette
+    dataset : CTDataset
+        The slices that the run was trained on.
+    folder : str or Path
+        Folder for ``grad_cam.png`` (as in Figs. 13 and 14 of the paper), ``tsne.png`` (as in Figs.
+        11 and 12), ``faithfulness.txt`` and ``faithfulness.json``. ``grad_cam.png`` shows the
+        COVID-19 slices of the test fold with the most confident correct predictions, or, if all
+        predictions are wrong, those with the highest probabilities.
+    fold : int, default=0
+        Number of the fold.
+    layer : str, optional
+        Name of the layer to explain, as in `covidct.explain.GradCAM`. Earlier layers than the
+        default have a finer grid.
+    count : int, default=8
+        Maximum number of slices in ``grad_cam.png``.
+    palette : {"paper", "color-blind"}, default="paper"
         Colors of ``tsne.png``, as in `covidct.explain.figures.embedding`.
-    seed
-        Of all that is drawn.
+    seed : int, default=0
+        Random seed.
 
     Returns
     -------
     Faithfulness
-        How far the maps of the test fold's COVID-19 slices can be believed and, where the test
-        fold has enough slices for it, how well t-SNE keeps its classes apart.
+        Faithfulness of the maps of the COVID-19 slices in the test fold. If the test fold has
+        enough slices, it includes measures of the separation of the classes by t-SNE.
 
     Raises
     ------
     ValueError
-        If the dataset is not the one that the run was made of, or the test fold has fewer than two
-        COVID-19 slices.
+        If `dataset` is not the one that the run was trained on, or if the test fold has fewer than
+        two COVID-19 slices.
 
     Examples
     --------
     >>> import tempfile
     >>> import covidct
-    >>> from covidct.explain.fold import explain_fold
+    >>> from covidct.explain import explain_fold
     >>> slices = covidct.load_dataset("phantom", n=16, seed=0)
     >>> recipe = covidct.Recipe.demo().scaled(1)
     >>> cv = covidct.CrossValidator("shufflenet", recipe, cv=2, groups="patient", weights=None)
@@ -101,7 +102,8 @@ def explain_fold(
     """
     if dataset.content_hash() != result.run["dataset"]["content_hash"]:
         raise ValueError(
-            f"the run was made of other slices of {result.dataset_name!r} than those given"
+            f"the given dataset is not the version of {result.dataset_name!r} that the run was "
+            "trained on; its files, labels or options differ"
         )
     folder = Path(folder)
     model = result.fold_model(fold).to(resolve_device("auto"))
@@ -117,16 +119,17 @@ def explain_fold(
         resize=result.recipe.resize,
         seed=seed,
     )
-    rows = result.fold_predictions(fold)
-    maps = _recognized(result, dataset, GradCAM(model, layer=layer), canvases, rows, count)
+    predictions = result.fold_predictions(fold)
+    cam = GradCAM(model, layer=layer)
+    maps = _recognized(result, dataset, cam, canvases, predictions, count)
     save_figure(maps, folder / "grad_cam.png")
     plane, separation = embed_fold(
         result, dataset, model, canvases, fold=fold, palette=palette, seed=seed
     )
     save_figure(plane, folder / "tsne.png")
     if separation is not None:
-        apart = _separation_rows(separation, len(split.test))
-        table = replace(table, measures=(*table.measures, *apart))
+        rows = _separation_rows(separation, len(split.test))
+        table = replace(table, measures=(*table.measures, *rows))
     return _write(table, folder)
 
 
@@ -138,27 +141,29 @@ def explain_predictions(
     layer: str | None = None,
     seed: int = 0,
 ) -> Faithfulness | None:
-    """Draw and measure the maps of slices from anywhere, as the paper's external test does.
+    """Draw and measure the maps of new slices, as in the external test of the paper.
 
     Parameters
     ----------
-    predictor
-        The fitted folds; the maps are the mean over them.
-    predictions
-        What they said of the slices.
-    folder
-        Where ``grad_cam.png`` (as in Figs. 15 and 16 of the paper), or of many slices
-        ``grad_cam-001.png`` and so on, goes, and the table, as `explain_fold` writes it.
-    layer
-        As in `explain_fold`.
-    seed
-        Of all that is drawn.
+    predictor : Predictor
+        Networks of the folds; the maps are averaged over them.
+    predictions : sequence of Prediction
+        Predictions for the slices, as returned by `covidct.Predictor.predict`. Slices that could
+        not be read are left out.
+    folder : str or Path
+        Folder for ``grad_cam.png`` (as in Figs. 15 and 16 of the paper), ``faithfulness.txt`` and
+        ``faithfulness.json``. More than 24 slices are drawn in several files,
+        ``grad_cam-001.png`` and so on.
+    layer : str, optional
+        Name of the layer to explain, as in `covidct.explain.GradCAM`.
+    seed : int, default=0
+        Random seed.
 
     Returns
     -------
     Faithfulness or None
-        How far the maps of the slices that were called COVID-19 can be believed, as the mean over
-        the folds' networks. None where fewer than two were.
+        Faithfulness of the maps of all slices predicted as COVID-19, averaged over the networks;
+        None if there are fewer than two such slices.
 
     Raises
     ------
@@ -169,7 +174,7 @@ def explain_predictions(
     --------
     >>> import tempfile
     >>> import covidct
-    >>> from covidct.explain.fold import explain_predictions
+    >>> from covidct.explain import explain_predictions
     >>> slices = covidct.load_dataset("phantom", n=16, seed=0)
     >>> recipe = covidct.Recipe.demo().scaled(1)
     >>> cv = covidct.CrossValidator("shufflenet", recipe, cv=2, groups="patient", weights=None)
@@ -181,8 +186,8 @@ def explain_predictions(
     """
     readable = [p for p in predictions if p.readable]
     if not readable:
-        raise ValueError("there is no slice to explain")
-    pages = [readable[i : i + _ON_A_PAGE] for i in range(0, len(readable), _ON_A_PAGE)]
+        raise ValueError("no slice to explain: no prediction is of a readable slice")
+    pages = [readable[i : i + _SLICES_PER_PAGE] for i in range(0, len(readable), _SLICES_PER_PAGE)]
     canvases: list[npt.NDArray[np.uint8]] = []
     for number, page in enumerate(pages, start=1):
         images = [image for _, image in with_images(page) if image is not None]
@@ -196,14 +201,14 @@ def explain_predictions(
             resize=predictor.resize,
         )
         save_figure(drawing, Path(folder) / name)
-    called = [i for i, p in enumerate(readable) if p.probability >= 0.5]
-    if len(called) < 2:
+    covid = [i for i, p in enumerate(readable) if p.probability >= 0.5]
+    if len(covid) < 2:
         return None
     tables = [
         faithfulness.table(
             model,
-            np.stack([canvases[i] for i in called]),
-            sizes=[readable[i].size for i in called],
+            np.stack([canvases[i] for i in covid]),
+            sizes=[readable[i].size for i in covid],
             layer=layer,
             resize=predictor.resize,
             n_perturbed=max(2, _PERTURBED // len(predictor.models)),
@@ -223,36 +228,38 @@ def draw_map(
     *,
     layer: str | None = None,
 ) -> Path:
-    """Draw a slice and, below it, what spoke for COVID-19.
+    """Draw a slice and, below it, the slice under its saliency map, and save the figure.
 
     Parameters
     ----------
-    predictor
-        The fitted folds; the map is the mean over them.
-    prediction
-        What they said of the slice.
-    image
-        The slice, gray, in its original size.
-    path
-        Where the picture goes, as PNG.
-    layer
-        Name of the layer to explain, as in `GradCAM`.
+    predictor : Predictor
+        Networks of the folds; the map is averaged over them.
+    prediction : Prediction
+        Prediction for the slice.
+    image : PIL.Image.Image
+        The slice, gray and in its original size.
+    path : str or Path
+        PNG file to write.
+    layer : str, optional
+        Name of the layer to explain, as in `covidct.explain.GradCAM`.
 
     Returns
     -------
     Path
-        The picture.
+        The written file.
 
     Raises
     ------
     ValueError
-        If the slice could not be read, and for an unknown layer.
+        If the slice of `prediction` could not be read.
+    UnknownNameError
+        If the network has no layer named `layer`.
 
     Examples
     --------
     >>> import tempfile
     >>> import covidct
-    >>> from covidct.explain.fold import draw_map
+    >>> from covidct.explain import draw_map
     >>> slices = covidct.load_dataset("phantom", n=16, seed=0)
     >>> recipe = covidct.Recipe.demo().scaled(1)
     >>> cv = covidct.CrossValidator("shufflenet", recipe, cv=2, groups="patient", weights=None)
@@ -265,9 +272,7 @@ def draw_map(
     'map.png'
     """
     if not prediction.readable:
-        raise ValueError(
-            f"{prediction.path!r} could not be read, so that there is nothing to explain"
-        )
+        raise ValueError(f"cannot explain {prediction.path!r}, because the slice could not be read")
     drawing = figures.saliency_maps(
         [image],
         mean_maps(predictor, predictor.canvas(image)[None], layer=layer),
@@ -281,21 +286,35 @@ def draw_map(
 def mean_maps(
     predictor: Predictor, canvases: npt.NDArray[np.uint8], *, layer: str | None = None
 ) -> Tensor:
-    """Average the maps of all folds' networks.
+    """Average the saliency maps of the networks of all folds.
 
     Parameters
     ----------
-    predictor
-        The fitted folds.
-    canvases
-        (N, H, W) uint8.
-    layer
-        Name of the layer to explain, as in `GradCAM`.
+    predictor : Predictor
+        Networks of the folds.
+    canvases : ndarray of shape (N, H, W), uint8
+        Canvases to explain.
+    layer : str, optional
+        Name of the layer to explain, as in `covidct.explain.GradCAM`.
 
     Returns
     -------
-    Tensor
-        (N, H, W) in [0, 1].
+    Tensor of shape (N, H, W)
+        Mean maps, in [0, 1].
+
+    Examples
+    --------
+    >>> import covidct
+    >>> from covidct.datasets.canvases import make_canvases
+    >>> from covidct.explain import mean_maps
+    >>> slices = covidct.load_dataset("phantom", n=16, seed=0)
+    >>> recipe = covidct.Recipe.demo().scaled(1)
+    >>> cv = covidct.CrossValidator("shufflenet", recipe, cv=2, groups="patient", weights=None)
+    >>> result = cv.run(slices)
+    >>> predictor = covidct.Predictor.from_run(result.run_dir)
+    >>> canvases = make_canvases(slices, predictor.models[0].input_size)
+    >>> len(mean_maps(predictor, canvases[:2]))
+    2
     """
     maps = [GradCAM(model, layer=layer).over(canvases).maps for model in predictor.models]
     return torch.stack(maps).mean(dim=0)
@@ -309,45 +328,47 @@ def embed_fold(
     *,
     fold: int,
     palette: figures.Palette = "paper",
-    most: int | None = None,
+    max_slices: int | None = None,
     seed: int = 0,
 ) -> tuple[Figure, tsne.Separation | None]:
-    """Draw the features that the network of a fold gives its slices, by t-SNE.
+    """Draw a t-SNE embedding of the features that the network of a fold computes.
 
     Parameters
     ----------
-    result
+    result : CrossValidationResult
         The run.
-    dataset
-        Its slices.
-    model
+    dataset : CTDataset
+        The slices that the run was trained on.
+    model : CTClassifier
         The network of the fold.
-    canvases
-        (N, H, W), of all slices.
-    fold
-        The fold.
-    palette
-        As in `covidct.explain.figures.embedding`.
-    most
-        Of more slices as many are drawn at random; by default all are shown.
-    seed
-        Of all that is drawn.
+    canvases : ndarray of shape (N, H, W), uint8
+        Canvases of all slices.
+    fold : int
+        Number of the fold.
+    palette : {"paper", "color-blind"}, default="paper"
+        Colors, as in `covidct.explain.figures.embedding`.
+    max_slices : int, optional
+        Maximum number of slices; if the fold has more, they are drawn at random. By default all
+        slices are shown.
+    seed : int, default=0
+        Random seed.
 
     Returns
     -------
-    figure, separation
-        The picture, labelled with what it shows, and, where the test fold has enough slices of
-        both classes for it, how well they are kept apart.
+    figure : matplotlib.figure.Figure
+        The embedding. Its label describes it.
+    separation : Separation or None
+        Separation of the classes in the test fold; None if it has too few slices of a class.
 
     Raises
     ------
     ValueError
-        If the slices are too few, or the network gives all the same features.
+        If there are too few slices for an embedding, or if all have the same features.
     """
     split = result.folds[fold]
     index = np.concatenate([split.train, split.test])
-    if most is not None and len(index) > most:
-        index = np.random.default_rng(seed).choice(index, most, replace=False)
+    if max_slices is not None and len(index) > max_slices:
+        index = np.random.default_rng(seed).choice(index, max_slices, replace=False)
     test, targets = np.isin(index, split.test), dataset.targets[index]
     features = np.asarray(infer(model, canvases, index=index, features=True).features)
     points = tsne.embed(features, perplexity=min(30.0, (len(index) - 1) / 3), seed=seed)
@@ -373,19 +394,19 @@ def embed_fold(
 
 
 def save_figure(figure: Figure, path: Path) -> Path:
-    """Write a figure as PNG, whole or not at all.
+    """Save a figure as PNG, atomically.
 
     Parameters
     ----------
-    figure
+    figure : matplotlib.figure.Figure
         The figure.
-    path
-        Where it goes.
+    path : Path
+        File to write.
 
     Returns
     -------
     Path
-        The same.
+        The written file.
     """
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=150)
@@ -400,7 +421,7 @@ def _recognized(
     rows: npt.NDArray[np.void],
     count: int,
 ) -> Figure:
-    """Draw the COVID-19 slices recognized most surely; failing that, the nearest to it."""
+    """Draw the COVID-19 slices with the highest probabilities, correct predictions only if any."""
     covid = rows[rows["target"] == 1]
     surest = covid[np.argsort(-covid["logit"], kind="stable")]
     recognized = surest[surest["probability"] >= 0.5]
@@ -418,15 +439,18 @@ def _recognized(
     )
 
 
-def _separation_rows(apart: tsne.Separation, n: int) -> list[Measure]:
-    """Put what t-SNE shows of the test fold into rows of the table."""
-    neighbors = {"among the features": apart.knn_features, "larger class": apart.chance}
+def _separation_rows(separation: tsne.Separation, n: int) -> list[Measure]:
+    """Convert the separation of the classes to measures."""
+    knn_references = {
+        "among the features": separation.knn_features,
+        "larger class": separation.chance,
+    }
     rows = {
-        "trustworthiness": (apart.trustworthiness, {}),
-        "nearest neighbors name the class": (apart.knn_embedding, neighbors),
-        "silhouette of the classes": (
-            apart.silhouette_embedding,
-            {"among the features": apart.silhouette_features},
+        "trustworthiness": (separation.trustworthiness, {}),
+        "accuracy of nearest neighbors": (separation.knn_embedding, knn_references),
+        "silhouette": (
+            separation.silhouette_embedding,
+            {"among the features": separation.silhouette_features},
         ),
     }
     return [

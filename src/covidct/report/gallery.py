@@ -165,7 +165,13 @@ def embedding(
     """
     model = result.fold_model(fold).to(resolve_device("auto"))
     figure, _ = embed_fold(
-        result, dataset, model, canvases, fold=fold, palette="color-blind", most=_MOST_EMBEDDED
+        result,
+        dataset,
+        model,
+        canvases,
+        fold=fold,
+        palette="color-blind",
+        max_slices=_MOST_EMBEDDED,
     )
     return figure
 
