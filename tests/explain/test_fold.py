@@ -101,9 +101,7 @@ def test_the_number_of_embedded_slices_is_limited(
 def test_other_slices_are_refused(
     result: covidct.CrossValidationResult, phantoms: covidct.CTDataset, tmp_path: Path
 ) -> None:
-    with pytest.raises(
-        ValueError, match="not the version of 'phantom'"
-    ):
+    with pytest.raises(ValueError, match="not the version of 'phantom'"):
         explain_fold(result, phantoms.subset([0, 1, 2]), tmp_path)
 
 
