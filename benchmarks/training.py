@@ -168,7 +168,7 @@ def limit(
             stack.enter_context(float32_depthwise(network, device, dtype))
             if not naive:
                 stack.enter_context(keep_freed_memory())
-                stack.enter_context(recorded_passes(network, train[0][0], dtype))
+                stack.enter_context(recorded_passes(network, [train[0][0]], dtype))
             for _ in range(options.epochs):
                 epoch()
 

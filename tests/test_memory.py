@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import sys
@@ -30,9 +31,10 @@ def pages_held():
 """
 
 
-def numbers(code: str) -> list[int]:
+def numbers(code: str, **environment: str) -> list[int]:
     run = [sys.executable, "-c", PRELUDE + code]
-    return [int(n) for n in subprocess.check_output(run, text=True).split()]
+    output = subprocess.check_output(run, text=True, env=os.environ | environment)
+    return [int(n) for n in output.split()]
 
 
 def test_a_step_finds_the_memory_of_the_last_one():
@@ -72,3 +74,27 @@ with keep_freed_memory():
 print(pages_held())
 """)
     assert afterwards < inside - PAGES / 2
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"COVIDCT_KEEP_MEMORY": "0"},
+        {"MALLOC_TRIM_THRESHOLD_": "131072"},
+        {"MALLOC_MMAP_THRESHOLD_": "131072"},
+        {"GLIBC_TUNABLES": "glibc.malloc.arena_max=2:glibc.malloc.mmap_max=1000"},
+    ],
+    ids=lambda environment: next(iter(environment)),
+)
+def test_options_of_the_process_are_respected(environment: dict[str, str]):
+    (inside,) = numbers(
+        "with keep_freed_memory():\n    print(pages_mapped_by_a_step())", **environment
+    )
+    assert inside > PAGES / 2
+
+
+def test_unrelated_options_change_nothing():
+    (inside,) = numbers(
+        "with keep_freed_memory():\n    print(pages_mapped_by_a_step())", MALLOC_ARENA_MAX="2"
+    )
+    assert inside < PAGES / 10

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from captum.attr import LayerGradCam
+from PIL import Image
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
@@ -98,6 +99,59 @@ def test_an_empty_batch_gives_no_logit() -> None:
 def test_a_canvas_has_pixels(size: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match="input_size must be"):
         covidct.create_model("shufflenet", weights=None, input_size=size)
+
+
+# --- probabilities of slices of any size ------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def slices() -> list[Image.Image]:
+    phantoms = covidct.load_dataset("phantom", n=3, seed=0)
+    return [phantoms[i][0].resize((100 + i, 80)) for i in range(3)]
+
+
+def test_probabilities_are_those_of_the_padded_canvases(slices: list[Image.Image]) -> None:
+    model = settled("shufflenet").train()
+    pad = covidct.AspectPreservingPad(SIZE)
+    x = torch.stack([torch.from_numpy(np.array(pad(image))) for image in slices])[:, None]
+    expected = torch.sigmoid(copy.deepcopy(model).eval()(x).detach().double()).numpy()
+    assert model.training
+    for images in (slices, iter(slices), [np.array(image) for image in slices], x, x.numpy()):
+        found = model.predict_proba(images, batch_size=2)
+        assert (found.dtype, found.shape) == (np.float64, (3,))
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+    np.testing.assert_allclose(model.predict_proba(x.squeeze(1) / 255), expected, atol=1e-6)
+    for single in (slices[0], np.array(slices[0])):
+        np.testing.assert_allclose(model.predict_proba(single), expected[:1], atol=1e-6)
+    assert model.training
+
+
+def test_floats_are_scaled_like_bytes(slices: list[Image.Image]) -> None:
+    model = settled("shufflenet")
+    floats = [np.asarray(image) / 255 for image in slices]
+    np.testing.assert_allclose(model.predict_proba(floats), model.predict_proba(slices), atol=0.03)
+
+
+def test_no_slice_gives_no_probability() -> None:
+    assert create().predict_proba([]).shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "message"),
+    [
+        ("slice.png", TypeError, "got str; read files with"),
+        (["slice.png"], TypeError, "got str; read files with"),
+        (np.zeros((2, 5, 5), np.uint16), TypeError, r"uint8 or floating point.*torch\.uint16"),
+        (np.zeros((5, 5, 3), np.uint8), ValueError, r"must be gray.*\(5, 5, 3\)"),
+        (torch.zeros(2, 3, 5, 5), ValueError, r"must be gray.*\(3, 5, 5\)"),
+        (torch.full((5, 5), 255.0), ValueError, r"must be in \[0, 1\]"),
+    ],
+)
+def test_images_of_a_wrong_kind_are_refused(
+    wrong: object, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        create().predict_proba(wrong)
 
 
 # --- Grad-CAM --------------------------------------------------------------------------------
@@ -198,7 +252,7 @@ def test_freezing_keeps_the_mode() -> None:
 
 def test_a_network_without_the_layer_to_cut_at_is_refused() -> None:
     info = replace(covidct.model_info("resnet18"), cam_layer="layer5")
-    with pytest.raises(ValueError, match=r"resnet18 has no child 'layer5', but \['conv1'"):
+    with pytest.raises(ValueError, match=r"no child 'layer5'; set cam_layer to one of \['conv1'"):
         covidct.CTClassifier(info)
 
 

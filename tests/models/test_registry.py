@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import functools
+import json
 import subprocess
 import sys
+from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
 import covidct
 from covidct.errors import UnknownNameError
@@ -63,7 +68,7 @@ def test_register_model() -> None:
         covidct.register_model(mine)
     covidct.register_model(replace(mine, title="Other"), overwrite=True)
     assert covidct.model_info("mine").title == "Other"
-    with pytest.raises(ValueError, match="'timm:mine' is taken"):
+    with pytest.raises(ValueError, match="'timm:mine' is reserved"):
         covidct.register_model(replace(mine, name="timm:mine"), overwrite=True)
 
 
@@ -73,8 +78,7 @@ def test_register_model() -> None:
         {"name": "My Net"},
         {"builder": "torchvision.models.resnet18"},
         {"package": "somewhere"},
-        {"source": " "},
-        {"feature_dim": 0},
+        {"feature_dim": -1},
         {"head": "attention"},
         {"dropout": 1.0},
         {"std": (0.5, 0.5, 0.0)},
@@ -85,6 +89,57 @@ def test_register_model() -> None:
 def test_malformed_entries_are_refused(fault: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(fault))} must be"):
         replace(covidct.model_info("resnet18"), **fault)
+
+
+def two_stages(width: int = 4) -> nn.Sequential:
+    """Build a network whose weights would change the global random state."""
+    return nn.Sequential(
+        OrderedDict(
+            stage=nn.Conv2d(3, width, 3, stride=2),
+            last=nn.Conv2d(width, 2 * width, 3, stride=2, bias=False),
+            pool=nn.AdaptiveAvgPool2d(1),
+            flatten=nn.Flatten(),
+        )
+    )
+
+
+@pytest.mark.parametrize("builder", [two_stages, functools.partial(two_stages, width=4)])
+def test_a_callable_is_measured_when_it_is_looked_up(builder: Callable[..., nn.Module]) -> None:
+    covidct.register_model(
+        covidct.ArchitectureInfo(name="small", builder=builder, cam_layer="last")
+    )
+    state = torch.get_rng_state()
+    info = covidct.model_info("small")
+    assert torch.equal(state, torch.get_rng_state())
+    model = covidct.create_model("small", weights=None)
+    count = sum(p.numel() for p in model.parameters()) / 1e6
+    assert (info.feature_dim, info.title) == (8, "small")
+    assert (info.parameters, info.size_mb) == (count, 4 * count)
+    assert json.loads(json.dumps(info.to_dict()))["builder"].rpartition(":")[2]
+    assert covidct.model_info("small") is info
+
+
+def test_given_figures_are_kept() -> None:
+    entry = covidct.ArchitectureInfo(
+        name="small", builder=two_stages, cam_layer="last", parameters=7.0, title="Small"
+    )
+    info = covidct.CTClassifier(entry).info
+    assert (info.parameters, info.size_mb, info.title) == (7.0, 28.0, "Small")
+    assert info.source == f"{__name__} two_stages"
+
+
+def test_a_network_without_feature_maps_lists_its_children() -> None:
+    entry = covidct.ArchitectureInfo(name="small", builder=two_stages)
+    with pytest.raises(ValueError, match=r"'small'.*\(1, 8\).*cam_layer.*'last'"):
+        covidct.CTClassifier(entry)
+
+
+def test_registering_needs_no_pytorch() -> None:
+    code = (
+        "import sys, covidct; info = covidct.ArchitectureInfo(name='a', builder='b:c'); "
+        "covidct.register_model(info); sys.exit('torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_listing_needs_no_pytorch() -> None:

@@ -94,7 +94,7 @@ def test_the_file_used_is_logged(folder: Path, caplog: pytest.LogCaptureFixture)
 
 def test_a_folder_that_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("COVIDCT_WEIGHTS", str(tmp_path / "nowhere"))
-    with pytest.raises(FileNotFoundError, match=r"COVIDCT_WEIGHTS='.*nowhere' is no folder"):
+    with pytest.raises(FileNotFoundError, match=r"COVIDCT_WEIGHTS='.*nowhere' is not a folder"):
         covidct.create_model("shufflenet")
 
 
@@ -104,6 +104,20 @@ def test_without_network_the_error_says_how_to_give_a_file(folder: Path) -> None
         covidct.create_model("shufflenet")
     for way in ("weights=PATH", "shufflenet_v2_x0_5.pth", "COVIDCT_WEIGHTS", "weights=None"):
         assert way in str(caught.value)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.999])
+def test_a_cut_file_in_the_cache_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float
+) -> None:
+    monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
+    file = tmp_path / "checkpoints" / "shufflenetv2_x0.5-f707e7126e.pth"
+    file.parent.mkdir()
+    torch.save(source_state(), file)
+    content = file.read_bytes()
+    file.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(InvalidFileError, match=r"x0\.5-f707e7126e\.pth: the cached .* delete it"):
+        covidct.create_model("shufflenet")
 
 
 def test_a_network_without_published_weights_says_so() -> None:
@@ -192,6 +206,40 @@ def test_a_fitted_model_comes_back_whole(
         assert torch.equal(value, third.state_dict()[name])
 
 
+@pytest.mark.parametrize(
+    "prefix", ["module.", "model.", "_orig_mod.", "module.model.", "module.densenet121."]
+)
+def test_a_prefix_of_all_names_is_removed(tmp_path: Path, prefix: str) -> None:
+    state = source_state()
+    torch.save({prefix + name: value for name, value in state.items()}, tmp_path / "w.pth")
+    assert has_weights(covidct.create_model("shufflenet", tmp_path / "w.pth"), state)
+
+
+def test_a_fitted_model_may_have_a_prefix(tmp_path: Path) -> None:
+    model = covidct.create_model("shufflenet", weights=None)
+    state = {f"module.{name}": value for name, value in model.state_dict().items()}
+    torch.save(state, tmp_path / "w.pth")
+    other = covidct.create_model("shufflenet", tmp_path / "w.pth")
+    assert torch.equal(other.head.linear.weight, model.head.linear.weight)
+
+
+def test_the_suffix_may_be_in_capitals(folder: Path) -> None:
+    state = source_state()
+    save_file(state, folder / "SHUFFLENET.SAFETENSORS")
+    assert has_weights(covidct.create_model("shufflenet", folder / "SHUFFLENET.SAFETENSORS"), state)
+    (folder / "SHUFFLENET.SAFETENSORS").rename(folder / "shufflenet.SAFETENSORS")
+    assert has_weights(covidct.create_model("shufflenet"), state)
+
+
+def test_a_folder_stands_for_its_model(tmp_path: Path) -> None:
+    model = covidct.create_model("shufflenet", weights=None)
+    save_state(model, tmp_path / "folds/0/model.safetensors")
+    other = covidct.create_model("shufflenet", tmp_path / "folds/0")
+    assert torch.equal(other.head.linear.weight, model.head.linear.weight)
+    with pytest.raises(InvalidFileError, match=r"a run with 1 fitted.*choose one: .*folds.0"):
+        covidct.create_model("shufflenet", tmp_path)
+
+
 # --- files that are wrong --------------------------------------------------------------------
 
 
@@ -254,7 +302,7 @@ def test_values_that_are_no_numbers_are_named(tmp_path: Path, value: float) -> N
 def test_weights_of_another_network_are_recognized(tmp_path: Path) -> None:
     torch.save(source_state("squeezenet"), tmp_path / "mystery.pth")
     with pytest.raises(
-        InvalidFileError, match=r"mystery.*'shufflenet'.*more; it looks like 'squee"
+        InvalidFileError, match=r"mystery.*'shufflenet'.*more; the file looks like 'squee"
     ):
         covidct.create_model("shufflenet", weights=tmp_path / "mystery.pth")
     torch.save({"weight": torch.ones(3)}, tmp_path / "mystery.pth")
@@ -265,7 +313,7 @@ def test_weights_of_another_network_are_recognized(tmp_path: Path) -> None:
 def test_a_fitted_model_of_another_network_is_recognized(tmp_path: Path) -> None:
     save_state(covidct.create_model("squeezenet", weights=None), tmp_path / "x.safetensors")
     model = covidct.create_model("shufflenet", weights=None)
-    with pytest.raises(InvalidFileError, match="it looks like 'squeezenet'"):
+    with pytest.raises(InvalidFileError, match="the file looks like 'squeezenet'"):
         load_state(model, tmp_path / "x.safetensors", info=model.info)
 
 

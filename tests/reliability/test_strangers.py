@@ -160,9 +160,9 @@ def test_a_random_byte_of_a_run_changed(run_dir, number):
 def _tensors() -> dict[str, tuple[object, str]]:
     return {
         "a view of a million million": (torch.ones(1).expand(10**12), "claims more values"),
-        "sparse": (torch.ones(3).to_sparse(), "no plain tensor"),
-        "without values": (torch.ones(3, device="meta"), "no plain tensor"),
-        "complex": (torch.ones(3, dtype=torch.complex64), "no plain tensor"),
+        "sparse": (torch.ones(3).to_sparse(), "not a dense tensor"),
+        "without values": (torch.ones(3, device="meta"), "not a dense tensor"),
+        "complex": (torch.ones(3, dtype=torch.complex64), "not a dense tensor"),
     }
 
 
@@ -218,6 +218,6 @@ def test_a_checkpoint_of_another_training_is_named(tiny, tmp_path, state):
         model, covidct.Recipe.demo().scaled(1), device="cpu", checkpoint_dir=tmp_path
     )
     with pytest.raises(
-        InvalidFileError, match=r"checkpoint\.pt' is no checkpoint of this training"
+        InvalidFileError, match=r"checkpoint\.pt' is not a checkpoint of this training"
     ):
         trainer.fit(np.zeros((4, 40, 56), np.uint8), np.array([0, 1, 0, 1]))

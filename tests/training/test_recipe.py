@@ -35,7 +35,12 @@ def test_scaling_keeps_the_shape_of_the_schedule(epochs):
 
 def test_survives_json():
     recipe = Recipe(
-        optimizer="sgd", augmentation=Augmentation.none(), milestones=((3, 1e-3),), canvas=(64, 96)
+        optimizer="sgd",
+        augmentation=Augmentation.none(),
+        milestones=((3, 1e-3),),
+        canvas=(64, 96),
+        betas=(0.8, 0.9),
+        decay_norm_and_bias=False,
     )
     assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
 
@@ -79,6 +84,12 @@ def test_numbers_and_lists_of_others_become_plain():
         {"canvas": "large"},
         {"canvas": (0, 5)},
         {"pos_weight": 0},
+        {"clamp_value": 0},
+        {"betas": (0.9, 1.0)},
+        {"betas": 0.9},
+        {"debias": "yes"},
+        {"adam": 1},
+        {"decay_norm_and_bias": None},
     ],
 )
 def test_refuses_what_makes_no_sense(wrong):

@@ -3,9 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from covidct import Recipe, Trainer, create_model
+from covidct import ArchitectureInfo, CTClassifier, Recipe, Trainer, create_model
 from covidct.errors import InvalidFileError, TrainingDivergedError
+from covidct.training import trainer as trainer_module
 from covidct.training.profile import Profile
 from covidct.training.recipe import Augmentation
 
@@ -100,7 +102,7 @@ def test_checkpoints_of_another_training_are_refused(tiny, tmp_path, change):
     trainer.fit(*slices())
     canvases, targets, options = change(*slices())
     _, other = fit(tiny, **({"checkpoint_dir": tmp_path} | options))
-    with pytest.raises(InvalidFileError, match=r"checkpoint\.pt.*others.*remove the checkpoints"):
+    with pytest.raises(InvalidFileError, match=r"checkpoint\.pt.*differ.*remove the checkpoints"):
         other.fit(canvases, targets)
 
 
@@ -188,3 +190,88 @@ def test_counts_must_agree(tiny, count):
     _, trainer = fit(tiny)
     with pytest.raises(ValueError, match="as many targets as canvases"):
         trainer.fit(canvases[:count], targets if count else targets[:0])
+
+
+@pytest.mark.parametrize(
+    ("n_slices", "sizes"),
+    [
+        (1, [1]),
+        (32, [32]),
+        (33, [17, 16]),
+        (597, [32] * 8 + [31] * 11),
+        (1985, [32] * 32 + [31] * 31),
+    ],
+)
+def test_batches_differ_by_at_most_one_slice(n_slices, sizes):
+    assert trainer_module._batch_sizes(n_slices, 32) == sizes
+
+
+def test_every_slice_is_used_once_an_epoch(tiny):
+    _, trainer = fit(tiny, RECIPE.scaled(1))
+    step, used = trainer._step, []
+
+    def counted(data, labels, batch, augment):
+        used.append(batch.tolist())
+        return step(data, labels, batch, augment)
+
+    trainer._step = counted
+    trainer.fit(*slices(9))
+    assert [len(batch) for batch in used] == [3, 3, 3]
+    assert sorted(index for batch in used for index in batch) == list(range(9))
+
+
+class PooledNorm(nn.Module):
+    """Normalize one value per channel, as attention over pooled feature maps does."""
+
+    def __init__(self):
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 4, 3, stride=8)
+        self.norm = nn.BatchNorm2d(4)
+
+    def forward(self, x):
+        maps = self.convolution(x)
+        return maps * self.norm(maps.mean((2, 3), keepdim=True)).sigmoid()
+
+
+@pytest.mark.parametrize(
+    ("count", "batch_size", "fix"), [(5, 2, "batch_size=3"), (1, 8, "two slices or more")]
+)
+def test_a_network_that_needs_two_slices_is_refused_before_training(count, batch_size, fix):
+    model = CTClassifier(ArchitectureInfo(name="pooled-norm", builder=PooledNorm))
+    before = state(model)
+    trainer = Trainer(model, RECIPE.replace(batch_size=batch_size), device="cpu")
+    with pytest.raises(ValueError, match=f"'pooled-norm' cannot be trained.*batch_size=.*{fix}"):
+        trainer.fit(*slices(count))
+    assert torch.equal(state(model), before)
+    other = Trainer(model, RECIPE.replace(batch_size=3).scaled(1), device="cpu")
+    assert len(other.fit(*slices(5))) == 1
+
+
+def test_a_single_slice_changes_nothing_before_training(tiny):
+    model, trainer = fit(tiny)
+    before = state(model)
+    trainer._check_single_slice(torch.zeros(3, 40, 56, dtype=torch.uint8))
+    assert torch.equal(state(model), before)
+
+
+def groups(tiny, **options):
+    _, trainer = fit(tiny, RECIPE.replace(**options))
+    return trainer._optimizer.param_groups
+
+
+def test_options_of_the_recipe_reach_the_optimizer(tiny):
+    (plain,) = groups(tiny)
+    defaults = {"clamp_value": 10, "debias": False, "adam": False, "betas": (0.9, 0.999)}
+    assert {option: plain[option] for option in defaults} == defaults
+    options = {"clamp_value": 2.0, "debias": True, "adam": True, "betas": (0.8, 0.9)}
+    (changed,) = groups(tiny, **options)
+    assert {option: changed[option] for option in options} == options
+    assert groups(tiny, optimizer="adamw", betas=(0.8, 0.9))[0]["betas"] == (0.8, 0.9)
+
+
+@pytest.mark.parametrize("optimizer", ["lamb", "adamw", "sgd"])
+def test_biases_and_normalization_may_be_exempt_from_decay(tiny, optimizer):
+    weights, rest = groups(tiny, optimizer=optimizer, decay_norm_and_bias=False, weight_decay=0.5)
+    assert (weights["weight_decay"], rest["weight_decay"]) == (0.5, 0)
+    assert {p.ndim for p in rest["params"]} == {1}
+    assert min(p.ndim for p in weights["params"]) > 1

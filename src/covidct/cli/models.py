@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict
 
 from .options import emit, emit_json
 
@@ -24,6 +23,6 @@ def run(args: argparse.Namespace) -> None:
 
     names = list_models(args.pattern) or [model_info(args.pattern).name]
     if args.json:
-        emit_json([asdict(model_info(name)) for name in names])
+        emit_json([model_info(name).to_dict() for name in names])
     else:
         emit("\n".join(names))

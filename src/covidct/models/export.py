@@ -1,4 +1,4 @@
-"""A classifier as an ONNX file, its preprocessing inside."""
+"""Export of a classifier, preprocessing included, to an ONNX file."""
 
 from __future__ import annotations
 
@@ -33,24 +33,26 @@ def export_onnx(
     input_size: tuple[int, int],
     input_type: Literal["uint8", "float32"] = "uint8",
 ) -> None:
-    """Do what :meth:`covidct.CTClassifier.export` says.
+    """Write a model as ONNX; see :meth:`covidct.CTClassifier.export`.
 
     Parameters
     ----------
-    model
-        The classifier. It is exported in evaluation mode, and left in its own.
-    path
-        The file; it appears once it has passed the check.
-    name, input_size
-        The model's own.
-    input_type
-        What canvases hold.
+    model : torch.nn.Module
+        The classifier. It is exported in evaluation mode and left in its own mode.
+    path : str or path-like
+        The file; written only if the check passes.
+    name : str
+        Name of the network.
+    input_size : tuple of (int, int)
+        Height and width of the canvases.
+    input_type : {"uint8", "float32"}, default="uint8"
+        Data type of the canvases.
     """
     if input_type not in _INPUT_TYPES:
         raise ValueError(
             f"input_type must be one of {', '.join(map(repr, _INPUT_TYPES))}, got {input_type!r}"
         )
-    for module in ("onnx", "onnxscript"):  # PyTorch's exporter wants them
+    for module in ("onnx", "onnxscript"):  # PyTorch's exporter imports them
         require(module, extra="onnx")
     require("onnxruntime", extra="onnx")
     device = next(model.parameters()).device
@@ -89,7 +91,7 @@ def _random_canvases(size: tuple[int, int], dtype: torch.dtype) -> Tensor:
 
 
 def _check(path: Path, canvases: Tensor, logits: Tensor) -> None:
-    """Compare the file's logits with the model's, in a batch of another size than was traced."""
+    """Compare the logits of the file with the model's, on a batch size that was not traced."""
     session = require("onnxruntime", extra="onnx").InferenceSession(
         path, providers=["CPUExecutionProvider"]
     )
@@ -99,6 +101,7 @@ def _check(path: Path, canvases: Tensor, logits: Tensor) -> None:
     if not error <= _TOLERANCE:
         raise RuntimeError(
             f"the ONNX file of {session.get_modelmeta().custom_metadata_map['model']} is wrong: "
-            f"its logits are {error:.2g} from PyTorch's, more than {_TOLERANCE}; it was not kept"
+            f"its logits differ from PyTorch's by {error:.2g}, more than {_TOLERANCE}; it was not "
+            "kept"
         )
     logger.info("ONNX logits agree with PyTorch's within %.2g", error)

@@ -1,78 +1,87 @@
-"""What covidct has to know of a network."""
+"""The registry entry of a network: plain data, without PyTorch."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from torch import nn
 
 __all__ = ["ArchitectureInfo"]
+
+_LOCATOR = r"\w+(\.\w+)*:\w+(\.\w+)*"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ArchitectureInfo:
-    """An entry of the model registry.
+    """Entry of the model registry: how to build a network and what to feed it.
 
-    A network is a trunk, which turns an image into feature maps, and a head with one logit. The
-    trunk is the source's own: its child modules, applied in their order, up to ``cam_layer``. The
-    head is fresh. Sizes are (height, width) in pixels.
+    A network consists of a backbone, which turns an image into feature maps, and a head with one
+    logit. The backbone is the source network's own: its child modules in order, up to and
+    including ``cam_layer``. The head is new. Sizes are (height, width) in pixels.
 
     Parameters
     ----------
-    name
+    name : str
         Name for :func:`covidct.create_model`: lower-case letters, digits, ``-``, ``_`` and ``.``.
-    title
-        The name in print.
-    source
-        Library and name there, such as ``"torchvision resnet18"``.
-    builder
-        ``"module:function"``, imported on use; called with ``options`` it returns the untrained
-        network, a :class:`torch.nn.Module`.
-    feature_dim
-        Channels of the feature maps, and so the length of a feature vector.
-    cam_layer
-        The child of the network that makes the feature maps; what follows it is dropped. None
-        where the whole network as built returns them.
-    activation
-        Whether the source applies a ReLU to the output of ``cam_layer`` that is no child of its
-        own; it is then part of the trunk.
-    classifier
-        First parts of the names, in a weights file, of the tensors that the head replaces.
-    head
-        ``"linear"``: average over space, then a linear layer; ``"convolution"``: a 1x1
-        convolution, then the average.
-    dropout
-        Probability of dropout in the head, as in the source.
-    mean, std
-        The normalization, per channel, that the ImageNet weights were trained with.
-    default_size
-        The input of the ImageNet weights.
-    custom_size
-        The canvas that suits the network and the usual aspect ratio of a slice: the paper's.
-    layers
-        Depth as the paper counts it; None where nobody did.
-    parameters
-        Millions of parameters, with one logit.
-    size_mb
-        Megabytes of the weights file: the paper's, or 4 bytes for each parameter.
-    license
-        License of code and weights, as their source states it; empty where it states none.
-    options
+    builder : callable or str
+        Function that returns the untrained network (:class:`torch.nn.Module`) when it is called
+        with ``options``; or its location as ``"module:function"``, imported on first use. A
+        callable must be picklable for runs in several processes.
+    title : str, default=""
+        Name in print. Empty: ``name``.
+    source : str, default=""
+        Library and name there, such as ``"torchvision resnet18"``. Empty: module and name of the
+        builder.
+    cam_layer : str or None, default=None
+        Child of the network that returns the feature maps; the children after it are dropped.
+        None: the network itself returns the feature maps.
+    activation : bool, default=False
+        Append a ReLU to the backbone, for networks that apply one to the output of ``cam_layer``
+        outside of any child module.
+    classifier : tuple of str, default=()
+        First components of the tensor names, in a weights file, that the head replaces.
+    feature_dim : int, default=0
+        Channels of the feature maps, and so the length of a feature vector. 0: measured by
+        building the network, when :func:`covidct.model_info` first returns the entry.
+    head : {"linear", "convolution"}, default="linear"
+        ``"linear"``: average over space, then a linear layer. ``"convolution"``: 1x1 convolution,
+        then the average.
+    dropout : float, default=0.0
+        Probability of dropout in the head, in [0, 1).
+    mean, std : tuple of (float, float, float), default=ImageNet's
+        Normalization per channel that the ImageNet weights were trained with, for values in [0, 1].
+    default_size : tuple of (int, int), default=(224, 224)
+        Input size of the ImageNet weights.
+    custom_size : tuple of (int, int), default=(253, 349)
+        Canvas that suits the network and the usual aspect ratio of a slice: the paper's.
+    layers : int or None, default=None
+        Depth as counted by the paper.
+    parameters : float, default=0.0
+        Number of parameters in millions, with a head of one logit. 0: counted like `feature_dim`.
+    size_mb : float, default=0.0
+        Size of the weights file in megabytes: the paper's figure or 4 bytes per parameter. 0:
+        computed from the number of parameters.
+    license : str, default=""
+        License of code and weights as stated by their source.
+    options : mapping of str to object, default={}
         Keyword arguments of the builder.
-    pretrained
-        Keyword arguments of the builder that make it fetch its ImageNet weights; empty where it
-        has none.
-    renamed
-        Pairs (pattern, replacement) that bring tensor names of old weights files up to date.
-    package
+    pretrained : mapping of str to object, default={}
+        Keyword arguments of the builder that make it download its ImageNet weights. Empty: there
+        are no weights to download.
+    renamed : tuple of (str, str) pairs, default=()
+        Regular expressions and replacements that convert tensor names of old weights files.
+    package : str or None, default=None
         ``"module:attribute.path"`` of a function in an installable package that returns the path
-        of a weights file. Its tensors stand in the order of the network's own, under other names.
+        of a weights file. Its tensors are in the order of the network's, under other names.
 
     Raises
     ------
     ValueError
-        If a field is malformed.
+        If a field is malformed; the message names the field and the rule.
 
     Examples
     --------
@@ -83,13 +92,13 @@ class ArchitectureInfo:
     """
 
     name: str
-    title: str
-    source: str
-    builder: str
-    feature_dim: int
+    builder: str | Callable[..., nn.Module]
+    title: str = ""
+    source: str = ""
     cam_layer: str | None = None
     activation: bool = False
     classifier: tuple[str, ...] = ()
+    feature_dim: int = 0
     head: Literal["linear", "convolution"] = "linear"
     dropout: float = 0.0
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
@@ -97,8 +106,8 @@ class ArchitectureInfo:
     default_size: tuple[int, int] = (224, 224)
     custom_size: tuple[int, int] = (253, 349)
     layers: int | None = None
-    parameters: float
-    size_mb: float
+    parameters: float = 0.0
+    size_mb: float = 0.0
     license: str = ""
     options: Mapping[str, object] = field(default_factory=dict, hash=False)
     pretrained: Mapping[str, object] = field(default_factory=dict, hash=False)
@@ -106,24 +115,39 @@ class ArchitectureInfo:
     package: str | None = None
 
     def __post_init__(self) -> None:
-        dotted = r"\w+(\.\w+)*:\w+(\.\w+)*"
+        located = callable(self.builder) or re.fullmatch(_LOCATOR, self.builder)
+        channels = len(self.mean) == len(self.std) == 3 and min(self.std) > 0
         sizes = (self.default_size, self.custom_size)
         rules = (
             ("name", re.fullmatch(r"(timm:)?[a-z0-9][\w.-]*", self.name), "lower-case, no spaces"),
-            ("builder", re.fullmatch(dotted, self.builder), "'module:function'"),
-            ("package", re.fullmatch(dotted, self.package or "a:b"), "'module:function' or None"),
-            ("source", self.source.strip(), "a library and a name there"),
-            ("feature_dim", self.feature_dim > 0, "positive"),
+            ("builder", located, "a callable or 'module:function'"),
+            ("package", re.fullmatch(_LOCATOR, self.package or "a:b"), "'module:function' or None"),
+            ("feature_dim", self.feature_dim >= 0, "positive, or 0 to measure it"),
+            ("parameters", self.parameters >= 0, "positive, or 0 to count them"),
+            ("size_mb", self.size_mb >= 0, "positive, or 0 to compute it"),
             ("head", self.head in ("linear", "convolution"), "'linear' or 'convolution'"),
             ("dropout", 0 <= self.dropout < 1, "in [0, 1)"),
-            (
-                "std",
-                len(self.mean) == len(self.std) == 3 and min(self.std) > 0,
-                "3 positive numbers",
-            ),
+            ("std", channels, "3 positive numbers"),
             ("custom_size", all(len(s) == 2 and min(s) > 0 for s in sizes), "(height, width)"),
         )
         for attribute, holds, rule in rules:
             if not holds:
                 value = getattr(self, attribute)
                 raise ValueError(f"model {self.name!r}: {attribute} must be {rule}, got {value!r}")
+        object.__setattr__(self, "title", self.title or self.name)
+        object.__setattr__(self, "source", self.source.strip() or self._locator().replace(":", " "))
+
+    @property
+    def is_measured(self) -> bool:
+        """True if `feature_dim`, `parameters` and `size_mb` are known."""
+        return min(self.feature_dim, self.parameters, self.size_mb) > 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the entry as plain values, for JSON; a callable builder becomes its location."""
+        return {f.name: getattr(self, f.name) for f in fields(self)} | {"builder": self._locator()}
+
+    def _locator(self) -> str:
+        if isinstance(self.builder, str):
+            return self.builder
+        name = getattr(self.builder, "__qualname__", type(self.builder).__qualname__)
+        return f"{self.builder.__module__}:{name}"

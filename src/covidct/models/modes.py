@@ -1,4 +1,4 @@
-"""Evaluation mode for a while."""
+"""Context managers that change the state of a model and restore it."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from contextlib import contextmanager
 
 from torch import nn
 
-__all__ = ["evaluating"]
+__all__ = ["evaluating", "preserved_buffers"]
 
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a model into evaluation mode, and every part of it back into its own mode after.
+    """Put a model into evaluation mode, and restore the mode of every module afterwards.
 
     Parameters
     ----------
-    model
-        The model. Its parts may be in different modes, as those of one with a frozen backbone are.
+    model : torch.nn.Module
+        The model. Its modules may be in different modes, as those of a model with a frozen
+        backbone are.
 
     Examples
     --------
@@ -38,3 +39,30 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes:
             module.training = mode
+
+
+@contextmanager
+def preserved_buffers(model: nn.Module) -> Iterator[None]:
+    """Restore the buffers of a model afterwards, such as the statistics of batch normalization.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        The model, on any device.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from covidct.models.modes import preserved_buffers
+    >>> norm = torch.nn.BatchNorm1d(1)
+    >>> with preserved_buffers(norm):
+    ...     _ = norm(torch.ones(2, 1))
+    >>> norm.running_mean.item()
+    0.0
+    """
+    saved = [buffer.clone() for buffer in model.buffers()]
+    try:
+        yield
+    finally:
+        for buffer, before in zip(model.buffers(), saved, strict=True):
+            buffer.copy_(before)

@@ -1,42 +1,48 @@
-"""The parts that an entry of the registry describes: a trunk and a head."""
+"""Backbone and head of a network, built from its registry entry."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib import import_module
 
+import torch
 from torch import nn
 
 from .info import ArchitectureInfo
 
-__all__ = ["build_backbone", "build_head", "build_network"]
+__all__ = ["build_backbone", "build_head", "build_network", "measured"]
 
 
-def build_network(builder: str, options: Mapping[str, object]) -> nn.Module:
-    """Call the builder of an entry, given as ``"module:function"``."""
-    module, _, function = builder.partition(":")
-    network: nn.Module = getattr(import_module(module), function)(**options)
+def build_network(
+    builder: str | Callable[..., nn.Module], options: Mapping[str, object]
+) -> nn.Module:
+    """Call the builder of an entry: a callable or ``"module:function"``."""
+    if isinstance(builder, str):
+        module, _, function = builder.partition(":")
+        builder = getattr(import_module(module), function)
+    network: nn.Module = builder(**options)  # type: ignore[operator]  # getattr gives Any
     return network
 
 
 def build_backbone(info: ArchitectureInfo) -> nn.Module:
-    """Build the trunk of a network, untrained; its tensors keep the names of the source.
+    """Build the untrained backbone of a network; its tensors keep the names of the source.
 
     Parameters
     ----------
-    info
-        The entry.
+    info : ArchitectureInfo
+        The network.
 
     Returns
     -------
     torch.nn.Module
-        Normalized images (B, 3, H, W) to feature maps (B, feature_dim, h, w).
+        Maps normalized images (B, 3, H, W) to feature maps (B, feature_dim, h, w).
 
     Raises
     ------
     ValueError
-        If the network has no child ``info.cam_layer``.
+        If the network has no child module named ``info.cam_layer``.
     """
     network = build_network(info.builder, info.options)
     if info.cam_layer is None:
@@ -45,17 +51,61 @@ def build_backbone(info: ArchitectureInfo) -> nn.Module:
     names = list(children)
     if info.cam_layer not in names:
         raise ValueError(
-            f"model {info.name!r}: {info.source} has no child {info.cam_layer!r}, but {names}"
+            f"model {info.name!r}: {info.source} has no child {info.cam_layer!r}; set cam_layer to "
+            f"one of {names}"
         )
-    trunk = [(name, children[name]) for name in names[: names.index(info.cam_layer) + 1]]
+    backbone = [(name, children[name]) for name in names[: names.index(info.cam_layer) + 1]]
     if info.activation:
-        trunk.append(("activation", nn.ReLU(inplace=True)))
-    return nn.Sequential(OrderedDict(trunk))
+        backbone.append(("activation", nn.ReLU(inplace=True)))
+    return nn.Sequential(OrderedDict(backbone))
 
 
 def build_head(info: ArchitectureInfo) -> nn.Module:
-    """Build a fresh head: feature maps (B, feature_dim, h, w) to logits (B,)."""
+    """Build a new head, which maps feature maps (B, feature_dim, h, w) to logits (B,)."""
     return nn.Sequential(OrderedDict(_HEADS[info.head](info)))
+
+
+def measured(info: ArchitectureInfo) -> ArchitectureInfo:
+    """Fill in `feature_dim`, `parameters` and `size_mb` where they are 0.
+
+    The network is built once and applied to one black image of its custom size. The global random
+    state does not change.
+
+    Parameters
+    ----------
+    info : ArchitectureInfo
+        The network.
+
+    Returns
+    -------
+    ArchitectureInfo
+        The same entry if it is complete.
+
+    Raises
+    ------
+    ValueError
+        If the output of the backbone is not of shape (B, C, h, w).
+    """
+    if info.is_measured:
+        return info
+    with torch.random.fork_rng(devices=[]), torch.inference_mode():
+        backbone = build_backbone(info).eval()
+        shape = backbone(torch.zeros(1, 3, *info.custom_size)).shape
+    if len(shape) != 4:
+        children = [name for name, _ in build_network(info.builder, info.options).named_children()]
+        raise ValueError(
+            f"model {info.name!r}: the feature maps must be (B, C, h, w), got shape "
+            f"{tuple(shape)}; set cam_layer to the child that returns them, one of {children}"
+        )
+    feature_dim = info.feature_dim or shape[1]
+    millions = (sum(p.numel() for p in backbone.parameters()) + feature_dim + 1) / 1e6
+    parameters = info.parameters or round(millions, 2) or millions
+    return replace(
+        info,
+        feature_dim=feature_dim,
+        parameters=parameters,
+        size_mb=info.size_mb or round(4 * parameters, 1) or 4 * parameters,
+    )
 
 
 def _linear(info: ArchitectureInfo) -> dict[str, nn.Module]:
@@ -69,7 +119,8 @@ def _linear(info: ArchitectureInfo) -> dict[str, nn.Module]:
 
 
 def _convolution(info: ArchitectureInfo) -> dict[str, nn.Module]:
-    # SqueezeNet's own ends in a ReLU: with one logit it could never say less than 0.5.
+    # Without the ReLU that ends SqueezeNet's own classifier: with it, one logit could not be
+    # negative, and no probability could be below 0.5.
     return {
         "dropout": nn.Dropout(info.dropout),
         "convolution": nn.Conv2d(info.feature_dim, 1, kernel_size=1),

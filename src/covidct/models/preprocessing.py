@@ -1,4 +1,4 @@
-"""From gray canvases to what ImageNet weights expect."""
+"""Conversion of gray canvases to the normalized input of ImageNet weights."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from torch import Tensor, nn
 
 __all__ = ["Preprocessing"]
 
-# A float image may leave [0, 1] by this much (interpolation rounds); 0..255 or normalized don't.
+# Interpolation may leave [0, 1] by rounding errors; values in 0..255 and normalized values exceed
+# this by far.
 _TOLERANCE = 0.01
 
 
 class Preprocessing(nn.Module):
-    """Copy gray values to three channels, and normalize each as the weights were trained.
+    """Copy gray values to three channels and normalize each channel.
 
     Parameters
     ----------
-    mean, std
-        Three numbers each, for values in [0, 1].
+    mean, std : tuple of (float, float, float)
+        Mean and standard deviation per channel, for values in [0, 1].
 
     Examples
     --------
@@ -33,36 +34,36 @@ class Preprocessing(nn.Module):
 
     def __init__(self, mean: tuple[float, float, float], std: tuple[float, float, float]) -> None:
         super().__init__()
-        # Facts of the network, not fitted: they follow the model's device, but stay out of files.
+        # Constants of the network: they follow its device but are not saved with its weights.
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Turn (B, 1, H, W), uint8 or floating point in [0, 1], into normalized (B, 3, H, W).
+        """Normalize canvases.
 
         Parameters
         ----------
-        x
-            The canvases.
+        x : torch.Tensor of shape (B, 1, H, W)
+            Canvases: uint8, or floating point in [0, 1].
 
         Returns
         -------
-        torch.Tensor
-            In the type of the model's parameters.
+        torch.Tensor of shape (B, 3, H, W)
+            Normalized images in the data type of the model's parameters.
 
         Raises
         ------
         TypeError
-            If ``x`` is no tensor, or neither uint8 nor floating point.
+            If ``x`` is not a tensor of uint8 or floating-point values.
         ValueError
-            If it is not (B, 1, H, W), or if floating-point values leave [0, 1]. The latter is
-            seen on the CPU only.
+            If the shape is not (B, 1, H, W), or floating-point values are outside [0, 1]. Values
+            are checked on the CPU only.
         """
         _check(x)
         gray = x.to(self.mean.dtype)
         if not x.is_floating_point():
             gray = gray / 255
-        return (gray - self.mean).div_(self.std)  # in place: three channels are many bytes
+        return (gray - self.mean).div_(self.std)  # in place, which saves a copy of three channels
 
 
 def _check(x: Tensor) -> None:
@@ -71,12 +72,12 @@ def _check(x: Tensor) -> None:
         raise TypeError(f"canvases must be a tensor, uint8 or floating point; got {kind}")
     if x.ndim != 4 or x.shape[1] != 1:
         raise ValueError(f"canvases must be gray, (B, 1, H, W); got shape {tuple(x.shape)}")
-    # Looking at the values would make the host wait for a GPU, and would break a traced graph.
+    # Reading the values would make the host wait for a GPU and would break a traced graph.
     if x.dtype == torch.uint8 or x.device.type != "cpu" or torch.compiler.is_compiling():
         return
     low, high = x.detach().aminmax() if x.numel() else (0.0, 1.0)
     if not (low >= -_TOLERANCE and high <= 1 + _TOLERANCE):
         raise ValueError(
             f"floating-point canvases must be in [0, 1], got values from {low:.4g} to {high:.4g}; "
-            "divide 0..255 by 255 or pass uint8, and leave the normalization to the model"
+            "divide 0..255 by 255 or pass uint8; the model normalizes its input itself"
         )

@@ -1,4 +1,4 @@
-"""Networks by name. Nothing here imports PyTorch, so that listing them stays cheap."""
+"""Registry of networks by name. Listing the built-in networks does not import PyTorch."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ _REGISTRY = {info.name: info for info in BUILT_IN}
 
 
 def list_models(pattern: str = "*") -> list[str]:
-    """List the networks.
+    """List the names of the registered networks.
 
     Parameters
     ----------
-    pattern
-        A shell-style pattern that the names must match.
+    pattern : str, default="*"
+        Shell-style pattern that the names must match.
 
     Returns
     -------
     list of str
-        The names, in the order of the paper's Table 1, then what was added.
+        Names in the order of the paper's Table 1, followed by the networks registered since.
 
     Notes
     -----
-    Beside these, ``"timm:NAME"`` stands for any convolutional network of timm.
+    In addition, ``"timm:NAME"`` names any convolutional network of timm.
 
     Examples
     --------
@@ -41,71 +41,85 @@ def list_models(pattern: str = "*") -> list[str]:
 
 
 def model_info(name: str) -> ArchitectureInfo:
-    """Look a network up.
+    """Return the registry entry of a network.
 
     Parameters
     ----------
-    name
+    name : str
         One of :func:`list_models`, or ``"timm:NAME"``.
 
     Returns
     -------
     ArchitectureInfo
-        The entry; for a network of timm it is made from timm's own configuration.
+        The entry. For a network of timm it is made from timm's own configuration; `feature_dim`,
+        `parameters` and `size_mb` that were not given to :func:`register_model` are measured on
+        the first call.
 
     Raises
     ------
     UnknownNameError
-        If there is no such network; the message proposes the nearest.
+        If the name is not registered and not known to timm; the message lists similar names.
     ValueError
-        If a network of timm has no feature maps with rows and columns, as transformers have none.
+        If a network of timm does not return feature maps with rows and columns (a transformer,
+        for example), or the measured output of a registered network is not of shape (B, C, h, w).
 
     Examples
     --------
     >>> import covidct
-    >>> covidct.model_info("squeezenet").custom_size    # (height, width)
+    >>> covidct.model_info("squeezenet").custom_size  # (height, width)
     (255, 335)
     """
     if name.startswith(_TIMM):
-        from .timm_networks import timm_info  # brings PyTorch
+        from .timm_networks import timm_info  # imports PyTorch
 
         return timm_info(name.removeprefix(_TIMM))
     if name not in _REGISTRY:
-        error = UnknownNameError.among("model", name, _REGISTRY)
-        raise error
-    return _REGISTRY[name]
+        raise UnknownNameError.among("model", name, _REGISTRY)
+    info = _REGISTRY[name]
+    if not info.is_measured:
+        from .parts import measured  # imports PyTorch
+
+        info = _REGISTRY[name] = measured(info)
+    return info
 
 
 def register_model(info: ArchitectureInfo, *, overwrite: bool = False) -> None:
-    """Add a network, under its name, for the rest of the process.
+    """Add a network to the registry of this process.
 
     Parameters
     ----------
-    info
-        The entry.
-    overwrite
-        Whether to replace an entry of the same name.
+    info : ArchitectureInfo
+        The entry. Name, builder and the layer to cut at are enough; the number of channels, the
+        number of parameters and the size are measured when the entry is first looked up.
+    overwrite : bool, default=False
+        Replace an entry of the same name.
 
     Raises
     ------
     ValueError
-        If the name is taken and ``overwrite`` is False, or is one of timm's.
+        If the name is registered already and ``overwrite`` is False, or starts with ``"timm:"``.
 
     Examples
     --------
-    >>> import covidct
+    >>> import covidct, torchvision
     >>> vgg16 = covidct.ArchitectureInfo(
-    ...     name="vgg16", title="VGG16", source="torchvision vgg16",
-    ...     builder="torchvision.models:vgg16", pretrained={"weights": "IMAGENET1K_V1"},
-    ...     cam_layer="features", classifier=("classifier",), feature_dim=512,
-    ...     parameters=14.72, size_mb=58.9, layers=16,
+    ...     name="vgg16",
+    ...     builder=torchvision.models.vgg16,
+    ...     cam_layer="features",
+    ...     classifier=("classifier",),
+    ...     pretrained={"weights": "IMAGENET1K_V1"},
     ... )
     >>> covidct.register_model(vgg16)
-    >>> covidct.model_info("vgg16").title
-    'VGG16'
+    >>> info = covidct.model_info("vgg16")
+    >>> info.feature_dim, info.parameters, info.size_mb
+    (512, 14.72, 58.9)
     """
-    if info.name.startswith(_TIMM) or (info.name in _REGISTRY and not overwrite):
+    if info.name.startswith(_TIMM):
         raise ValueError(
-            f"the model name {info.name!r} is taken; choose another, or pass overwrite=True"
+            f"the model name {info.name!r} is reserved for timm; choose a name without {_TIMM!r}"
+        )
+    if info.name in _REGISTRY and not overwrite:
+        raise ValueError(
+            f"the model name {info.name!r} is taken; choose another name or pass overwrite=True"
         )
     _REGISTRY[info.name] = info

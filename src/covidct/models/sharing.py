@@ -1,4 +1,4 @@
-"""A fitted model as a folder to hand on: its tensors, and a card that says what they are."""
+"""Fitted models as folders to share: tensors, and a card that describes them."""
 
 from __future__ import annotations
 
@@ -26,35 +26,38 @@ _CARD = "card.json"
 
 @dataclass(frozen=True, kw_only=True)
 class ModelCard:
-    """What whoever gets a fitted model has to know.
+    """Description of a fitted model for the people who receive it.
 
     Parameters
     ----------
-    model
-        The network's name.
-    input_size
-        (height, width) of its canvases.
-    resize
-        How slices come onto the canvas: ``"pad"`` keeps their aspect ratio, ``"stretch"`` doesn't.
-    training_data
-        What it was fitted on.
-    protocol
-        How it was scored: random slices, patients kept apart, official split, another hospital.
-    metrics
-        The scores under that protocol, as fractions; anything that JSON can hold.
-    intended_use
-        What it may, and may not, be used for.
-    covidct
-        Version that wrote it.
+    model : str
+        Name of the network.
+    input_size : tuple of (int, int)
+        Height and width of its canvases.
+    resize : {"pad", "stretch"}, default="pad"
+        How slices are brought onto the canvas: ``"pad"`` keeps their aspect ratio, ``"stretch"``
+        does not.
+    training_data : str, default=""
+        Data that the model was fitted on.
+    protocol : str, default=""
+        How the model was evaluated: random slices, patients kept together, official split, another
+        hospital.
+    metrics : mapping of str to object, default={}
+        Scores under that protocol, as fractions; any value that JSON can represent.
+    intended_use : str, default="Research only; not a medical device."
+        Permitted and excluded uses.
+    covidct : str, default=this version
+        Version of covidct that wrote the card.
 
     Raises
     ------
     ValueError
-        If the network is unknown, or the size or the way of resizing is none.
+        If the network is unknown, ``input_size`` is not two positive integers, or ``resize`` is
+        neither ``"pad"`` nor ``"stretch"``.
 
     Examples
     --------
-    >>> from covidct.models.sharing import ModelCard
+    >>> from covidct.models import ModelCard
     >>> card = ModelCard(model="resnet18", input_size=(253, 349), protocol="grouped by patient")
     >>> card.intended_use
     'Research only; not a medical device.'
@@ -82,74 +85,75 @@ class ModelCard:
 
     @classmethod
     def filled(
-        cls, model: str, input_size: tuple[int, int], others: Mapping[str, object]
+        cls, model: str, input_size: tuple[int, int], details: Mapping[str, object]
     ) -> ModelCard:
-        """Add what its owner says of a model to what it says of itself.
+        """Create a card from the properties of a model and the details given by its owner.
 
         Parameters
         ----------
-        model, input_size
-            The model's own.
-        others
-            Any fields but those two and ``covidct``.
+        model : str
+            Name of the network.
+        input_size : tuple of (int, int)
+            Height and width of its canvases.
+        details : mapping of str to object
+            Further fields, except ``covidct``.
 
         Returns
         -------
         ModelCard
-            The whole card.
+            The complete card.
 
         Raises
         ------
         UnknownNameError
-            If a card has no such field.
+            If a model card does not have one of the fields.
         ValueError
             If a field is malformed.
         """
         free = [f.name for f in fields(cls) if f.name not in ("model", "input_size", "covidct")]
-        for name in others:
+        for name in details:
             if name not in free:
-                error = UnknownNameError.among("field of a model card", name, free)
-                raise error
-        return cls(model=model, input_size=input_size, **others)  # type: ignore[arg-type]  # checked on the way in
+                raise UnknownNameError.among("field of a model card", name, free)
+        return cls(model=model, input_size=input_size, **details)  # type: ignore[arg-type]  # checked by __post_init__
 
 
 def save_model(model: nn.Module, folder: str | PathLike[str], *, card: ModelCard) -> None:
-    """Do what :meth:`covidct.CTClassifier.save` says.
+    """Write a model and its card to a folder; see :meth:`covidct.CTClassifier.save`.
 
     Parameters
     ----------
-    model
+    model : torch.nn.Module
         The model.
-    folder
-        Gets ``model.safetensors`` and ``card.json``; made if it isn't there.
-    card
-        Of this very model: network and canvas are read from it.
+    folder : str or path-like
+        Folder for ``model.safetensors`` and ``card.json``; created if necessary.
+    card : ModelCard
+        Card of this model.
     """
     folder = Path(folder)
     save_state(model, folder / _TENSORS)
-    # The hash binds the two files together, and shows a flipped bit, which no shape would.
+    # The hash binds the two files together and reveals a flipped bit, which no shape would.
     write_json(folder / _CARD, asdict(card) | {"sha256": _sha256(folder / _TENSORS)})
 
 
 def check_shared(folder: str | PathLike[str]) -> tuple[ModelCard, Path]:
-    """Find the parts of a shared model, and that they belong together.
+    """Read the card of a shared model and check that it describes the tensors in the folder.
 
     Parameters
     ----------
-    folder
+    folder : str or path-like
         The folder.
 
     Returns
     -------
-    ModelCard
+    card : ModelCard
         The card.
-    Path
-        The file of the tensors that it describes.
+    tensors : Path
+        The file of tensors.
 
     Raises
     ------
     FileNotFoundError
-        If the folder lacks a file.
+        If the folder lacks ``model.safetensors`` or ``card.json``.
     InvalidFileError
         If the card is damaged, or the tensors are not those that it describes.
     """
@@ -167,7 +171,7 @@ def read_card(folder: str | PathLike[str]) -> ModelCard:
 
     Parameters
     ----------
-    folder
+    folder : str or path-like
         The folder.
 
     Returns
@@ -178,9 +182,9 @@ def read_card(folder: str | PathLike[str]) -> ModelCard:
     Raises
     ------
     FileNotFoundError
-        If there is none.
+        If the folder has no ``card.json``.
     InvalidFileError
-        If it is damaged, or of a network that this version of covidct doesn't know.
+        If the card is damaged, or describes a network that this version of covidct does not have.
     """
     return _read(Path(folder))[0]
 

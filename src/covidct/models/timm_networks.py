@@ -1,4 +1,4 @@
-"""Entries made on the fly for timm's convolutional networks."""
+"""Registry entries of timm's convolutional networks, made on demand."""
 
 from __future__ import annotations
 
@@ -13,32 +13,33 @@ from .info import ArchitectureInfo
 
 __all__ = ["timm_info"]
 
-# The coarsest grid of most networks: a canvas of whole cells suits those that can't do otherwise.
+# Total stride of most networks. Some of them accept only multiples of it as sizes.
 _STRIDE = 32
 
 
 @cache
 def timm_info(name: str) -> ArchitectureInfo:
-    """Describe a network of timm, from its own configuration and a pass without numbers.
+    """Describe a network of timm, from its configuration and a pass on PyTorch's meta device.
 
     Parameters
     ----------
-    name
-        timm's name of it, with or without the tag of its weights (``"resnet34.a1_in1k"``).
+    name : str
+        Name in timm, with or without the tag of its weights (``"resnet34.a1_in1k"``).
 
     Returns
     -------
     ArchitectureInfo
-        Named ``"timm:NAME"``. The trunk is what timm returns without classifier and pooling. The
-        canvas keeps the height of the default size and is 10/7 as wide, both in whole cells of 32
-        pixels.
+        Entry named ``"timm:NAME"``. The backbone is the network without classifier and pooling.
+        The canvas has the height of the default size and 10/7 of its width, both rounded to
+        multiples of 32 pixels.
 
     Raises
     ------
     UnknownNameError
-        If timm has no such network.
+        If timm does not have the network.
     ValueError
-        If it has no feature maps with rows and columns, or can't take such a canvas.
+        If the network does not return feature maps with rows and columns, or does not accept such
+        a canvas.
 
     Examples
     --------
@@ -48,8 +49,7 @@ def timm_info(name: str) -> ArchitectureInfo:
     (512, (224, 320), 21.29)
     """
     if not timm.is_model(name):
-        error = UnknownNameError.among("network of timm", name, timm.list_models())
-        raise error
+        raise UnknownNameError.among("network of timm", name, timm.list_models())
     options: dict[str, Any] = {"model_name": name, "num_classes": 0, "global_pool": ""}
     try:
         with torch.random.fork_rng(devices=[]):
@@ -60,9 +60,10 @@ def timm_info(name: str) -> ArchitectureInfo:
         feature_dim = _feature_dim(network.to("meta"), canvas)
     except (AssertionError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(
-            f"model 'timm:{name}' can't be used ({type(error).__name__}: {error}); it must give "
-            "feature maps (B, C, h, w) of canvases that are wider than high: choose another "
-            "convolutional network, or say where to cut this one with covidct.register_model"
+            f"model 'timm:{name}' can't be used ({type(error).__name__}: {error}); it must return "
+            "feature maps (B, C, h, w) for canvases that are wider than high; choose another "
+            "convolutional network, or register this one with the layer to cut at: "
+            "covidct.register_model"
         ) from error
     millions = round((sum(p.numel() for p in network.parameters()) + feature_dim + 1) / 1e6, 2)
     return ArchitectureInfo(
@@ -85,15 +86,15 @@ def timm_info(name: str) -> ArchitectureInfo:
 
 
 def _feature_dim(network: torch.nn.Module, canvas: tuple[int, int]) -> int:
-    """Count the channels; rows and columns must follow the canvas when it is turned."""
+    """Count the channels; swapping height and width must swap rows and columns."""
     height, width = canvas
     with torch.inference_mode():
-        lying = network(torch.empty(1, 3, height, width, device="meta")).shape
-        upright = network(torch.empty(1, 3, width, height, device="meta")).shape
-    _, channels, rows, columns = lying
-    if tuple(upright) != (1, channels, columns, rows) or min(rows, columns) < 2:
+        wide = network(torch.empty(1, 3, height, width, device="meta")).shape
+        high = network(torch.empty(1, 3, width, height, device="meta")).shape
+    _, channels, rows, columns = wide
+    if tuple(high) != (1, channels, columns, rows) or min(rows, columns) < 2:
         raise ValueError(
-            f"its output is {tuple(lying)}, and {tuple(upright)} when the canvas is turned"
+            f"its output is {tuple(wide)}, and {tuple(high)} with height and width swapped"
         )
     return int(channels)
 

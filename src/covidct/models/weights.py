@@ -1,7 +1,7 @@
-"""Where ImageNet weights come from, and what stands between a file and a model.
+"""Reading, writing and finding weights.
 
-Only tensors are ever read: safetensors, or PyTorch's format with ``weights_only=True``. A pickle,
-whose loading can run any code, is refused.
+Files are read as tensors only: safetensors, or PyTorch's format with ``weights_only=True``.
+Pickles, which can run any code when they are loaded, are refused.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from importlib import import_module, util
 from operator import attrgetter
 from os import PathLike
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import torch
 from safetensors import SafetensorError
@@ -32,37 +33,38 @@ __all__ = ["imagenet_state", "load_state", "load_weights", "read_state", "save_s
 
 logger = logging.getLogger(__name__)
 
-# The networks of before 2018 don't have this one, and none needs it.
-_NEEDLESS = "num_batches_tracked"
-# Begins the names of a trunk's tensors in the file of a fitted model.
+# Absent from weights files of before 2018, and not needed.
+_OPTIONAL = "num_batches_tracked"
+# First component of the names of the backbone's tensors in the file of a fitted model.
 _BACKBONE = "backbone."
 
 
 def read_state(path: str | PathLike[str]) -> dict[str, Tensor]:
-    """Read the tensors of a weights file, safely.
+    """Read the tensors of a weights file without running any code in it.
 
     Parameters
     ----------
-    path
-        ``.safetensors``, or a file of :func:`torch.save` with a state dict, by itself or as the
-        entry ``"state_dict"`` of a checkpoint.
+    path : str or path-like
+        A ``.safetensors`` file; or a file written by :func:`torch.save` that holds a state dict,
+        either directly or as the entry ``"state_dict"`` of a checkpoint. A folder stands for its
+        ``model.safetensors``.
 
     Returns
     -------
-    dict
-        Names to tensors, on the CPU; every number is finite.
+    dict of str to torch.Tensor
+        Tensors by name, on the CPU; all values are finite.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     InvalidFileError
-        If it is damaged, holds anything but tensors, or a NaN or infinite value.
+        If the file is damaged, holds anything but tensors, or holds NaN or infinite values.
 
     Examples
     --------
     >>> import torch
-    >>> from covidct.models.weights import read_state
+    >>> from covidct.models import read_state
     >>> torch.save({"weight": torch.ones(2)}, "weights.pth")
     >>> read_state("weights.pth")
     {'weight': tensor([1., 1.])}
@@ -70,64 +72,82 @@ def read_state(path: str | PathLike[str]) -> dict[str, Tensor]:
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such weights file")
-    if not path.is_file():
-        raise InvalidFileError(f"{path}: a folder, not a weights file")
-    state = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+    if path.is_dir():
+        path = _file_of_folder(path)
+    safe = path.suffix.lower() == ".safetensors"
+    state = _read_safetensors(path) if safe else _read_torch(path)
     for name, tensor in state.items():
         if (fault := _fault(tensor)) is not None:
             raise InvalidFileError(f"{path}: {name!r} {fault}")
     return state
 
 
+def _file_of_folder(folder: Path) -> Path:
+    file = folder / "model.safetensors"
+    if file.is_file():
+        return file
+    folds = sorted(path.parent for path in folder.glob("folds/*/model.safetensors"))
+    advice = (
+        f"it is a run with {len(folds)} fitted networks, choose one: {str(folds[0])!r}"
+        if folds
+        else "give the path of a file"
+    )
+    raise InvalidFileError(f"{folder}: a folder, not a weights file; {advice}")
+
+
 def _fault(tensor: Tensor) -> str | None:
-    """Say why a tensor is no weight: a few bytes may claim to be a million million values."""
+    """Describe why a tensor cannot be a weight, or return None.
+
+    The size check guards against expanded tensors: a file of a few bytes may claim to hold 10**12
+    values.
+    """
     plain = tensor.layout == torch.strided and tensor.device.type == "cpu"
     if not plain or tensor.is_quantized or tensor.is_complex():
-        return "is no plain tensor; save dense real numbers"
+        return "is not a dense tensor of real numbers; save dense real numbers"
     if tensor.nbytes > tensor.untyped_storage().nbytes():
         return "claims more values than the file holds; save tensor.contiguous()"
     return None if tensor.isfinite().all() else "has NaN or infinite values"
 
 
 def save_state(model: nn.Module, path: str | PathLike[str]) -> None:
-    """Write a model's tensors as safetensors, atomically.
+    """Write the tensors of a model as safetensors, atomically.
 
     Parameters
     ----------
-    model
-        On any device, in any memory format.
-    path
-        The file; :func:`load_state` reads it.
+    model : torch.nn.Module
+        The model, on any device and in any memory format.
+    path : str or path-like
+        The file, to be read by :func:`load_state`.
     """
-    # safetensors wants rows to lie one after the other, which channels_last ones don't.
+    # safetensors requires contiguous rows, which channels_last tensors do not have.
     state = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
     with atomic_path(Path(path), failures=(SafetensorError,)) as temporary:
         save_file(state, temporary)
 
 
 def load_state(model: nn.Module, path: str | PathLike[str], *, info: ArchitectureInfo) -> None:
-    """Load a fitted model's tensors, all of them, into a model of the same network.
+    """Load all tensors of a fitted model, head included.
 
     Parameters
     ----------
-    model
-        What to fill; it stays on its device. It is left as it was if anything is wrong.
-    path
-        What :func:`save_state` wrote.
-    info
-        The model's network.
+    model : torch.nn.Module
+        The model to load into; it stays on its device. It does not change if an error is raised.
+    path : str or path-like
+        A file that :func:`save_state` wrote.
+    info : ArchitectureInfo
+        Network of the model.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     InvalidFileError
-        If it is damaged, has NaN or infinite values, or is not of this network.
+        If the file is damaged, has NaN or infinite values, or is of a different network.
 
     Examples
     --------
     >>> import covidct
-    >>> from covidct.models.weights import load_state, save_state
+    >>> from covidct.models import load_state, save_state
     >>> model = covidct.create_model("shufflenet", weights=None)
     >>> save_state(model, "model.safetensors")
     >>> load_state(model, "model.safetensors", info=model.info)
@@ -136,35 +156,36 @@ def load_state(model: nn.Module, path: str | PathLike[str], *, info: Architectur
 
 
 def imagenet_state(info: ArchitectureInfo) -> tuple[dict[str, Tensor], str]:
-    """Find a network's ImageNet weights: in a folder, in a package, or at their publisher's.
+    """Find the ImageNet weights of a network in a folder, in a package or by download.
 
     Parameters
     ----------
-    info
+    info : ArchitectureInfo
         The network.
 
     Returns
     -------
-    state : dict
+    state : dict of str to torch.Tensor
         Tensors under the names that they have in the network's source.
     origin : str
-        The file, or the source.
+        Path of the file, or the source of the download.
 
     Raises
     ------
     ConnectionError
-        If they are not here and can't be downloaded.
+        If the weights are not on this machine and cannot be downloaded.
     FileNotFoundError
-        If ``COVIDCT_WEIGHTS`` names no folder.
+        If ``COVIDCT_WEIGHTS`` does not name a folder.
     InvalidFileError
-        If a file was found that can't be used.
+        If a file was found that is damaged.
 
     Notes
     -----
-    First comes the folder that the environment variable ``COVIDCT_WEIGHTS`` names: NAME or the
-    name in the source, with or without the hash that torchvision puts behind it, with the suffix
-    ``.safetensors``, ``.pth`` or ``.pt``. Second comes the package of ``info.package``, where it
-    is installed. Else torchvision or timm download the file, and keep it in their own cache.
+    Three places are searched. First, the folder that the environment variable ``COVIDCT_WEIGHTS``
+    names: a file called after the network, here or in its source, with or without the hash that
+    torchvision appends, and with the suffix ``.safetensors``, ``.pth`` or ``.pt``. Second, the
+    package of ``info.package`` if it is installed. Third, torchvision or timm download the file
+    and keep it in their own cache.
     """
     if (path := _file_in_folder(info)) is not None:
         return read_state(path), str(path)
@@ -174,60 +195,85 @@ def imagenet_state(info: ArchitectureInfo) -> tuple[dict[str, Tensor], str]:
 
 
 def load_weights(model: nn.Module, weights: str | PathLike[str], *, info: ArchitectureInfo) -> None:
-    """Load what :func:`covidct.create_model` was given.
+    """Load ImageNet weights or a file, as given to :func:`covidct.create_model`.
 
     Parameters
     ----------
-    model
-        What to fill, a :class:`covidct.CTClassifier`; it is left as it was if anything is wrong.
-    weights
-        ``"imagenet"``, as :func:`imagenet_state` finds it, or a file: weights of the network's
-        source, whose classifier is left out, or those of a fitted model, head included.
-    info
-        The model's network.
+    model : CTClassifier
+        The model to load into; it does not change if an error is raised.
+    weights : str or path-like
+        ``"imagenet"``, found by :func:`imagenet_state`; or a file, which holds weights of the
+        network's source (loaded without their classifier) or a fitted model (with its head).
+    info : ArchitectureInfo
+        Network of the model.
 
     Raises
     ------
     ConnectionError
-        If ImageNet weights are not here and can't be downloaded.
+        If ImageNet weights are not on this machine and cannot be downloaded.
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     InvalidFileError
-        If the file is damaged, has NaN or infinite values, or is not of this network.
+        If the file is damaged, has NaN or infinite values, or is of a different network.
     """
     if weights == "imagenet":
         state, origin = imagenet_state(info)
     else:
         state, origin = read_state(weights), str(weights)
+    state = _without_prefix(_renamed(state, info), model, origin=origin)
     if any(name.startswith(_BACKBONE) for name in state):
         _fill(model, state, info=info, origin=origin)
-    else:
-        trunk = _trunk(state, info)
-        _fill(model.get_submodule("backbone"), trunk, info=info, origin=origin)
-        if len(trunk) < len(state):
-            logger.info("%s: its classifier is left out; the head is new", origin)
+        return
+    kept = {name: tensor for name, tensor in state.items() if not _in_classifier(name, info)}
+    _fill(model.get_submodule("backbone"), kept, info=info, origin=origin)
+    if len(kept) < len(state):
+        logger.info("%s: its classifier is not used; the head is new", origin)
 
 
-def _trunk(state: Mapping[str, Tensor], info: ArchitectureInfo) -> dict[str, Tensor]:
-    """Leave the classifier out, and give old files the names of today."""
-    trunk = {}
+def _renamed(state: Mapping[str, Tensor], info: ArchitectureInfo) -> dict[str, Tensor]:
+    """Convert the tensor names of old weights files to those of the network's source today."""
+    renamed = {}
     for name, tensor in state.items():
         for pattern, replacement in info.renamed:
             name = re.sub(pattern, replacement, name)
-        if not any(f"{name}.".startswith(f"{part}.") for part in info.classifier):
-            trunk[name] = tensor
-    return trunk
+        renamed[name] = tensor
+    return renamed
+
+
+def _in_classifier(name: str, info: ArchitectureInfo) -> bool:
+    return any(f"{name}.".startswith(f"{part}.") for part in info.classifier)
+
+
+def _without_prefix(
+    state: dict[str, Tensor], model: nn.Module, *, origin: str
+) -> dict[str, Tensor]:
+    """Remove a prefix that all tensor names share, if the rest are names of the network.
+
+    Wrappers put such prefixes there: ``module.`` (DataParallel), ``model.`` (Lightning),
+    ``_orig_mod.`` (:func:`torch.compile`), or an attribute of somebody's own class.
+    """
+    wanted = {*model.state_dict(), *model.get_submodule("backbone").state_dict()}
+    names, prefix = list(state), ""
+    while names and not wanted.intersection(names):
+        first = names[0].partition(".")[0] + "."
+        if not all(name.startswith(first) for name in names):
+            return state
+        names, prefix = [name.removeprefix(first) for name in names], prefix + first
+    if not names or not prefix:
+        return state
+    logger.info("%s: the prefix %r of its names is removed", origin, prefix)
+    return dict(zip(names, state.values(), strict=True))
 
 
 def _fill(
     module: nn.Module, state: Mapping[str, Tensor], *, info: ArchitectureInfo, origin: str
 ) -> None:
-    """Load a state dict if, and only if, it has the module's very names, shapes and kinds."""
+    """Load a state dict if its names, shapes and kinds of numbers are exactly the module's."""
     faults = list(_faults(module.state_dict(), state))
     if faults:
         more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
         twin = _recognize(state)
-        guess = "" if twin in (None, info.name) else f"; it looks like {twin!r}"
+        guess = "" if twin in (None, info.name) else f"; the file looks like {twin!r}"
         raise InvalidFileError(
             f"{origin}: not weights of {info.name!r}: {', '.join(faults[:3])}{more}{guess}"
         )
@@ -235,10 +281,10 @@ def _fill(
 
 
 def _faults(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> Iterable[str]:
-    """Name, one by one, what keeps ``found`` from being loaded into ``wanted``."""
+    """Yield each reason why ``found`` cannot be loaded into ``wanted``."""
     for name, tensor in wanted.items():
         if name not in found:
-            if not name.endswith(_NEEDLESS):
+            if not name.endswith(_OPTIONAL):
                 yield f"{name!r} is missing"
         elif found[name].shape != tensor.shape:
             yield f"{name!r} is {tuple(found[name].shape)} instead of {tuple(tensor.shape)}"
@@ -248,7 +294,7 @@ def _faults(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> Iterab
 
 
 def _recognize(state: Mapping[str, Tensor]) -> str | None:
-    """Return which network's trunk has these tensors, classifier or head aside."""
+    """Return the built-in network whose backbone has these tensors, or None."""
     shapes = {name.removeprefix(_BACKBONE): tensor.shape for name, tensor in state.items()}
     for info in BUILT_IN:
         with torch.device("meta"):
@@ -256,7 +302,7 @@ def _recognize(state: Mapping[str, Tensor]) -> str | None:
         if all(
             shapes.get(name) == tensor.shape
             for name, tensor in wanted.items()
-            if not name.endswith(_NEEDLESS)
+            if not name.endswith(_OPTIONAL)
         ):
             return info.name
     return None
@@ -267,7 +313,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise InvalidFileError(
-            f"{path}: can't be read as safetensors ({error}); is it whole?"
+            f"{path}: cannot be read as safetensors ({error}); the file may be incomplete"
         ) from error
 
 
@@ -277,29 +323,33 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise InvalidFileError(
-            f"{path}: refused, since it is not just tensors, and loading anything else could run "
-            "code; save model.state_dict() with torch.save or safetensors"
+            f"{path}: refused, since it holds more than tensors, and loading anything else could "
+            "run code; save model.state_dict() with torch.save or safetensors"
         ) from error
     except Exception as error:
-        # A damaged archive fails in as many ways as there are bytes in it.
+        # The type of the exception depends on the place of the damage.
         raise InvalidFileError(
-            f"{path}: can't be read ({type(error).__name__}: {error}); is it whole?"
+            f"{path}: cannot be read ({type(error).__name__}: {error}); the file may be incomplete"
         ) from error
     state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded
     if not isinstance(state, dict) or not all(
         isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
     ):
-        raise InvalidFileError(f"{path}: not a state dict: names to tensors, and nothing else")
+        raise InvalidFileError(
+            f"{path}: not a state dict, which maps names to tensors; save model.state_dict()"
+        )
     return dict(state)
 
 
 def _refuse_compressed(path: Path) -> None:
-    """Refuse a ZIP archive that grows when it is read: PyTorch writes its own uncompressed."""
+    """Refuse a compressed ZIP archive, which may be a bomb: PyTorch does not compress its own."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             size = sum(member.file_size for member in archive.infolist())
         if size > path.stat().st_size:
-            raise ValueError(f"it would grow to {size:,} bytes; save it with torch.save")
+            raise ValueError(
+                f"it is compressed and would grow to {size:,} bytes; save it with torch.save"
+            )
 
 
 def _file_in_folder(info: ArchitectureInfo) -> Path | None:
@@ -307,9 +357,9 @@ def _file_in_folder(info: ArchitectureInfo) -> Path | None:
     if not folder:
         return None
     if not Path(folder).is_dir():
-        raise FileNotFoundError(f"COVIDCT_WEIGHTS={folder!r} is no folder")
+        raise FileNotFoundError(f"COVIDCT_WEIGHTS={folder!r} is not a folder")
     names = "|".join(re.escape(name) for name in (info.name, info.source.split()[-1]))
-    pattern = re.compile(rf"({names})(-[0-9a-f]{{8,}})?\.(safetensors|pth|pt)")
+    pattern = re.compile(rf"({names})(-[0-9a-f]{{8,}})?\.(?i:safetensors|pth|pt)")
     found = sorted(path for path in Path(folder).iterdir() if pattern.fullmatch(path.name))
     if not found:
         logger.info("no weights of %s in COVIDCT_WEIGHTS=%s", info.name, folder)
@@ -330,7 +380,7 @@ def _file_in_package(info: ArchitectureInfo) -> Path | None:
 def _rename_in_order(state: Mapping[str, Tensor], info: ArchitectureInfo) -> dict[str, Tensor]:
     with torch.device("meta"):
         names = build_network(info.builder, info.options).state_dict()
-    # Should the numbers differ, the check of names and shapes that follows says so.
+    # Not strict: a different number of tensors is reported when names and shapes are checked.
     return dict(zip(names, state.values(), strict=False))
 
 
@@ -344,7 +394,47 @@ def _download(info: ArchitectureInfo) -> dict[str, Tensor]:
         raise ConnectionError(f"{info.name} has no ImageNet weights to download; {advice}")
     try:
         return build_network(info.builder, {**info.options, **info.pretrained}).state_dict()
-    except (OSError, RuntimeError) as error:
+    except Exception as error:
+        if (path := _damaged_download(info)) is not None:
+            raise InvalidFileError(
+                f"{path}: the cached ImageNet weights of {info.name} cannot be read "
+                f"({type(error).__name__}: {error}); the file may be incomplete: delete it, and "
+                "it is downloaded again"
+            ) from error
+        if not isinstance(error, OSError | RuntimeError):
+            raise
         raise ConnectionError(
             f"the ImageNet weights of {info.name} could not be downloaded ({error}); {advice}"
         ) from error
+
+
+def _damaged_download(info: ArchitectureInfo) -> Path | None:
+    """Return the damaged file in the cache of torchvision or timm; None if there is none."""
+    library, *_, name = info.source.split()
+    files: list[Path] = []
+    urls: list[str] = []
+    if library == "torchvision":
+        from torchvision.models import get_model_weights
+
+        urls = [weights.url for weights in get_model_weights(name)]
+    elif library == "timm":
+        import timm
+        from huggingface_hub import try_to_load_from_cache
+
+        config = timm.get_pretrained_cfg(name)
+        urls = [config.url] if config and config.url else []
+        if config and config.hf_hub_id:
+            names = ("model.safetensors", "pytorch_model.bin")
+            found = (try_to_load_from_cache(config.hf_hub_id, name) for name in names)
+            files = [Path(path) for path in found if isinstance(path, str)]
+    folder = Path(torch.hub.get_dir(), "checkpoints")
+    files += [folder / Path(urlsplit(url).path).name for url in urls]
+    return next((file for file in files if file.is_file() and not _is_readable(file)), None)
+
+
+def _is_readable(path: Path) -> bool:
+    try:
+        read_state(path)
+    except InvalidFileError:
+        return False
+    return True

@@ -1,4 +1,4 @@
-"""Random changes to a batch of canvases, on their device, each slice by numbers of its own."""
+"""Random augmentation of batches of canvases on their device."""
 
 from __future__ import annotations
 
@@ -14,26 +14,25 @@ _NOISE_BANK = 1 << 22
 
 
 class Augmenter:
-    """Apply an :class:`Augmentation` to batches.
+    """Random augmentation of batches, with separate random numbers for each slice.
 
     The few random numbers of each slice are drawn on the CPU, so that no step waits for the
-    device. Noise comes from a bank of normal numbers, drawn once and read at a random place for
-    each slice, since drawing them anew would cost as much as all else together.
+    device. Noise comes from a bank of normal numbers, which is drawn once and read at a random
+    offset for each slice: drawing new noise would take as long as all other operations together.
 
     Parameters
     ----------
-    augmentation
-        What to do.
-    generator
-        The source of all randomness, on the CPU.
-    device
-        Where the batches are.
+    augmentation : Augmentation
+        Operations and their ranges.
+    generator : torch.Generator
+        Random number generator on the CPU, the only source of randomness.
+    device : torch.device
+        Device of the batches.
 
     Examples
     --------
     >>> import torch
-    >>> from covidct.training.augment import Augmenter
-    >>> from covidct.training.recipe import Augmentation
+    >>> from covidct.training import Augmentation, Augmenter
     >>> augment = Augmenter(Augmentation(), torch.Generator().manual_seed(0), torch.device("cpu"))
     >>> augment(torch.zeros(8, 30, 40, dtype=torch.uint8)).shape
     torch.Size([8, 1, 30, 40])
@@ -52,13 +51,13 @@ class Augmenter:
 
         Parameters
         ----------
-        canvases
-            (B, H, W) uint8.
+        canvases : torch.Tensor of shape (B, H, W)
+            Canvases, uint8, on the device.
 
         Returns
         -------
-        Tensor
-            (B, 1, H, W) float32 in [0, 1].
+        torch.Tensor of shape (B, 1, H, W)
+            Augmented canvases, float32 in [0, 1].
         """
         batch = canvases.unsqueeze(1).float().div_(255)
         for operation in (self._move, self._blur, self._expose, self._add_noise):
@@ -66,7 +65,7 @@ class Augmenter:
         return batch.clamp_(0, 1)
 
     def _move(self, batch: Tensor) -> Tensor:
-        """Crop, flip, rotate and shear in one resampling; what lies outside is black."""
+        """Crop, flip, rotate and shear in one resampling step; outside of the slice is black."""
         options, (count, _, height, width) = self.augmentation, batch.shape
         zoom = 1 - options.crop * self._uniform(count)
         flip = torch.where(self._uniform(count) < options.flip_probability, -1.0, 1.0)
@@ -88,7 +87,7 @@ class Augmenter:
         return functional.grid_sample(batch, grid, align_corners=False)
 
     def _blur(self, batch: Tensor) -> Tensor:
-        """Blur some slices, each by a Gaussian of its own width."""
+        """Blur randomly chosen slices by Gaussians of random widths."""
         options = self.augmentation
         chosen = (self._uniform(len(batch)) < options.blur_probability).nonzero().squeeze(1)
         if len(chosen) == 0 or options.blur_sigma == 0:
@@ -106,7 +105,7 @@ class Augmenter:
         return batch.index_copy_(0, chosen, slices.transpose(0, 1))
 
     def _expose(self, batch: Tensor) -> Tensor:
-        """Change brightness, then contrast about the mean gray: one affine map for each slice."""
+        """Change brightness, then contrast about the mean gray value: one affine map per slice."""
         brightness, contrast = (
             1 + limit * (2 * self._uniform(len(batch)) - 1)
             for limit in (self.augmentation.brightness, self.augmentation.contrast)
@@ -116,6 +115,7 @@ class Augmenter:
         return batch.mul_(self._send(brightness * contrast)[..., None]).add_(offset)
 
     def _add_noise(self, batch: Tensor) -> Tensor:
+        """Add noise of a random amplitude from a random offset in the bank."""
         if self._bank is None:
             return batch
         count, _, height, width = batch.shape
@@ -137,10 +137,10 @@ class Augmenter:
         return torch.randn(count, generator=generator, device=self.device)
 
     def _send(self, numbers: Tensor) -> Tensor:
-        """Take (B,) numbers to the device as (B, 1, 1)."""
+        """Copy numbers of shape (B,) to the device as (B, 1, 1)."""
         return numbers[:, None, None].to(self.device, non_blocking=True)
 
 
 def _centers(count: int, device: torch.device) -> Tensor:
-    """Pixel centers in grid_sample's coordinates, where -1 and 1 are the outer edges."""
+    """Return pixel centers in the coordinates of grid_sample: -1 and 1 are the outer edges."""
     return (torch.arange(count, device=device) * 2 + 1) / count - 1

@@ -1,4 +1,4 @@
-"""The state of a training between two epochs, on disk, twice."""
+"""Checkpoints of a training, from which it is resumed after an interruption."""
 
 from __future__ import annotations
 
@@ -18,21 +18,26 @@ _LOG = logging.getLogger(__name__)
 
 
 class CheckpointStore:
-    """Keep the newest checkpoint of a fold and the one before it.
+    """The newest checkpoint of a training and the one before it, on disk.
 
-    A checkpoint is a zip archive whose members carry checksums: one that was cut short or
-    damaged is recognized, and the one before it is used.
+    A checkpoint is a ZIP archive whose members have checksums. If the newest checkpoint is
+    incomplete or damaged, the one before it is used.
 
     Parameters
     ----------
-    folder
-        Where ``checkpoint.pt`` and ``checkpoint.previous.pt`` lie.
+    folder : Path
+        Folder of ``checkpoint.pt`` and ``checkpoint.previous.pt``.
+
+    Attributes
+    ----------
+    newest, previous : Path
+        The two files.
 
     Examples
     --------
     >>> import tempfile
     >>> from pathlib import Path
-    >>> from covidct.training.checkpoint import CheckpointStore
+    >>> from covidct.training import CheckpointStore
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     store = CheckpointStore(Path(folder))
     ...     store.save({"epoch": 3})
@@ -45,15 +50,15 @@ class CheckpointStore:
         self.previous = folder / "checkpoint.previous.pt"
 
     def save(self, state: dict[str, Any]) -> None:
-        """Write a checkpoint; at any moment one whole checkpoint is on disk."""
-        # PyTorch makes a RuntimeError of a full disk.
+        """Write a checkpoint; a complete checkpoint is on disk at any moment."""
+        # PyTorch raises a RuntimeError if the disk is full.
         with atomic_path(self.newest, failures=(RuntimeError,)) as temporary:
             torch.save(state, temporary)
             if self.newest.exists():
                 self.newest.replace(self.previous)
 
     def load(self) -> dict[str, Any] | None:
-        """Read the newest checkpoint that is whole; None where there is none."""
+        """Read the newest checkpoint that is not damaged; None if there is none."""
         for path in (self.newest, self.previous):
             if path.exists():
                 try:
@@ -65,11 +70,11 @@ class CheckpointStore:
                     EOFError,
                     pickle.UnpicklingError,
                 ) as error:
-                    _LOG.warning("%s is damaged and left aside: %s", path, error)
+                    _LOG.warning("%s is damaged and not used: %s", path, error)
         return None
 
     def clear(self) -> None:
-        """Remove the checkpoints of a training that is finished."""
+        """Remove the checkpoints of a finished training."""
         for path in (self.newest, self.previous):
             path.unlink(missing_ok=True)
 
@@ -81,6 +86,6 @@ def _read(path: Path) -> dict[str, Any]:
     except zipfile.BadZipFile as error:
         raise ValueError(str(error)) from error
     if damaged is not None:
-        raise ValueError(f"its member {damaged} fails its checksum")
+        raise ValueError(f"the checksum of its member {damaged} is wrong")
     state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     return state

@@ -1,4 +1,4 @@
-"""LAMB as torch-optimizer computes it, in multi-tensor steps."""
+"""LAMB optimizer, in multi-tensor steps, with the numbers of torch-optimizer."""
 
 from __future__ import annotations
 
@@ -16,42 +16,64 @@ _OPTIONS = ("clamp_value", "adam", "debias")
 
 
 class Lamb(ReferenceLamb):
-    r"""Layer-wise adaptive moments for batch training (You et al., 2020).
-
-    Each tensor of weights :math:`w` moves along the Adam direction with decoupled weight decay,
-    :math:`u = m / (\sqrt{v} + \epsilon) + \lambda w`, by a length that its own norm sets:
-    :math:`w \leftarrow w - \eta\, \min(\lVert w \rVert, c) / \lVert u \rVert \cdot u`.
-
-    The numbers, the constructor and the state are those of ``torch_optimizer.Lamb`` 0.3, with two
-    differences: a step runs over all tensors at once (``torch._foreach_*``) and never waits for
-    the device, and the options below live in the parameter groups, so that state dicts, copies
-    and pickles keep them.
+    r"""Layer-wise adaptive moments optimizer for batch training (You et al., 2020).
 
     Parameters
     ----------
-    params
-        Tensors to optimize, or dicts that define parameter groups.
-    lr
+    params : iterable of torch.nn.Parameter or of dict
+        Tensors to optimize, or parameter groups.
+    lr : float, default=1e-3
         Learning rate :math:`\eta`: the share of its norm by which a tensor moves in a step.
-    betas
-        Decay rates of the running averages of the gradient and of its square.
-    eps
-        Added to the denominator.
-    weight_decay
-        Decoupled weight decay :math:`\lambda`, of every tensor, biases included.
-    clamp_value
-        Upper bound :math:`c` on the norm of the weights. A quirk that matters: a tensor with a
-        norm above 10 moves by less than ``lr`` times its norm. Set it high to be rid of it.
-    adam
-        Use a trust ratio of 1 throughout, which makes this Adam.
-    debias
-        Correct the averages for their start at zero. A second quirk: the correction scales the
-        learning rate after the trust ratio, where it cancels nothing.
+    betas : tuple of (float, float), default=(0.9, 0.999)
+        Decay rates of the moving averages of the gradient and of its square, in [0, 1).
+    eps : float, default=1e-6
+        Term added to the denominator for numerical stability.
+    weight_decay : float, default=0
+        Decoupled weight decay :math:`\lambda`, applied to all tensors of the group.
+    clamp_value : float, default=10
+        Upper bound :math:`c` on the norm of the weights in the trust ratio: a tensor with a norm
+        above it moves by less than ``lr`` times its norm. A large value removes the bound.
+    adam : bool, default=False
+        Use a trust ratio of 1, which makes this Adam with decoupled weight decay.
+    debias : bool, default=False
+        Multiply the step by the bias correction of Adam. As in torch-optimizer, the correction is
+        applied after the trust ratio, where it shortens the first steps: to 0.32 of their length
+        in the first and 0.15 in the tenth, with the default `betas`.
 
     Raises
     ------
     ValueError
-        If a number is out of its range.
+        If a number is outside its range.
+
+    Notes
+    -----
+    For each tensor :math:`w` with gradient :math:`g`, a step computes moving averages as Adam does
+    and a direction that includes the weight decay,
+
+    .. math::
+
+        m \leftarrow \beta_1 m + (1 - \beta_1) g, \quad
+        v \leftarrow \beta_2 v + (1 - \beta_2) g^2, \quad
+        u = m / (\sqrt{v} + \epsilon) + \lambda w,
+
+    and moves the tensor along it by a length that depends on its own norm only, not on the size of
+    the gradient:
+
+    .. math::
+
+        w \leftarrow w - \eta \, \frac{\min(\lVert w \rVert, c)}{\lVert u \rVert} \, u .
+
+    The factor of :math:`u` is the trust ratio; it is 1 if one of the norms is 0.
+
+    Numbers, constructor and state are those of ``torch_optimizer.Lamb`` 0.3, with two differences.
+    A step runs over all tensors of a group at once (``torch._foreach_*``) and never waits for the
+    device, since norms and ratios stay there. And the options `clamp_value`, `adam` and `debias`
+    are kept in the parameter groups, so that state dicts, copies and pickles contain them.
+
+    References
+    ----------
+    You et al., "Large Batch Optimization for Deep Learning: Training BERT in 76 minutes", ICLR
+    2020. https://arxiv.org/abs/1904.00962
 
     Examples
     --------
@@ -86,26 +108,26 @@ class Lamb(ReferenceLamb):
         self._complete_groups()
 
     def _complete_groups(self) -> None:
-        # A state dict that torch-optimizer wrote has no such options in its groups.
+        # A state dict written by torch-optimizer does not have these options in its groups.
         for group in self.param_groups:
             for option in _OPTIONS:
                 group.setdefault(option, self.defaults[option])
 
     @torch.no_grad()
-    def step(  # type: ignore[override]  # as torch-optimizer has it, unlike torch's overloads
+    def step(  # type: ignore[override]  # torch-optimizer's signature, unlike torch's overloads
         self, closure: Callable[[], float] | None = None
     ) -> float | None:
-        """Update every tensor that has a gradient.
+        """Update all tensors that have a gradient.
 
         Parameters
         ----------
-        closure
-            Reevaluates the model and returns the loss.
+        closure : callable or None, default=None
+            Function that reevaluates the model and returns the loss.
 
         Returns
         -------
         float or None
-            What the closure returned.
+            Return value of the closure.
 
         Raises
         ------
@@ -117,7 +139,7 @@ class Lamb(ReferenceLamb):
         >>> import torch
         >>> from covidct import Lamb
         >>> weight = torch.nn.Parameter(torch.ones(1))
-        >>> Lamb([weight]).step(lambda: 0.5)  # no gradient: nothing moves
+        >>> Lamb([weight]).step(lambda: 0.5)  # no gradient, no update
         0.5
         """
         loss = None
@@ -134,6 +156,7 @@ class Lamb(ReferenceLamb):
         return loss
 
     def _step_together(self, group: dict[str, Any], parameters: list[torch.Tensor]) -> None:
+        """Update tensors of one device and data type by multi-tensor operations."""
         gradients = [_dense(p.grad) for p in parameters]
         states = [self._state_of(p) for p in parameters]
         means = [s["exp_avg"] for s in states]
@@ -169,6 +192,7 @@ class Lamb(ReferenceLamb):
         torch._foreach_add_(parameters, updates, alpha=-group["lr"])
 
     def _state_of(self, parameter: torch.Tensor) -> dict[str, Any]:
+        """Return the state of a tensor, created on its first step, with the step counted."""
         state: dict[str, Any] = self.state[parameter]
         if not state:
             state["step"] = 0
@@ -181,7 +205,7 @@ class Lamb(ReferenceLamb):
 def _dense(gradient: torch.Tensor | None) -> torch.Tensor:
     if gradient is None or gradient.is_sparse:
         raise RuntimeError(
-            "Lamb takes dense gradients only; use torch.optim.SparseAdam for sparse ones"
+            "Lamb accepts dense gradients only; use torch.optim.SparseAdam for sparse gradients"
         )
     return gradient
 

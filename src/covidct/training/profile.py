@@ -1,4 +1,4 @@
-"""What the parts of a training cost."""
+"""Time spent in the parts of a training."""
 
 from __future__ import annotations
 
@@ -13,12 +13,17 @@ __all__ = ["Profile"]
 
 
 class Profile:
-    """Add up the seconds of named parts; one that is switched off costs next to nothing.
+    """Sum of the seconds spent in named parts of a program.
 
     Parameters
     ----------
-    device
-        The device to wait for before the clock is read, or None to measure nothing.
+    device : torch.device or None, default=None
+        Device to wait for before the clock is read. None: nothing is measured, at almost no cost.
+
+    Attributes
+    ----------
+    seconds : dict of str to float
+        Seconds by part.
 
     Examples
     --------
@@ -37,7 +42,7 @@ class Profile:
 
     @contextmanager
     def __call__(self, part: str) -> Iterator[None]:
-        """Measure the body as one more piece of ``part``."""
+        """Add the time spent in the context to a part."""
         if self.device is None:
             yield
             return

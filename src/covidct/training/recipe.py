@@ -1,9 +1,10 @@
-"""How a network is trained, as a value."""
+"""Training recipe: all options of a training as one frozen value."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal
 
 from .._checks import number, whole
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Augmentation", "Recipe"]
 
-# Pixels on a side of a canvas; a slice has 512.
+# Largest side of a canvas in pixels; a slice has 512.
 _LARGEST = 4096
 _CHOICES = {
     "optimizer": ("lamb", "adamw", "sgd"),
@@ -25,41 +26,44 @@ _CHOICES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """What happens to a training slice; every number is drawn per slice, and 0 switches it off.
+    """Ranges of the random augmentation of training slices; 0 switches an operation off.
 
-    The paper (section 3.3) names the operations and no ranges, but for the probability of the
-    blur; the ranges are ours.
+    Numbers are drawn separately for each slice. The paper (section 3.3) names the operations but no
+    ranges, except for the probability of the blur; the other ranges are choices of this library.
 
     Parameters
     ----------
-    crop
-        Largest share of each side that a random crop takes away, in [0, 1). The crop keeps the
+    crop : float, default=0.2
+        Largest share of each side that a random crop removes, in [0, 0.95]. The crop keeps the
         aspect ratio and is scaled back to the canvas.
-    blur_probability
-        Probability of a Gaussian blur.
-    blur_sigma
-        Largest standard deviation of the blur, in pixels, drawn from (0, blur_sigma].
-    noise
-        Largest standard deviation of additive Gaussian noise, as a fraction of white.
-    brightness
+    blur_probability : float, default=0.25
+        Probability of a Gaussian blur, in [0, 1].
+    blur_sigma : float, default=1.5
+        Largest standard deviation of the blur in pixels, in [0, 10]; drawn from (0, blur_sigma].
+    noise : float, default=0.05
+        Largest standard deviation of additive Gaussian noise, as a fraction of white, in [0, 1].
+    brightness : float, default=0.2
         Brightness is multiplied by a factor from [1 - brightness, 1 + brightness].
-    contrast
-        Distances from the mean gray are multiplied by a factor from [1 - contrast, 1 + contrast].
-    flip_probability
-        Probability of a horizontal flip.
-    rotation
-        Largest rotation in degrees, to either side. The paper found that it makes results worse.
-    shear
-        Largest horizontal shear in degrees, to either side; as for the rotation.
+    contrast : float, default=0.2
+        Differences from the mean gray value are multiplied by a factor from
+        [1 - contrast, 1 + contrast].
+    flip_probability : float, default=0.5
+        Probability of a horizontal flip, in [0, 1].
+    rotation : float, default=0.0
+        Largest rotation in degrees in either direction, in [0, 180]. The paper found that rotation
+        makes results worse.
+    shear : float, default=0.0
+        Largest horizontal shear in degrees in either direction, in [0, 60]. The paper found the
+        same as for rotation.
 
     Raises
     ------
     ValueError
-        If a number is outside its range.
+        If a value is not a number or outside its range.
 
     Examples
     --------
-    >>> from covidct.training.recipe import Augmentation
+    >>> from covidct.training import Augmentation
     >>> Augmentation(rotation=10).crop
     0.2
     """
@@ -84,16 +88,16 @@ class Augmentation:
 
     @classmethod
     def none(cls) -> Augmentation:
-        """Leave training slices as they are.
+        """Return an augmentation with every operation switched off.
 
         Returns
         -------
         Augmentation
-            With every operation switched off.
+            All values are 0.
 
         Examples
         --------
-        >>> from covidct.training.recipe import Augmentation
+        >>> from covidct.training import Augmentation
         >>> Augmentation.none().noise
         0.0
         """
@@ -102,39 +106,51 @@ class Augmentation:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How a network is trained; the defaults are the paper's (section 3.3).
+    """Training recipe; the defaults are the paper's (section 3.3).
 
     Parameters
     ----------
-    epochs
-        Passes over the training slices.
-    batch_size
-        Slices in a step.
-    learning_rate
-        Learning rate of the first epochs.
-    milestones
-        Pairs (epoch, learning rate): from that epoch on (the first is 0), that rate.
-    optimizer
-        ``"lamb"`` (:class:`covidct.Lamb`), ``"adamw"`` or ``"sgd"`` (momentum 0.9). The last two
-        want a learning rate and a weight decay of their own.
-    weight_decay
-        Decoupled for LAMB and AdamW; of all tensors, since the paper excepts none.
-    strategy
-        ``"fine-tuning"`` trains all weights, ``"feature-extraction"`` the new head alone.
-    canvas
-        ``"custom"`` for the canvas that Table 1 gives the network, ``"default"`` for the size
-        that it was made for, or a (height, width) of one's own.
-    resize
-        ``"pad"`` keeps the aspect ratio and pads, ``"stretch"`` fills the canvas.
-    pos_weight
-        Weight of the COVID-19 slices in the loss, relative to the others.
-    augmentation
-        What happens to training slices.
+    epochs : int, default=100
+        Number of passes over the training slices.
+    batch_size : int, default=32
+        Largest number of slices per step. An epoch of n slices has ceil(n / batch_size) batches,
+        whose sizes differ by at most one.
+    learning_rate : float, default=3e-4
+        Learning rate until the first milestone.
+    milestones : sequence of (int, float), default=((50, 1e-4), (70, 3e-5), (80, 1e-5), (90, 3e-6))
+        Pairs (epoch, learning rate): the learning rate from that epoch on. The first epoch is 0.
+    optimizer : {"lamb", "adamw", "sgd"}, default="lamb"
+        :class:`covidct.Lamb`, :class:`torch.optim.AdamW` or :class:`torch.optim.SGD` with a
+        momentum of 0.9. The default learning rate and weight decay are for LAMB only.
+    weight_decay : float, default=1.0
+        Weight decay; decoupled from the gradient for LAMB and AdamW.
+    decay_norm_and_bias : bool, default=True
+        Apply the weight decay to biases and normalization layers as well: to all tensors of one
+        dimension. The paper does not mention an exception.
+    betas : tuple of (float, float), default=(0.9, 0.999)
+        Decay rates of the moving averages of LAMB and AdamW, in [0, 1).
+    clamp_value : float, default=10.0
+        Upper bound on the norm of the weights in LAMB's trust ratio.
+    debias : bool, default=False
+        Apply the bias correction in LAMB.
+    adam : bool, default=False
+        Use a trust ratio of 1 in LAMB, which makes it Adam with decoupled weight decay.
+    strategy : {"fine-tuning", "feature-extraction"}, default="fine-tuning"
+        Train all weights, or the head alone.
+    canvas : {"custom", "default"} or tuple of (int, int), default="custom"
+        ``"custom"``: the canvas that Table 1 of the paper gives for the network. ``"default"``: the
+        input size of the ImageNet weights. Or (height, width) in pixels, at most 4096 each.
+    resize : {"pad", "stretch"}, default="pad"
+        ``"pad"`` keeps the aspect ratio of a slice and pads it, ``"stretch"`` fills the canvas.
+    pos_weight : float, default=1.0
+        Weight of the COVID-19 slices in the loss, relative to the other slices.
+    augmentation : Augmentation, default=Augmentation()
+        Random augmentation of training slices.
 
     Raises
     ------
     ValueError
-        If a number or a choice is outside its range.
+        If a value is of the wrong type, outside its range or not one of the choices.
 
     Examples
     --------
@@ -154,6 +170,11 @@ class Recipe:
     milestones: tuple[tuple[int, float], ...] = ((50, 1e-4), (70, 3e-5), (80, 1e-5), (90, 3e-6))
     optimizer: Literal["lamb", "adamw", "sgd"] = "lamb"
     weight_decay: float = 1.0
+    decay_norm_and_bias: bool = True
+    betas: tuple[float, float] = (0.9, 0.999)
+    clamp_value: float = 10.0
+    debias: bool = False
+    adam: bool = False
     strategy: Literal["fine-tuning", "feature-extraction"] = "fine-tuning"
     canvas: Literal["custom", "default"] | tuple[int, int] = "custom"
     resize: Literal["pad", "stretch"] = "pad"
@@ -163,6 +184,9 @@ class Recipe:
     def __post_init__(self) -> None:
         self._make_plain()
         self._check_ranges()
+        for option in ("decay_norm_and_bias", "debias", "adam"):
+            if not isinstance(getattr(self, option), bool):
+                raise ValueError(f"{option} must be True or False, got {getattr(self, option)!r}")
         for option, choices in _CHOICES.items():
             if getattr(self, option) not in choices:
                 offer = ", ".join(map(repr, choices))
@@ -174,6 +198,8 @@ class Recipe:
             "batch_size": whole("batch_size", self.batch_size),
             "learning_rate": number("learning_rate", self.learning_rate),
             "weight_decay": number("weight_decay", self.weight_decay),
+            "betas": _betas(self.betas),
+            "clamp_value": number("clamp_value", self.clamp_value),
             "pos_weight": number("pos_weight", self.pos_weight),
             "milestones": _pairs(self.milestones),
             "canvas": tuple(self.canvas) if isinstance(self.canvas, list) else self.canvas,
@@ -182,8 +208,8 @@ class Recipe:
             object.__setattr__(self, option, value)
 
     def _check_ranges(self) -> None:
-        rates = [("learning_rate", self.learning_rate), ("pos_weight", self.pos_weight)]
-        for option, value in rates + [("milestones", rate) for _, rate in self.milestones]:
+        positive = [(o, getattr(self, o)) for o in ("learning_rate", "clamp_value", "pos_weight")]
+        for option, value in positive + [("milestones", rate) for _, rate in self.milestones]:
             if not 0 < value < float("inf"):
                 raise ValueError(f"{option} must be positive and finite, got {value!r}")
         if not 0 <= self.weight_decay < float("inf"):
@@ -200,10 +226,11 @@ class Recipe:
 
     @classmethod
     def demo(cls) -> Recipe:
-        """Train a small network on a few hundred phantoms, in a minute or so.
+        """Return a short recipe that trains a small network on phantoms in about a minute.
 
-        LAMB moves a tensor by at most the learning rate times its norm in a step, so that a short
-        schedule of the paper's hardly moves anything; this recipe uses AdamW, on small canvases.
+        In a step of LAMB, a tensor moves by at most the learning rate times its norm, so that a
+        shortened schedule of the paper's hardly changes the weights; this recipe uses AdamW, on
+        small canvases.
 
         Returns
         -------
@@ -230,17 +257,17 @@ class Recipe:
         )
 
     def rate_at(self, epoch: int) -> float:
-        """Look up the learning rate of an epoch.
+        """Return the learning rate of an epoch.
 
         Parameters
         ----------
-        epoch
-            The epoch; the first is 0.
+        epoch : int
+            Index of the epoch, from 0.
 
         Returns
         -------
         float
-            Its learning rate.
+            Learning rate.
 
         Examples
         --------
@@ -275,7 +302,7 @@ class Recipe:
         return self.canvas
 
     def replace(self, **changes: Any) -> Recipe:
-        """Change some options.
+        """Return a copy with some options changed.
 
         Parameters
         ----------
@@ -285,12 +312,12 @@ class Recipe:
         Returns
         -------
         Recipe
-            A new recipe.
+            The changed copy.
 
         Raises
         ------
         ValueError
-            If there is no such option, or a value is outside its range.
+            If an option is unknown, or a value is not valid for it.
 
         Examples
         --------
@@ -302,17 +329,17 @@ class Recipe:
         return replace(self, **changes)
 
     def scaled(self, epochs: int) -> Recipe:
-        """Stretch or shorten the schedule: the milestones move in proportion.
+        """Return a copy with a longer or shorter schedule; the milestones move in proportion.
 
         Parameters
         ----------
-        epochs
-            The new number of epochs.
+        epochs : int
+            New number of epochs, at least 1.
 
         Returns
         -------
         Recipe
-            A new recipe.
+            The scaled copy.
 
         Examples
         --------
@@ -325,12 +352,13 @@ class Recipe:
         return replace(self, epochs=epochs, milestones=milestones)
 
     def to_dict(self) -> dict[str, Any]:
-        """Write the recipe as plain values, for JSON.
+        """Return the options as plain values, for JSON.
 
         Returns
         -------
-        dict
-            What :meth:`from_dict` reads.
+        dict of str to object
+            Options by name, those of the augmentation in a nested dict; read by
+            :meth:`from_dict`.
 
         Examples
         --------
@@ -341,12 +369,12 @@ class Recipe:
         return asdict(self)
 
     def options(self) -> dict[str, Any]:
-        """List the options, those of the augmentation by dotted names, as ``--set`` takes them.
+        """Return the options by the names that ``--set`` of the command line uses.
 
         Returns
         -------
-        dict
-            Name to value.
+        dict of str to object
+            Values by name; the names of augmentation options are dotted.
 
         Examples
         --------
@@ -360,12 +388,12 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
-        """Read what :meth:`to_dict` wrote.
+        """Create a recipe from the output of :meth:`to_dict`.
 
         Parameters
         ----------
-        values
-            Options and their values; what is missing keeps its default.
+        values : mapping of str to object
+            Options and their values; missing options have their defaults.
 
         Returns
         -------
@@ -375,7 +403,7 @@ class Recipe:
         Raises
         ------
         ValueError
-            If an option is unknown or outside its range.
+            If an option is unknown, or a value is not valid for it.
 
         Examples
         --------
@@ -387,7 +415,9 @@ class Recipe:
         options = dict(values)
         if "augmentation" in options:
             if not isinstance(options["augmentation"], Mapping):
-                raise ValueError(f"augmentation must hold options, got {options['augmentation']!r}")
+                raise ValueError(
+                    f"augmentation must map options to values, got {options['augmentation']!r}"
+                )
             _refuse_unknown(options["augmentation"], Augmentation)
             options["augmentation"] = Augmentation(**options["augmentation"])
         return cls(**options)
@@ -395,11 +425,18 @@ class Recipe:
 
 def _pairs(milestones: object) -> tuple[tuple[int, float], ...]:
     try:
-        return tuple((int(epoch), float(rate)) for epoch, rate in milestones)  # type: ignore[attr-defined]  # what is no sequence is refused
+        return tuple((int(epoch), float(rate)) for epoch, rate in milestones)  # type: ignore[attr-defined]  # refused below if it cannot be iterated
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"milestones must be pairs (epoch, learning rate), got {milestones!r}"
         ) from error
+
+
+def _betas(betas: object) -> tuple[float, float]:
+    values = tuple(betas) if isinstance(betas, list | tuple) else ()
+    if len(values) != 2 or not all(isinstance(b, Real) and 0 <= b < 1 for b in values):
+        raise ValueError(f"betas must be two numbers in [0, 1), got {betas!r}")
+    return float(values[0]), float(values[1])
 
 
 def _is_size(value: object) -> bool:

@@ -1,14 +1,15 @@
-"""Fit one network to one set of canvases."""
+"""Training of one network on one set of canvases."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import operator
 import time
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ from ..devices import Precision, autocast, resolve_device, resolve_precision
 from ..errors import InvalidFileError, TrainingDivergedError
 from ..inference import infer
 from ..models.classifier import CTClassifier
+from ..models.modes import preserved_buffers
 from ._cuda_graphs import recorded_passes
 from ._depthwise import float32_depthwise
 from .augment import Augmenter
@@ -33,27 +35,21 @@ from .recipe import Recipe
 
 __all__ = ["EpochRecord", "Trainer"]
 
-_OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
-    "lamb": Lamb,
-    "adamw": torch.optim.AdamW,
-    "sgd": partial(torch.optim.SGD, momentum=0.9),
-}
-
 
 class EpochRecord(NamedTuple):
-    """One row of a training's history.
+    """One row of the history of a training.
 
     Attributes
     ----------
-    epoch
-        The epoch; the first is 0.
-    learning_rate
-        Its learning rate.
-    loss, accuracy
-        Means over the augmented training slices, as the epoch went along.
-    monitor_loss, monitor_accuracy
-        On the slices to watch, after the epoch; NaN where it was not watched.
-    seconds
+    epoch : int
+        Index of the epoch, from 0.
+    learning_rate : float
+        Learning rate of the epoch.
+    loss, accuracy : float
+        Means over the augmented training slices, computed during the epoch.
+    monitor_loss, monitor_accuracy : float
+        Values on the monitored slices after the epoch; NaN if they were not computed.
+    seconds : float
         Wall time of the epoch.
     """
 
@@ -67,39 +63,42 @@ class EpochRecord(NamedTuple):
 
 
 class Trainer:
-    """Fit a network by a recipe.
+    """Fit a network according to a recipe.
 
     On the CPU the fitted weights are a function of the canvases, the recipe, the seed and the
-    number of threads: each epoch draws from generators of its own, so that a training that was
-    interrupted and resumed gives the same bits. On CUDA this holds within rounding.
+    number of threads. Each epoch draws from its own random number generators, so that a training
+    that was interrupted and resumed gives the same weights, bit for bit. On CUDA this holds within
+    rounding.
 
     Parameters
     ----------
-    model
-        The network; it is fitted in place.
-    recipe
-        How.
-    device
-        As in :func:`covidct.devices.resolve_device`.
-    precision
-        Arithmetic of the passes, as in :func:`covidct.devices.resolve_precision`.
-    seed
-        One or more non-negative integers, from which all randomness comes.
-    checkpoint_dir
-        Folder of the checkpoints, from which an interrupted training goes on; None for none.
-    checkpoint_every
-        Seconds that pass at least between two checkpoints.
-    compile_model
-        Run the network through :func:`torch.compile`: worth its start-up in long trainings.
-    profile
-        Where to add up what the parts cost.
+    model : CTClassifier
+        The network; fitted in place.
+    recipe : Recipe or None, default=None
+        Training recipe. None: the paper's, ``Recipe()``.
+    device : str or torch.device, default="auto"
+        Device, as in :func:`covidct.devices.resolve_device`.
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+        Data type of the passes, as in :func:`covidct.devices.resolve_precision`.
+    seed : int or tuple of int, default=0
+        Random seed: one or more non-negative integers.
+    checkpoint_dir : Path or None, default=None
+        Folder of the checkpoints, from which an interrupted training is resumed. None: no
+        checkpoints.
+    checkpoint_every : float, default=30.0
+        Smallest number of seconds between two checkpoints.
+    compile_model : bool, default=False
+        Compile the network by :func:`torch.compile`. This pays off in long trainings only, since
+        compilation takes a while.
+    profile : Profile or None, default=None
+        Collects the time spent in the parts of the training.
 
     Notes
     -----
-    On CUDA, in a process's main thread, the passes of full batches are recorded once and then
-    replayed, as CUDA graphs: hooks on the network's modules run at the recording and not in each
-    step. A network that waits for the device in its passes can't be recorded; it is trained
-    without, and a warning says so.
+    On CUDA, in the main thread of a process, the passes are recorded as CUDA graphs once and then
+    replayed: hooks on the network's modules run at the recording but not in each step. A network
+    that waits for the device during its passes cannot be recorded; it is trained without graphs,
+    and a warning is logged.
 
     Examples
     --------
@@ -135,13 +134,9 @@ class Trainer:
         self.profile = profile or Profile()
         if self.recipe.strategy == "feature-extraction":
             model.freeze_backbone()
-        self.model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks a memory format by itself
-        self._forward: nn.Module = torch.compile(model) if compile_model else model  # type: ignore[assignment]  # torch's stub: a callable, though it is a module
-        self._optimizer = _OPTIMIZERS[self.recipe.optimizer](
-            [p for p in model.parameters() if p.requires_grad],
-            lr=self.recipe.learning_rate,
-            weight_decay=self.recipe.weight_decay,
-        )
+        self.model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub requires a dtype or device
+        self._forward: nn.Module = torch.compile(model) if compile_model else model  # type: ignore[assignment]  # a module, which torch's stub calls a callable
+        self._optimizer = _make_optimizer(model, self.recipe)
         self._loss = nn.BCEWithLogitsLoss(
             pos_weight=torch.tensor(self.recipe.pos_weight, device=self.device)
         )
@@ -156,47 +151,52 @@ class Trainer:
         description: str = "train",
         progress: bool = True,
     ) -> list[EpochRecord]:
-        """Train for the recipe's epochs, or for those that are left after an interruption.
+        """Train for the epochs of the recipe, or for the rest of them after an interruption.
 
         Parameters
         ----------
-        canvases
-            (N, H, W) uint8 training slices.
-        targets
-            (N,) of 0 and 1.
-        monitor
-            Canvases and targets to score now and then for the learning curve. Nothing is chosen
-            by them: the model of the last epoch stays.
-        monitor_every
-            Epochs from one look at them to the next; the last epoch is always looked at.
-        description
-            What stands beside the progress bar.
-        progress
-            Whether to draw a progress bar (only ever on a terminal).
+        canvases : ndarray of shape (N, H, W)
+            Training canvases, uint8.
+        targets : array-like of shape (N,)
+            Targets, 0 or 1.
+        monitor : tuple of (canvases, targets) or None, default=None
+            Slices to score from time to time, for learning curves. They do not influence the
+            training: the model of the last epoch is kept.
+        monitor_every : int, default=10
+            Number of epochs between two scorings; the last epoch is always scored.
+        description : str, default="train"
+            Label of the progress bar.
+        progress : bool, default=True
+            Show a progress bar if the output is a terminal.
 
         Returns
         -------
         list of EpochRecord
-            One for each epoch.
+            One record per epoch.
 
         Raises
         ------
         TrainingDivergedError
             If a loss becomes NaN or infinite.
         ValueError
-            If canvases or targets are not of the shapes, types and values above.
+            If canvases or targets do not have the shapes, types and values above; or a batch has
+            one slice and the network cannot be trained on it.
         InvalidFileError
-            If the checkpoints in ``checkpoint_dir`` are of another training.
+            If the checkpoints in ``checkpoint_dir`` belong to a different training.
 
         Notes
         -----
-        The last batch of an epoch holds what is left over, be it one slice, as that of a
-        :class:`torch.utils.data.DataLoader` does.
+        An epoch of N slices has ceil(N / batch_size) batches. Their sizes differ by at most one, so
+        that every slice is used once and no batch is much smaller than the rest: 33 slices in
+        batches of at most 32 give 17 and 16, not 32 and 1.
         """
         _check(canvases, targets)
         with self.profile("data"):
             data = torch.tensor(canvases, device=self.device)  # a copy: canvases are read-only
             labels = torch.from_numpy(np.asarray(targets, dtype=np.float32)).to(self.device)
+        sizes = _batch_sizes(len(data), self.recipe.batch_size)
+        if min(sizes) == 1:
+            self._check_single_slice(data)
         training = self._fingerprint(canvases, targets) if self.store else ""
         history = self._resume(training)
         saved = time.monotonic()
@@ -213,31 +213,58 @@ class Trainer:
         with (
             keep_freed_memory(),
             float32_depthwise(self.model, self.device, self.dtype),
-            self._recorded(data),
+            self._recorded(data, sizes),
         ):
             for epoch in bar:
                 start = time.perf_counter()
-                rate, loss, accuracy = self._run_epoch(epoch, data, labels)
+                rate, loss, accuracy = self._run_epoch(epoch, data, labels, sizes)
                 last = epoch + 1 == self.recipe.epochs
-                watched = (float("nan"), float("nan"))
+                monitored = (float("nan"), float("nan"))
                 if monitor is not None and (last or (epoch + 1) % monitor_every == 0):
-                    watched = self._watch(*monitor)
+                    monitored = self._score(*monitor)
                 seconds = time.perf_counter() - start
-                history.append(EpochRecord(epoch, rate, loss, accuracy, *watched, seconds))
+                history.append(EpochRecord(epoch, rate, loss, accuracy, *monitored, seconds))
                 bar.set_postfix(loss=f"{loss:.3f}", accuracy=f"{accuracy:.1%}")
                 if self.store and (last or time.monotonic() - saved >= self.checkpoint_every):
                     self._save(history, training)
                     saved = time.monotonic()
         return history
 
-    def _recorded(self, data: Tensor) -> AbstractContextManager[None]:
+    def _check_single_slice(self, data: Tensor) -> None:
+        """Refuse batches of one slice for a network with batch normalization behind a global pool.
+
+        Such a network normalizes one value per channel, which PyTorch refuses in training mode.
+        """
+        self.model.train()
+        batch = torch.zeros(1, 1, *data.shape[1:], device=self.device)
+        devices = [self.device] if self.device.type == "cuda" else []
+        try:
+            with (
+                preserved_buffers(self.model),
+                torch.random.fork_rng(devices),
+                torch.no_grad(),
+                autocast(self.device, self.dtype),
+            ):
+                self.model(batch)
+        except ValueError as error:
+            fix = "choose batch_size=3 or larger" if len(data) > 1 else "give two slices or more"
+            raise ValueError(
+                f"{self.model.info.name!r} cannot be trained on a batch of one slice ({error}); "
+                f"batch_size={self.recipe.batch_size} and {len(data)} training slices give one: "
+                f"{fix}"
+            ) from error
+
+    def _recorded(self, data: Tensor, sizes: Sequence[int]) -> AbstractContextManager[None]:
         if self._forward is not self.model:  # compiled
             return nullcontext()
-        count = min(self.recipe.batch_size, len(data))
-        batch = torch.zeros(count, 1, *data.shape[1:], device=self.device)
-        return recorded_passes(self.model, batch, self.dtype)
+        shapes = [(size, 1, *data.shape[1:]) for size, _ in Counter(sizes).most_common()]
+        batches = [torch.zeros(shape, device=self.device) for shape in shapes]
+        return recorded_passes(self.model, batches, self.dtype)
 
-    def _run_epoch(self, epoch: int, data: Tensor, labels: Tensor) -> tuple[float, float, float]:
+    def _run_epoch(
+        self, epoch: int, data: Tensor, labels: Tensor, sizes: Sequence[int]
+    ) -> tuple[float, float, float]:
+        """Train for one epoch; return the learning rate, the mean loss and the accuracy."""
         rate = self.recipe.rate_at(epoch)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
@@ -246,7 +273,7 @@ class Trainer:
         generator = torch.Generator().manual_seed(draws)
         augment = Augmenter(self.recipe.augmentation, generator, self.device)
         order = torch.randperm(len(data), generator=generator).to(self.device)
-        batches = torch.split(order, self.recipe.batch_size)
+        batches = torch.split(order, list(sizes))
         self.model.train()
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices):
@@ -259,13 +286,13 @@ class Trainer:
                 f"the loss is {losses[batch].item()} in epoch {epoch}, batch {batch}, at learning "
                 f"rate {rate:g}; try a smaller learning_rate or precision='float32'"
             )
-        sizes = torch.tensor([len(batch) for batch in batches])
-        return rate, float((losses * sizes).sum() / len(data)), float(right.sum() / len(data))
+        loss = float((losses * torch.tensor(sizes)).sum() / len(data))
+        return rate, loss, float(right.sum() / len(data))
 
     def _step(
         self, data: Tensor, labels: Tensor, batch: Tensor, augment: Augmenter
     ) -> tuple[Tensor, Tensor]:
-        """Take one step; return the loss and the number of right answers, still on the device."""
+        """Take one step; return the loss and the number of correct answers, on the device."""
         with self.profile("augment"):
             images, truth = augment(data[batch]), labels[batch]
         with self.profile("forward"), autocast(self.device, self.dtype):
@@ -273,14 +300,15 @@ class Trainer:
             loss: Tensor = self._loss(logits, truth)
         with self.profile("backward"):
             self._optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]  # torch has no types for it
+            loss.backward()  # type: ignore[no-untyped-call]  # not typed in torch
         with self.profile("optimizer"):
             self._optimizer.step()
         return loss.detach(), ((logits > 0) == (truth > 0)).sum()
 
-    def _watch(
+    def _score(
         self, canvases: npt.NDArray[np.uint8], targets: npt.NDArray[np.integer]
     ) -> tuple[float, float]:
+        """Compute loss and accuracy of the monitored slices."""
         with self.profile("evaluation"):
             logits = torch.from_numpy(infer(self.model, canvases).logits)
         truth = torch.from_numpy(np.asarray(targets, dtype=np.float32))
@@ -290,7 +318,7 @@ class Trainer:
     def _fingerprint(
         self, canvases: npt.NDArray[np.uint8], targets: npt.NDArray[np.integer]
     ) -> str:
-        """Digest what the fitted weights are a function of, by which a checkpoint is known."""
+        """Hash everything that determines the fitted weights, to identify checkpoints."""
         digest = hashlib.sha256(json.dumps([self.recipe.to_dict(), self.seed]).encode())
         digest.update(np.ascontiguousarray(canvases).data)
         digest.update(np.asarray(targets, dtype=np.int64).tobytes())
@@ -313,22 +341,55 @@ class Trainer:
             return []
         try:
             if state["training"] != training:
-                raise ValueError("its slices, recipe or seed are others")
+                raise ValueError("its slices, recipe or seed differ")
             self.model.load_state_dict(state["model"])
             self._optimizer.load_state_dict(state["optimizer"])
             return [EpochRecord(*row) for row in state["history"]]
         except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
             raise InvalidFileError(
-                f"{str(self.store.newest)!r} is no checkpoint of this training ({error}); remove "
-                "the checkpoints beside it to begin anew"
+                f"{str(self.store.newest)!r} is not a checkpoint of this training ({error}); "
+                "remove the checkpoints in this folder to start from the beginning"
             ) from error
+
+
+def _make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Create the optimizer of a recipe for the trainable tensors of a model."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    groups: list[dict[str, Any]] = [{"params": parameters}]
+    if not recipe.decay_norm_and_bias:
+        groups = [
+            {"params": [p for p in parameters if p.ndim > 1]},
+            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+    options: dict[str, Any] = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay}
+    match recipe.optimizer:
+        case "lamb":
+            return Lamb(
+                groups,
+                betas=recipe.betas,
+                clamp_value=recipe.clamp_value,
+                adam=recipe.adam,
+                debias=recipe.debias,
+                **options,
+            )
+        case "adamw":
+            return torch.optim.AdamW(groups, betas=recipe.betas, **options)
+        case "sgd":
+            return torch.optim.SGD(groups, momentum=0.9, **options)
+
+
+def _batch_sizes(n_slices: int, largest: int) -> list[int]:
+    """Divide slices into ceil(n_slices / largest) batches whose sizes differ by at most one."""
+    n_batches = math.ceil(n_slices / largest)
+    size, remainder = divmod(n_slices, n_batches)
+    return [size + 1] * remainder + [size] * (n_batches - remainder)
 
 
 def _check(canvases: npt.NDArray[np.uint8], targets: npt.NDArray[np.integer]) -> None:
     if canvases.dtype != np.uint8 or canvases.ndim != 3:
         raise ValueError(
             f"canvases must be (N, H, W) uint8, got {canvases.shape} {canvases.dtype}; "
-            "covidct.datasets.canvases.make_canvases makes them"
+            "make them with covidct.datasets.canvases.make_canvases"
         )
     if len(canvases) != len(targets) or len(canvases) == 0:
         raise ValueError(
