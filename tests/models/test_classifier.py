@@ -145,6 +145,8 @@ def test_no_slice_gives_no_probability() -> None:
         (np.zeros((5, 5, 3), np.uint8), ValueError, r"must be gray.*\(5, 5, 3\)"),
         (torch.zeros(2, 3, 5, 5), ValueError, r"must be gray.*\(3, 5, 5\)"),
         (torch.full((5, 5), 255.0), ValueError, r"must be in \[0, 1\]"),
+        (Image.new("I;16", (5, 5)), ValueError, r"got mode 'I;16'; convert it with"),
+        (Image.new("RGBA", (5, 5)), ValueError, r"got mode 'RGBA'; convert it with"),
     ],
 )
 def test_images_of_a_wrong_kind_are_refused(

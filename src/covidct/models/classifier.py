@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from ..transforms import AspectPreservingPad, to_grayscale
+from ..transforms import AspectPreservingPad
 from .export import export_onnx
 from .info import ArchitectureInfo
 from .modes import evaluating
@@ -24,6 +24,9 @@ from .sharing import ModelCard, check_shared, save_model
 from .weights import load_state, load_weights
 
 __all__ = ["CTClassifier", "create_model"]
+
+# Modes of which PIL's "L" is the one gray version: deeper pixels need a window, others a background.
+_GRAY_MODES = ("1", "L", "RGB")
 
 
 class CTClassifier(nn.Module):
@@ -112,7 +115,8 @@ class CTClassifier(nn.Module):
         Parameters
         ----------
         images : PIL image, array, tensor or iterable of these
-            A PIL image of any mode; an array or tensor of shape (H, W), (B, H, W) or (B, 1, H, W);
+            A PIL image of mode ``"L"``, ``"1"`` or ``"RGB"`` (:func:`covidct.to_grayscale` converts
+            the other modes); an array or tensor of shape (H, W), (B, H, W) or (B, 1, H, W);
             or an iterable of slices, each a PIL image or an array or tensor of shape (H, W) or
             (1, H, W), of different sizes if necessary. Arrays and tensors are uint8 or floating
             point in [0, 1].
@@ -130,7 +134,8 @@ class CTClassifier(nn.Module):
             If a slice is not a PIL image, an array or a tensor, or its values are neither uint8
             nor floating point.
         ValueError
-            If a shape is not one of those above, or floating-point values are outside [0, 1].
+            If a shape or mode is not one of those above, or floating-point values are outside
+            [0, 1].
 
         Examples
         --------
@@ -436,6 +441,11 @@ def _to_canvas(image: Any, pad: AspectPreservingPad) -> Tensor:
             f"each slice must be a PIL image, an array or a tensor, got {type(image).__name__}; "
             "read files with covidct.datasets.reading.read_image"
         )
+    if image.mode not in _GRAY_MODES or image.has_transparency_data:
+        raise ValueError(
+            f"each PIL image must be 8-bit gray or color without transparency, got mode "
+            f"{image.mode!r}; convert it with covidct.to_grayscale"
+        )
     # As for files: PIL scales 8-bit pixels.
-    gray = np.array(pad(to_grayscale(image)))
+    gray = np.array(pad(image.convert("L")))
     return torch.from_numpy(gray).unsqueeze(0).float().div_(255)

@@ -422,7 +422,7 @@ def _damaged_download(info: ArchitectureInfo) -> Path | None:
         from huggingface_hub import try_to_load_from_cache
 
         config = timm.get_pretrained_cfg(name)
-        urls = [config.url] if config and config.url else []
+        urls = [str(config.url)] if config and config.url else []
         if config and config.hf_hub_id:
             names = ("model.safetensors", "pytorch_model.bin")
             found = (try_to_load_from_cache(config.hf_hub_id, name) for name in names)

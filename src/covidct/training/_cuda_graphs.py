@@ -26,6 +26,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -87,7 +88,7 @@ def recorded_passes(
 def _record(model: nn.Module, batches: Sequence[Tensor], dtype: torch.dtype) -> None:
     """Make ``model.forward`` replay batches of the given shapes, as far as they can be recorded."""
     plain = model.forward
-    pool = torch.cuda.graph_pool_handle()
+    pool = torch.cuda.graph_pool_handle()  # type: ignore[no-untyped-call]  # not typed in torch
     replayed: dict[torch.Size, Callable[[Tensor], Tensor]] = {}
     for batch in batches:
         before = torch.cuda.memory_reserved(batch.device)
@@ -107,9 +108,7 @@ def _record(model: nn.Module, batches: Sequence[Tensor], dtype: torch.dtype) -> 
         model.forward = lambda x: replayed.get(x.shape, plain)(x)
 
 
-def _replace_forward(
-    model: nn.Module, batch: Tensor, dtype: torch.dtype, pool: tuple[int, int]
-) -> None:
+def _replace_forward(model: nn.Module, batch: Tensor, dtype: torch.dtype, pool: Any) -> None:
     """Record the passes of one shape, and leave everything but ``model.forward`` unchanged."""
     model.train()
     generator = torch.cuda.default_generators[batch.device.index]

@@ -434,7 +434,7 @@ def _pairs(milestones: object) -> tuple[tuple[int, float], ...]:
 
 def _betas(betas: object) -> tuple[float, float]:
     values = tuple(betas) if isinstance(betas, list | tuple) else ()
-    if len(values) != 2 or not all(isinstance(b, Real) and 0 <= b < 1 for b in values):
+    if len(values) != 2 or not all(isinstance(b, Real) and 0 <= float(b) < 1 for b in values):
         raise ValueError(f"betas must be two numbers in [0, 1), got {betas!r}")
     return float(values[0]), float(values[1])
 
