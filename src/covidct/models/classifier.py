@@ -25,7 +25,7 @@ from .weights import load_state, load_weights
 
 __all__ = ["CTClassifier", "create_model"]
 
-# Modes of which PIL's "L" is the one gray version: deeper pixels need a window, others a background.
+# Modes with one obvious gray version. Deeper pixels need a window, transparent ones a background.
 _GRAY_MODES = ("1", "L", "RGB")
 
 

@@ -87,8 +87,8 @@ def recorded_passes(
 
 def _record(model: nn.Module, batches: Sequence[Tensor], dtype: torch.dtype) -> None:
     """Make ``model.forward`` replay batches of the given shapes, as far as they can be recorded."""
-    plain = model.forward
-    pool = torch.cuda.graph_pool_handle()  # type: ignore[no-untyped-call]  # not typed in torch
+    plain: Callable[[Tensor], Tensor] = model.forward
+    pool = torch.cuda.graph_pool_handle()
     replayed: dict[torch.Size, Callable[[Tensor], Tensor]] = {}
     for batch in batches:
         before = torch.cuda.memory_reserved(batch.device)
