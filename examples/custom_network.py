@@ -1,9 +1,9 @@
 """
-Your own network, by one entry
-==============================
+Your own network
+================
 
-A network is an entry in a table: who builds it, which of its layers gives the feature maps, and how
-its ImageNet weights want their input. Cross-validation, Grad-CAM, t-SNE and export follow.
+A network is one entry in a registry: the function that builds it, the layer with the feature maps,
+and the normalization of its input. Cross-validation, Grad-CAM, t-SNE and export then work.
 """
 
 import torch
@@ -13,7 +13,7 @@ import covidct
 
 
 def three_stages(width: int) -> nn.Sequential:
-    """Build a plain network of three stages; an entry names it as ``"module:three_stages"``."""
+    """Build a plain network of three stages."""
     stages = nn.Sequential()
     for k in range(3):
         stage = nn.Sequential(
@@ -26,7 +26,7 @@ def three_stages(width: int) -> nn.Sequential:
 
 
 # %%
-# Sizes are (height, width). Without ``mean`` and ``std``, those of ImageNet are taken.
+# Sizes are (height, width). The defaults of ``mean`` and ``std`` are those of ImageNet.
 
 info = covidct.ArchitectureInfo(
     name="three-stages",
@@ -45,7 +45,8 @@ model = covidct.create_model("three-stages", weights=None)
 print(model(torch.zeros(2, 1, 112, 160)).shape, model.features(torch.zeros(2, 1, 112, 160)).shape)
 
 # %%
-# It trains like any other. So does every convolutional network of timm, as ``"timm:NAME"``.
+# It trains like every other network. So does any convolutional network of timm, as
+# ``"timm:NAME"``.
 
 slices = covidct.load_dataset("phantom", n=40, seed=0)
 recipe = covidct.Recipe.demo().replace(batch_size=4)

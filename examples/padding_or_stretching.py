@@ -2,7 +2,7 @@
 Padding against stretching
 ==========================
 
-What both do to slices of different shapes on a 253 x 349 canvas, and how to compare them by a run.
+The effect of both on slices of different shapes, on a 253 x 349 canvas, and a test which is better.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ from torchvision.transforms import v2
 import covidct
 
 # %%
-# Padding keeps every lung's shape and pays with black margins; stretching fills the canvas.
+# Padding keeps the shape of the lungs and adds black margins; stretching fills the canvas.
 
 slices = covidct.load_dataset("phantom", n=40, seed=3)
 image = slices[0][0]
@@ -31,8 +31,8 @@ for row, (name, transform) in zip(axes, transforms.items(), strict=True):
         ax.set_axis_off()
 
 # %%
-# Which is better is a question for the folds. Both runs have the same ones, so that they can be
-# compared slice by slice; the permutation test swaps whole patients.
+# To find out which is better, train with both. The two runs have the same folds, so that they can
+# be compared slice by slice. The permutation test swaps whole patients.
 
 results = {}
 for resize in ("pad", "stretch"):
@@ -51,4 +51,4 @@ test = covidct.evaluation.significance.permutation_test(
 print(test)
 
 # %%
-# Of 40 slices and networks trained for seconds, no such test can say which is better.
+# With 40 slices, and networks trained for seconds, no test can show a difference.

@@ -2,8 +2,8 @@
 The paper's protocol against a grouped one
 ==========================================
 
-The same network on the same slices: once split at random, as in the paper, once with each patient
-on one side. What lies between the two numbers is patients recognized, not disease.
+The same network on the same slices, once split at random as in the paper, and once with the
+slices of a patient in one fold. The difference comes from recognizing patients, not disease.
 """
 
 import warnings
@@ -12,14 +12,14 @@ import covidct
 from covidct.runs.comparison_table import side_by_side
 
 # %%
-# Eight slices of each patient make it easy to recognize one. Seconds of training on small canvases
-# teach a network from scratch little about disease, but enough about patients.
+# With eight slices per patient, patients are easy to recognize. A network that is trained from
+# random weights for some seconds learns little about the disease, but enough about the patients.
 
 slices = covidct.load_dataset("phantom", n=64, seed=0, slices_per_patient=8)
 print(slices)
 
 # %%
-# The random split warns, since the dataset knows its patients.
+# The random split warns, since the patients are known.
 
 recipe = covidct.Recipe.demo().scaled(15)
 recipe = recipe.replace(canvas=(64, 84), batch_size=4, learning_rate=2e-3)
@@ -32,6 +32,6 @@ for groups in (None, "patient"):
     print(*(warning.message for warning in caught), sep="\n")
 
 # %%
-# One row each: per slice with an interval, per patient, and under which protocol.
+# One row per run: metrics per slice with an interval, per patient, and the protocol.
 
 print(side_by_side(results))

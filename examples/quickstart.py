@@ -2,9 +2,9 @@
 Quickstart
 ==========
 
-A folder of slices, audited, cross-validated, explained. Run it on your own with
-``python quickstart.py FOLDER``, where FOLDER holds ``COVID/`` and ``non-COVID/``; without a folder
-it draws phantoms.
+Audit a folder of slices, cross-validate a network on it, and explain the network. To use your own
+slices, run ``python quickstart.py FOLDER``, where FOLDER holds ``COVID/`` and ``non-COVID/``.
+Without a folder, the script draws phantoms.
 """
 
 import sys
@@ -15,7 +15,7 @@ import covidct
 from covidct.datasets.canvases import make_canvases
 
 # %%
-# Slices come with a target each (1 is COVID-19) and, where they are known, with patients.
+# Each slice has a target (1 is COVID-19) and, if known, a patient.
 
 if len(sys.argv) > 1:
     slices, run_dir = covidct.load_dataset("folder", sys.argv[1]), Path("runs/quickstart")
@@ -24,13 +24,13 @@ else:
 print(slices)
 
 # %%
-# Before any training: is the dataset fit to be believed?
+# Audit the dataset before any training.
 
 print(covidct.audit_dataset(slices))
 
 # %%
-# Two folds of a recipe of seconds, from scratch, patients kept apart: expect a score near chance.
-# In earnest, leave ``recipe`` and ``weights`` out: the paper's, from ImageNet weights.
+# Train two folds by patient for some seconds, from random weights: expect a score near chance. For
+# real work, leave out ``recipe`` and ``weights``, to use the paper's recipe and ImageNet weights.
 
 cv = covidct.CrossValidator(
     "shufflenet",
@@ -45,8 +45,8 @@ print(result)
 print(result.confusion_matrix())
 
 # %%
-# Up to four COVID-19 slices of the first test fold, and what spoke for COVID-19 to its network. It
-# has learnt next to nothing, and the maps show it.
+# Grad-CAM maps of up to four COVID-19 slices of the first test fold. The network has learned almost
+# nothing, and the maps show it.
 
 model = result.fold_model(0)
 shown = slices.subset([i for i in result.folds[0].test if slices.targets[i] == 1][:4])
@@ -56,4 +56,4 @@ images = [shown[i][0] for i in range(len(shown))]
 probabilities = logits.sigmoid().tolist()
 figure = covidct.explain.figures.saliency_maps(images, maps, probabilities=probabilities, columns=4)
 figure.savefig(run_dir / "maps.png")
-print("The run and its maps:", run_dir)
+print("Run folder with the maps:", run_dir)

