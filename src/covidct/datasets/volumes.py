@@ -230,54 +230,106 @@ def _geometry(reader: Any) -> VolumeHeader:
     )
 
 
-# NIfTI: bits per voxel by code of the datatype.
-_NIFTI_BITS = {2: 8, 4: 16, 8: 32, 16: 32, 64: 64, 256: 8, 512: 16, 768: 32, 1024: 64, 1280: 64}
-_NOT_NIFTI = "is not a NIfTI file; replace it by an intact copy or remove it"
+# Types of NIfTI voxels by code of the datatype: one number each.
+_NIFTI_TYPES = {
+    **{2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4"},
+    **{1024: "i8", 1280: "u8"},
+}
+
+
+class _Nifti(NamedTuple):
+    """What a NIfTI header tells about voxels; ITK reads the geometry."""
+
+    size: tuple[int, ...]
+    dtype: np.dtype[Any]
+    offset: int
+    slope: float
+    intercept: float
 
 
 def _check_nifti(path: Path) -> None:
-    """Check that a NIfTI header is sound and that the file holds as many voxels as it says."""
+    """Check that a NIfTI header is sound, and that an uncompressed file is long enough."""
     with path.open("rb") as raw:
         is_gzip = raw.read(2) == b"\x1f\x8b"
     with gzip.open(path) if is_gzip else path.open("rb") as file:
-        dim, code, pixdim, offset = _nifti_fields(file.read(540))
-        if not 1 <= dim[0] <= 7:
-            raise _Refusal(f"has {dim[0]} dimensions according to its header; correct its header")
-        size = dim[1 : dim[0] + 1]
-        _check_size(size)
-        _check_spacing(pixdim[1 : min(dim[0], 3) + 1])
-        if code not in _NIFTI_BITS:
-            raise _Refusal(
-                f"has voxels of NIfTI datatype {code}, not one number each; save one volume of "
-                "Hounsfield units"
-            )
-        if not (math.isfinite(offset) and 0 <= offset <= _MAX_OFFSET):
-            raise _Refusal(
-                f"has voxels from byte {offset:g} on according to its header; replace it by an "
-                "intact copy"
-            )
-        _check_length(file, path, int(max(offset, 352)), math.prod(size) * _NIFTI_BITS[code] // 8)
+        header = _nifti_header(file.read(540))
+    expected = math.prod(header.size) * header.dtype.itemsize
+    # Deflate packs up to 1032 to 1.
+    limit = path.stat().st_size * (1032 if is_gzip else 1)
+    if limit < header.offset + expected:
+        raise _cut_off(expected)
 
 
-def _nifti_fields(head: bytes) -> tuple[tuple[int, ...], int, tuple[float, ...], float]:
-    """Return dimensions, datatype, spacing and offset of the voxels; of version 1 or 2."""
+def _nifti_header(head: bytes) -> _Nifti:
+    """Read and check a header of version 1 or 2."""
     for order in "<>":
         length = struct.unpack_from(f"{order}i", head)[0] if len(head) >= 4 else 0
         if length == 348 and len(head) >= 348:
-            return (
-                struct.unpack_from(f"{order}8h", head, 40),
-                struct.unpack_from(f"{order}h", head, 70)[0],
-                struct.unpack_from(f"{order}8f", head, 76),
-                struct.unpack_from(f"{order}f", head, 108)[0],
-            )
+            formats, places = ("8h", "h", "8f", "f", "2f"), (40, 70, 76, 108, 112)
+            break
         if length == 540 and len(head) >= 540:
-            return (
-                struct.unpack_from(f"{order}8q", head, 16),
-                struct.unpack_from(f"{order}h", head, 12)[0],
-                struct.unpack_from(f"{order}8d", head, 104),
-                struct.unpack_from(f"{order}q", head, 168)[0],
-            )
-    raise _Refusal(_NOT_NIFTI)
+            formats, places = ("8q", "h", "8d", "q", "2d"), (16, 12, 104, 168, 176)
+            break
+    else:
+        raise _Refusal("is not a NIfTI file; replace it by an intact copy or remove it")
+    dim, (code,), pixdim, (offset,), (slope, intercept) = (
+        struct.unpack_from(order + layout, head, place)
+        for layout, place in zip(formats, places, strict=True)
+    )
+    if not 1 <= dim[0] <= 7:
+        raise _Refusal(f"has {dim[0]} dimensions according to its header; correct its header")
+    size = dim[1 : dim[0] + 1]
+    _check_size(size)
+    _check_spacing(pixdim[1 : min(dim[0], 3) + 1])
+    if code not in _NIFTI_TYPES:
+        raise _Refusal(
+            f"has voxels of NIfTI datatype {code}, not one number each; save one volume of "
+            "Hounsfield units"
+        )
+    if not (math.isfinite(offset) and 0 <= offset <= _MAX_OFFSET):
+        raise _Refusal(
+            f"has voxels from byte {offset:g} on according to its header; replace it by an intact "
+            "copy"
+        )
+    if not (math.isfinite(slope) and math.isfinite(intercept)) or slope == 0:
+        slope, intercept = 1.0, 0.0  # by the standard, values are not scaled
+    dtype = np.dtype(order + _NIFTI_TYPES[code])
+    return _Nifti(size, dtype, int(max(offset, length + 4)), slope, intercept)
+
+
+def _nifti_voxels(path: Path) -> npt.NDArray[Any]:
+    """Read the voxels of a NIfTI file, in the order z, y, x.
+
+    ITK is not used for it: it fills what a file lacks with zeros, and decompresses without a bound.
+    """
+    with path.open("rb") as raw:
+        is_gzip = raw.read(2) == b"\x1f\x8b"
+    with gzip.open(path) if is_gzip else path.open("rb") as file:
+        header = _nifti_header(file.read(540))
+        count = math.prod(header.size)
+        voxels = bytearray(count * header.dtype.itemsize)
+        try:
+            file.seek(header.offset)
+            filled = 0
+            with memoryview(voxels) as view:
+                while filled < len(voxels) and (part := file.readinto(view[filled:])):
+                    filled += part
+        except EOFError:
+            filled = 0
+        if filled < len(voxels):
+            raise _cut_off(len(voxels))
+    array = np.frombuffer(voxels, header.dtype).reshape(header.size[::-1])
+    array = array.astype(header.dtype.newbyteorder("="), copy=False)
+    if (header.slope, header.intercept) != (1.0, 0.0):
+        array = array.astype(np.float32) * np.float32(header.slope) + np.float32(header.intercept)
+    return array
+
+
+def _cut_off(expected: int) -> _Refusal:
+    return _Refusal(
+        f"is cut off: its header promises {expected} bytes of voxels; replace it by an intact copy "
+        "or remove it"
+    )
 
 
 def _check_size(size: tuple[int, ...]) -> None:
@@ -299,29 +351,6 @@ def _check_spacing(spacing: Iterable[float]) -> None:
         text = " x ".join(f"{length:g}" for length in spacing)
         raise _Refusal(
             f"has a voxel spacing of {text} mm, which must be positive; correct its header"
-        )
-
-
-def _check_length(file: Any, path: Path, offset: int, expected: int) -> None:
-    """Check that a file, once decompressed, is long enough, reading no more than needed."""
-    if isinstance(file, gzip.GzipFile):
-        packed = path.stat().st_size
-        if expected > 1032 * packed:  # deflate packs no more densely
-            found = -1
-        else:
-            file.seek(0)
-            found = -offset
-            try:
-                while found < expected and (block := file.read(1 << 20)):
-                    found += len(block)
-            except EOFError:
-                found = -1
-    else:
-        found = path.stat().st_size - offset
-    if found < expected:
-        raise _Refusal(
-            f"is cut off: its header promises {expected} bytes of voxels; replace it by an "
-            "intact copy or remove it"
         )
 
 
@@ -354,10 +383,7 @@ def _check_text_header(path: Path) -> None:
     expected = math.prod(size) * _bits(fields, is_nrrd=is_nrrd) // 8
     # Deflate packs up to 1032 to 1.
     if available < (expected // 1032 if is_compressed else expected):
-        raise _Refusal(
-            f"is cut off: its header promises {expected} bytes of voxels; replace it by an "
-            "intact copy or remove it"
-        )
+        raise _cut_off(expected)
 
 
 def _text_fields(head: bytes, *, is_nrrd: bool) -> tuple[dict[str, str], int]:
@@ -425,7 +451,8 @@ def _pixels(path: Path) -> VolumePixels:
         sitk = require("SimpleITK", extra="volumes")
         reader = _opened(path)
         header = _geometry(reader)
-        array = sitk.GetArrayFromImage(reader.Execute())
+        is_nifti = volume_suffix(path) in (".nii", ".nii.gz")
+        array = _nifti_voxels(path) if is_nifti else sitk.GetArrayFromImage(reader.Execute())
         array = array.reshape(array.shape[-3:] if array.ndim > 2 else (1, *array.shape))
         if array.dtype == np.float64:
             array = array.astype(np.float32)
