@@ -231,10 +231,13 @@ def _geometry(reader: Any) -> VolumeHeader:
 
 
 # Types of NIfTI voxels by code of the datatype: one number each.
-_NIFTI_TYPES = {
-    **{2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4"},
-    **{1024: "i8", 1280: "u8"},
-}
+_NIFTI_TYPES = dict(
+    zip(
+        (2, 4, 8, 16, 64, 256, 512, 768, 1024, 1280),
+        ("u1", "i2", "i4", "f4", "f8", "i1", "u2", "u4", "i8", "u8"),
+        strict=True,
+    )
+)
 
 
 class _Nifti(NamedTuple):
