@@ -196,6 +196,17 @@ def test_without_a_series_uid_the_folder_is_the_series(tmp_path: Path) -> None:
     assert find_slices(tmp_path / "y").images == [single, other]  # at one place: no series
 
 
+def test_files_of_a_series_named_one_by_one_are_a_volume(tmp_path: Path) -> None:
+    paths = series(tmp_path / "x")
+    found = find_slices([paths[2], paths[0], paths[0], paths[1]])
+    assert [list(volume.paths) for volume in found.volumes] == [paths[:3]]
+    assert find_slices([tmp_path / "x", paths[0]]).volumes[0].paths == tuple(paths)
+    assert find_slices([tmp_path / "x", paths[0]]).images == []
+    single = find_slices(paths[1])
+    assert single.images == [paths[1]]
+    assert single.patients == {paths[1]: patient_group(paths[1])}
+
+
 def test_single_slices_are_images(tmp_path: Path) -> None:
     for i in range(3):
         save(make(stored(i), SeriesInstanceUID=f"1.{i}"), tmp_path / f"{i}.dcm")
@@ -449,7 +460,7 @@ def test_missing_paths_and_wrong_options(tmp_path: Path) -> None:
         find_slices(tmp_path / "none")
     with pytest.raises(ValueError, match="on_error must be"):
         find_slices(tmp_path, on_error="ignore")  # type: ignore[arg-type]
-    assert find_slices([]) == Found([], [], [])
+    assert find_slices([]) == Found([], [], [], {})
     with pytest.raises(InvalidFileError, match="has 1 frame, so no frame 1"):
         read_frame(save(make(stored(0)), tmp_path / "a.dcm"), 1)
 

@@ -126,11 +126,23 @@ def test_scaled_nifti_and_big_endian(tmp_path: Path) -> None:
     np.testing.assert_array_equal(frames_of(path), LUNG.show((voxels() // 2 * 2) * 0.5 - 100))
 
 
-def test_values_with_an_offset_of_1024(tmp_path: Path) -> None:
-    path = write(image((voxels().astype(int) + 1024).astype(np.uint16)), tmp_path / "a.mha")
+@pytest.mark.parametrize("offset", [1024, 32768, 65536])
+def test_values_with_an_offset(offset: int, tmp_path: Path) -> None:
+    hu = np.random.default_rng(0).choice([-1000, -850, -100, 40, 60, 300], SHAPE)
+    path = write(image(((hu + offset) % 65536).astype(np.uint16)), tmp_path / "a.mha")
     (volume,) = find_slices(path).volumes
     assert volume.in_hu
-    np.testing.assert_array_equal(frames_of(path), LUNG.show(voxels()))
+    np.testing.assert_array_equal(frames_of(path), LUNG.show(hu))
+    np.testing.assert_array_equal(read_hu(path, 1), hu[1])
+
+
+def test_standardized_values_are_stretched(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
+    path = write(image(values), tmp_path / "a.nii.gz")
+    (volume,) = find_slices(path).volumes
+    assert not volume.in_hu
+    expected = (values - values.min()) / np.ptp(values) * 255
+    np.testing.assert_allclose(frames_of(path), expected, atol=0.51)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32])

@@ -166,7 +166,12 @@ def find_slices(
     for path in given:
         if not path.exists():
             raise FileNotFoundError(f"{str(path)!r} does not exist")
-        search.add(path)
+    for is_folder, some_paths in groupby(given, Path.is_dir):
+        if is_folder:
+            for folder in some_paths:
+                search.add_folder(folder)
+        else:
+            search.add_files(some_paths)
     found = search.result()
     if one_per_patient:
         found = _one_per_patient(found)
@@ -230,33 +235,38 @@ class _Search:
             named.append(replace(volume, name=f"{volume.name}#{number}") if number > 1 else volume)
         return self._found._replace(volumes=named)
 
-    def add(self, path: Path) -> None:
-        """Search one path."""
-        if path.is_dir():
-            files = [file for file in walk(path) if file not in self._seen]
-            self._aside(list(_indexes(path)), "index of a medium (DICOMDIR)")
-            explicit = False
-        else:
-            files, explicit = [path], True
-        kinds = list(each_in_threads(file_kind, files))
-        if explicit and kinds == ["dicom"] and (listed := self._listed(path)) is not None:
-            self._aside([path], "index of a medium (DICOMDIR); the files that it lists are read")
-            files, explicit = listed, False
-            kinds = list(each_in_threads(file_kind, files))
-        self._seen.update(files)
+    def add_folder(self, folder: Path) -> None:
+        """Search a folder and those in it."""
+        self._aside(_indexes(folder), "index of a medium (DICOMDIR)")
+        self._add(walk(folder), explicit=False)
+
+    def add_files(self, files: Iterable[Path]) -> None:
+        """Add files that were named one by one; those of a series are a volume."""
+        single = []
+        for file in files:
+            listed = self._listed(file)
+            if listed is None:
+                single.append(file)
+                continue
+            self._aside([file], "index of a medium (DICOMDIR); the files that it lists are read")
+            self._add(listed, explicit=False)
+        self._add(single, explicit=True)
+
+    def _add(self, files: Iterable[Path], *, explicit: bool) -> None:
+        new = [file for file in dict.fromkeys(files) if file not in self._seen]
+        self._seen.update(new)
         by_kind: dict[Kind, list[Path]] = {"picture": [], "dicom": [], "volume": [], "other": []}
-        for file, kind in zip(files, kinds, strict=True):
+        for file, kind in zip(new, each_in_threads(file_kind, new), strict=True):
             by_kind[kind].append(file)
-        if explicit:  # what it is not becomes the error of reading it
+        if explicit:  # a file of another kind is refused when it is read as a picture
             by_kind["picture"] += by_kind.pop("other")
         else:
             parts = {file.with_suffix("") for file in by_kind["volume"]}
-            others = [f for f in by_kind["other"] if not _is_part(f, parts)]
-            self._aside(others, "not an image")
+            self._aside((f for f in by_kind["other"] if not _is_part(f, parts)), "not an image")
         folders = self._add_dicom(by_kind["dicom"], explicit=explicit)
         self._add_volumes(by_kind["volume"])
         for file in by_kind["picture"]:
-            if file.parent in folders:
+            if file.parent in folders and not explicit:
                 self._aside([file], "picture beside a CT series")
             else:
                 self._found.images.append(file)
@@ -277,6 +287,8 @@ class _Search:
 
     def _listed(self, path: Path) -> list[Path] | None:
         """Return the files that an index of a medium lists, None if it is another file."""
+        if path.suffix or file_kind(path) != "dicom":  # an index has no suffix, by the standard
+            return None
         try:
             with guarded(path):
                 names = DicomFile(path, header_only=True).listed()
@@ -326,7 +338,7 @@ class _Search:
             self._aside({s.path: None for s in stack.slices}, f"{stack.plane} slices")
             return False
         if len(stack.slices) == 1 and stack.slices[0].frames == 1:
-            self._found.images.append(stack.slices[0].path)
+            self._add_image(stack.slices[0].path, stack.slices[0].patient)
             return False
         self._found.volumes.append(_volume(stack, self._base))
         return True
@@ -335,7 +347,7 @@ class _Search:
         if is_near:
             self._aside([header.path], "secondary capture beside a CT series")
         elif header.screenshots == 1:
-            self._found.images.append(header.path)
+            self._add_image(header.path, header.patient)
         else:
             self._found.volumes.append(_capture(header, self._base))
 

@@ -30,7 +30,7 @@ from ._cache import remembered
 from ._decoding import PARSER_ERRORS
 from ._listing import volume_suffix
 from .dicom_file import MAX_VOXELS
-from .gray import LUNG, WindowChoice, as_window
+from .gray import WindowChoice, as_hounsfield, as_window, to_gray
 
 __all__ = ["CACHE", "BoundedCache", "VolumeHeader", "VolumePixels", "read_header", "read_pixels"]
 
@@ -51,6 +51,8 @@ _MAX_OFFSET = 10_000_000
 _CACHE_BYTES = 2**30
 # A mask has at most so many different values.
 _MAX_LABELS = 16
+# Hounsfield units of any slice span more than this; standardized values less.
+_LEAST_SPAN = 50
 
 
 class _Refusal(Exception):
@@ -113,7 +115,7 @@ class VolumePixels(NamedTuple):
 
     values: npt.NDArray[Any]
     content: Content
-    offset: float  # to be added for Hounsfield units
+    offset: float  # to be added
     scale: float = 1.0
 
     @property
@@ -151,13 +153,11 @@ def read_content(path: Path) -> Content:
 
 def shown(pixels: VolumePixels, frame: int, window: WindowChoice) -> npt.NDArray[np.uint8]:
     """Return the gray values of a slice, through a window if it is in Hounsfield units."""
-    values = pixels.values[frame]
-    chosen = as_window(window) or LUNG  # a volume file stores no window of its own
+    values = np.asarray(pixels.values[frame], np.float32) + np.float32(pixels.offset)
     if pixels.content == "hu":
-        return chosen.show(np.asarray(values, np.float32) + np.float32(pixels.offset))
-    gray: npt.NDArray[np.uint8] = np.rint(np.asarray(values, np.float32) * pixels.scale).astype(
-        np.uint8
-    )
+        return to_gray(values, window, hounsfield=True)
+    as_window(window)
+    gray: npt.NDArray[np.uint8] = np.rint(np.clip(values * pixels.scale, 0, 255)).astype(np.uint8)
     return gray
 
 
@@ -471,21 +471,29 @@ def _pixels(path: Path) -> VolumePixels:
 
 
 def _interpreted(array: npt.NDArray[Any]) -> VolumePixels:
-    """Tell Hounsfield units from gray values of a window and from masks, by the range of values."""
+    """Tell Hounsfield units from gray values of a window and from masks, by the range of values.
+
+    Values below 0 that span more than 50 are Hounsfield units. Values from 0 to 255 are the gray of
+    a window, or a mask where few whole numbers occur. Larger ones are Hounsfield units with an
+    offset where :func:`covidct.datasets.gray.as_hounsfield` recognizes them. The rest, such as
+    standardized values, has an unknown unit and is stretched over the range of the volume.
+    """
     least, most = float(array.min()), float(array.max())
-    if least < 0:
+    if least < 0 and most - least > _LEAST_SPAN:
         return VolumePixels(array, "hu", 0.0)
-    if most > 255:
-        # No air below 0: stored with an offset of 1024, as scanners do. Of a volume of soft tissue
-        # alone this cannot be told, but chests have air.
-        return VolumePixels(array, "hu", -1024.0)
-    sample = array[:: max(1, len(array) // 64), ::2, ::2]
-    values = np.unique(sample)
-    if len(values) <= _MAX_LABELS and bool((values == np.rint(values)).all()):
-        return VolumePixels(array, "mask", 0.0)
-    if most <= 1:
-        return VolumePixels(array, "gray", 0.0, 255.0)
-    return VolumePixels(array, "gray", 0.0)
+    n, height, width = (max(1, length // 128) for length in array.shape)
+    sample = array[::n, ::height, ::width]
+    if most > 255 and (units := as_hounsfield(sample)) is not None:
+        offsets = np.unique(units - sample.astype(np.float32))
+        if len(offsets) > 1:  # signed values that were saved as unsigned ones
+            return VolumePixels(array.astype(np.uint16).view(np.int16), "hu", 0.0)
+        return VolumePixels(array, "hu", float(offsets[0]))
+    if least >= 0 and most <= 255:
+        values = np.unique(sample)
+        if len(values) <= _MAX_LABELS and bool((values == np.rint(values)).all()):
+            return VolumePixels(array, "mask", 0.0)
+        return VolumePixels(array, "gray", 0.0, 1.0 if most > 1 else 255.0)
+    return VolumePixels(array, "gray", -least, 255.0 / max(most - least, 1e-30))
 
 
 class BoundedCache:
