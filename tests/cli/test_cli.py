@@ -244,7 +244,7 @@ def test_explain(run_dir, images, tmp_path, capsys):
     assert "pointing game" in said
     assert "layer backbone.stage3, grid 8 x 11" in said
     other = tmp_path / "other"
-    arguments = ["--images", str(images / "0.png"), "--output", str(other)]
+    arguments = ["--paths", str(images / "0.png"), "--output", str(other)]
     assert cli.main(["explain", str(run_dir), *arguments, "--layer", "stage3"]) == 2
     assert "did you mean 'backbone.stage3'" in capsys.readouterr().err
     assert cli.main(["explain", str(run_dir), *arguments]) == 0

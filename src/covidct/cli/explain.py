@@ -1,6 +1,6 @@
 """Draw and measure the explanations of fitted networks: Grad-CAM, t-SNE, faithfulness.
 
-With --dataset, explains the test slices of folds; with --images, explains any slices.
+With --dataset, explains the test slices of folds; with --paths, explains any slices.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = (
     "covidct explain runs/mine --dataset folder=my-slices --fold 0 1 2\n"
-    "  covidct explain runs/mine --images new-slices/ --output maps"
+    "  covidct explain runs/mine --paths new-slices/ --output maps"
 )
 _NO_TABLE = "no faithfulness table: it needs at least two slices predicted as COVID-19"
 
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folds to explain (default: 0); the table of several folds is their mean",
     )
     parser.add_argument(
-        "--images", type=Path, nargs="+", metavar="PATH", help="images or folders to explain"
+        "--paths", type=Path, nargs="+", metavar="PATH", help="images or folders to explain"
     )
     add_layer(parser)
     parser.add_argument(
@@ -52,10 +52,10 @@ def run(args: argparse.Namespace) -> None:
     """Run the verb."""
     from .. import CrossValidationResult
 
-    if (args.dataset is None) == (args.images is None):
-        raise WrongCallError("give either --dataset, to explain its test slices, or --images")
+    if (args.dataset is None) == (args.paths is None):
+        raise WrongCallError("give either --dataset, to explain its test slices, or --paths")
     output = args.output or args.run_dir / "explain"
-    if args.images:
+    if args.paths:
         table = _explain_images(args, output)
     else:
         table = _explain_folds(CrossValidationResult.load(args.run_dir), args, output)
@@ -70,7 +70,7 @@ def _explain_images(args: argparse.Namespace, output: Path) -> Faithfulness | No
     from ..explain.fold import explain_predictions
 
     predictor = Predictor.from_run(args.run_dir)
-    return explain_predictions(predictor, predictor.predict(args.images), output, layer=args.layer)
+    return explain_predictions(predictor, predictor.predict(args.paths), output, layer=args.layer)
 
 
 def _explain_folds(

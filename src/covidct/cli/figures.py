@@ -1,7 +1,7 @@
 """Draw the paper's Figs. 9 to 16 from a sweep, or from its finished part.
 
 Draws the confusion matrices of all networks, and t-SNE and Grad-CAM of one network. Grad-CAM also
-explains slices of another source: those of the other datasets, or the files of --images. Slices
+explains slices of another source: those of the other datasets, or the files of --paths. Slices
 are drawn only into the folder that you choose.
 """
 
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--fold", type=int, default=0, help="fold (default: %(default)s)")
     parser.add_argument(
-        "--images",
+        "--paths",
         type=Path,
         nargs="+",
         default=[],
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> None:
         load_datasets(args),
         args.output or args.folder / "figures",
         variant=args.variant,
-        images=args.images,
+        images=args.paths,
         fold=args.fold,
     )
     for shown, path in drawn.items():

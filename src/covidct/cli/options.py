@@ -38,7 +38,13 @@ __all__ = [
 ]
 
 # Options of `load_dataset` that only some datasets take, and their flags.
-_LOADER_FLAGS = {"n": "--n", "positive": "--positive"}
+_LOADER_FLAGS = {
+    name: f"--{name}"
+    for name in (
+        *("positive", "negative", "groups", "slices", "window", "images", "columns", "n"),
+        "version",
+    )
+}
 # Arguments of the Python interface whose flag has another name.
 _FLAGS = {"cv": "--folds", "compile_model": "--compile", "groups": "--protocol"}
 
@@ -129,12 +135,81 @@ def add_dataset(
     add_on_error(parser)
     parser.add_argument(
         "--positive",
-        metavar="CLASS",
-        help="class folder of COVID-19, if its name is unusual",
+        nargs="+",
+        metavar="LABEL",
+        help="labels (class folders) that mean COVID-19, if their names are unusual",
+    )
+    parser.add_argument(
+        "--negative",
+        nargs="+",
+        metavar="LABEL",
+        help="labels of the other class (default: all that are not positive); slices with further "
+        "labels are left out",
+    )
+    parser.add_argument(
+        "--groups",
+        metavar="HOW",
+        help="source of the patients: auto, folder (a folder per patient), dicom (PatientID), "
+        "none, or a CSV file with the columns path,group (default: auto)",
+    )
+    parser.add_argument(
+        "--slices",
+        type=_slices,
+        metavar="WHICH",
+        help="slices of each volume: lung, all, labelled, or FIRST,LAST counted from 0 at the feet "
+        "(default: lung)",
+    )
+    parser.add_argument(
+        "--window",
+        type=_window,
+        metavar="WINDOW",
+        help="display window of Hounsfield units and 16-bit values: lung, range, file, or "
+        "LEVEL,WIDTH (default: lung)",
+    )
+    parser.add_argument(
+        "--images", type=Path, metavar="DIR", help="folder of the files that a table lists"
+    )
+    parser.add_argument(
+        "--columns",
+        type=_columns,
+        metavar="MEANING=COLUMN,...",
+        help="columns of a table: path, label, group, split, source and slice, such as "
+        "path=filename,label=finding,group=patientid",
+    )
+    parser.add_argument(
+        "--version", metavar="VERSION", help="version of a published dataset, such as 3A"
     )
     parser.add_argument(
         "--n", type=int, metavar="N", help="number of slices of 'phantom' (default: 240)"
     )
+
+
+def _pair(text: str) -> tuple[str, str] | None:
+    first, comma, second = text.partition(",")
+    return (first.strip(), second.strip()) if comma else None
+
+
+def _slices(text: str) -> str | tuple[int, int]:
+    """Read a choice of slices; the loader checks it."""
+    pair = _pair(text)
+    return text if pair is None else (int(pair[0]), int(pair[1]))
+
+
+def _window(text: str) -> str | tuple[float, float]:
+    """Read a choice of the window; the loader checks it."""
+    pair = _pair(text)
+    return text if pair is None else (float(pair[0]), float(pair[1]))
+
+
+def _columns(text: str) -> dict[str, str]:
+    """Read the columns of a table: ``path=filename,label=finding``."""
+    columns = {}
+    for part in text.split(","):
+        meaning, equals, column = part.partition("=")
+        if not (equals and meaning.strip() and column.strip()):
+            raise argparse.ArgumentTypeError(f"takes MEANING=COLUMN,..., got {text!r}")
+        columns[meaning.strip()] = column.strip()
+    return columns
 
 
 def add_on_error(parser: argparse.ArgumentParser) -> None:
@@ -177,6 +252,8 @@ def load_datasets(args: argparse.Namespace) -> dict[str, CTDataset]:
     accepted = {own: _loader_parameters(source.dataset) for own, source in named.items()}
     given = {name: getattr(args, name) for name in _LOADER_FLAGS}
     given = {name: value for name, value in given.items() if value is not None}
+    if given.get("groups") == "none":
+        given["groups"] = None
     for option in given:
         if not any(option in parameters for parameters in accepted.values()):
             names = ", ".join(source.dataset for source in named.values())
