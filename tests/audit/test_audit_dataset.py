@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from PIL import Image
 
 import covidct
-from covidct.audit import near_duplicate_groups
+from covidct.audit import RULES, near_duplicate_groups
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def test_one_slice_under_both_labels_is_fatal(folder):
         pixels.save(copy, compress_level=1)  # other bytes, the same pixels
     (folder / "groups.csv").unlink()
     report = audit(folder)
-    (finding,) = named(report, "one slice under both labels")
+    (finding,) = named(report, "the same slice in both classes")
     assert finding.severity == "fatal"
     assert "copy.png" in json.dumps(report.to_dict())
     assert "copy.png" in str(report)
@@ -53,11 +54,11 @@ def test_one_slice_under_two_patients_is_a_warning_and_likeness_is_a_note(folder
     slices = covidct.load_dataset("folder", folder)
     slices.groups = np.arange(len(slices)).astype(str)  # each slice a patient
     report = covidct.audit_dataset(slices)
-    assert not named(report, "one slice in different patients")
-    assert [finding.severity for finding in named(report, "lie in different patients")] == ["note"]
+    assert not named(report, "the same slice in different patients")
+    assert [finding.severity for finding in named(report, "are in different patients")] == ["note"]
     twice = slices.subset([*range(len(slices)), 0])
     twice.groups[-1] = "another"
-    (finding,) = named(covidct.audit_dataset(twice), "one slice in different patients")
+    (finding,) = named(covidct.audit_dataset(twice), "the same slice in different patients")
     assert finding.severity == "warning"
     assert finding.evidence["pairs"][0]["files"] == [slices.names[0]] * 2
 
@@ -99,10 +100,12 @@ def test_it_tells_what_belongs_together(folder):
     report = audit(folder)
     assert [row["groups"] for row in report.tables["patients"]] == [5, 5]
     lines = str(report).splitlines()
-    start = lines.index(next(line for line in lines if line.startswith("What belongs together")))
+    start = lines.index(
+        next(line for line in lines if line.startswith("Slices and groups of each class"))
+    )
     assert lines[start + 2].split() == ["non-COVID", "20", "5", "4", "4"]
     (folder / "groups.csv").unlink()
-    assert "What belongs together" not in str(audit(folder))
+    assert caption not in str(audit(folder))
 
 
 def test_it_names_the_largest_group_of_near_duplicates(folder):
@@ -112,7 +115,7 @@ def test_it_names_the_largest_group_of_near_duplicates(folder):
             pixels.save(image.with_name(f"again {number}.png"))
     (folder / "groups.csv").unlink()
     lines = str(audit(folder)).splitlines()
-    row = lines[lines.index("The largest groups of near-duplicates:") + 2]
+    row = lines[lines.index("Largest groups of near-duplicates:") + 2]
     first, last = row.index("again 2.png"), row.index(f"/{image.name}")
     assert first < last
     assert int(row.split()[-1]) >= 3
@@ -121,7 +124,7 @@ def test_it_names_the_largest_group_of_near_duplicates(folder):
 def test_what_could_not_be_measured_is_said(phantoms):
     report = covidct.audit_dataset(phantoms.subset([0, -1]))
     (finding,) = named(report, "Not measured")
-    assert finding.title == "Not measured: shortcuts and leaks of a random split"
+    assert finding.title == "Not measured: shortcuts and leakage of a random split"
     assert "not measured" in report.verdict
 
 
@@ -135,7 +138,7 @@ def test_two_sources_are_no_patients(tmp_path):
         groups += [source] * len(slices)
     both = covidct.CTDataset(paths, targets, groups, group_kind="source", root=tmp_path)
     report = covidct.audit_dataset(both)
-    assert not named(report, "both labels")
+    assert not named(report, "both classes")
     for row in report.tables["shortcuts"]:
         assert row["low"] < row["accuracy"] < row["high"]
 
@@ -143,6 +146,15 @@ def test_two_sources_are_no_patients(tmp_path):
 def test_the_text_fits_a_narrow_terminal_and_breaks_no_name(folder, monkeypatch):
     report = audit(folder)
     monkeypatch.setenv("COLUMNS", "60")
-    prose = str(report).partition("What belongs together")[0].splitlines()
+    prose = str(report).partition("Slices and groups of each class")[0].splitlines()
     assert max(len(line) for line in prose[1:] if not line.startswith(" " * 10)) <= 60
     assert not any(line.endswith("non-") for line in prose)
+
+
+def test_the_repr_fits_one_screen(folder):
+    report = audit(folder)
+    finding = dataclasses.replace(report.findings[0], title="a long title " * 20)
+    changed = dataclasses.replace(report, subject="words " * 50, findings=(finding,) * len(RULES))
+    for lines in (repr(report).splitlines(), repr(changed).splitlines()):
+        assert len(lines) <= 24
+        assert max(map(len, lines)) <= 100

@@ -70,7 +70,7 @@ def test_an_unreadable_slice_is_named(tmp_path):
 )
 def test_each_planted_shortcut_is_found(name, column):
     (shortcut,) = measure_shortcuts(measurements_of(100, **column), np.tile([0, 1], 50))
-    assert shortcut.sees == (name,)
+    assert shortcut.properties == (name,)
     assert shortcut.accuracy == 1
     assert shortcut.base_rate == 0.5
 
@@ -84,7 +84,7 @@ def test_two_properties_tell_together_what_neither_tells_alone():
     alone, other, together = measure_shortcuts(measurements, first ^ second)
     assert alone.low <= 0.55
     assert other.low <= 0.55
-    assert together.sees == ("file format", "color mode")
+    assert together.properties == ("file format", "color mode")
     assert together.accuracy == 1
 
 
@@ -144,14 +144,14 @@ def test_blocks_follow_numbers_and_never_mix_classes():
 @pytest.mark.parametrize(
     ("rule", "value", "severity"),
     [
-        ("contradiction", 0, None),
-        ("contradiction", 1, "fatal"),
-        ("likeness", 1, "warning"),
+        ("conflicting labels", 0, None),
+        ("conflicting labels", 1, "fatal"),
+        ("similar across classes", 1, "warning"),
         ("shortcut", 0.05, "note"),
         ("shortcut", 0.5, "warning"),
         ("shortcut", 0.95, "fatal"),
-        ("leak", -0.01, "note"),
-        ("leak", 0.05, "warning"),
+        ("leakage", -0.01, "note"),
+        ("leakage", 0.05, "warning"),
     ],
 )
 def test_rules(rule, value, severity):
@@ -168,9 +168,9 @@ def test_records_of_patients_and_split_are_read(slice_folder):
         skipped=[("broken.png", "is empty")],
     )
     titles = {finding.title for finding in covidct.audit_dataset(odd).findings}
-    assert "1 patient has slices of both labels" in titles
-    assert "1 patient lies in two parts of the official split" in titles
-    assert "1 file was left out" in titles
+    assert "1 patient has slices of both classes" in titles
+    assert "1 patient is in two parts of the official split" in titles
+    assert "1 file was skipped" in titles
 
 
 def test_one_class_is_fatal_and_still_audited(phantoms):

@@ -1,4 +1,4 @@
-"""Measurements become findings: each function below words some, by the rules of their names."""
+"""Checks of a dataset, each of which turns measurements into findings by the rules in `RULES`."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from .leakage import Probe
 from .shortcuts import Shortcut
 
 __all__ = [
-    "are_sources",
     "check_duplicates",
     "check_leakage",
+    "check_measured",
     "check_records",
     "check_shortcuts",
-    "check_unmeasured",
+    "groups_are_sources",
 ]
 
 Labels = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
 
-# Pairs or names that a finding lists; its value gives their number too.
+# Largest number of pairs or names in the evidence; its value holds their full number.
 _LISTED = 50
-_TORN = "What is tested there was partly seen in training."
+_SEEN_IN_TRAINING = "Part of the test slices was seen in training."
 
 
 def check_records(dataset: CTDataset) -> Iterator[Finding]:
-    """Word what labels, patients, official split and skipped files say.
+    """Check labels, patients, the official split and skipped files.
 
     Parameters
     ----------
-    dataset
-        The slices.
+    dataset : CTDataset
+        Dataset to check.
 
     Yields
     ------
@@ -49,7 +49,7 @@ def check_records(dataset: CTDataset) -> Iterator[Finding]:
         "one class",
         int((counts == 0).sum()),
         title=f"All slices are of one class: {dataset.classes[int(counts.argmax())]}",
-        detail="There is nothing to tell apart, and neither shortcuts nor leaks can be measured.",
+        detail="A classifier needs two classes; shortcuts and leakage cannot be measured either.",
         counts=counts.tolist(),
     )
     sizes = ", ".join(f"{n:,} {name}" for n, name in zip(counts, dataset.classes, strict=True))
@@ -57,8 +57,8 @@ def check_records(dataset: CTDataset) -> Iterator[Finding]:
     yield from _finding(
         "imbalance",
         share,
-        title=f"Always naming the larger class is right for {share:.1%} of slices",
-        detail=f"{sizes}. That is the base rate, below which an accuracy means nothing.",
+        title=f"Always predicting the larger class is right for {share:.1%} of slices",
+        detail=f"{sizes}. An accuracy must exceed this base rate to be of use.",
         counts=counts.tolist(),
     )
     yield from _skipped_finding(dataset)
@@ -66,46 +66,47 @@ def check_records(dataset: CTDataset) -> Iterator[Finding]:
         yield from _finding(
             "unknown patients",
             1,
-            title="Which slices are of one patient is not known",
-            detail='No split can be trusted to part patients. groups="near-duplicate" keeps '
-            "together what looks alike: the least that belongs together.",
+            title="The patients of the slices are unknown",
+            detail="No split can be trusted to separate patients. Use "
+            'groups="near-duplicate", which keeps similar slices together, as a minimum.',
         )
         return
     one, several = dataset.group_kind, _plural(dataset.group_kind)
     yield from _names_finding(
-        "both labels",
-        [] if are_sources(dataset) else _spread(dataset.groups, dataset.targets),
+        "patients in both classes",
+        [] if groups_are_sources(dataset) else _mixed_groups(dataset.groups, dataset.targets),
         subject=(f"{one} has", f"{several} have"),
-        predicate="slices of both labels",
-        detail="Right where disease came or went between scans; else a label is wrong.",
+        predicate="slices of both classes",
+        detail="This is correct if the disease came or went between scans; otherwise a label is "
+        "wrong.",
     )
     if dataset.official_split is not None:
         yield from _names_finding(
-            "torn patients",
-            _spread(dataset.groups, dataset.official_split),
-            subject=(f"{one} lies", f"{several} lie"),
+            "patients across split",
+            _mixed_groups(dataset.groups, dataset.official_split),
+            subject=(f"{one} is", f"{several} are"),
             predicate="in two parts of the official split",
-            detail=_TORN,
+            detail=_SEEN_IN_TRAINING,
         )
 
 
-def are_sources(dataset: CTDataset) -> bool:
-    """Tell whether every group has slices of both labels: hospitals have, patients have not."""
+def groups_are_sources(dataset: CTDataset) -> bool:
+    """Return True if every group has slices of both classes, as hospitals have, not patients."""
     groups = np.asarray(dataset.groups)
-    return len(_spread(groups, dataset.targets)) == len(np.unique(groups))
+    return len(_mixed_groups(groups, dataset.targets)) == len(np.unique(groups))
 
 
 def check_duplicates(dataset: CTDataset, pairs: Pairs, groups: Labels) -> Iterator[Finding]:
-    """Word what identical slices and near-duplicates mean.
+    """Check identical slices and near-duplicates.
 
     Parameters
     ----------
-    dataset
-        The slices.
-    pairs
-        Of :func:`covidct.audit.duplicates.find_pairs`.
-    groups
-        (N,), the groups of near-duplicates.
+    dataset : CTDataset
+        Dataset to check.
+    pairs : Pairs
+        Pairs from `covidct.audit.duplicates.find_pairs`.
+    groups : ndarray of int64, shape (n_slices,)
+        Groups of near-duplicates.
 
     Yields
     ------
@@ -115,150 +116,154 @@ def check_duplicates(dataset: CTDataset, pairs: Pairs, groups: Labels) -> Iterat
     cross = _differs(dataset.targets, pairs)
     same = cross & (pairs.similarity >= SAME)
     yield from _pairs_finding(
-        "contradiction",
+        "conflicting labels",
         (dataset, pairs, same),
         subject=("pair of files shows", "pairs of files show"),
-        predicate="one slice under both labels",
-        detail=f"One of them is called {positive}, the other {negative}, so one label is wrong. "
-        "Find out which, and remove that file.",
+        predicate="the same slice in both classes",
+        detail=f"One file is labeled {positive}, the other {negative}, so one label is wrong. "
+        "Find and remove the wrong file.",
     )
     yield from _pairs_finding(
-        "likeness",
+        "similar across classes",
         (dataset, pairs, cross & ~same & (pairs.similarity >= NEAR)),
-        subject=("pair of similar slices bears", "pairs of similar slices bear"),
-        predicate="opposite labels",
-        detail="They may be neighboring slices of one patient, or two patients who look alike: "
-        "compare them by eye.",
+        subject=("pair of similar slices is", "pairs of similar slices are"),
+        predicate="in different classes",
+        detail="They may be neighboring slices of one patient or similar slices of two patients; "
+        "inspect them.",
     )
     yield from _pairs_finding(
-        "repetition",
+        "exact duplicates",
         (dataset, pairs, pairs.identical & ~cross),
-        subject=("file repeats", "files repeat"),
-        predicate="another of the same class, pixel by pixel",
-        detail="They count twice, and a random split may put one into training and the other into "
-        "the test. Remove them.",
+        subject=("file has", "files have"),
+        predicate="the same pixels as another file of the same class",
+        detail="The slice counts twice, and a random split may put one copy into training and the "
+        "other into the test. Remove the copies.",
     )
     yield from _groups_finding(dataset, groups)
     if dataset.groups is not None:
         apart, kinds = _differs(dataset.groups, pairs), _plural(dataset.group_kind)
         yield from _pairs_finding(
-            "strangers",
+            "same across patients",
             (dataset, pairs, apart & (pairs.similarity >= SAME)),
             subject=("pair of files shows", "pairs of files show"),
-            predicate=f"one slice in different {kinds}",
-            detail=f"A split by {dataset.group_kind} may still tear them apart. Either the ids are "
-            "not right, or one figure was published twice.",
+            predicate=f"the same slice in different {kinds}",
+            detail=f"A split by {dataset.group_kind} may still separate them. Either an id is "
+            "wrong, or one image was published twice.",
         )
         yield from _pairs_finding(
-            "look-alikes",
+            "similar across patients",
             (dataset, pairs, apart & (pairs.similarity < SAME)),
-            subject=("pair of similar slices lies", "pairs of similar slices lie"),
+            subject=("pair of similar slices is", "pairs of similar slices are"),
             predicate=f"in different {kinds}",
-            detail="People may look alike, or the ids be wrong: compare them by eye.",
+            detail="The anatomy may be similar, or an id may be wrong; inspect them.",
         )
     if dataset.official_split is not None:
         yield from _pairs_finding(
-            "torn duplicates",
+            "duplicates across split",
             (dataset, pairs, _differs(dataset.official_split, pairs)),
-            subject=("pair of near-duplicates lies", "pairs of near-duplicates lie"),
+            subject=("pair of near-duplicates is", "pairs of near-duplicates are"),
             predicate="in two parts of the official split",
-            detail=_TORN,
+            detail=_SEEN_IN_TRAINING,
         )
 
 
 def check_leakage(probes: Sequence[Probe], *, advice: str) -> Iterator[Finding]:
-    """Word what recognizing siblings scores.
+    """Check the leakage of a random split.
 
     Parameters
     ----------
-    probes
-        Of :func:`covidct.audit.leakage.probe_leakage`: first the random split, then the split
-        that it is held against, then any others.
-    advice
-        What to do about a leak.
+    probes : sequence of Probe
+        Results of `covidct.audit.leakage.probe_leakage`: the random split, the grouped split that
+        it is compared with, and further splits.
+    advice : str
+        Recommended action if the random split leaks.
 
     Yields
     ------
     Finding
-        One, or none where less than two splits were possible.
+        One finding, or no finding if fewer than two splits were possible.
     """
     if len(probes) < 2:
         return
-    random, grouped, *others = probes
+    random, grouped, *further = probes
     gap = random.accuracy - grouped.accuracy
-    leaks = RULES["leak"].severity(gap) != "note"
-    meaning = [
-        "That is the accuracy of one nearest neighbor on raw pixels, which knows no disease.",
-        *(f"With {other.split} it is {other.accuracy:.1%}." for other in others),
-        *(["A random split overstates what is learnt.", advice] if leaks else []),
+    leaks = RULES["leakage"].severity(gap) != "note"
+    sentences = [
+        "The nearest neighbor compares raw pixels and knows no disease.",
+        *(f"Its accuracy is {probe.accuracy:.1%} with folds {probe.split}." for probe in further),
+        *(["A score under random folds is therefore too optimistic.", advice] if leaks else []),
     ]
     yield from _finding(
-        "leak",
+        "leakage",
         gap,
-        title=f"The most similar slice alone gives {random.accuracy:.1%} under random folds, "
-        f"{grouped.accuracy:.1%} with {grouped.split}",
-        detail=" ".join(meaning),
+        title=f"The accuracy of a nearest neighbor is {random.accuracy:.1%} with random folds, "
+        f"{grouped.accuracy:.1%} with folds {grouped.split}",
+        detail=" ".join(sentences),
         probes=[probe._asdict() for probe in probes],
     )
 
 
 def check_shortcuts(shortcuts: Sequence[Shortcut]) -> Iterator[Finding]:
-    """Word what a classifier scores that sees only properties of the files.
+    """Check if image properties unrelated to the lung predict the class.
 
     Parameters
     ----------
-    shortcuts
-        Of :func:`covidct.audit.shortcuts.measure_shortcuts`.
+    shortcuts : sequence of Shortcut
+        Results of `covidct.audit.shortcuts.measure_shortcuts`.
 
     Yields
     ------
     Finding
-        One, led by the strongest.
+        One finding about the strongest shortcut, or no finding if `shortcuts` is empty.
     """
     if not shortcuts:
         return
-    worst, *others = sorted(shortcuts, key=_skill, reverse=True)
-    above = "; ".join(_scored(shortcut) for shortcut in others if _skill(shortcut) > 0)
-    meaning = [
-        f"The 95 % interval is {worst.low:.0%} to {worst.high:.0%}.",
+    best, *further = sorted(shortcuts, key=_skill, reverse=True)
+    above = "; ".join(_format_accuracy(shortcut) for shortcut in further if _skill(shortcut) > 0)
+    sentences = [
+        f"The 95 % interval is {best.low:.0%} to {best.high:.0%}.",
         *([f"Also above the base rate: {above}."] if above else []),
-        "A network may use it in place of lungs; a good score does not show that it does not.",
+        "A network may use this shortcut instead of the lungs, and its score would not show it.",
     ]
     yield from _finding(
         "shortcut",
-        max(_skill(worst), 0),
-        title=f"A classifier that sees only {_enumerated(worst.sees)} scores "
-        f"{worst.accuracy:.0%} (base rate {worst.base_rate:.0%})",
-        detail=" ".join(meaning),
-        shortcuts=[shortcut._asdict() | {"sees": list(shortcut.sees)} for shortcut in shortcuts],
+        max(_skill(best), 0),
+        title=f"A classifier that uses only {_enumerate(best.properties)} has an accuracy of "
+        f"{best.accuracy:.0%} (base rate {best.base_rate:.0%})",
+        detail=" ".join(sentences),
+        shortcuts=[
+            shortcut._asdict() | {"properties": list(shortcut.properties)} for shortcut in shortcuts
+        ],
     )
 
 
-def check_unmeasured(
+def check_measured(
     dataset: CTDataset, shortcuts: Sequence[Shortcut], probes: Sequence[Probe]
 ) -> Iterator[Finding]:
-    """Say of slices of two classes what could not be measured.
+    """Check which measurements were impossible on a dataset of two classes.
 
     Parameters
     ----------
-    dataset
-        The slices.
-    shortcuts, probes
-        As for the other judgments.
+    dataset : CTDataset
+        Dataset to check.
+    shortcuts : sequence of Shortcut
+        Measured shortcuts.
+    probes : sequence of Probe
+        Measured leakage.
 
     Yields
     ------
     Finding
-        One, or none.
+        One finding, or no finding if everything was measured.
     """
-    measured = {"shortcuts": bool(shortcuts), "leaks of a random split": len(probes) > 1}
-    missing = [what for what, found in measured.items() if not found]
+    measured = {"shortcuts": bool(shortcuts), "leakage of a random split": len(probes) > 1}
+    missing = [name for name, done in measured.items() if not done]
     if missing and len(np.unique(dataset.targets)) > 1:
         yield from _finding(
-            "unmeasured",
+            "not measured",
             len(missing),
-            title=f"Not measured: {_enumerated(missing)}",
-            detail="There are too few slices of a class, or groups of them, to divide.",
+            title=f"Not measured: {_enumerate(missing)}",
+            detail="A class has too few slices, or groups of slices, for a cross-validation.",
         )
 
 
@@ -283,7 +288,7 @@ def _pairs_finding(
     yield from _finding(
         rule,
         number,
-        title=f"{_counted(number, subject)} {predicate}",
+        title=f"{_count(number, subject)} {predicate}",
         detail=detail,
         pairs=[
             {
@@ -303,8 +308,8 @@ def _names_finding(
     yield from _finding(
         rule,
         len(names),
-        title=f"{_counted(len(names), subject)} {predicate}",
-        detail=f"{detail} The first: {', '.join(names[:5])}.",
+        title=f"{_count(len(names), subject)} {predicate}",
+        detail=f"{detail} Examples: {', '.join(names[:5])}.",
         names=names[:_LISTED],
     )
 
@@ -318,10 +323,10 @@ def _groups_finding(dataset: CTDataset, groups: Labels) -> Iterator[Finding]:
         "near-duplicates",
         slices / len(groups),
         title=f"{slices:,} slices ({slices / len(groups):.0%}) form "
-        f"{_counted(number, ('group', 'groups'))} of near-duplicates",
-        detail=f"The largest has {largest:,} slices, {example!r} among them. Neighboring slices "
-        "of one patient look like that. The groups are a lower bound on what a split must keep "
-        "together.",
+        f"{_count(number, ('group', 'groups'))} of near-duplicates",
+        detail=f"The largest group has {largest:,} slices, such as {example!r}. Most near-duplicates "
+        "are neighboring slices of one patient. The groups are a lower bound on the slices that a "
+        "split must keep together.",
         groups=number,
         slices=slices,
         largest=largest,
@@ -331,16 +336,16 @@ def _groups_finding(dataset: CTDataset, groups: Labels) -> Iterator[Finding]:
 def _skipped_finding(dataset: CTDataset) -> Iterator[Finding]:
     number = len(dataset.skipped)
     yield from _finding(
-        "skipped",
+        "skipped files",
         number / (number + len(dataset)),
-        title=f"{_counted(number, ('file was', 'files were'))} left out",
+        title=f"{_count(number, ('file was', 'files were'))} skipped",
         detail="; ".join(f"{name}: {reason}" for name, reason in dataset.skipped[:3]),
         files=[list(entry) for entry in dataset.skipped[:_LISTED]],
     )
 
 
 def _skill(shortcut: Shortcut) -> float:
-    """Return how far the interval's lower end lies on the way from the base rate to 1."""
+    """Return the lower end of the interval on a scale from 0 (base rate) to 1 (perfect)."""
     return (shortcut.low - shortcut.base_rate) / (1 - shortcut.base_rate)
 
 
@@ -350,21 +355,21 @@ def _differs(labels: Labels, pairs: Pairs) -> Mask:
     return differs
 
 
-def _spread(groups: Labels, labels: Labels) -> list[str]:
+def _mixed_groups(groups: Labels, labels: Labels) -> list[str]:
     """Return the groups that have more than one label."""
     distinct = set(zip(groups.tolist(), labels.tolist(), strict=True))
     numbers = Counter(group for group, _ in distinct)
     return sorted(group for group, number in numbers.items() if number > 1)
 
 
-def _scored(shortcut: Shortcut) -> str:
+def _format_accuracy(shortcut: Shortcut) -> str:
     return (
-        f"{_enumerated(shortcut.sees)} {shortcut.accuracy:.0%} "
+        f"{_enumerate(shortcut.properties)} {shortcut.accuracy:.0%} "
         f"({shortcut.low:.0%} to {shortcut.high:.0%})"
     )
 
 
-def _counted(number: int, forms: tuple[str, str]) -> str:
+def _count(number: int, forms: tuple[str, str]) -> str:
     return f"{number:,} {forms[number != 1]}"
 
 
@@ -372,6 +377,6 @@ def _plural(noun: str) -> str:
     return noun if noun.endswith("s") else f"{noun}s"
 
 
-def _enumerated(names: Sequence[str]) -> str:
+def _enumerate(names: Sequence[str]) -> str:
     *first, last = names
     return f"{', '.join(first)} and {last}" if first else last

@@ -1,14 +1,24 @@
-"""Slices that are the same, or nearly.
+"""Identical slices and near-duplicates.
 
-A pair of *near-duplicates* is found in two steps.
+The search for near-duplicates has two steps, since comparing every slice with every other would
+grow with the square of their number.
 
-1. *Which could be.* Slices with near fingerprints (``covidct.audit.duplicates``: the lowest
-   spatial frequencies), and slices whose files lie at most five apart in the order of names.
-2. *Which are.* The correlation of the edges in the two canvases: of their gradient magnitudes.
-   Body outlines make all chest CTs alike in gray, but edges coincide in one patient only. From 0.80
-   on any two slices are near-duplicates, and from 0.65 on where their files are neighbors.
+1. *Candidates.* Each slice is reduced to a fingerprint: the lowest 8 x 8 spatial frequencies of its
+   64 x 64 canvas, without mean and contrast. The discrete cosine transform is orthonormal, so two
+   slices whose fingerprints are far apart differ at least as much in their pixels. Candidates are
+   slices with near fingerprints, and slices whose files are at most five apart in the order of
+   their names. Up to 4,096 slices, all fingerprints are compared. Larger datasets use
+   locality-sensitive hashing with random hyperplanes [1]_: a fingerprint becomes 32 words of 16
+   bits, where a bit tells on which side of a hyperplane the fingerprint lies. Near fingerprints
+   share at least one word with high probability, so only slices with equal words are compared.
+   Within equal words the slices are sorted by the next word, and each is compared with the
+   following 16 only. The time therefore grows as N log N, even if all slices are alike.
+2. *Verification.* The similarity of two candidates is the correlation of the gradient magnitudes of
+   their canvases. Gray levels are no use here, since the outline of the body makes all chest CTs
+   alike. Edges coincide only in slices of one patient. Two slices are near-duplicates from a
+   similarity of 0.80, or from 0.65 if their files are neighbors.
 
-What the thresholds rest on, measured on the two public sets, whatever the names:
+These thresholds were measured on the two public datasets, without use of the file names:
 
 ==========  ==========================================  =====================================
 similarity  SARS-CoV-2 CT (2,481 slices)                COVID19-CT (746 slices)
@@ -17,19 +27,24 @@ similarity  SARS-CoV-2 CT (2,481 slices)                COVID19-CT (746 slices)
             one group of 1,318
 0.78        850 pairs, 6 across classes (different      44 pairs; largest group 3
             patients by eye); largest group 34
-**0.80**    649 pairs, none across classes; 291         41 pairs, 2 across classes, both truly
-            groups with 844 slices, largest group 26    one slice; largest group 3
+**0.80**    649 pairs, 0 across classes; 291 groups     41 pairs, 2 across classes, both really
+            with 844 slices, largest group 26           the same slice; largest group 3
 **0.90**    104 pairs, 83 groups, largest 4             14 pairs; largest group 3
 ==========  ==========================================  =====================================
 
-Among neighbors by name, 2,195 pairs of SARS-CoV-2 CT reach 0.65, where files 200 apart let expect
-20 by chance. In COVID19-CT 105 do, 98 of them of one patient; chance would give none.
+Among neighbors by name, 2,195 pairs of SARS-CoV-2 CT reach 0.65; the rate among files 200 apart
+predicts 20 by chance. In COVID19-CT, 105 pairs do, 98 of them of one patient; 0 are expected by
+chance.
 
-Copies of real slices, changed: JPEG at quality 20, halved in size, shifted by one pixel or with
-noise correlate at least 0.98; with an arrow or another gray window mostly above 0.95; cut by 1 % on
-each side 0.82 to 0.92. One cut by 3 % or more, turned or mirrored is **not** found, nor is another
-slice of the same patient that looks different. Groups of near-duplicates are therefore a lower
-bound on what belongs together.
+Modified copies of real slices were tested too. JPEG at quality 20, half the size, a shift by one
+pixel or noise give a similarity of at least 0.98. An added arrow or another gray window gives more
+than 0.95 in most cases, and a crop by 1 % on each side 0.82 to 0.92. A copy that was cropped by 3 %
+or more, rotated or mirrored is **not** found, nor is a different-looking slice of the same patient.
+Groups of near-duplicates are therefore a lower bound on the slices that a split must keep together.
+
+References
+----------
+.. [1] Charikar, "Similarity estimation techniques from rounding algorithms", STOC 2002.
 """
 
 from __future__ import annotations
@@ -53,52 +68,53 @@ __all__ = [
     "NEAR_NEIGHBORS",
     "SAME",
     "Pairs",
-    "blocks",
     "candidate_pairs",
+    "chunks",
     "find_pairs",
     "fingerprints",
     "group_labels",
     "near_duplicate_groups",
     "similarities",
-    "standardized",
+    "standardize",
 ]
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
-#: From this similarity on two slices are near-duplicates.
+#: Similarity from which two slices are near-duplicates.
 NEAR = 0.80
-#: From this one on they are where their files are neighbors.
+#: Similarity from which two slices are near-duplicates if their files are neighbors.
 NEAR_NEIGHBORS = 0.65
-#: From this similarity on they are taken for one slice, saved twice.
+#: Similarity from which two files are taken as copies of one slice.
 SAME = 0.90
 
-# How far apart files may lie, in the order of their names, to be neighbors.
+# Largest distance of neighboring files, in the order of their names.
 _FILES_APART = 5
+# Frequencies in a fingerprint, in each direction.
 _FREQUENCIES = 8
-# How far apart the fingerprints of a pair may be. Of 649 pairs of near-duplicates in SARS-CoV-2 CT
-# 646 lie within it, and so do 0.3 % of all pairs.
+# Largest distance between the fingerprints of candidates. In SARS-CoV-2 CT, 646 of 649 pairs of
+# near-duplicates are within it, and 0.3 % of all pairs.
 _REACH = 0.30
-# Up to here comparing all fingerprints takes less time than hashing them, and misses nothing.
+# Up to this number of slices, comparing all fingerprints is faster than hashing and misses no pair.
 _COMPARE_ALL_UP_TO = 4096
 _WORDS, _WORD_BITS, _WINDOW = 32, 16, 16
-# Rows of pairs or slices worked on at once: bounds the memory.
-_BLOCK = 8192
+# Pairs or slices that are processed at once, which limits the memory.
+_CHUNK = 8192
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pairs of slices that resemble each other.
+    """Pairs of similar slices.
 
     Attributes
     ----------
-    index : ndarray of int64, shape (P, 2)
-        Positions in the dataset, the lower first.
-    similarity : ndarray of float32, shape (P,)
-        In [0.65, 1]; 1 for slices whose pixels are equal.
-    identical : ndarray of bool, shape (P,)
-        Whether all pixels are equal, at full size. Of K equal slices, K - 1 pairs are listed: the
-        first with each other one.
+    index : ndarray of int64, shape (n_pairs, 2)
+        Positions in the dataset, the lower one first.
+    similarity : ndarray of float32, shape (n_pairs,)
+        Similarity in [0.65, 1]; 1 for slices with equal pixels.
+    identical : ndarray of bool, shape (n_pairs,)
+        True if all pixels are equal at full size. Of k equal slices, the k - 1 pairs of the first
+        with each other one are listed.
     """
 
     index: Ints
@@ -107,21 +123,22 @@ class Pairs:
 
 
 def near_duplicate_groups(dataset: CTDataset) -> Ints:
-    """Label each slice with the group of near-duplicates that it belongs to.
+    """Label each slice with its group of near-duplicates.
 
-    What resembles a member of a group belongs to it, even where it does not resemble the others.
-    A split that keeps groups whole leaks less than a random one, and more than one by patient.
+    Groups are connected components: two slices of a group may be linked by a chain of
+    near-duplicates without being similar themselves. A split that keeps these groups together leaks
+    less than a random split, and more than a split by patient.
 
     Parameters
     ----------
-    dataset
-        The slices; each is read once.
+    dataset : CTDataset
+        Dataset of n_slices slices; each is read once.
 
     Returns
     -------
-    ndarray of int64, shape (N,)
-        From 0 on, in the order in which groups first appear. Most slices of most datasets are
-        alone in theirs.
+    ndarray of int64, shape (n_slices,)
+        Group of each slice, numbered from 0 in the order of first appearance. A slice without
+        near-duplicates forms its own group.
 
     Raises
     ------
@@ -145,15 +162,16 @@ def find_pairs(measurements: SliceMeasurements, names: Sequence[str]) -> Pairs:
 
     Parameters
     ----------
-    measurements
-        Of N slices.
-    names
-        (N,) names of their files.
+    measurements : SliceMeasurements
+        Measurements of n_slices slices.
+    names : sequence of str
+        File names of the slices.
 
     Returns
     -------
     Pairs
-        The most similar first. A slice that equals an earlier one is paired with that one only.
+        Pairs by falling similarity. A slice that equals an earlier one is paired with that one
+        only.
 
     Examples
     --------
@@ -161,22 +179,25 @@ def find_pairs(measurements: SliceMeasurements, names: Sequence[str]) -> Pairs:
     >>> from covidct.audit.duplicates import find_pairs
     >>> from covidct.audit.measurements import measure_slices
     >>> slices = covidct.load_dataset("phantom", n=6, seed=0, slices_per_patient=1)
-    >>> twice = slices.subset([0, 1, 2, 3, 1])
-    >>> find_pairs(measure_slices(twice), twice.names).index.tolist()
+    >>> repeated = slices.subset([0, 1, 2, 3, 1])
+    >>> find_pairs(measure_slices(repeated), repeated.names).index.tolist()
     [[1, 4]]
     """
     _, first, inverse = np.unique(measurements.digests, return_index=True, return_inverse=True)
     equal_to = first[inverse]
     repeats = np.flatnonzero(equal_to != np.arange(len(names)))
-    firsts = np.sort(first)  # Identical slices are searched once: thousands may be blank.
+    # Identical slices are searched once, since thousands of them may be blank.
+    firsts = np.sort(first)
 
     alike = firsts[candidate_pairs(fingerprints(measurements.canvases[firsts]))]
-    beside = _neighbors(firsts[file_order([names[i] for i in firsts])])
-    searched = np.unique(np.vstack([alike, beside]), axis=0)
-    similarity = similarities(measurements.canvases, searched)
-    near = (similarity >= NEAR) | ((similarity >= NEAR_NEIGHBORS) & _rows_in(searched, beside))
+    adjacent = _neighbors(firsts[file_order([names[i] for i in firsts])])
+    candidates = np.unique(np.vstack([alike, adjacent]), axis=0)
+    similarity = similarities(measurements.canvases, candidates)
+    near = (similarity >= NEAR) | (
+        (similarity >= NEAR_NEIGHBORS) & _is_row_of(adjacent, candidates)
+    )
 
-    index = np.vstack([np.stack([equal_to[repeats], repeats], axis=1), searched[near]])
+    index = np.vstack([np.stack([equal_to[repeats], repeats], axis=1), candidates[near]])
     likeness = np.concatenate([np.ones(len(repeats), np.float32), similarity[near]])
     identical = np.arange(len(index)) < len(repeats)
     order = np.lexsort((index[:, 1], index[:, 0], ~identical, -likeness))
@@ -184,19 +205,19 @@ def find_pairs(measurements: SliceMeasurements, names: Sequence[str]) -> Pairs:
 
 
 def group_labels(pairs: Pairs, n: int) -> Ints:
-    """Turn pairs into groups: the connected components of the graph that they span.
+    """Convert pairs to groups, the connected components of the graph of the pairs.
 
     Parameters
     ----------
-    pairs
-        The pairs.
-    n
-        The number of slices.
+    pairs : Pairs
+        Pairs of similar slices.
+    n : int
+        Number of slices.
 
     Returns
     -------
     ndarray of int64, shape (n,)
-        From 0 on, in the order in which groups first appear.
+        Group of each slice, numbered from 0 in the order of first appearance.
 
     Examples
     --------
@@ -213,20 +234,20 @@ def group_labels(pairs: Pairs, n: int) -> Ints:
 
 
 def similarities(canvases: npt.NDArray[np.uint8], pairs: Ints) -> Floats:
-    """Correlate the edges of pairs of canvases.
+    """Compute the correlation of the edges in pairs of canvases.
 
     Parameters
     ----------
-    canvases
-        (N, 64, 64).
-    pairs
-        (P, 2) positions.
+    canvases : ndarray of uint8, shape (n_slices, 64, 64)
+        Gray canvases.
+    pairs : ndarray of int64, shape (n_pairs, 2)
+        Positions of the canvases to compare.
 
     Returns
     -------
-    ndarray of float32, shape (P,)
-        Pearson's correlation of the gradient magnitudes (after a Gaussian of 1 pixel), in
-        [-1, 1]; 0 where a canvas is blank.
+    ndarray of float32, shape (n_pairs,)
+        Pearson correlation of the gradient magnitudes, after a Gaussian filter of 1 pixel, in
+        [-1, 1]; 0 if a canvas is blank.
 
     Examples
     --------
@@ -239,82 +260,58 @@ def similarities(canvases: npt.NDArray[np.uint8], pairs: Ints) -> Floats:
     used, positions = np.unique(pairs, return_inverse=True)
     if not used.size:
         return np.empty(0, np.float32)
-    edges = np.concatenate([_edges(canvases[used[part]]) for part in blocks(len(used), _BLOCK)])
+    edges = np.concatenate([_edges(canvases[used[part]]) for part in chunks(len(used), _CHUNK)])
     left, right = positions.reshape(-1, 2).T
     return np.concatenate(
         [
             np.einsum("ij,ij->i", edges[left[part]], edges[right[part]])
-            for part in blocks(len(pairs), _BLOCK)
+            for part in chunks(len(pairs), _CHUNK)
         ]
     )
 
 
-def _neighbors(order: Ints) -> Ints:
-    """Pair each position in ``order`` with the next few, the lower first."""
-    pairs = [
-        np.stack([order[:-step], order[step:]], axis=1)
-        for step in range(1, min(_FILES_APART, len(order) - 1) + 1)
-    ]
-    return np.sort(np.concatenate([np.empty((0, 2), np.int64), *pairs]), axis=1)
-
-
-def _rows_in(rows: Ints, wanted: Ints) -> npt.NDArray[np.bool_]:
-    """Tell which rows (P, 2) are among those wanted."""
-    base = rows.max(initial=0) + 1
-    found: npt.NDArray[np.bool_] = np.isin(rows @ [base, 1], wanted @ [base, 1])
-    return found
-
-
-def _edges(canvases: npt.NDArray[np.uint8]) -> Floats:
-    smooth = ndimage.gaussian_filter(canvases.astype(np.float32), (0, 1, 1))
-    down, across = np.gradient(smooth, axis=(1, 2))
-    return standardized(np.hypot(down, across)).reshape(len(canvases), -1)
-
-
 def fingerprints(canvases: npt.NDArray[np.uint8]) -> Floats:
-    """Return the lowest 8 x 8 spatial frequencies of each canvas, its mean and contrast removed.
+    """Compute the lowest 8 x 8 spatial frequencies of canvases, without mean and contrast.
 
-    That is what the common 64-bit perceptual hash reduces to one bit each. Kept whole they find
-    the same pairs with a tenth of the candidates.
+    The common 64-bit perceptual hash keeps one bit of each of these numbers. The numbers
+    themselves find the same pairs with a tenth of the candidates.
 
     Parameters
     ----------
-    canvases
-        (N, H, W), at least 8 pixels each way.
+    canvases : ndarray of uint8, shape (n_slices, height, width)
+        Gray canvases of at least 8 x 8 pixels.
 
     Returns
     -------
-    ndarray of float32, shape (N, 63)
-        Of length 1 at most. The discrete cosine transform is orthonormal, so the distance of two
-        fingerprints never exceeds that of the standardized canvases.
+    ndarray of float32, shape (n_slices, 63)
+        Fingerprints of length 1 at most. The distance of two fingerprints never exceeds that of the
+        standardized canvases, since the discrete cosine transform is orthonormal.
     """
     low = [
-        fft.dctn(standardized(canvases[part]), axes=(1, 2), norm="ortho")[
+        fft.dctn(standardize(canvases[part]), axes=(1, 2), norm="ortho")[
             :, :_FREQUENCIES, :_FREQUENCIES
         ]
-        for part in blocks(len(canvases), _BLOCK)
+        for part in chunks(len(canvases), _CHUNK)
     ]
     return np.concatenate(low).reshape(len(canvases), -1)[:, 1:]
 
 
 def candidate_pairs(prints: Floats) -> Ints:
-    """Find the pairs of slices whose fingerprints are near each other.
+    """Find the pairs of slices whose fingerprints are at most 0.30 apart.
 
-    Up to 4,096 slices all pairs are compared. Beyond, each fingerprint is hashed to 32 words of 16
-    bits, each bit the side of a random hyperplane on which it lies [1]_, and slices meet only
-    where they share a word; each meets at most 16 others per word, so that time grows as N log N,
-    whatever the data. Of pairs at the distance that neighboring slices typically have (0.15) more
-    than 99 % are found so, of pairs at 0.25 about 90 %.
+    Up to 4,096 slices, all pairs are compared. Above, hashing finds more than 99 % of the pairs at
+    a distance of 0.15, which is typical of neighboring slices, and about 90 % at 0.25; see
+    `covidct.audit.duplicates` for the method.
 
     Parameters
     ----------
-    prints
-        (N, F), the fingerprints.
+    prints : ndarray of float32, shape (n_slices, n_features)
+        Fingerprints of the slices.
 
     Returns
     -------
-    ndarray of int64, shape (P, 2)
-        Each pair once, the lower position first, in ascending order.
+    ndarray of int64, shape (n_pairs, 2)
+        Positions of each pair, the lower one first, in ascending order.
 
     Examples
     --------
@@ -332,10 +329,44 @@ def candidate_pairs(prints: Floats) -> Ints:
     return _hashed_pairs(prints)
 
 
+def standardize(images: npt.NDArray[Any]) -> Floats:
+    """Remove brightness and contrast, so that the sum of a product is the Pearson correlation.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n_images, height, width)
+        Gray images.
+
+    Returns
+    -------
+    ndarray of float32, shape (n_images, height, width)
+        Images with mean 0 and Euclidean length 1; blank images are all 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from covidct.audit.duplicates import standardize
+    >>> first, second, blank = standardize(np.array([[[0, 100]], [[50, 70]], [[9, 9]]]))
+    >>> bool(np.allclose(first, second)), blank.tolist()
+    (True, [[0.0, 0.0]])
+    """
+    values = images.astype(np.float32)
+    values -= values.mean(axis=(1, 2), keepdims=True)
+    length = np.sqrt(np.einsum("ijk,ijk->i", values, values))[:, None, None]
+    # Rounding leaves a blank image with a length of a few thousandths.
+    values *= np.divide(1, length, out=np.zeros_like(length), where=length > 1)
+    return values
+
+
+def chunks(n: int, size: int) -> Iterator[slice]:
+    """Split ``range(n)`` into consecutive slices of at most `size`, to limit the memory."""
+    return (slice(start, min(start + size, n)) for start in range(0, n, size))
+
+
 def _hashed_pairs(prints: Floats) -> Ints:
-    none = np.empty(0, np.int64)
-    # A pair found twice is one number twice.
-    keys = np.unique(np.concatenate([none, *_pairs_by_words(prints)]))
+    empty = np.empty(0, np.int64)
+    # Pairs are encoded as single numbers, so that np.unique drops those found by several words.
+    keys = np.unique(np.concatenate([empty, *_pairs_by_words(prints)]))
     return np.stack(np.divmod(keys, len(prints)), axis=1)
 
 
@@ -343,12 +374,12 @@ def _pairs_by_words(prints: Floats) -> Iterator[Ints]:
     n = len(prints)
     words = list(_words(prints))
     for word, following in zip(words, words[1:] + words[:1], strict=True):
-        # Equal words come to stand together, and among them those whose next word agrees too.
+        # Sort equal words together, and among them slices that also agree in the next word.
         order = np.lexsort((following, word))
         ranked = word[order]
         for step in range(1, _WINDOW + 1):
             agree = np.flatnonzero(ranked[step:] == ranked[:-step])
-            for part in blocks(len(agree), _BLOCK):
+            for part in chunks(len(agree), _CHUNK):
                 left, right = order[agree[part]], order[agree[part] + step]
                 difference = prints[left] - prints[right]
                 near = np.einsum("ij,ij->i", difference, difference) <= _REACH**2
@@ -362,39 +393,27 @@ def _words(prints: Floats) -> Iterator[npt.NDArray[np.uint16]]:
     for _ in range(_WORDS):
         normals = rng.standard_normal((prints.shape[1], _WORD_BITS), dtype=np.float32)
         side = prints @ normals
-        # Halving the slices at the median makes every bit tell as much as one can.
+        # The median splits the slices in half, which maximizes the information of a bit.
         yield (side > np.median(side, axis=0)) @ places
 
 
-def standardized(images: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    """Take brightness and contrast out of images: the sum of a product is then the correlation.
-
-    Parameters
-    ----------
-    images
-        (N, H, W).
-
-    Returns
-    -------
-    ndarray of float32, shape (N, H, W)
-        Each image has mean 0 and length 1; blank ones are 0 throughout.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from covidct.audit.duplicates import standardized
-    >>> first, second, blank = standardized(np.array([[[0, 100]], [[50, 70]], [[9, 9]]]))
-    >>> bool(np.allclose(first, second)), blank.tolist()
-    (True, [[0.0, 0.0]])
-    """
-    values = images.astype(np.float32)
-    values -= values.mean(axis=(1, 2), keepdims=True)
-    length = np.sqrt(np.einsum("ijk,ijk->i", values, values))[:, None, None]
-    # Rounding leaves a blank image with a length of a few thousandths.
-    values *= np.divide(1, length, out=np.zeros_like(length), where=length > 1)
-    return values
+def _neighbors(order: Ints) -> Ints:
+    """Pair each position in `order` with the next few, the lower position first."""
+    pairs = [
+        np.stack([order[:-step], order[step:]], axis=1)
+        for step in range(1, min(_FILES_APART, len(order) - 1) + 1)
+    ]
+    return np.sort(np.concatenate([np.empty((0, 2), np.int64), *pairs]), axis=1)
 
 
-def blocks(n: int, size: int) -> Iterator[slice]:
-    """Cut ``range(n)`` into slices of at most ``size``: what bounds the memory."""
-    return (slice(start, min(start + size, n)) for start in range(0, n, size))
+def _is_row_of(rows: Ints, candidates: Ints) -> npt.NDArray[np.bool_]:
+    """Return a mask of the candidates (n, 2) that occur in `rows`."""
+    base = candidates.max(initial=0) + 1
+    found: npt.NDArray[np.bool_] = np.isin(candidates @ [base, 1], rows @ [base, 1])
+    return found
+
+
+def _edges(canvases: npt.NDArray[np.uint8]) -> Floats:
+    smooth = ndimage.gaussian_filter(canvases.astype(np.float32), (0, 1, 1))
+    down, across = np.gradient(smooth, axis=(1, 2))
+    return standardize(np.hypot(down, across)).reshape(len(canvases), -1)

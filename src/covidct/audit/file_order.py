@@ -1,4 +1,4 @@
-"""The order of files: slices of one scan are mostly numbered one after another."""
+"""Natural order of file names, in which slices of one scan are usually consecutive."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ Ints = npt.NDArray[np.int64]
 
 
 def file_order(names: Sequence[str]) -> Ints:
-    """Return the positions that sort names as a person would: 9 before 10.
+    """Return the positions that sort names in natural order, with 9 before 10.
 
     Parameters
     ----------
-    names
-        (N,) names of files.
+    names : sequence of str
+        File names.
 
     Returns
     -------
-    ndarray of int64, shape (N,)
+    ndarray of int64, shape (n_names,)
+        Positions of the sorted names.
 
     Examples
     --------
@@ -35,21 +36,21 @@ def file_order(names: Sequence[str]) -> Ints:
 
 
 def file_blocks(names: Sequence[str], targets: Ints, *, length: int) -> Ints:
-    """Label runs of neighboring files within a class.
+    """Label blocks of neighboring files of one class.
 
     Parameters
     ----------
-    names
-        (N,) names of files.
-    targets
-        (N,), 0 or 1.
-    length
-        Files in a run.
+    names : sequence of str
+        File names.
+    targets : ndarray of int64, shape (n_names,)
+        Class of each file, 0 or 1.
+    length : int
+        Number of files in a block.
 
     Returns
     -------
-    ndarray of int64, shape (N,)
-        Every run has a label of its own.
+    ndarray of int64, shape (n_names,)
+        Block of each file; the labels of different blocks differ.
 
     Examples
     --------
@@ -61,8 +62,8 @@ def file_blocks(names: Sequence[str], targets: Ints, *, length: int) -> Ints:
     order = file_order(names)
     labels = np.empty(len(names), np.int64)
     for target in (0, 1):
-        run = order[targets[order] == target]
-        labels[run] = 2 * (np.arange(len(run)) // length) + target
+        of_class = order[targets[order] == target]
+        labels[of_class] = 2 * (np.arange(len(of_class)) // length) + target
     return labels
 
 

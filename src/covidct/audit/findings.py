@@ -1,9 +1,10 @@
-"""What an audit has to say: findings, how grave they are, and the report that lists them."""
+"""Findings of an audit, the rules for their severity, and the report that lists them."""
 
 from __future__ import annotations
 
 import shutil
 import textwrap
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
@@ -25,18 +26,19 @@ _LONGEST_CELL = 40
 
 
 class Rule(NamedTuple):
-    """From which value on a measurement is how grave; None: never.
+    """Thresholds from which a measured value is fatal, a warning or a note.
 
     Attributes
     ----------
     measures : str
-        What the value is.
-    fatal : float or None
-        No score on these slices can be believed until this is mended.
-    warning : float or None
-        It makes a score worth less than it looks, unless it is allowed for.
-    note : float or None
-        It is good to know.
+        Description of the value.
+    fatal : float or None, default=None
+        Threshold from which no score on the dataset can be trusted until the problem is fixed.
+    warning : float or None, default=None
+        Threshold from which a score on the dataset is too optimistic unless the split or the data
+        take the problem into account.
+    note : float or None, default=None
+        Threshold from which the value is reported for information.
     """
 
     measures: str
@@ -45,54 +47,69 @@ class Rule(NamedTuple):
     note: float | None = None
 
     def severity(self, value: float) -> Severity | None:
-        """Return the gravest severity whose bound the value reaches, None where it reaches none."""
+        """Return the highest severity whose threshold the value reaches.
+
+        Parameters
+        ----------
+        value : float
+            Measured value.
+
+        Returns
+        -------
+        {"fatal", "warning", "note"} or None
+            None if the value reaches no threshold.
+        """
         for severity in _SEVERITIES:
-            bound = getattr(self, severity)
-            if bound is not None and value >= bound:
+            threshold = getattr(self, severity)
+            if threshold is not None and value >= threshold:
                 return severity
         return None
 
 
-#: How grave each finding is. Every value is the worse the greater it is.
+#: Rule of each kind of finding. Greater values are worse for all of them.
 RULES: dict[str, Rule] = {
-    "one class": Rule("classes without a slice", fatal=1),
-    "contradiction": Rule("pairs of files that show one slice under both labels", fatal=1),
-    "likeness": Rule("pairs of similar slices under both labels", warning=1),
-    "repetition": Rule("slices that repeat another of their class, pixel by pixel", warning=1),
+    "one class": Rule("number of classes without slices", fatal=1),
+    "conflicting labels": Rule("pairs of files with the same slice in both classes", fatal=1),
+    "similar across classes": Rule("pairs of similar slices in different classes", warning=1),
+    "exact duplicates": Rule("files with the same pixels as another of their class", warning=1),
     "near-duplicates": Rule("share of slices in groups of near-duplicates", note=0.0001),
-    "unknown patients": Rule("1 where no patients are known", note=1),
-    "strangers": Rule("pairs of files that show one slice in different patients", warning=1),
-    "look-alikes": Rule("pairs of similar slices in different patients", note=1),
-    "both labels": Rule("patients with slices of both labels", warning=1),
-    "torn patients": Rule("patients in two parts of the official split", warning=1),
-    "torn duplicates": Rule("pairs of near-duplicates that the official split parts", warning=1),
+    "unknown patients": Rule("1 if patients are unknown", note=1),
+    "same across patients": Rule("pairs of files with the same slice, two patients", warning=1),
+    "similar across patients": Rule("pairs of similar slices of different patients", note=1),
+    "patients in both classes": Rule("patients with slices of both classes", warning=1),
+    "patients across split": Rule("patients in two parts of the official split", warning=1),
+    "duplicates across split": Rule(
+        "pairs of near-duplicates in two parts of the official split", warning=1
+    ),
     "shortcut": Rule(
-        "how far file properties alone lead from the base rate to 1 (lower end of the interval)",
+        "skill of the best shortcut: 0 at the base rate, 1 if perfect (lower bound)",
         fatal=0.9,
         warning=0.1,
         note=0.0,
     ),
-    "leak": Rule("accuracy of the nearest neighbor: random less grouped", warning=0.05, note=-1),
-    "unmeasured": Rule("kinds of faults that could not be looked for", warning=1),
+    "leakage": Rule(
+        "accuracy of a nearest neighbor: random minus grouped split", warning=0.05, note=-1
+    ),
+    "not measured": Rule("number of checks that were impossible", warning=1),
     "imbalance": Rule("share of the larger class", warning=0.8, note=0),
-    "skipped": Rule("share of files left out", warning=0.01, note=0.0000001),
+    "skipped files": Rule("share of files that were skipped", warning=0.01, note=0.0000001),
 }
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that the audit has found.
+    """One finding of an audit.
 
     Attributes
     ----------
     severity : {"fatal", "warning", "note"}
-        By :data:`RULES`.
+        Severity by the rule in `RULES`.
     title : str
-        The finding in a sentence, without full stop.
+        Summary in one sentence, without a full stop.
     detail : str
-        What it means, and what to do.
-    evidence : mapping
-        Numbers, names of files; JSON can hold it.
+        Meaning of the finding and recommended action.
+    evidence : mapping of str to object
+        Name of the rule, its value, and numbers and file names, as values for JSON.
     """
 
     severity: Severity
@@ -102,7 +119,7 @@ class Finding:
 
     @property
     def examples(self) -> tuple[str, ...]:
-        """The first pairs of files that it is about, each with how alike they are; or none."""
+        """Lines with the first pairs of files and their similarity; empty without pairs."""
         lines = []
         for pair in self.evidence.get("pairs", ())[:_EXAMPLES]:
             sign = "=" if pair["identical"] else f"~ {pair['similarity']:.2f}"
@@ -110,24 +127,24 @@ class Finding:
         return tuple(lines)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class AuditReport:
-    """What :func:`covidct.audit_dataset` found; printing it gives a readable text.
+    """Result of `covidct.audit_dataset`; ``print(report)`` shows all findings and tables.
 
     Attributes
     ----------
     dataset : str
-        Its name.
+        Name of the dataset.
     subject : str
-        It in a line: slices, classes, patients.
+        Description of the dataset in one line: slices, classes and patients.
     findings : tuple of Finding
-        The gravest first.
-    groups : ndarray of int64, shape (N,)
-        The group of near-duplicates of each slice: what a split should keep together where
-        patients are unknown, and the least that it must.
+        Findings, the most severe first.
+    groups : ndarray of int64, shape (n_slices,)
+        Group of near-duplicates of each slice. A split should keep these together if patients are
+        unknown.
     tables : mapping of str to tuple of mapping
-        ``"shortcuts"``, ``"leakage"``, ``"patients"`` and ``"near-duplicate groups"``, row by row.
-        Accuracies are fractions.
+        Rows of the tables ``"shortcuts"``, ``"leakage"``, ``"patients"`` and
+        ``"near-duplicate groups"``. Accuracies are fractions.
 
     Examples
     --------
@@ -145,26 +162,26 @@ class AuditReport:
 
     @property
     def verdict(self) -> str:
-        """What all of it amounts to, in a sentence or two."""
+        """Summary of the fatal findings or, without any, of the warnings, in one sentence."""
         titles = {
-            severity: [_lowered(f.title) for f in self.findings if f.severity == severity]
+            severity: [_lower_first(f.title) for f in self.findings if f.severity == severity]
             for severity in _SEVERITIES
         }
         if titles["fatal"]:
-            opening = "No score on these slices can be believed until this is mended: "
-            return opening + "; ".join(titles["fatal"]) + "." + _further(len(titles["warning"]))
+            opening = "No score on this dataset can be trusted until this is fixed: "
+            return opening + "; ".join(titles["fatal"]) + "." + _follow(len(titles["warning"]))
         if titles["warning"]:
-            opening = "A score on these slices may be worth less than it looks: "
+            opening = "A score on this dataset may be too optimistic: "
             return opening + "; ".join(titles["warning"]) + "."
-        return "Nothing was found that would make a score on these slices worth less than it looks."
+        return "The audit found no reason why a score on this dataset would be too optimistic."
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the whole report as what JSON can hold.
+        """Return the report as plain values for JSON.
 
         Returns
         -------
         dict
-            All but the groups' own slices, as plain values.
+            Findings, tables, verdict and groups.
         """
         return {
             "dataset": self.dataset,
@@ -175,83 +192,97 @@ class AuditReport:
             "groups": self.groups.tolist(),
         }
 
+    def __repr__(self) -> str:
+        counts = Counter(finding.severity for finding in self.findings)
+        numbers = ", ".join(f"{severity}: {counts[severity]}" for severity in _SEVERITIES)
+        titles = (
+            textwrap.shorten(f"{f.severity.upper():<8}{f.title}", _WIDTH - 2, placeholder=" ...")
+            for f in self.findings
+        )
+        return "\n".join(
+            [
+                f"<AuditReport of {textwrap.shorten(self.subject, _WIDTH - 20)}; {numbers}>",
+                *(f"  {title}" for title in titles),
+            ]
+        )
+
     def __str__(self) -> str:
         return "\n".join(self._lines())
 
     def _lines(self) -> Iterator[str]:
         yield f"Audit of {self.subject}"
         yield ""
-        yield from _wrapped(f"Verdict: {self.verdict}")
+        yield from _wrap(f"Verdict: {self.verdict}")
         for finding in self.findings:
             yield ""
             yield from _paragraph(finding.title, heading=finding.severity.upper())
             yield from _paragraph(finding.detail)
             yield from (f"{'':10}{example}" for example in finding.examples)
-        for printed in _PRINTED:
-            rows = self.tables.get(printed.name, ())[: printed.most]
-            if rows and rows[0].keys() >= set(printed.columns.values()):
-                cells = [[_cell(row[key]) for key in printed.columns.values()] for row in rows]
+        for layout in _LAYOUTS:
+            rows = self.tables.get(layout.name, ())[: layout.max_rows]
+            if rows and rows[0].keys() >= set(layout.columns.values()):
+                cells = [[_cell(row[key]) for key in layout.columns.values()] for row in rows]
                 yield ""
-                yield str(Table(tuple(printed.columns), cells, caption=printed.caption))
+                yield str(Table(tuple(layout.columns), cells, caption=layout.caption))
 
 
-def _lowered(title: str) -> str:
+def _lower_first(title: str) -> str:
     return title[:1].lower() + title[1:]
 
 
-def _further(n_warnings: int) -> str:
-    """Mention warnings behind what is fatal."""
+def _follow(n_warnings: int) -> str:
+    """Mention the number of warnings that follow the fatal findings."""
     return {0: "", 1: " One warning follows."}.get(n_warnings, f" {n_warnings} warnings follow.")
 
 
 def _paragraph(text: str, *, heading: str = "") -> list[str]:
-    return _wrapped(text, f"{heading:<8}", " " * 8)
+    return _wrap(text, f"{heading:<8}", " " * 8)
 
 
-def _wrapped(text: str, first: str = "", others: str = "") -> list[str]:
-    """Fit text to a narrow terminal; names of files are not broken at their hyphens."""
+def _wrap(text: str, first: str = "", following: str = "") -> list[str]:
+    """Wrap text to the width of the terminal, without breaking file names at hyphens."""
     return textwrap.wrap(
         text,
         min(_WIDTH, shutil.get_terminal_size((_WIDTH, 24)).columns),
         initial_indent=first,
-        subsequent_indent=others,
+        subsequent_indent=following,
         break_on_hyphens=False,
     )
 
 
-class _Printed(NamedTuple):
-    """A table of the report that is printed: heading of each column, and key of its values."""
+class _Layout(NamedTuple):
+    """Layout of a printed table: caption, and the key of the values below each heading."""
 
     name: str
     caption: str
     columns: Mapping[str, str]
-    most: int | None = None
+    max_rows: int | None = None
 
 
-_PRINTED = (
-    _Printed(
+_LAYOUTS = (
+    _Layout(
         "patients",
-        "What belongs together, as the dataset says: groups, and slices of the median and largest:",
+        "Slices and groups of each class, with the median and largest number of slices per group:",
         {"class": "class", "slices": "slices", "groups": "groups"}
         | {"median": "median slices", "largest": "most slices"},
     ),
-    _Printed(
+    _Layout(
         "near-duplicate groups",
-        "The largest groups of near-duplicates:",
+        "Largest groups of near-duplicates:",
         {"first file": "first", "last file": "last", "slices": "slices"},
-        most=3,
+        max_rows=3,
     ),
-    _Printed(
+    _Layout(
         "shortcuts",
-        "Accuracy of a classifier that sees only properties of the files, cross-validated:",
-        {"property": "sees", "accuracy": "accuracy", "95 % from": "low", "to": "high"}
+        "Cross-validated accuracy of a classifier that uses only these image properties:",
+        {"property": "properties", "accuracy": "accuracy", "95 % from": "low", "to": "high"}
         | {"base rate": "base_rate"},
     ),
-    _Printed(
+    _Layout(
         "leakage",
-        "Accuracy of one nearest neighbor on raw pixels, mean and range over draws of folds:",
+        "Accuracy of a nearest neighbor on raw pixels, mean and range over draws of the folds:",
         {"split": "split", "groups": "n_groups", "accuracy": "accuracy"}
-        | {"least": "low", "greatest": "high"},
+        | {"lowest": "low", "highest": "high"},
     ),
 )
 

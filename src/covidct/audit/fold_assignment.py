@@ -1,4 +1,4 @@
-"""Folds for the audit's own small classifiers."""
+"""Stratified folds for the small classifiers of the audit."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ _N_FOLDS = 5
 def assign_folds(
     targets: npt.NDArray[np.int64], groups: npt.NDArray[Any] | None = None, *, seed: int = 0
 ) -> npt.NDArray[np.int64] | None:
-    """Deal slices into stratified folds.
+    """Assign slices to stratified folds.
 
     Parameters
     ----------
-    targets
-        (N,), 0 or 1.
-    groups
-        (N,), what must not be torn apart; None deals single slices.
-    seed
-        Seed of the shuffling.
+    targets : ndarray of int64, shape (n_slices,)
+        Class of each slice, 0 or 1.
+    groups : ndarray of shape (n_slices,), default=None
+        Groups of slices that stay in one fold. By default, every slice is assigned by itself.
+    seed : int, default=0
+        Random seed.
 
     Returns
     -------
-    ndarray of int64, shape (N,), or None
-        The fold of each slice, of five, or of as many as the class with fewer groups has groups;
-        None where that is less than two.
+    ndarray of int64, shape (n_slices,), or None
+        Fold of each slice. There are five folds, or as many as the class with fewer groups has
+        groups; the result is None if that number is below two.
 
     Examples
     --------

@@ -1,8 +1,8 @@
-"""What recognizing siblings scores, without knowing any disease.
+"""Leakage of a random split, measured by the accuracy of a nearest neighbor on raw pixels.
 
-The nearest neighbor on raw pixels is the simplest memory there is. Where random folds let it
-score far above folds that keep siblings together, a network's score under random folds is worth
-that much less.
+A nearest neighbor on raw pixels knows no disease; it can only recognize slices of the same scan. If
+it scores much higher under random folds than under folds that keep related slices together, a
+network's score under random folds is too optimistic as well.
 """
 
 from __future__ import annotations
@@ -13,30 +13,30 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .duplicates import blocks, standardized
+from .duplicates import chunks, standardize
 from .fold_assignment import assign_folds
 
 __all__ = ["Probe", "probe_leakage"]
 
-# More slices than this are not asked for their neighbor, though all may be one: enough for
-# +- 2 points, at a cost that grows with the dataset and no faster.
+# Largest number of slices whose nearest neighbor is searched, among all slices. It estimates the
+# accuracy within 2 percentage points, at a cost that is linear in the size of the dataset.
 _MAX_QUERIES = 2500
-_BLOCK = 4096
+_CHUNK = 4096
 
 
 class Probe(NamedTuple):
-    """The score of one nearest neighbor under one way to split.
+    """Accuracy of a nearest neighbor under one kind of split.
 
     Attributes
     ----------
     split : str
-        The way to split.
+        Kind of split.
     n_groups : int
-        How many groups were kept whole; the number of slices where single slices are dealt.
+        Number of groups that the split keeps together; the number of slices if there are no groups.
     accuracy : float
-        Mean over several draws of five folds, in [0, 1].
+        Mean accuracy over several draws of the folds, in [0, 1].
     low, high : float
-        The least and the greatest of the draws: no confidence interval.
+        Lowest and highest accuracy of the draws; not a confidence interval.
     """
 
     split: str
@@ -54,30 +54,30 @@ def probe_leakage(
     repeats: int = 3,
     seed: int = 0,
 ) -> tuple[Probe, ...]:
-    """Score one nearest neighbor on raw pixels under several ways to split.
+    """Score a nearest neighbor on raw pixels under several kinds of split.
 
-    Slices are compared by the correlation of their pixels, so that brightness and contrast, which
-    are a shortcut of their own, do not enter.
+    Slices are compared by the correlation of their pixels, which ignores brightness and contrast;
+    `covidct.audit.shortcuts` measures those.
 
     Parameters
     ----------
-    canvases
-        (N, H, W), the slices in gray. The neighbors of at most 2,500, drawn at random, are
-        looked up, among all that lie in other folds.
-    targets
-        (N,), 0 or 1.
-    groupings
-        For each way to split its name and (N,) what must not be torn apart, None for a split of
-        single slices.
-    repeats
-        How often folds are drawn.
-    seed
-        Seed of the first draw.
+    canvases : ndarray of uint8, shape (n_slices, height, width)
+        Slices in gray. At most 2,500 of them, drawn at random, are classified by their nearest
+        neighbor among all slices of other folds.
+    targets : ndarray of int64, shape (n_slices,)
+        Class of each slice, 0 or 1.
+    groupings : mapping of str to ndarray of shape (n_slices,) or None
+        Groups that each kind of split keeps together; None for a split of single slices.
+    repeats : int, default=3
+        Number of draws of the folds.
+    seed : int, default=0
+        Random seed of the first draw.
 
     Returns
     -------
     tuple of Probe
-        In the order of ``groupings``, without those in which a class has fewer than two groups.
+        Results in the order of `groupings`, without the splits for which a class has fewer than two
+        groups.
 
     Examples
     --------
@@ -103,9 +103,9 @@ def probe_leakage(
     }
     if not possible:
         return ()
-    correct = _hits(canvases, targets, np.concatenate(list(possible.values())), seed=seed)
+    accuracies = _accuracies(canvases, targets, np.concatenate(list(possible.values())), seed=seed)
     probes = []
-    for name, scores in zip(possible, correct.reshape(-1, repeats), strict=True):
+    for name, scores in zip(possible, accuracies.reshape(-1, repeats), strict=True):
         groups = groupings[name]
         n_groups = len(targets if groups is None else np.unique(groups))
         mean, low, high = map(float, (scores.mean(), scores.min(), scores.max()))
@@ -113,30 +113,30 @@ def probe_leakage(
     return tuple(probes)
 
 
-def _hits(
+def _accuracies(
     canvases: npt.NDArray[np.uint8],
     targets: npt.NDArray[np.int64],
     folds: npt.NDArray[np.int64],
     *,
     seed: int,
 ) -> npt.NDArray[np.float64]:
-    """Return for each row of ``folds`` (K, N) the share of slices with a neighbor like them."""
+    """Return for each row of `folds` the share of slices whose neighbor has the same class."""
     n = len(targets)
     rng = np.random.default_rng(seed)
-    asked = np.sort(rng.permutation(n)[:_MAX_QUERIES])
-    queries = standardized(canvases[asked]).reshape(len(asked), -1)
-    nearest = np.full((len(folds), len(asked)), -np.inf, np.float32)
-    answers = np.zeros((len(folds), len(asked)), np.int64)
-    rows = np.arange(len(asked))
-    for block in blocks(n, _BLOCK):
-        others = standardized(canvases[block])
-        likeness = queries @ others.reshape(len(others), -1).T
+    chosen = np.sort(rng.permutation(n)[:_MAX_QUERIES])
+    queries = standardize(canvases[chosen]).reshape(len(chosen), -1)
+    nearest = np.full((len(folds), len(chosen)), -np.inf, np.float32)
+    predicted = np.zeros((len(folds), len(chosen)), np.int64)
+    rows = np.arange(len(chosen))
+    for part in chunks(n, _CHUNK):
+        references = standardize(canvases[part])
+        correlation = queries @ references.reshape(len(references), -1).T
         for k, fold in enumerate(folds):
-            same_fold = fold[asked][:, None] == fold[block]
-            allowed = np.where(same_fold, -np.inf, likeness)
+            same_fold = fold[chosen][:, None] == fold[part]
+            allowed = np.where(same_fold, -np.inf, correlation)
             best = allowed.argmax(axis=1)
             better = allowed[rows, best] > nearest[k]
             nearest[k, better] = allowed[rows, best][better]
-            answers[k, better] = targets[block][best[better]]
-    shares: npt.NDArray[np.float64] = np.mean(answers == targets[asked], axis=1)
+            predicted[k, better] = targets[part][best[better]]
+    shares: npt.NDArray[np.float64] = np.mean(predicted == targets[chosen], axis=1)
     return shares

@@ -1,4 +1,4 @@
-"""One pass over the images: all that the audit needs to know of each slice."""
+"""Measurements of image files that do not depend on the disease."""
 
 from __future__ import annotations
 
@@ -18,37 +18,38 @@ from ..datasets.reading import image_format
 
 __all__ = ["CANVAS", "SliceMeasurements", "measure_slices"]
 
-#: Side of the square gray canvases that slices are compared on, in pixels.
+#: Height and width in pixels of the gray canvases on which slices are compared.
 CANVAS = 64
 
-# A pixel is colored where its channels lie this far apart, of 255: JPEG tints gray by far less,
-# while arrows, labels and color bars in a figure are nearly pure colors.
+# Smallest difference between the channels of a colored pixel, of 255. JPEG tints gray by much less,
+# while arrows, labels and color bars have nearly pure colors.
 _COLORED_FROM = 64
-# Bits per channel of PIL's modes; every mode that is not named has 8.
+# Bits per channel of PIL's modes; modes that are not listed have 8.
 _BIT_DEPTHS = {"1": 1, "I;16": 16, "I;16L": 16, "I;16B": 16, "I;16N": 16, "I": 32, "F": 32}
 
 
 @dataclass(frozen=True)
 class SliceMeasurements:
-    """What is known of N slices without looking for disease.
+    """Measurements of n_slices slices.
 
     Attributes
     ----------
-    digests : ndarray of str, shape (N,)
-        SHA-256 of size and gray pixels: equal where two slices show the same, pixel by pixel,
-        whatever their files contain.
-    canvases : ndarray of uint8, shape (N, 64, 64)
-        The slices in gray, stretched onto a square.
-    formats : ndarray of str, shape (N,)
-        ``"PNG"``, ``"JPEG"``, ``"DICOM"``, ... by content; ``"none"`` for what is not a file.
-    modes : ndarray of str, shape (N,)
-        How PIL stores the pixels: ``"L"``, ``"RGB"``, ``"RGBA"``, ...
-    sizes : ndarray of int64, shape (N, 2)
+    digests : ndarray of str, shape (n_slices,)
+        SHA-256 of size and gray pixels. It is equal for slices with the same pixels, even if their
+        files differ.
+    canvases : ndarray of uint8, shape (n_slices, 64, 64)
+        Slices in gray, resized to a square.
+    formats : ndarray of str, shape (n_slices,)
+        File format by content, such as ``"PNG"``, ``"JPEG"`` or ``"DICOM"``; ``"none"`` for slices
+        that are not files.
+    modes : ndarray of str, shape (n_slices,)
+        Mode of the PIL image, such as ``"L"``, ``"RGB"`` or ``"RGBA"``.
+    sizes : ndarray of int64, shape (n_slices, 2)
         Height and width in pixels.
-    bit_depths : ndarray of int64, shape (N,)
+    bit_depths : ndarray of int64, shape (n_slices,)
         Bits per channel.
-    colored : ndarray of float64, shape (N,)
-        Share of pixels with a burned-in color, in [0, 1].
+    colored : ndarray of float64, shape (n_slices,)
+        Share of colored pixels, in [0, 1].
     """
 
     digests: npt.NDArray[np.str_]
@@ -61,7 +62,7 @@ class SliceMeasurements:
 
     @property
     def borders(self) -> npt.NDArray[np.float64]:
-        """(N,) mean gray level, 0 to 255, of the outermost 1/64 of each slice."""
+        """Mean gray level (0 to 255) of the outermost 1/64 of each slice, shape (n_slices,)."""
         levels: npt.NDArray[np.float64] = self.canvases[:, _FRAME].mean(axis=1)
         return levels
 
@@ -77,17 +78,17 @@ class _Slice(NamedTuple):
 
 
 def measure_slices(dataset: CTDataset) -> SliceMeasurements:
-    """Read every slice once, in threads.
+    """Read each slice once and measure it, in parallel threads.
 
     Parameters
     ----------
-    dataset
-        The slices.
+    dataset : CTDataset
+        Dataset to measure.
 
     Returns
     -------
     SliceMeasurements
-        In the order of the dataset.
+        Measurements in the order of the dataset.
 
     Raises
     ------
@@ -103,30 +104,30 @@ def measure_slices(dataset: CTDataset) -> SliceMeasurements:
     ((4, 64, 64), {'L'})
     """
 
-    def look(index: int) -> _Slice:
-        return _look(dataset.read(index), dataset.paths[index])
+    def measure(index: int) -> _Slice:
+        return _measure(dataset.read(index), dataset.paths[index])
 
-    slices = map_in_threads(look, range(len(dataset)), description="Looking at slices")
+    slices = map_in_threads(measure, range(len(dataset)), description="Reading slices")
     columns: list[Any] = [np.asarray(column) for column in zip(*slices, strict=True)]
     return SliceMeasurements(*columns)
 
 
-def _look(image: Image.Image, path: Path) -> _Slice:
+def _measure(image: Image.Image, path: Path) -> _Slice:
     gray = to_grayscale(image)
     shape = (gray.height, gray.width)
     return _Slice(
         digest=hashlib.sha256(repr(shape).encode() + gray.tobytes()).hexdigest(),
-        # The mean over a box: of all filters the one that a shifted or noisy copy disturbs least.
+        # Of all filters, the box filter is the least sensitive to shifts and noise.
         canvas=np.asarray(gray.resize((CANVAS, CANVAS), Image.Resampling.BOX)),
         file_format=image_format(path),
         mode=image.mode,
         size=shape,
         bit_depth=_BIT_DEPTHS.get(image.mode, 8),
-        colored=_share_of_color(image),
+        colored=_colored_share(image),
     )
 
 
-def _share_of_color(image: Image.Image) -> float:
+def _colored_share(image: Image.Image) -> float:
     if len(image.getbands()) < 3 and image.mode != "P":
         return 0.0
     red, green, blue = image.convert("RGB").split()

@@ -1,4 +1,4 @@
-"""Is a dataset, and a split of it, fit to be believed? Asked before any network is trained."""
+"""The audit of a dataset: measurements, checks and the report."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy.typing as npt
 
 from ..datasets.ct_dataset import CTDataset
 from .checks import (
-    are_sources,
     check_duplicates,
     check_leakage,
+    check_measured,
     check_records,
     check_shortcuts,
-    check_unmeasured,
+    groups_are_sources,
 )
 from .duplicates import find_pairs, group_labels
 from .file_order import file_blocks, file_order
@@ -27,30 +27,31 @@ from .shortcuts import measure_shortcuts
 __all__ = ["audit_dataset"]
 
 _Groups = npt.NDArray[Any]
-_GRAVITY = {"fatal": 0, "warning": 1, "note": 2}
-# Files per run of neighbors by name: about a scan of few slices, and one of many.
-_RUNS = (10, 40)
+_ORDER = {"fatal": 0, "warning": 1, "note": 2}
+# Files in a block of neighbors by name: about a scan with few slices, and one with many.
+_BLOCK_LENGTHS = (10, 40)
 _LARGEST_GROUPS = 20
 
 
 def audit_dataset(dataset: CTDataset, *, seed: int = 0) -> AuditReport:
-    """Look for what would make a score on this dataset worth less than it looks.
+    """Check a dataset for problems that make scores on it too optimistic.
 
-    Duplicates (:mod:`covidct.audit.duplicates`), shortcuts (:mod:`covidct.audit.shortcuts`), leaks
-    of a random split (:mod:`covidct.audit.leakage`), and what labels and patients say. Every slice
-    is read once.
+    The audit looks for duplicates (`covidct.audit.duplicates`), for image properties that predict
+    the class (`covidct.audit.shortcuts`), for leakage of a random split (`covidct.audit.leakage`),
+    and for contradictions between labels, patients and the official split. It reads every slice
+    once and trains no network.
 
     Parameters
     ----------
-    dataset
-        The slices.
-    seed
-        Seed of folds and resampling.
+    dataset : CTDataset
+        Dataset to audit.
+    seed : int, default=0
+        Random seed of folds and bootstrap.
 
     Returns
     -------
     AuditReport
-        Print it, or take it apart.
+        Findings by severity, tables, and the groups of near-duplicates.
 
     Raises
     ------
@@ -62,14 +63,19 @@ def audit_dataset(dataset: CTDataset, *, seed: int = 0) -> AuditReport:
     >>> import covidct
     >>> slices = covidct.load_dataset("phantom", n=24, seed=0)
     >>> report = covidct.audit_dataset(slices)
-    >>> [row["split"] for row in report.tables["leakage"]]  # doctest: +NORMALIZE_WHITESPACE
-    ['random slices', 'slices of one patient kept together', 'near-duplicates kept together']
+    >>> [row["split"] for row in report.tables["leakage"]]
+    ['random', 'grouped by patient', 'grouped by near-duplicate']
     """
     measurements = measure_slices(dataset)
     pairs = find_pairs(measurements, dataset.names)
     groups = group_labels(pairs, len(dataset))
-    together = groups if dataset.groups is None or are_sources(dataset) else dataset.groups
-    shortcuts = measure_shortcuts(measurements, dataset.targets, groups=together, seed=seed)
+    use_own_groups = dataset.groups is not None and not groups_are_sources(dataset)
+    shortcuts = measure_shortcuts(
+        measurements,
+        dataset.targets,
+        groups=dataset.groups if use_own_groups else groups,
+        seed=seed,
+    )
     probes = probe_leakage(
         measurements.canvases, dataset.targets, groupings=_groupings(dataset, groups), seed=seed
     )
@@ -78,47 +84,47 @@ def audit_dataset(dataset: CTDataset, *, seed: int = 0) -> AuditReport:
         *check_duplicates(dataset, pairs, groups),
         *check_leakage(probes, advice=_advice(dataset)),
         *check_shortcuts(shortcuts),
-        *check_unmeasured(dataset, shortcuts, probes),
+        *check_measured(dataset, shortcuts, probes),
     )
     return AuditReport(
         dataset=dataset.name,
         subject=repr(dataset),
-        findings=tuple(sorted(findings, key=lambda finding: _GRAVITY[finding.severity])),
+        findings=tuple(sorted(findings, key=lambda finding: _ORDER[finding.severity])),
         groups=groups,
         tables={
             "shortcuts": tuple(
-                shortcut._asdict() | {"sees": list(shortcut.sees)} for shortcut in shortcuts
+                shortcut._asdict() | {"properties": list(shortcut.properties)}
+                for shortcut in shortcuts
             ),
             "leakage": tuple(probe._asdict() for probe in probes),
-            "patients": tuple(_patients(dataset)),
-            "near-duplicate groups": tuple(_largest(dataset, groups)),
+            "patients": tuple(_class_sizes(dataset)),
+            "near-duplicate groups": tuple(_largest_groups(dataset, groups)),
         },
     )
 
 
 def _groupings(dataset: CTDataset, groups: _Groups) -> dict[str, _Groups | None]:
-    """Return the splits to probe; the second is the one that the random split is held against."""
-    near = {"near-duplicates kept together": groups}
+    """Return the splits to measure; the random split is compared with the second one."""
+    near = {"grouped by near-duplicate": groups}
     if dataset.groups is not None:
-        known = {f"slices of one {dataset.group_kind} kept together": dataset.groups}
-        return {"random slices": None, **known, **near}
-    runs = {
-        f"runs of {length} files kept together": file_blocks(
+        return {"random": None, f"grouped by {dataset.group_kind}": dataset.groups, **near}
+    blocks = {
+        f"grouped by blocks of {length} files": file_blocks(
             dataset.names, dataset.targets, length=length
         )
-        for length in _RUNS
+        for length in _BLOCK_LENGTHS
     }
-    return {"random slices": None, **near, **runs}
+    return {"random": None, **near, **blocks}
 
 
 def _advice(dataset: CTDataset) -> str:
     if dataset.groups is not None:
         return 'Split with groups="patient".'
-    return 'Split with groups="near-duplicate", and find out which slices are of one patient.'
+    return 'Split with groups="near-duplicate", and find out the patients of the slices.'
 
 
-def _patients(dataset: CTDataset) -> Iterator[dict[str, Any]]:
-    """Yield for each class how many patients it has, and how many slices they have."""
+def _class_sizes(dataset: CTDataset) -> Iterator[dict[str, Any]]:
+    """Yield the number of slices and groups of each class, and the sizes of its groups."""
     for target, name in enumerate(dataset.classes):
         chosen = dataset.targets == target
         row: dict[str, Any] = {"class": name, "slices": int(chosen.sum())}
@@ -132,8 +138,8 @@ def _patients(dataset: CTDataset) -> Iterator[dict[str, Any]]:
         yield row
 
 
-def _largest(dataset: CTDataset, groups: _Groups) -> Iterator[dict[str, Any]]:
-    """Yield the largest groups of near-duplicates and their files."""
+def _largest_groups(dataset: CTDataset, groups: _Groups) -> Iterator[dict[str, Any]]:
+    """Yield the largest groups of near-duplicates with their files."""
     sizes = np.bincount(groups)
     for label in np.argsort(-sizes, kind="stable")[:_LARGEST_GROUPS]:
         if sizes[label] > 1:

@@ -1,4 +1,4 @@
-"""How well the class is predicted by what has nothing to do with lungs."""
+"""Shortcuts: image properties unrelated to the lung that predict the class."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _geometry(measurements: SliceMeasurements) -> Columns:
     return np.stack([height, width, width / height], axis=1)
 
 
-#: What a shortcut may rest on, and the columns (N, C) that say so.
+#: Name of each property, and the function that computes its features, (n_slices, n_features).
 PROPERTIES: dict[str, Callable[[SliceMeasurements], Columns]] = {
     "file format": lambda measurements: _one_hot(measurements.formats),
     "color mode": lambda measurements: _one_hot(measurements.modes),
@@ -40,27 +40,27 @@ PROPERTIES: dict[str, Callable[[SliceMeasurements], Columns]] = {
 }
 
 _COMBINATIONS = (("file format", "color mode"), tuple(PROPERTIES))
-# Enough to use a few properties together, too little to learn single slices by heart.
+# Deep enough to combine a few properties, too shallow to memorize single slices.
 _TREE = {"max_depth": 4, "min_samples_leaf": 5, "random_state": 0}
 _N_RESAMPLES = 1000
 
 
 class Shortcut(NamedTuple):
-    """What a classifier scores that sees only some properties of the files.
+    """Accuracy of a classifier that uses only certain properties of the images.
 
     Attributes
     ----------
-    sees : tuple of str
-        The properties, of :data:`PROPERTIES`.
+    properties : tuple of str
+        Properties that the classifier uses, keys of `PROPERTIES`.
     accuracy : float
-        Cross-validated, in [0, 1].
+        Cross-validated accuracy, in [0, 1].
     low, high : float
-        Its 95 % confidence interval, from drawing groups again.
+        Bounds of its 95 % confidence interval, from a bootstrap that resamples groups.
     base_rate : float
-        The accuracy of always naming the larger class.
+        Accuracy of always predicting the larger class.
     """
 
-    sees: tuple[str, ...]
+    properties: tuple[str, ...]
     accuracy: float
     low: float
     high: float
@@ -74,24 +74,24 @@ def measure_shortcuts(
     groups: npt.NDArray[Any] | None = None,
     seed: int = 0,
 ) -> tuple[Shortcut, ...]:
-    """Cross-validate small decision trees on properties of the files, alone and together.
+    """Cross-validate small decision trees on image properties, alone and in combination.
 
     Parameters
     ----------
-    measurements
-        Of N slices.
-    targets
-        (N,), 0 or 1.
-    groups
-        (N,), what must not be torn apart by a fold; None splits slices.
-    seed
-        Seed of folds and resampling.
+    measurements : SliceMeasurements
+        Measurements of n_slices slices.
+    targets : ndarray of int64, shape (n_slices,)
+        Class of each slice, 0 or 1.
+    groups : ndarray of shape (n_slices,), default=None
+        Groups of slices that stay in one fold. By default, single slices are split.
+    seed : int, default=0
+        Random seed of folds and bootstrap.
 
     Returns
     -------
     tuple of Shortcut
-        One for each property that is not the same in all slices, then for format and mode, and
-        for all together. Empty where a class has fewer than two groups.
+        One for each property that varies between slices, one for format and mode together, and one
+        for all properties together. Empty if a class has fewer than two groups.
 
     Examples
     --------
@@ -99,7 +99,8 @@ def measure_shortcuts(
     >>> from covidct.audit.measurements import measure_slices
     >>> from covidct.audit.shortcuts import measure_shortcuts
     >>> slices = covidct.load_dataset("phantom", n=16, seed=0)
-    >>> [shortcut.sees for shortcut in measure_shortcuts(measure_slices(slices), slices.targets)]
+    >>> shortcuts = measure_shortcuts(measure_slices(slices), slices.targets)
+    >>> [shortcut.properties for shortcut in shortcuts]
     [('image size',), ('border gray level',), ('image size', 'border gray level')]
     """
     folds = assign_folds(targets, groups, seed=seed)
@@ -109,10 +110,10 @@ def measure_shortcuts(
     varying = [name for name, values in columns.items() if np.ptp(values, axis=0).any()]
     base_rate = float(np.bincount(targets).max() / len(targets))
     shortcuts = []
-    for sees in _sets(varying):
+    for properties in _property_sets(varying):
         predicted = cross_val_predict(
             DecisionTreeClassifier(**_TREE),
-            np.hstack([columns[name] for name in sees]),
+            np.hstack([columns[name] for name in properties]),
             targets,
             cv=PredefinedSplit(folds),
         )
@@ -125,16 +126,16 @@ def measure_shortcuts(
             names=["accuracy"],
         )["accuracy"]
         accuracy = float(np.mean(predicted == targets))
-        shortcuts.append(Shortcut(sees, accuracy, *interval, base_rate))
+        shortcuts.append(Shortcut(properties, accuracy, *interval, base_rate))
     return tuple(shortcuts)
 
 
-def _sets(varying: list[str]) -> Iterator[tuple[str, ...]]:
-    """Yield each property alone, then those of each combination that vary, where it is new."""
+def _property_sets(varying: list[str]) -> Iterator[tuple[str, ...]]:
+    """Yield each varying property alone, then the varying part of each combination once."""
     seen: list[tuple[str, ...]] = [(name,) for name in varying]
     yield from seen
     for combination in _COMBINATIONS:
-        sees = tuple(name for name in combination if name in varying)
-        if sees and sees not in seen:
-            seen.append(sees)
-            yield sees
+        properties = tuple(name for name in combination if name in varying)
+        if properties and properties not in seen:
+            seen.append(properties)
+            yield properties
