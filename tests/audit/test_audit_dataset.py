@@ -100,9 +100,8 @@ def test_it_tells_what_belongs_together(folder):
     report = audit(folder)
     assert [row["groups"] for row in report.tables["patients"]] == [5, 5]
     lines = str(report).splitlines()
-    start = lines.index(
-        next(line for line in lines if line.startswith("Slices and groups of each class"))
-    )
+    caption = "Slices and groups of each class"
+    start = lines.index(next(line for line in lines if line.startswith(caption)))
     assert lines[start + 2].split() == ["non-COVID", "20", "5", "4", "4"]
     (folder / "groups.csv").unlink()
     assert caption not in str(audit(folder))

@@ -191,7 +191,7 @@ def check_leakage(probes: Sequence[Probe], *, advice: str) -> Iterator[Finding]:
     sentences = [
         "The nearest neighbor compares raw pixels and knows no disease.",
         *(f"Its accuracy is {probe.accuracy:.1%} with folds {probe.split}." for probe in further),
-        *(["A score under random folds is therefore too optimistic.", advice] if leaks else []),
+        *(["A score under random folds is too optimistic.", advice] if leaks else []),
     ]
     yield from _finding(
         "leakage",
@@ -324,8 +324,8 @@ def _groups_finding(dataset: CTDataset, groups: Labels) -> Iterator[Finding]:
         slices / len(groups),
         title=f"{slices:,} slices ({slices / len(groups):.0%}) form "
         f"{_count(number, ('group', 'groups'))} of near-duplicates",
-        detail=f"The largest group has {largest:,} slices, such as {example!r}. Most near-duplicates "
-        "are neighboring slices of one patient. The groups are a lower bound on the slices that a "
+        detail=f"The largest group has {largest:,} slices, such as {example!r}. "
+        "Most near-duplicates are neighboring slices of one patient. The groups are a lower bound on the slices that a "
         "split must keep together.",
         groups=number,
         slices=slices,

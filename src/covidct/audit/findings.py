@@ -195,15 +195,11 @@ class AuditReport:
     def __repr__(self) -> str:
         counts = Counter(finding.severity for finding in self.findings)
         numbers = ", ".join(f"{severity}: {counts[severity]}" for severity in _SEVERITIES)
-        titles = (
-            textwrap.shorten(f"{f.severity.upper():<8}{f.title}", _WIDTH - 2, placeholder=" ...")
-            for f in self.findings
-        )
+        lines = [f"Audit of {self.subject}", f"Findings: {numbers}"]
+        lines += [f"{f.severity.upper():<8}{f.title}" for f in self.findings]
+        lines += ["print(report) shows the details."]
         return "\n".join(
-            [
-                f"<AuditReport of {textwrap.shorten(self.subject, _WIDTH - 20)}; {numbers}>",
-                *(f"  {title}" for title in titles),
-            ]
+            line if len(line) <= _WIDTH else f"{line[: _WIDTH - 4].rstrip()} ..." for line in lines
         )
 
     def __str__(self) -> str:
