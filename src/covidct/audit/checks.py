@@ -325,8 +325,8 @@ def _groups_finding(dataset: CTDataset, groups: Labels) -> Iterator[Finding]:
         title=f"{slices:,} slices ({slices / len(groups):.0%}) form "
         f"{_count(number, ('group', 'groups'))} of near-duplicates",
         detail=f"The largest group has {largest:,} slices, such as {example!r}. "
-        "Most near-duplicates are neighboring slices of one patient. The groups are a lower bound on the slices that a "
-        "split must keep together.",
+        "Most near-duplicates are neighboring slices of one patient. The groups are a lower bound "
+        "on the slices that a split must keep together.",
         groups=number,
         slices=slices,
         largest=largest,
