@@ -1,4 +1,4 @@
-"""What several options are checked for."""
+"""Validation of numeric options."""
 
 from __future__ import annotations
 
@@ -8,7 +8,19 @@ __all__ = ["number", "whole"]
 
 
 def number(option: str, value: object) -> float:
-    """Take a number of whatever library, and give Python's, which JSON knows.
+    """Return a real number of any library as a Python float, which JSON can represent.
+
+    Parameters
+    ----------
+    option : str
+        Name of the option, for the message of the error.
+    value : object
+        Its value.
+
+    Raises
+    ------
+    ValueError
+        If ``value`` is not a real number.
 
     Examples
     --------
@@ -26,7 +38,21 @@ def number(option: str, value: object) -> float:
 
 
 def whole(option: str, value: object, *, least: int = 1) -> int:
-    """Take an integer of at least ``least``, as :func:`number` does.
+    """Return an integer of any library as a Python int.
+
+    Parameters
+    ----------
+    option : str
+        Name of the option, for the message of the error.
+    value : object
+        Its value.
+    least : int, default=1
+        Smallest valid value.
+
+    Raises
+    ------
+    ValueError
+        If ``value`` is not an integer or smaller than ``least``.
 
     Examples
     --------

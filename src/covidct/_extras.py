@@ -1,4 +1,4 @@
-"""Optional dependencies: imported where they are used, missed with a word on how to get them."""
+"""Import of optional dependencies."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from types import ModuleType
 
 
 def require(module: str, *, extra: str) -> ModuleType:
-    """Import ``module``, or say which extra of covidct brings it."""
+    """Import a module; if it is not installed, name the extra of covidct that installs it."""
     try:
         return import_module(module)
     except ModuleNotFoundError as error:
         if error.name != module.partition(".")[0]:
             raise
         raise ModuleNotFoundError(
-            f"{module} is not installed; get it with: pip install 'covidct[{extra}]'",
+            f"{module} is not installed; install it with: pip install 'covidct[{extra}]'",
             name=error.name,
         ) from error

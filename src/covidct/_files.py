@@ -1,4 +1,4 @@
-"""Writing files so that a reader sees the old content or the new, never a part."""
+"""Atomic writing of files: a reader sees the old content or the new, never a part of it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,24 @@ from typing import Any
 
 @contextmanager
 def atomic_path(path: Path, *, failures: tuple[type[Exception], ...] = ()) -> Iterator[Path]:
-    """Yield a temporary name beside ``path``; flush it to disk and rename it when all went well.
+    """Yield a temporary path in the same folder; on success, flush it to disk and rename it.
 
-    An OSError names ``path``, and so does what a library raises for one: its ``failures``.
+    Parameters
+    ----------
+    path : Path
+        The file to write; its folder is created if necessary.
+    failures : tuple of exception types, default=()
+        Exceptions that a library raises in place of an OSError; they are converted to one.
+
+    Yields
+    ------
+    Path
+        Temporary file in the folder of ``path``, to be written by the caller.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written; it names ``path``.
     """
     temporary = _claim_beside(path)
     try:
@@ -28,7 +43,7 @@ def atomic_path(path: Path, *, failures: tuple[type[Exception], ...] = ()) -> It
         temporary.replace(path)
     except failures as error:
         raise OSError(
-            errno.EIO, f"cannot be written ({error}); is there room on the disk?", str(path)
+            errno.EIO, f"cannot be written ({error}); the disk may be full", str(path)
         ) from error
     except OSError as error:
         if error.filename not in (None, str(temporary)):
@@ -49,7 +64,7 @@ def _claim_beside(path: Path) -> Path:
 
 
 def clear_remains(folder: Path) -> None:
-    """Remove what killed processes left of unfinished files; nobody else may write there now."""
+    """Remove temporary files of killed processes; no other process may write to the folder."""
     for remains in folder.glob(".*.part"):
         remains.unlink(missing_ok=True)
 
@@ -61,12 +76,12 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write ``value`` as indented JSON, atomically; NaN is refused, since JSON has none."""
+    """Write ``value`` as indented JSON, atomically; NaN, unknown to JSON, raises a ValueError."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def json_ready(value: Any) -> Any:
-    """Copy nested dicts and sequences with NaN, which JSON has no word for, turned into None."""
+    """Copy nested dicts and sequences, with NaN, which JSON cannot represent, replaced by None."""
     if isinstance(value, dict):
         return {key: json_ready(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""Names of files, fit for people to read."""
+"""File names in a form that can be printed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ __all__ = ["printable", "shortened"]
 
 
 def printable(name: str) -> str:
-    r"""Write out the bytes of a name that are no UTF-8, which no text file could hold.
+    r"""Escape the bytes of a file name that are not valid UTF-8 and cannot be encoded.
 
     Examples
     --------
@@ -19,7 +19,7 @@ def printable(name: str) -> str:
 
 
 def shortened(name: str, length: int) -> str:
-    """Cut the middle out of a long name: its ends tell files apart best.
+    """Shorten a long name to ``length`` characters by replacing its middle with an ellipsis.
 
     Examples
     --------

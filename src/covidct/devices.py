@@ -1,4 +1,4 @@
-"""Where a network runs, and in which arithmetic."""
+"""Choice of the device and the floating-point precision of a network."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ Precision = Literal["auto", "float32", "bfloat16"]
 
 
 def resolve_device(device: str | torch.device | None = "auto") -> torch.device:
-    """Turn a device's name into the device.
+    """Return a device by its name.
 
     Parameters
     ----------
-    device
-        Anything that :class:`torch.device` takes, or ``"auto"`` (or None) for the first CUDA
-        device where there is one and the CPU elsewhere.
+    device : str, torch.device or None, default="auto"
+        An argument of :class:`torch.device`; or ``"auto"`` or None for the first CUDA device if
+        there is one, else the CPU.
 
     Returns
     -------
     torch.device
-        The device, known to exist.
+        The device. It exists on this machine.
 
     Raises
     ------
     ValueError
-        If PyTorch knows no such device, or this machine has none.
+        If PyTorch does not know the device, or this machine does not have it.
 
     Examples
     --------
@@ -46,22 +46,23 @@ def resolve_device(device: str | torch.device | None = "auto") -> torch.device:
             f"unknown device {device!r}; use 'auto', 'cpu', 'cuda' or 'cuda:N'"
         ) from error
     if resolved.type == "cuda" and (resolved.index or 0) >= torch.cuda.device_count():
-        here = torch.cuda.device_count()
-        raise ValueError(f"device {device!r} is not here: PyTorch sees {here} CUDA devices")
+        raise ValueError(
+            f"device {device!r} does not exist: PyTorch finds {torch.cuda.device_count()} CUDA "
+            "devices; use 'auto' or 'cpu'"
+        )
     return resolved
 
 
 def resolve_precision(precision: Precision, device: torch.device) -> torch.dtype:
-    """Choose the arithmetic of forward and backward passes.
+    """Return the data type of forward and backward passes.
 
     Parameters
     ----------
-    precision
-        ``"float32"``, ``"bfloat16"``, or ``"auto"``: bfloat16 where the device computes it
-        natively (CPUs with AVX512_BF16 or AMX, CUDA from compute capability 8.0), float32
-        elsewhere.
-    device
-        The device that will compute.
+    precision : {"auto", "float32", "bfloat16"}
+        Data type; ``"auto"`` is bfloat16 on devices with native support (CPUs with AVX512_BF16 or
+        AMX, CUDA from compute capability 8.0) and float32 on other devices.
+    device : torch.device
+        Device of the network.
 
     Returns
     -------
@@ -71,7 +72,7 @@ def resolve_precision(precision: Precision, device: torch.device) -> torch.dtype
     Raises
     ------
     ValueError
-        If ``precision`` is none of the three.
+        If ``precision`` is not one of the three values above.
 
     Examples
     --------
@@ -93,19 +94,19 @@ def resolve_precision(precision: Precision, device: torch.device) -> torch.dtype
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[object]:
-    """Compute in ``dtype`` where that is safe; nothing to do in float32.
+    """Return a context manager for mixed precision.
 
     Parameters
     ----------
-    device
-        The device that computes.
-    dtype
-        What :func:`resolve_precision` chose.
+    device : torch.device
+        Device of the network.
+    dtype : torch.dtype
+        Data type, as returned by :func:`resolve_precision`.
 
     Returns
     -------
     context manager
-        ``torch.autocast``, or one that does nothing.
+        :class:`torch.autocast`, or one that does nothing if ``dtype`` is float32.
 
     Examples
     --------
@@ -119,8 +120,9 @@ def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager
 
 
 def _computes_bfloat16(device: torch.device) -> bool:
+    """Return True if the device has native bfloat16 arithmetic."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
-    # PyTorch has no public query for these that its oldest supported version knows.
+    # The oldest supported version of PyTorch has no public query for these.
     queries = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return device.type == "cpu" and any(getattr(torch.cpu, q, bool)() for q in queries)

@@ -1,6 +1,6 @@
-"""The errors that covidct raises beside Python's own.
+"""Exceptions of covidct, each derived from a built-in exception.
 
-Each derives from the built-in that a caller would catch anyway, so ``except ValueError`` works.
+``except ValueError``, for example, also catches a file that cannot be read.
 """
 
 from __future__ import annotations
@@ -12,33 +12,33 @@ __all__ = ["InvalidFileError", "TrainingDivergedError", "UnknownNameError"]
 
 
 class InvalidFileError(ValueError):
-    """A file cannot be read, or is not what it claims to be; the message names it."""
+    """A file is damaged or not of the expected kind; the message names the file."""
 
 
 class TrainingDivergedError(RuntimeError):
-    """A loss became NaN or infinite; the message says in which epoch and batch."""
+    """The loss of a training became NaN or infinite; the message names the epoch and batch."""
 
 
 class UnknownNameError(ValueError):
-    """A name is in no registry; the message lists what was probably meant."""
+    """A name is not registered; the message lists similar names."""
 
     @classmethod
     def among(cls, kind: str, name: str, candidates: Iterable[str]) -> UnknownNameError:
-        """Build the error that proposes the nearest of ``candidates``.
+        """Create an error whose message lists the most similar candidates.
 
         Parameters
         ----------
-        kind
-            What the name should have named, such as ``"model"``.
-        name
-            The name that is unknown.
-        candidates
+        kind : str
+            Kind of thing that the name stands for, such as ``"model"``.
+        name : str
+            The unknown name.
+        candidates : iterable of str
             The names that exist.
 
         Returns
         -------
         UnknownNameError
-            Ready to be raised.
+            The error, to be raised by the caller.
 
         Examples
         --------

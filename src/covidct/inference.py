@@ -1,4 +1,4 @@
-"""One batched pass over canvases; everything that scores slices goes through it."""
+"""Batched inference: canvases to logits and features."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ __all__ = ["Inference", "infer"]
 
 
 class Inference(NamedTuple):
-    """What a network says of N canvases.
+    """Output of a network for N canvases.
 
     Attributes
     ----------
-    logits
-        (N,) float32; from 0 on the network calls the slice COVID-19.
-    features
-        (N, D) float32 penultimate features, or None where they were not asked for.
+    logits : ndarray of shape (N,)
+        Logits, float32; a logit of 0 or more means COVID-19.
+    features : ndarray of shape (N, feature_dim) or None
+        Penultimate features, float32; None if they were not requested.
     """
 
     logits: npt.NDArray[np.float32]
@@ -34,7 +34,7 @@ class Inference(NamedTuple):
 
     @property
     def probabilities(self) -> npt.NDArray[np.float64]:
-        """The (N,) probabilities of COVID-19, the logistic function of the logits."""
+        """Probabilities of COVID-19, shape (N,): the logistic function of the logits."""
         return torch.from_numpy(self.logits).double().sigmoid().numpy()
 
 
@@ -49,36 +49,36 @@ def infer(
     features: bool = False,
     progress: bool = False,
 ) -> Inference:
-    """Run a network over canvases in large batches, without gradients.
+    """Apply a network to canvases in batches, in evaluation mode and without gradients.
 
     Parameters
     ----------
-    model
-        The network; it is left on its device and in its mode.
-    canvases
-        (N, H, W) uint8, in memory, memory-mapped or a tensor on any device.
-    index
-        Which canvases, in which order; all of them by default.
-    batch_size
-        Canvases in one pass.
-    device
-        Where to compute; the model's own device by default.
-    precision
-        As in :func:`covidct.devices.resolve_precision`.
-    features
-        Whether to return the penultimate features too.
-    progress
-        Whether to draw a bar (only ever on a terminal).
+    model : CTClassifier
+        The network; its device and mode are restored afterwards.
+    canvases : ndarray or torch.Tensor of shape (N, H, W)
+        Canvases, uint8: in memory, memory-mapped or on any device.
+    index : ndarray of int or None, default=None
+        Positions of the canvases to use, in this order. None: all canvases.
+    batch_size : int, default=64
+        Canvases per pass.
+    device : str, torch.device or None, default=None
+        Device to compute on. None: the device of the model.
+    precision : {"auto", "float32", "bfloat16"}, default="float32"
+        Data type of the passes, as in :func:`covidct.devices.resolve_precision`.
+    features : bool, default=False
+        Return the penultimate features as well.
+    progress : bool, default=False
+        Show a progress bar if the output is a terminal.
 
     Returns
     -------
     Inference
-        The logits, and the features if asked for.
+        Logits, and features if they were requested.
 
     Raises
     ------
     ValueError
-        If the canvases are not (N, H, W).
+        If the shape of ``canvases`` is not (N, H, W).
 
     Examples
     --------
@@ -119,7 +119,7 @@ def _fetch(
     batch: npt.NDArray[np.integer],
     device: torch.device,
 ) -> torch.Tensor:
-    """Take a (B, 1, H, W) batch to the device, copying only what it needs."""
+    """Copy the canvases of a batch to the device, as (B, 1, H, W)."""
     if isinstance(canvases, torch.Tensor):
         chosen = canvases[torch.from_numpy(batch).to(canvases.device)]
     else:

@@ -20,14 +20,14 @@ FloatMap = TypeVar("FloatMap", torch.Tensor, npt.NDArray[np.floating[Any]])
 
 
 class Geometry(NamedTuple):
-    """Where the scaled slice lies on the canvas, in pixels.
+    """Position of the scaled slice on the canvas, in pixels.
 
     Attributes
     ----------
-    top, left
-        The row and the column of its first pixel.
-    height, width
-        Its extent, at least 1.
+    top, left : int
+        Row and column of its first pixel.
+    height, width : int
+        Its size, at least 1.
     """
 
     top: int
@@ -37,50 +37,51 @@ class Geometry(NamedTuple):
 
 
 class AspectPreservingPad(v2.Transform):  # type: ignore[misc]  # torchvision has no types
-    """Scale to fit a canvas, aspect ratio kept, and pad the rest.
+    """Scale a slice to fit a canvas, preserving its aspect ratio, and pad the rest.
 
-    The slice is scaled, up or down, by the largest factor at which it still fits; one of its sides
-    then spans the canvas. It lies in the center, and where the margin is odd, the odd pixel goes to
-    the right or the bottom. Each scaled side is the true one rounded to the nearest pixel (a half
-    is rounded up), and at least 1.
+    The slice is scaled up or down by the largest factor with which it fits, so that one of its
+    sides has the length of the canvas. It is centered; if the margin is odd, the additional pixel
+    is on the right or at the bottom. Each scaled side is rounded to the nearest pixel (halves are
+    rounded up) and at least 1.
 
-    It takes what every torchvision v2 transform takes: PIL images, ``tv_tensors`` (images, videos,
-    masks, bounding boxes, key points) in any nesting, or one plain tensor ``(..., H, W)``. All that
-    goes through in one call must have one size and shares one geometry. Masks are scaled by the
+    Like every torchvision v2 transform, it accepts PIL images, ``tv_tensors`` (images, videos,
+    masks, bounding boxes, key points) in any nesting, or one plain tensor of shape (..., H, W). All
+    inputs of one call must have the same size and share one geometry. Masks are scaled by the
     nearest neighbor and padded with 0. Boxes and key points of integer type are truncated, as
-    torchvision does it; give them as floats to keep the fractions.
+    everywhere in torchvision; pass them as floats to keep fractions.
 
     Parameters
     ----------
-    size
+    size : sequence of two int
         Height and width of the canvas.
-    fill
-        The value of the margin: a number, one number per channel, or a mapping of types to either,
-        with ``"others"`` for those not named, as in :class:`torchvision.transforms.v2.Pad`. For an
-        input of several of the named types, the most specific counts. Types that are neither named
-        nor covered by ``"others"`` get 0.
-    interpolation
-        How images are scaled.
-    antialias
-        Whether downscaling averages over all pixels it merges. PIL images always do.
+    fill : number, sequence of numbers, None or mapping, default=0
+        Value of the margin: a number, one number per channel, or a mapping of types to either,
+        with ``"others"`` for types that are not listed, as in
+        :class:`torchvision.transforms.v2.Pad`. For an input of several of the listed types, the
+        most specific applies; types that are neither listed nor covered by ``"others"`` get 0.
+    interpolation : InterpolationMode, default=InterpolationMode.BILINEAR
+        Interpolation of images.
+    antialias : bool, default=True
+        Apply antialiasing when images are scaled down. PIL images are always antialiased.
 
     Raises
     ------
     ValueError
-        If an argument is none of the above; when called, if the sizes within one sample differ.
+        If `size` is not two positive integers, `fill` is not one of the types above or
+        `interpolation` is not an interpolation mode; when called, if the inputs differ in size.
 
     Notes
     -----
-    Alshazly et al. 2020 scale each slice onto a canvas made for the network, its aspect ratio kept,
-    and pad the rest. They do not say where on the canvas it lies; the center is the choice made
-    here.
+    Alshazly et al. 2020 scale each slice onto a canvas that suits the network, preserve its aspect
+    ratio and pad the rest. They do not state its position on the canvas; centering it is a choice
+    of this library.
 
     Examples
     --------
     >>> from PIL import Image
     >>> from covidct import AspectPreservingPad
     >>> pad = AspectPreservingPad((253, 349))
-    >>> pad(Image.new("L", (512, 416))).size  # PIL says width, height
+    >>> pad(Image.new("L", (512, 416))).size  # PIL gives width, height
     (349, 253)
     >>> pad.geometry((416, 512))
     Geometry(top=0, left=19, height=253, width=311)
@@ -101,17 +102,17 @@ class AspectPreservingPad(v2.Transform):  # type: ignore[misc]  # torchvision ha
         self.antialias = bool(antialias)
 
     def geometry(self, size: Sequence[int]) -> Geometry:
-        """Say where a slice of this size comes to lie.
+        """Return the position on the canvas of a slice of a given size.
 
         Parameters
         ----------
-        size
+        size : sequence of two int
             Height and width of the slice.
 
         Returns
         -------
         Geometry
-            Its place on the canvas.
+            Position and scaled size.
 
         Raises
         ------
@@ -120,7 +121,7 @@ class AspectPreservingPad(v2.Transform):  # type: ignore[misc]  # torchvision ha
         """
         height, width = checked_size(size)
         canvas_height, canvas_width = self.size
-        # In integers throughout: no size is so odd that a rounded quotient can put a side astray.
+        # Integer arithmetic only: the rounding of a quotient could move a side by one pixel.
         if canvas_height * width <= canvas_width * height:
             scaled = canvas_height, _scaled(width, canvas_height, height)
         else:
@@ -129,28 +130,28 @@ class AspectPreservingPad(v2.Transform):  # type: ignore[misc]  # torchvision ha
         return Geometry(top, left, *scaled)
 
     def invert(self, map: FloatMap, size: Sequence[int]) -> FloatMap:  # noqa: A002  # the field's word for it
-        """Bring a map on the canvas, such as a saliency map, back onto the original slice.
+        """Transfer a map on the canvas, such as a saliency map, to the original slice.
 
-        The margin is cut off, and the rest resized bilinearly.
+        The margin is removed and the rest is resized bilinearly.
 
         Parameters
         ----------
-        map
-            Floating point, ``(..., H, W)`` with the height and width of the canvas.
-        size
+        map : torch.Tensor or ndarray of shape (..., H, W)
+            Floating-point map with the height and width of the canvas.
+        size : sequence of two int
             Height and width of the original slice.
 
         Returns
         -------
-        torch.Tensor or numpy.ndarray
-            The same kind and type as ``map``, ``(..., *size)``.
+        torch.Tensor or ndarray of shape (..., *size)
+            Map on the original slice, of the type of ``map``.
 
         Raises
         ------
         TypeError
             If ``map`` is not a floating-point tensor or array.
         ValueError
-            If it does not have the size of the canvas.
+            If ``map`` does not have the size of the canvas.
 
         Examples
         --------
@@ -160,7 +161,7 @@ class AspectPreservingPad(v2.Transform):  # type: ignore[misc]  # torchvision ha
         (20, 20)
         """
         if isinstance(map, np.ndarray):
-            # Copied, since torch warns of arrays that it could not write to.
+            # Copied, since torch warns about read-only arrays.
             inverted: npt.NDArray[Any] = self.invert(torch.from_numpy(np.array(map)), size).numpy()
             return inverted
         if not (isinstance(map, torch.Tensor) and map.is_floating_point()):
@@ -176,11 +177,11 @@ class AspectPreservingPad(v2.Transform):  # type: ignore[misc]  # torchvision ha
         return resized
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        """Find the one geometry of the sample; torchvision calls this before :meth:`transform`."""
+        """Compute the geometry of a sample; called by torchvision before :meth:`transform`."""
         return {"geometry": self.geometry(v2.query_size(flat_inputs))}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        """Scale and pad one leaf of the sample; torchvision calls this, as users do not."""
+        """Scale and pad one input of a sample; called by torchvision."""
         return _with_channel(self._scale_and_pad, inpt, params["geometry"])
 
     def _scale_and_pad(self, inpt: Any, geometry: Geometry) -> Any:
@@ -200,7 +201,7 @@ class AspectPreservingPad(v2.Transform):  # type: ignore[misc]  # torchvision ha
         return next((self.fill[kind] for kind in kinds if kind in self.fill), 0)
 
     def extra_repr(self) -> str:
-        """Say how the transform was made."""
+        """Return the parameters of the transform, for ``repr``."""
         return (
             f"size={self.size}, fill={self.fill}, "
             f"interpolation={self.interpolation}, antialias={self.antialias}"
@@ -208,22 +209,22 @@ class AspectPreservingPad(v2.Transform):  # type: ignore[misc]  # torchvision ha
 
 
 def checked_size(size: Sequence[int]) -> tuple[int, int]:
-    """Return a size as two plain integers.
+    """Validate a size and return it as two Python integers.
 
     Parameters
     ----------
-    size
+    size : sequence of two int
         Height and width in pixels, of any integer type.
 
     Returns
     -------
     tuple of (int, int)
-        Both positive.
+        Height and width.
 
     Raises
     ------
     ValueError
-        If it is anything else.
+        If ``size`` is not two positive integers.
 
     Examples
     --------
@@ -264,12 +265,12 @@ def _checked_interpolation(interpolation: object) -> InterpolationMode:
 
 
 def _scaled(side: int, numerator: int, denominator: int) -> int:
-    """``side * numerator / denominator``, rounded half up, at least 1."""
+    """Return ``side * numerator / denominator``, rounded half up, at least 1."""
     return max(1, (2 * side * numerator + denominator) // (2 * denominator))
 
 
 def _with_channel(function: Any, inpt: Any, *args: Any, **kwargs: Any) -> Any:
-    """Lend a plain (H, W) tensor, which torchvision's kernels refuse, a channel."""
+    """Add a channel to a plain (H, W) tensor, which torchvision's kernels require."""
     if F.is_pure_tensor(inpt) and inpt.ndim == 2:
         return function(inpt[None], *args, **kwargs)[0]
     return function(inpt, *args, **kwargs)
