@@ -294,7 +294,7 @@ def is_volume(path: StrPath) -> bool:
     return frames > 1
 
 
-def file_frame(file: DicomFile, frame: int, window: Window | None) -> Image.Image:
+def file_frame(file: DicomFile, frame: int, window: WindowChoice | Window) -> Image.Image:
     """Return one frame of an open file: CT through a window, a screenshot as it is stored."""
     if not 0 <= frame < file.frames:
         raise Refusal(

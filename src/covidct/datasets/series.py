@@ -110,8 +110,12 @@ def read_header(path: Path) -> Header:
         file = DicomFile(path, header_only=True)
         if file.is_index:
             return Header(path, aside="index of a medium (DICOMDIR)")
-        ids = {"series": _text(file, "SeriesInstanceUID"), "study": _text(file, "StudyInstanceUID")}
-        common = Header(path, patient=file.patient, **ids)
+        common = Header(
+            path,
+            series=_text(file, "SeriesInstanceUID"),
+            study=_text(file, "StudyInstanceUID"),
+            patient=file.patient,
+        )
         if file.is_screenshot:
             return common._replace(screenshots=file.frames)
         file.needed("SOPClassUID")
@@ -245,54 +249,53 @@ def arrange(slices: Sequence[Slice], refuse: Refuse) -> list[Stack]:
 def _uniform(slices: Sequence[Slice], refuse: Refuse) -> list[Slice]:
     """Refuse the slices that differ from most of their series."""
     kept = list(slices)
-    if any(s.corner is not None for s in kept) or any(s.orientation is not None for s in kept):
-        for keyword, of in (
-            ("ImagePositionPatient", lambda s: s.corner),
-            ("ImageOrientationPatient", lambda s: s.orientation),
-        ):
-            lacking = [s for s in kept if of(s) is None]
-            if 0 < len(lacking) < len(kept):
-                for s in lacking:
-                    refuse(
-                        s.path,
-                        f"lacks {keyword}, which the other slices of its series have; "
-                        "export it again with all its tags or remove it",
-                    )
-                kept = [s for s in kept if of(s) is not None]
-    for what, of_slice, tolerance in (
-        ("size", lambda s: s.shape, 0.0),
-        ("orientation", lambda s: s.orientation, 0.01),
-        ("pixel spacing", lambda s: s.spacing, 1e-3),
+    for keyword, attribute in (
+        ("ImagePositionPatient", "corner"),
+        ("ImageOrientationPatient", "orientation"),
     ):
-        values = [None if of_slice(s) is None else np.asarray(of_slice(s), float) for s in kept]
-        keys = [None if v is None else tuple(np.round(v, 2).ravel() + 0.0) for v in values]
-        if len(set(keys)) < 2 and tolerance == 0:
-            continue
-        counts = Counter(keys)
-        # The most frequent; of equally frequent ones the axial one, then the first.
-        best = max(counts, key=lambda key: (counts[key], key is not None, _is_axial_key(key)))
-        first = keys.index(best)
-        usual = values[first]
-        fits = [_close(value, usual, tolerance) for value in values]
+        lacking = [s for s in kept if getattr(s, attribute) is None]
+        if len(lacking) < len(kept):
+            for s in lacking:
+                refuse(
+                    s.path,
+                    f"lacks {keyword}, which the other slices of its series have; "
+                    "export it again with all its tags or remove it",
+                )
+            kept = [s for s in kept if getattr(s, attribute) is not None]
+    for what, attribute, tolerance in (
+        ("size", "shape", 0.0),
+        ("orientation", "orientation", 0.01),
+        ("pixel spacing", "spacing", 1e-3),
+    ):
+        values = [_vector(getattr(s, attribute)) for s in kept]
+        usual = _most_frequent(values)
+        fits = [np.allclose(value, values[usual], rtol=0, atol=tolerance) for value in values]
         for s, fit in zip(kept, fits, strict=True):
             if not fit:
                 refuse(
                     s.path,
-                    f"and {str(kept[first].path)!r} are of one series, but differ in {what}; "
+                    f"and {str(kept[usual].path)!r} are of one series, but differ in {what}; "
                     "remove the one that does not belong",
                 )
         kept = [s for s, fit in zip(kept, fits, strict=True) if fit]
     return kept
 
 
-def _is_axial_key(key: tuple[float, ...] | None) -> bool:
-    return key is not None and len(key) == 6 and abs(np.cross(key[:3], key[3:])[2]) >= _AXIAL
+def _vector(value: npt.ArrayLike | None) -> Array:
+    """Return the numbers of a tag in one dimension, -1 for an absent tag."""
+    return np.array([-1.0]) if value is None else np.ravel(np.asarray(value, np.float64))
 
 
-def _close(value: Array | None, usual: Array | None, tolerance: float) -> bool:
-    if value is None or usual is None:
-        return value is usual
-    return bool(np.allclose(value, usual, rtol=0, atol=tolerance))
+def _most_frequent(values: Sequence[Array]) -> int:
+    """Return the index of the first of the most frequent values; axial before other directions."""
+    keys = [tuple((np.round(value, 2) + 0.0).tolist()) for value in values]
+    counts = Counter(keys)
+
+    def rank(key: tuple[float, ...]) -> tuple[int, bool]:
+        is_axial = len(key) == 6 and abs(np.cross(key[:3], key[3:])[2]) >= _AXIAL
+        return counts[key], is_axial
+
+    return keys.index(max(counts, key=rank))
 
 
 def _without_copies(slices: list[Slice]) -> tuple[list[Slice], list[tuple[Path, str]]]:

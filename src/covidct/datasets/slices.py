@@ -640,9 +640,9 @@ def read_mask(path: StrPath, frame: int = 0) -> npt.NDArray[np.bool_]:
     if file_kind(path) == "volume":
         pixels = volumes.read_pixels(path)
         _check_frame(path, frame, len(pixels.values))
-        return np.asarray(pixels.values[frame] != 0)
+        return np.asarray(pixels.values[frame] != 0, np.bool_)
     _check_frame(path, frame, 1)
-    return np.asarray(read_image(path).convert("RGB")).max(axis=2) > 0
+    return np.asarray(np.asarray(read_image(path).convert("RGB")).max(axis=2) > 0, np.bool_)
 
 
 def _opened(path: Path) -> DicomFile:

@@ -142,7 +142,8 @@ def read_header(path: Path) -> VolumeHeader:
 
 def read_pixels(path: Path) -> VolumePixels:
     """Read the voxels of a volume file, through a cache of bounded size."""
-    return CACHE.get(path, lambda: _pixels(path), lambda pixels: pixels.nbytes)
+    pixels: VolumePixels = CACHE.get(path, lambda: _pixels(path), lambda found: found.nbytes)
+    return pixels
 
 
 def read_content(path: Path) -> Content:
