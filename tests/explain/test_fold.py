@@ -61,8 +61,8 @@ def test_the_slices_recognized_most_surely_are_shown(
     scored(result, lambda rows: np.where((rows["target"] == 1) & (rows["fold"] == 0), -1 - rank, 9))
     covid = np.flatnonzero((result.predictions["target"] == 1) & (result.predictions["fold"] == 0))
     chosen = covid[:recognized]
-    result.predictions["logit"][chosen] = [1.0, 3.0, 2.0][:recognized]
-    result.predictions["probability"][chosen] = [0.6, 0.9, 0.8][:recognized]
+    result.predictions.loc[chosen, "logit"] = [1.0, 3.0, 2.0][:recognized]
+    result.predictions.loc[chosen, "probability"] = [0.6, 0.9, 0.8][:recognized]
     explain_fold(result, phantoms, tmp_path, count=4)
     (page,) = shown
     if recognized:

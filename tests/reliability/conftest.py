@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
+import pandas as pd
 import pytest
 
 import covidct
@@ -72,7 +72,7 @@ def begin(server: subprocess.Popen[str]) -> Callable[..., Life]:
 class Outcome(NamedTuple):
     """What a run is held against: its rows, and the bytes of each fitted network."""
 
-    predictions: np.ndarray
+    predictions: pd.DataFrame
     networks: list[bytes]
 
 
@@ -89,7 +89,7 @@ def same_bits() -> Callable[[Path, Outcome], None]:
 
     def same_bits(run_dir: Path, expected: Outcome) -> None:
         found = outcome(run_dir)
-        assert found.predictions.tolist() == expected.predictions.tolist()
+        assert found.predictions.equals(expected.predictions)
         assert found.networks == expected.networks
 
     return same_bits

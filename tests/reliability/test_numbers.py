@@ -11,7 +11,7 @@ from sklearn.model_selection import PredefinedSplit
 import covidct
 from covidct.errors import TrainingDivergedError
 from covidct.runs import fold as fold_module
-from covidct.runs.storage import PREDICTION_FIELDS, RunDirectory
+from covidct.runs.storage import RunDirectory
 
 
 def test_constant_predictions_are_told(cross_validate, tmp_path):
@@ -21,9 +21,8 @@ def test_constant_predictions_are_told(cross_validate, tmp_path):
         rows = result.predictions[result.predictions["fold"] == k].copy()
         rows["probability"], rows["logit"] = 0.25, math.log(1 / 3)
         directory = RunDirectory(tmp_path / "run")
-        directory.write_table(
-            directory.fold(k) / "predictions.csv", PREDICTION_FIELDS.names, rows.tolist()
-        )
+        directory.unseal()
+        directory.write_table(directory.fold(k) / "predictions.csv", rows)
     constant = covidct.CrossValidationResult.load(tmp_path / "run")
     for scores in constant.fold_metrics:
         assert math.isnan(scores["precision"])

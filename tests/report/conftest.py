@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -81,9 +82,10 @@ def bare(grouped):
 def changed():
     """Make a copy of a run that says something else of itself."""
 
-    def change(result, run=None, **attributes):
+    def change(result, spec=None, **attributes):
         other = copy.copy(result)
-        other.run = {**copy.deepcopy(result.run), **(run or {})}
+        other.spec = replace(result.spec, **(spec or {}))
+        other._intervals, other._patient_intervals = {}, {}
         for name, value in attributes.items():
             setattr(other, name, value)
         return other

@@ -9,6 +9,8 @@ import covidct
 from covidct.cli import _parser
 from covidct.cli.options import read_recipe
 from covidct.report.commands import command_line
+from covidct.runs.protocol import Protocol
+from covidct.runs.storage import WeightsSpec
 
 DEMO = covidct.Recipe.demo()
 
@@ -35,7 +37,11 @@ def test_command_makes_the_same_recipe(grouped, changed, recipe):
 
 @pytest.mark.parametrize(
     ("weights", "option"),
-    [("imagenet", "imagenet"), (None, "none"), ("my net.pt (sha256 0123)", "my net.pt")],
+    [
+        (WeightsSpec("imagenet"), "imagenet"),
+        (None, "none"),
+        (WeightsSpec("my net.pt", "0123"), "my net.pt"),
+    ],
 )
 def test_weights(grouped, changed, weights, option):
     words = shlex.split(command_line(changed(grouped, {"weights": weights})))
@@ -43,20 +49,22 @@ def test_weights(grouped, changed, weights, option):
 
 
 def test_own_slices(grouped, changed):
-    own = {**grouped.run["dataset"], "name": "mine; rm -rf ~"}
+    own = replace(grouped.spec.dataset, name="mine; rm -rf ~")
     words = shlex.split(command_line(changed(grouped, {"dataset": own})))
     assert words[2:6] == ["--dataset", "folder", "--root", "FOLDER"]
 
 
 def test_official_split_has_no_number_of_folds(grouped, changed):
-    official = changed(grouped, protocol="official", folds=grouped.folds[:1] * 5)
+    official = changed(grouped, protocol=Protocol.official(), folds=grouped.folds[:1] * 5)
     assert "--folds" not in command_line(official)
 
 
 def test_only_python_can_express_it(grouped, changed):
-    assert command_line(changed(grouped, protocol="GroupShuffleSplit")) is None
+    assert (
+        command_line(changed(grouped, protocol=Protocol("splitter", "GroupShuffleSplit"))) is None
+    )
     odd = replace(covidct.Recipe(), milestones=((3, 1e-4),))
     assert command_line(changed(grouped, recipe=odd)) is None
-    assert command_line(changed(grouped, protocol="official")) is None  # of two repeats
-    phantoms = {**grouped.run["dataset"], "content_hash": "that of another seed"}
+    assert command_line(changed(grouped, protocol=Protocol.official())) is None  # of two repeats
+    phantoms = replace(grouped.spec.dataset, content_hash="that of another seed")
     assert command_line(changed(grouped, {"dataset": phantoms})) is None

@@ -12,6 +12,7 @@ from covidct.errors import UnknownNameError
 from covidct.evaluation.tables import percent
 from covidct.report import write_report
 from covidct.report.page import find_notices, render, shared_groups
+from covidct.runs.protocol import Protocol
 
 HOSTILE = "<script>alert(1)</script>.png"
 PAIR = {"files": ["a&b.png", "<c>.png"], "similarity": 0.913, "identical": False}
@@ -55,8 +56,8 @@ def test_says_what_the_run_says(html, random, outline):
         assert percent(*random.summary()[name]) in text
         assert " to ".join(map(percent, random.intervals()[name])) in text
     assert "Each patient scored in every fold that tests slices of it" in text
-    assert random.run["dataset"]["content_hash"] in text
-    assert f"torch {random.run['versions']['torch']}" in text
+    assert random.content_hash in text
+    assert f"torch {random.spec.versions['torch']}" in text
 
 
 def test_names_are_harmless(tiny, phantoms, train, tmp_path, outline):
@@ -96,7 +97,7 @@ def test_patients_on_both_sides_are_named(random, grouped):
 
 
 def test_what_looks_alike_on_both_sides_stands_for_patients(random, changed):
-    alike = changed(random, protocol="grouped by near-duplicate")
+    alike = changed(random, protocol=Protocol.grouped("near-duplicate"))
     (notice,) = find_notices({"alike": alike})
     assert notice.title == "Near-duplicate groups stand on both sides of the split"
     assert "too good for new patients" in notice.detail

@@ -10,6 +10,7 @@ from PIL import Image
 from covidct.datasets.canvases import make_canvases
 from covidct.report.gallery import choose, exhibits
 from covidct.report.pictures import overlay, slice_picture
+from covidct.runs.protocol import Protocol
 
 
 def opened(address):
@@ -82,7 +83,7 @@ def test_each_slice_is_explained_by_the_network_that_tested_it(grouped, phantoms
 
 
 def test_a_number_of_what_looks_alike_is_said_to_be_one(grouped, phantoms, changed):
-    alike = changed(grouped, protocol="grouped by near-duplicate")
+    alike = changed(grouped, protocol=Protocol.grouped("near-duplicate"))
     canvases = make_canvases(phantoms, grouped.fold_model(0).input_size)
     shown = exhibits(alike, phantoms, canvases=canvases, each=1)
     index = {name: i for i, name in enumerate(phantoms.names)}

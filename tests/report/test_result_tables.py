@@ -5,6 +5,7 @@ import math
 import pytest
 
 from covidct.report.result_tables import difference_table, fold_table, group_table
+from covidct.runs.protocol import Protocol
 
 
 def test_same_folds_are_tested(random, changed):
@@ -47,7 +48,7 @@ def test_no_groups_no_table(random, changed):
 
 @pytest.mark.parametrize(
     ("protocol", "unit"),
-    [("paper", "patient"), ("grouped by near-duplicate", "near-duplicate group")],
+    [(Protocol.paper(), "patient"), (Protocol.grouped("near-duplicate"), "near-duplicate group")],
 )
 def test_groups_are_called_what_they_are(random, changed, protocol, unit):
     result = changed(random, protocol=protocol)

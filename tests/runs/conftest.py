@@ -5,10 +5,19 @@ from __future__ import annotations
 from itertools import count
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import covidct
-from covidct.runs.storage import PREDICTION_FIELDS, RunDirectory, software_versions
+from covidct.runs.protocol import Protocol
+from covidct.runs.splits import Fold
+from covidct.runs.storage import (
+    DatasetSpec,
+    RunDirectory,
+    RunSpec,
+    WeightsSpec,
+    software_versions,
+)
 from covidct.training.trainer import EpochRecord
 
 
@@ -33,45 +42,43 @@ def made_up_run(tmp_path):
         targets = np.arange(slices) % 2
         tests = np.array_split(np.arange(slices), folds)
         tests = tests if repeats is None else tests[:1] * repeats
-        recipe = recipe or covidct.Recipe()
         spec = {
             "model": "squeezenet",
-            "weights": "imagenet",
-            "recipe": recipe.to_dict(),
-            "dataset": {
-                "name": name,
-                "classes": ["non-COVID", "COVID"],
-                "slices": slices,
-                "content_hash": name,
-                "skipped": [],
-            },
-            "protocol": "paper",
-            "folds": [
-                {
-                    "train": np.setdiff1d(np.arange(slices), test).tolist(),
-                    "test": test.tolist(),
-                    "validation": [],
-                }
+            "weights": WeightsSpec("imagenet"),
+            "recipe": recipe or covidct.Recipe(),
+            "dataset": DatasetSpec(name, ("non-COVID", "COVID"), slices, name),
+            "protocol": Protocol.paper(),
+            "group_kind": None,
+            "folds": tuple(
+                Fold(np.setdiff1d(np.arange(slices), test), test, np.empty(0, np.int64))
                 for test in tests
-            ],
+            ),
             "seed": 0,
             "threads": 1,
             "precision": "float32",
+            "device": "cpu",
             "versions": software_versions(),
             **changes,
         }
         directory = RunDirectory(folder or tmp_path / f"made-up-{next(numbers)}")
-        directory.write_spec(spec)
+        directory.write_spec(RunSpec(**spec))
         for k, test in enumerate(tests):
-            probabilities = np.clip(judge(targets[test], test), 0, 1)
-            rows = [
-                [i, f"{i}.png", targets[i], k, p, 0.0, "" if groups is None else groups[i]]
-                for i, p in zip(test, probabilities, strict=True)
-            ]
+            table = pd.DataFrame(
+                {
+                    "index": test,
+                    "path": [f"{i}.png" for i in test],
+                    "target": targets[test],
+                    "fold": k,
+                    "probability": np.clip(judge(targets[test], test), 0, 1).astype(float),
+                    "logit": 0.0,
+                    "group": "" if groups is None else [groups[i] for i in test],
+                }
+            )
             path = directory.fold(k)
             epoch = [0 if field == "epoch" else seconds for field in EpochRecord._fields]
-            directory.write_table(path / "history.csv", EpochRecord._fields, [epoch])
-            directory.write_table(path / "predictions.csv", PREDICTION_FIELDS.names, rows)
+            history = pd.DataFrame([epoch], columns=EpochRecord._fields)
+            directory.write_table(path / "history.csv", history)
+            directory.write_table(path / "predictions.csv", table)
         return covidct.CrossValidationResult.load(directory.path)
 
     return run

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import sklearn.metrics
 import torch
+from safetensors.numpy import load_file, save_file
 from sklearn.model_selection import StratifiedGroupKFold
 
 import covidct
@@ -15,6 +16,7 @@ from covidct import CrossValidationResult, CrossValidator
 from covidct.errors import InvalidFileError, TrainingDivergedError, UnknownNameError
 from covidct.runs import fold as fold_module
 from covidct.runs.out_of_distribution import TrainingReference
+from covidct.runs.storage import RunDirectory
 
 OPTIONS = {"cv": 2, "groups": "patient", "weights": None, "threads": 1, "device": "cpu"}
 
@@ -69,7 +71,7 @@ def test_options_out_of_range_are_refused_at_once(run, tmp_path, option):
 
 
 def test_options_may_be_numpys_or_scikit_learns(run):
-    assert run(seed=np.int64(1), n_jobs=None).run["seed"] == 1
+    assert run(seed=np.int64(1), n_jobs=None).spec.seed == 1
 
 
 def test_global_randomness_is_as_it_was(run):
@@ -91,7 +93,7 @@ def test_workers_compute_in_the_arithmetic_that_was_recorded(tiny, quick, phanto
             return super().fit(*args, **options)
 
     monkeypatch.setattr(fold_module, "Trainer", Watched)
-    assert validator.run(phantoms).run["precision"] == "bfloat16"
+    assert validator.run(phantoms).spec.precision == "bfloat16"
     assert used == [torch.bfloat16] * 2
 
 
@@ -114,7 +116,7 @@ def test_slices_of_one_patient_alone_have_no_interval(tiny, quick, slice_folder)
     alone = covidct.CTDataset(paths, targets, ["p"] * 12, root=slice_folder)
     with pytest.warns(UserWarning, match="slices are split at random"):
         result = CrossValidator(tiny, quick.scaled(1), **OPTIONS | {"groups": None}).run(alone)
-    assert "Interval of the mean: none, since there is one patient." in str(result)
+    assert "Interval of the mean: none, since there is only one patient." in str(result)
     assert np.isnan(result.intervals()["accuracy"]).all()
 
 
@@ -132,7 +134,7 @@ def test_files_of_a_run(run, tmp_path):
 
 def test_loading_gives_the_same_result(run, tmp_path):
     result, loaded = run(), CrossValidationResult.load(tmp_path / "run")
-    assert (loaded.predictions == result.predictions).all()
+    assert loaded.predictions.equals(result.predictions)
     assert str(loaded) == str(result)
     assert loaded.history(0)["epoch"].tolist() == [0, 1]
 
@@ -161,7 +163,7 @@ def test_the_same_run_again_gives_the_same_bits(run, tmp_path, options):
         run(run_dir=tmp_path / "first", threads=options.get("threads", 1)),
         run(run_dir=tmp_path / "second", **options),
     ]
-    assert (results[0].predictions == results[1].predictions).all()
+    assert results[0].predictions.equals(results[1].predictions)
     files = [sorted(r.run_dir.glob("folds/*/model.safetensors")) for r in results]
     networks = [[path.read_bytes() for path in found] for found in files]
     assert len(networks[0]) == 2
@@ -177,22 +179,22 @@ def test_resume_does_only_what_is_missing(run, tmp_path, monkeypatch):
         CrossValidationResult.load(tmp_path / "run")
     second = run()
     assert kept.stat().st_mtime_ns == stamp
-    assert (second.predictions == first.predictions).all()
+    assert second.predictions.equals(first.predictions)
     monkeypatch.setattr(fold_module, "_fit_and_score", None)  # nothing is left to do
     run()
 
 
 def test_another_run_in_the_folder_is_refused(run, quick):
     run()
-    with pytest.raises(ValueError, match=r"holds another run: .*seed was 0, is 1"):
+    with pytest.raises(ValueError, match=r"contains another run: .*seed was 0, is 1"):
         run(seed=1)
     with pytest.raises(ValueError, match=r"recipe\.epochs was 2, is 3"):
         run(recipe=quick.scaled(3))
-    with pytest.raises(ValueError, match="it has 2 folds, not 3"):
+    with pytest.raises(ValueError, match="folds was 2, is 3"):
         run(cv=3)
-    with pytest.raises(ValueError, match="its folds have other slices"):
+    with pytest.raises(ValueError, match="the folds have other slices"):
         run(cv=StratifiedGroupKFold(2, shuffle=True, random_state=5))
-    with pytest.raises(ValueError, match="holds a run; choose another run_dir"):
+    with pytest.raises(ValueError, match="contains a run; choose another run_dir"):
         run(resume=False)
 
 
@@ -224,6 +226,7 @@ def test_a_reference_of_another_network_is_refused(run):
     result = run()
     path = result.run_dir / "folds/0/reference.safetensors"
     features = {"features": np.random.default_rng(0).normal(size=(8, 512))}
+    RunDirectory(result.run_dir).unseal()
     TrainingReference.fit(features, features).save(path)
     with pytest.raises(InvalidFileError, match="of another network: it has 512 features, not 1024"):
         result.fold_reference(0)
@@ -231,7 +234,7 @@ def test_a_reference_of_another_network_is_refused(run):
 
 def test_a_run_needs_a_folder(run, tmp_path):
     (tmp_path / "run").write_text("")
-    with pytest.raises(OSError, match="a run writes there; choose another folder"):
+    with pytest.raises(OSError, match="a run must be able to write there; choose another folder"):
         run()
 
 
@@ -239,7 +242,7 @@ def test_the_log_says_how_far_a_run_is(run, caplog):
     caplog.set_level("INFO", "covidct")
     run()
     assert caplog.messages[-3:] == [
-        "2 of 2 folds are left to do",
+        "2 of 2 folds to train",
         "fold 0 is finished",
         "fold 1 is finished",
     ]
@@ -276,8 +279,8 @@ def test_official_split_repeats_and_scores_the_validation_part(tiny, quick, slic
     assert len(result.pooled_predictions()) == 4
     assert (tmp_path / "run/folds/1/validation.csv").exists()
     first, second = (result.predictions[result.predictions["fold"] == k] for k in (0, 1))
-    assert (first["index"] == second["index"]).all()
-    assert (first["logit"] != second["logit"]).any()
+    assert first["index"].tolist() == second["index"].tolist()
+    assert first["logit"].tolist() != second["logit"].tolist()
 
 
 def test_bad_input_fails_before_training(tiny, phantoms, tmp_path, monkeypatch):
@@ -300,7 +303,7 @@ def test_bad_input_fails_before_training(tiny, phantoms, tmp_path, monkeypatch):
     ("damage", "message"),
     [
         (lambda text: text[:100], "cannot be read as JSON"),
-        (lambda text: text.replace('"format": 1', '"format": 0'), "format 0"),
+        (lambda text: text.replace('"format": 2', '"format": 0'), "format 0"),
         (lambda text: text.replace('"seed": 0', '"seed": "x"'), "'seed' is 'x'"),
         (lambda text: text.replace('"protocol"', '"protocoll"'), "'protocol' is missing"),
         (lambda text: text.replace('"optimizer"', '"optimiser"'), "did you mean 'optimizer'"),
@@ -327,6 +330,51 @@ def test_edited_predictions_are_noticed(run, tmp_path, damage):
         CrossValidationResult.load(tmp_path / "run")
 
 
+def test_a_changed_digit_is_noticed(run, tmp_path):
+    result = run()
+    sums = tmp_path / "run/SHA256SUMS"
+    listed = {line.split("  ")[1] for line in sums.read_text().splitlines()}
+    files = {p.relative_to(tmp_path / "run").as_posix() for p in (tmp_path / "run").rglob("*.*")}
+    assert listed == {f for f in files if not f.rpartition("/")[2].startswith(".")}
+    path = tmp_path / "run/folds/1/predictions.csv"
+    text = path.read_text()
+    digit = text.rindex(".") + 3
+    path.write_text(text[:digit] + str((int(text[digit]) + 1) % 10) + text[digit + 1 :])
+    with pytest.raises(InvalidFileError, match=r"1/predictions\.csv' .*SHA-256 differs"):
+        CrossValidationResult.load(tmp_path / "run")
+    path.unlink()
+    assert run().predictions.equals(result.predictions)
+    model = tmp_path / "run/folds/0/model.safetensors"
+    content = bytearray(model.read_bytes())
+    content[-1] ^= 1
+    model.write_bytes(content)
+    with pytest.raises(InvalidFileError, match=r"model\.safetensors' .*SHA-256 differs"):
+        CrossValidationResult.load(tmp_path / "run").fold_model(0)
+    (tmp_path / "run/metrics.json").write_text("{}")
+    with pytest.raises(InvalidFileError, match=r"metrics\.json' .*; remove it and start"):
+        CrossValidationResult.load(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda folds: folds.pop("1.test"), "must have train, test, validation of 2 folds"),
+        (lambda folds: folds["0.train"].fill(24), "'0.train' must be positions from 0 to 23"),
+        (lambda folds: folds["0.test"].fill(3), "fold 0 must have slices to train on"),
+        (lambda folds: folds.update({"0.train": folds["0.test"]}), "fold 0 has slices in both"),
+        (lambda folds: folds.update({"0.test": np.array([0.5])}), "must be a list of integers"),
+    ],
+)
+def test_edited_folds_are_noticed(run, tmp_path, change, message):
+    run()
+    path = tmp_path / "run/folds.safetensors"
+    folds = load_file(path)
+    change(folds)
+    save_file(folds, path)
+    with pytest.raises(InvalidFileError, match=message):
+        CrossValidationResult.load(tmp_path / "run")
+
+
 def test_a_backend_of_joblib_is_used(run):
     with joblib.parallel_config(backend="threading"):
         assert len(run(run_dir=None).fold_metrics) == 2
@@ -334,14 +382,14 @@ def test_a_backend_of_joblib_is_used(run):
 
 @pytest.mark.parametrize("style", ["text", "markdown", "latex", "csv"])
 def test_tables(run, style):
-    table = run().table(style)
+    table = run().table().render(style)
     assert "mean ± sd" in table or r"mean $\pm$ sd" in table
     assert "Accuracy" in table
-    assert style != "text" or max(map(len, table.splitlines())) < 80
+    assert style != "text" or max(map(len, table.splitlines()[1:10])) < 80
 
 
 def test_groups_of_both_classes_have_no_metrics_of_their_own(run, phantoms):
     pairs = np.arange(len(phantoms)) // 8  # a patient of each class
     result = run(groups=pairs)
-    assert result.patient_metrics() is None
+    assert result.patient_metrics is None
     assert result.to_dict()["patients"] is None

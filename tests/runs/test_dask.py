@@ -37,7 +37,7 @@ def test_a_cluster_gives_the_bits_of_one_process(run, quick, client, tmp_path):
     serial = run(quick, tmp_path / "serial")
     with joblib.parallel_config(backend="dask"):
         clustered = run(quick, tmp_path / "dask")
-    assert (clustered.predictions == serial.predictions).all()
+    assert clustered.predictions.equals(serial.predictions)
 
 
 @pytest.mark.slow
@@ -56,4 +56,4 @@ def test_a_killed_worker_costs_no_bits(run, quick, client, tmp_path):
     with joblib.parallel_config(backend="dask"):
         clustered = run(recipe, tmp_path / "dask")
     killer.join()
-    assert (clustered.predictions == serial.predictions).all()
+    assert clustered.predictions.equals(serial.predictions)

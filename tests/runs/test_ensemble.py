@@ -9,6 +9,7 @@ import covidct
 from covidct.evaluation import metrics
 from covidct.runs.comparison_table import side_by_side
 from covidct.runs.ensemble import Ensemble
+from covidct.runs.protocol import Protocol
 
 
 def judging(seed):
@@ -46,13 +47,14 @@ def test_it_has_all_that_follows_from_predictions(members):
     low, high = both.intervals()["accuracy"]
     assert low < mean < high
     assert both.confusion_matrix().sum() == 40
-    assert both.table("csv").count("\n") == 7
+    assert both.table().render("csv").count("\n") == 8
     assert "a + b on covid19-ct, protocol: paper" in str(both)
     assert both.to_dict()["model"] == "a + b"
 
 
 @pytest.mark.parametrize(
-    "changes", [{"name": "sars-cov-2-ct"}, {"protocol": "official"}, {"folds": 4}, {"slices": 199}]
+    "changes",
+    [{"name": "sars-cov-2-ct"}, {"protocol": Protocol.official()}, {"folds": 4}, {"slices": 199}],
 )
 def test_members_must_share_slices_protocol_and_folds(made_up_run, members, changes):
     other = made_up_run(judging(2), **{"slices": 200, **changes})
@@ -66,7 +68,7 @@ def test_siblings_are_the_repeats_of_one_split(made_up_run):
     def judge(targets, index):
         return judging(next(calls))(targets, index)
 
-    run = made_up_run(judge, slices=100, repeats=3, protocol="official")
+    run = made_up_run(judge, slices=100, repeats=3, protocol=Protocol.official())
     merged = Ensemble([run], siblings=True)
     assert len(merged.folds) == 1
     assert len(merged.predictions) == 20

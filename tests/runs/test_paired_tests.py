@@ -11,6 +11,7 @@ import pytest
 import covidct
 from covidct.evaluation import significance
 from covidct.runs.paired_tests import compare_runs, same_folds
+from covidct.runs.protocol import Protocol
 
 
 def judging(seed, share):
@@ -71,7 +72,7 @@ def test_text_and_json(runs):
 
 def test_repeats_of_one_split_are_not_tested_over_folds(made_up_run):
     runs = {
-        name: made_up_run(judging(seed, 0.2), slices=100, repeats=3, protocol="official")
+        name: made_up_run(judging(seed, 0.2), slices=100, repeats=3, protocol=Protocol.official())
         for seed, name in enumerate("ab")
     }
     (test,) = compare_runs(runs, n_permutations=99).tests
@@ -84,7 +85,7 @@ def test_repeats_of_one_split_are_not_tested_over_folds(made_up_run):
 def test_runs_may_differ_in_their_split_alone(made_up_run):
     leaking = made_up_run(judging(0, 0.1), slices=200)
     grouped = made_up_run(
-        judging(1, 0.3), slices=200, protocol="grouped by patient", groups=PATIENTS
+        judging(1, 0.3), slices=200, protocol=Protocol.grouped("patient"), groups=PATIENTS
     )
     tests = compare_runs({"leaking": leaking, "grouped": grouped}, n_permutations=199)
     (test,) = tests.tests
@@ -98,7 +99,7 @@ def test_runs_may_differ_in_their_split_alone(made_up_run):
     assert any("runs differ in their split" in note for note in tests.table().notes)
 
 
-GROUPED = {"protocol": "grouped by patient"}
+GROUPED = {"protocol": Protocol.grouped("patient")}
 
 
 @pytest.mark.parametrize(

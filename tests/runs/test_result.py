@@ -16,6 +16,8 @@ from covidct.evaluation.intervals import wilson
 from covidct.evaluation.tables import percent_range
 from covidct.inference import infer
 from covidct.runs.comparison_table import distinctions, side_by_side
+from covidct.runs.protocol import Protocol
+from covidct.runs.storage import DatasetSpec, WeightsSpec
 
 
 @pytest.fixture
@@ -64,13 +66,13 @@ def test_a_shortened_schedule_is_one_deviation(run):
 
 
 def test_another_protocol_is_not_comparable(run):
-    comparison = run(protocol="grouped by patient").compare_published()
+    comparison = run(protocol=Protocol.grouped("patient")).compare_published()
     assert not comparison.comparable
     assert comparison.deviations == ("protocol 'grouped by patient'",)
 
 
 def test_weights_of_a_file_are_mentioned_and_not_judged(run):
-    comparison = run(weights="squeezenet1_0.pth (sha256 ab)").compare_published()
+    comparison = run(weights=WeightsSpec("squeezenet1_0.pth", "ab")).compare_published()
     assert comparison.comparable
     assert "squeezenet1_0.pth" in comparison.caveats[-1]
 
@@ -82,14 +84,16 @@ def test_what_the_paper_has_not_is_refused(run, changes):
 
 
 def test_a_dataset_of_ones_own_is_refused(run):
-    own = {"name": "mine", "classes": ["a", "b"], "slices": 746, "content_hash": "", "skipped": []}
+    own = DatasetSpec("mine", ("a", "b"), 746, "")
     with pytest.raises(UnknownNameError, match="dataset of the paper 'mine'"):
         run(dataset=own).compare_published()
 
 
-@pytest.mark.parametrize(("protocol", "said"), [("paper", True), ("grouped by patient", False)])
+@pytest.mark.parametrize(
+    ("protocol", "said"), [(Protocol.paper(), True), (Protocol.grouped("patient"), False)]
+)
 def test_a_random_split_says_what_it_leaves_open(run, protocol, said):
-    assert ("does not say what a grouped split gives" in str(run(protocol=protocol))) is said
+    assert ("lices are split at random" in str(run(protocol=protocol))) is said
 
 
 def test_intervals_are_of_the_means_that_they_stand_below(made_up_run):
@@ -106,10 +110,10 @@ def test_intervals_are_of_the_means_that_they_stand_below(made_up_run):
     assert ends.low < mean < ends.high
     pooled = result.pooled_predictions()
     assert metrics.score(pooled["target"], pooled["probability"])["auc"] < ends.low
-    *_, row = result.table("csv").splitlines()
-    assert row.startswith("95 % interval,")
-    assert percent_range(*ends) in row
-    assert "no confidence interval" in str(result)
+    header, *rows = (line.split(",") for line in result.table().render("csv").splitlines())
+    (row,) = (row for row in rows if row[0] == "AUC")
+    assert row[header.index("95 % interval")] == percent_range(*ends)
+    assert "not a confidence interval" in str(result)
 
 
 @pytest.fixture
@@ -125,7 +129,7 @@ def test_patients_have_intervals_by_wilson(made_up_run, patients):
     assert result.has_patients
     assert result.unit == "patient"
     ends = result.patient_intervals()
-    assert [fold["accuracy"] for fold in result.patient_metrics()] == [1] * 5
+    assert [fold["accuracy"] for fold in result.patient_metrics] == [1] * 5
     # All are right, and still not all of those to come will be.
     assert ends["accuracy"] == wilson(100, 100)
     assert ends["recall"] == ends["specificity"] == wilson(50, 50)
@@ -141,13 +145,13 @@ def test_near_duplicates_are_counted_and_are_no_patients(made_up_run, patients):
         slices=200,
         groups=patients,
         group_kind="near-duplicate",
-        protocol="grouped by near-duplicate",
+        protocol=Protocol.grouped("near-duplicate"),
     )
     assert not result.has_patients
     assert result.unit == "near-duplicate group"
     text = str(result)
-    assert "100 groups of near-duplicates with 200 slices, the largest of 2." in text
-    assert "lower bound" in text
+    assert "100 groups of near-duplicates with 200 slices; the largest has 2 slices." in text
+    assert "may still be in both parts" in text
     assert "Per " not in text
     table = side_by_side([result])
     assert "accuracy per patient" in table.header
@@ -163,7 +167,7 @@ def test_runs_are_told_apart_by_the_options_in_which_they_differ(made_up_run):
         made_up_run(right, slices=40, recipe=recipe),
         made_up_run(right, slices=40, recipe=recipe.replace(resize="stretch"), weights=None),
         made_up_run(right, slices=40, recipe=recipe.scaled(30)),
-        made_up_run(right, slices=40, protocol="grouped by patient", seed=3),
+        made_up_run(right, slices=40, protocol=Protocol.grouped("patient"), seed=3),
     ]
     assert distinctions(runs) == [
         "weights imagenet, epochs 100, resize pad",
@@ -187,7 +191,7 @@ def test_milestones_and_weights_tell_runs_apart_where_nothing_else_does(made_up_
     assert distinctions([run(), run(covidct.Recipe().scaled(30)), run(early)])[2] == (
         "epochs 100, milestones ((10, 0.0001),)"
     )
-    twins = [run(weights=f"w.pth (sha256 {digit * 64})") for digit in "ab"]
+    twins = [run(weights=WeightsSpec("w.pth", digit * 64)) for digit in "ab"]
     assert distinctions(twins) == ["weights w.pth (aaaaaaaa)", "weights w.pth (bbbbbbbb)"]
 
 
@@ -199,23 +203,23 @@ def test_calibration_is_fitted_on_other_folds(made_up_run):
     calibrated = result.calibrate(0.9)
     assert calibrated.fitted_on == "the other folds"
     lied = result.predictions["fold"] == 2
-    result.predictions["target"][lied] = 1 - result.predictions["target"][lied]
+    result.predictions.loc[lied, "target"] = 1 - result.predictions["target"][lied]
     again = result.calibrate(0.9)
     assert again.fit.temperatures[2] == calibrated.fit.temperatures[2]
     assert again.fit.temperatures[1] != calibrated.fit.temperatures[1]
     before, after = calibrated.errors()["Brier score"]
     assert json.loads(json.dumps(calibrated.to_dict()))["errors"]["Brier score"] == {
-        "as trained": before,
+        "uncalibrated": before,
         "calibrated": after,
     }
     assert str(calibrated).count("\n") == 8
-    assert "its search ends" not in str(calibrated)
+    assert "at a bound of the search" not in str(calibrated)
 
 
 def test_a_temperature_at_the_end_of_its_search_is_said_to_be(made_up_run):
     result = made_up_run(lambda targets, index: targets, slices=200)
     result.predictions["logit"] = np.where(np.arange(200) % 2, 9, -9)
-    assert "20 is where its search ends" in str(result.calibrate())
+    assert "at a bound of the search, 0.05 or 20" in str(result.calibrate())
 
 
 def test_repeats_without_a_validation_part_cannot_be_calibrated(made_up_run):

@@ -19,7 +19,7 @@ def anonymous(slice_folder) -> CTDataset:
 
 def test_paper_protocol_is_stratified_and_seeded(anonymous):
     one, again, other = (make_split(anonymous, 3, seed=seed) for seed in (0, 0, 1))
-    assert one.protocol == "paper"
+    assert one.protocol.label == "paper"
     tested = np.concatenate([fold.test for fold in one.folds])
     assert sorted(tested) == list(range(12))
     assert {anonymous.targets[fold.test].sum() for fold in one.folds} == {2}
@@ -31,7 +31,7 @@ def test_paper_protocol_is_stratified_and_seeded(anonymous):
 @pytest.mark.parametrize("groups", ["patient", "array"])
 def test_grouped_split_tears_no_group(phantoms, groups):
     split = make_split(phantoms, 3, groups=phantoms.groups if groups == "array" else groups)
-    assert split.protocol == {"patient": "grouped by patient"}.get(
+    assert split.protocol.label == {"patient": "grouped by patient"}.get(
         groups, "grouped by given groups"
     )
     for fold in split.folds:
@@ -40,13 +40,16 @@ def test_grouped_split_tears_no_group(phantoms, groups):
 
 def test_near_duplicates_stay_together(anonymous):
     split = make_split(anonymous, 2, groups="near-duplicate")
-    assert (split.protocol, split.group_kind) == ("grouped by near-duplicate", "near-duplicate")
+    assert (split.protocol.label, split.group_kind) == (
+        "grouped by near-duplicate",
+        "near-duplicate",
+    )
     assert len(split.groups) == 12
 
 
 def test_splitters_of_scikit_learn(anonymous, phantoms):
     split = make_split(anonymous, RepeatedStratifiedKFold(n_splits=2, n_repeats=2, random_state=0))
-    assert (split.protocol, len(split.folds)) == ("RepeatedStratifiedKFold", 4)
+    assert (split.protocol.label, len(split.folds)) == ("RepeatedStratifiedKFold", 4)
     pairs = np.arange(len(phantoms)) // 8
     assert len(make_split(phantoms, LeaveOneGroupOut(), groups=pairs).folds) == 3
 
@@ -58,18 +61,18 @@ def test_folds_may_be_given(anonymous, form):
     given = [tuple(np.isin(np.arange(12), part) for part in fold) for fold in parts]
     cv = {"positions": parts, "masks": given, "iterator": iter(parts)}[form]
     split = make_split(anonymous, cv)
-    assert split.protocol == "given folds"
+    assert split.protocol.label == "given folds"
     for fold, (train, test) in zip(split.folds, parts, strict=True):
         np.testing.assert_array_equal(fold.train, train)
         np.testing.assert_array_equal(fold.test, test)
 
 
 def test_a_number_of_folds_may_be_numpys(anonymous):
-    assert make_split(anonymous, np.int64(2)).protocol == "paper"
+    assert make_split(anonymous, np.int64(2)).protocol.label == "paper"
 
 
 def test_random_split_of_known_patients_warns(phantoms, anonymous):
-    with pytest.warns(LeakageWarning, match="of 6 patient groups"):
+    with pytest.warns(LeakageWarning, match="5 of 6 patients"):
         make_split(phantoms, 2)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -79,11 +82,11 @@ def test_random_split_of_known_patients_warns(phantoms, anonymous):
 
 def test_random_split_of_found_copies_warns(anonymous):
     copies = [0, 1, 2, 3, 4, 5, 0, 1, 2, 6, 7, 8, 9, 10, 11, 6, 7, 8]
-    said = "of 6 groups of near-duplicates, the largest of 2 slices,.* groups='near-duplicate'"
+    said = "3 of 6 near-duplicate groups, the largest with 2 slices.* groups='near-duplicate'"
     with pytest.warns(LeakageWarning, match=said):
         split = make_split(anonymous.subset(copies), 3)
     # What was found is what intervals draw as a whole.
-    assert (split.protocol, split.group_kind) == ("paper", "near-duplicate")
+    assert (split.protocol.label, split.group_kind) == ("paper", "near-duplicate")
     assert len(np.unique(split.groups)) == 12
 
 
@@ -94,7 +97,7 @@ def with_split(dataset: CTDataset, parts: list[str]) -> CTDataset:
 def test_official_split(anonymous):
     parts = ["train", "train", "train", "val", "test", "test"] * 2
     split = make_split(with_split(anonymous, parts), "official", repeats=3)
-    assert (split.protocol, len(split.folds)) == ("official", 3)
+    assert (split.protocol.label, len(split.folds)) == ("official", 3)
     fold = split.folds[0]
     assert [len(p) for p in (fold.train, fold.validation, fold.test)] == [6, 2, 4]
 
@@ -103,11 +106,14 @@ def test_an_official_split_that_tears_patients_or_is_never_run_is_refused(anonym
     parts = ["train", "train", "train", "val", "test", "test"] * 2
     with pytest.raises(ValueError, match="repeats must be an integer of at least 1, got 0"):
         make_split(with_split(anonymous, parts), "official", repeats=0)
-    for torn, where in (([2, 3], "training and validation"), ([3, 4], "validation and test")):
+    for torn, where in (
+        ([2, 3], "training and the validation"),
+        ([3, 4], "validation and the test"),
+    ):
         patients = [str(i) for i in range(12)]
         patients[torn[1]] = patients[torn[0]]
         dataset = CTDataset(anonymous.paths, anonymous.targets, patients, official_split=parts)
-        with pytest.raises(ValueError, match=f"group '{torn[0]}' in both {where} part"):
+        with pytest.raises(ValueError, match=f"group '{torn[0]}' in both the {where} part"):
             make_split(dataset, "official")
 
 
@@ -118,10 +124,10 @@ def test_an_official_split_that_tears_patients_or_is_never_run_is_refused(anonym
         (1, None, "cv must be an integer of at least 2, got 1"),
         ("five", None, "cv must be an integer, 'official', a scikit-learn splitter.*got 'five'"),
         ("official", None, "has no official split"),
-        ("official", "patient", "does not say which slices are of one patient"),
+        ("official", "patient", "the patients of dataset 'custom' are unknown"),
         (3, "patients", "'patient', 'near-duplicate' or one label per slice, got 'patients'"),
         (3, [1, 2], "2 labels for 12 slices"),
-        (3, [None, float("nan"), ""] * 4, "no label .* for 12 slices, the first at 0"),
+        (3, [None, float("nan"), ""] * 4, "no label .* for 12 slices, the first at position 0"),
         (3, [[1, 2]] * 12, "groups must have one value for each of 12"),
         (5.0, None, "cv must be an integer, .* or pairs of training and test positions, got 5.0"),
         (3, [0] * 6 + [1] * 6, r"class 'non-COVID' has 1 groups \(given groups\), fewer than"),
@@ -145,10 +151,10 @@ class Fixed:
 @pytest.mark.parametrize(
     ("train", "test", "message"),
     [
-        (range(6), range(5, 12), "slices in both training and test part"),
+        (range(6), range(5, 12), "slices in both the training and the test part"),
         (range(3), range(3, 12), "training part of fold 0 has only class 'COVID'"),
         (range(8), [], "test part of fold 0 has no slice"),
-        (range(8), range(8, 13), "position 12, but there are 12 slices"),
+        (range(8), range(8, 13), "position 12, but the positions of 12 slices are 0 to 11"),
         (range(8), [-1], "position -1"),
     ],
 )
@@ -159,5 +165,5 @@ def test_folds_of_foreign_splitters_are_checked(anonymous, train, test, message)
 
 def test_torn_groups_of_foreign_splitters_are_refused(phantoms):
     splitter = StratifiedKFold(3, shuffle=True, random_state=0)
-    with pytest.raises(ValueError, match=r"group .* in both training and test part"):
+    with pytest.raises(ValueError, match=r"group .* in both the training and the test part"):
         make_split(phantoms, splitter, groups="patient")

@@ -14,6 +14,7 @@ from covidct import cli
 from covidct.errors import InvalidFileError, UnknownNameError
 from covidct.report.sweep_tables import write_sweep_tables
 from covidct.runs import fold as fold_module
+from covidct.runs.protocol import Protocol
 from covidct.runs.sweep import PlannedRun, SweepResult, run_sweep, time_left
 
 OPTIONS = {"folds": 2, "threads": 1, "device": "cpu"}
@@ -54,7 +55,7 @@ def test_a_cell_is_the_cross_validation_of_its_options(do, cells, tiny, phantoms
     alone = covidct.CrossValidator(
         tiny, cells[0].recipe, cv=2, groups="patient", weights=None, threads=1, device="cpu"
     ).run(phantoms)
-    assert (swept.predictions == alone.predictions).all()
+    assert swept.predictions.equals(alone.predictions)
 
 
 def test_what_is_finished_is_not_done_again(do, cells, monkeypatch):
@@ -65,7 +66,7 @@ def test_what_is_finished_is_not_done_again(do, cells, monkeypatch):
     monkeypatch.setattr(fold_module, "_fit_and_score", None)  # nothing is left to do
     third = do(cells[::-1])
     for cell in cells:
-        assert (third.results[cell].predictions == second.results[cell].predictions).all()
+        assert third.results[cell].predictions.equals(second.results[cell].predictions)
 
 
 def test_a_failing_cell_stops_no_other(do, cells, caplog):
@@ -219,7 +220,7 @@ def swept(made_up_run, tmp_path):
             noisy(seed, 0.3 if worse else 0.05),
             recipe=covidct.Recipe(resize="stretch") if worse else None,
             model=model,
-            protocol="grouped by patient" if variant == "grouped" else "paper",
+            protocol=Protocol.grouped("patient") if variant == "grouped" else Protocol.paper(),
             folder=tmp_path / "covid19-ct" / model / variant,
         )
     return SweepResult.load(tmp_path)

@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> None:
     if args.json:
         emit_json([result.to_dict() for result in results])
         return
-    parts = [str(r) if args.table == "text" else r.table(args.table) for r in results]
+    parts = [str(r) if args.table == "text" else r.table().render(args.table) for r in results]
     if len(results) > 1:
         parts.append(side_by_side(results).render(args.table))
     emit("\n\n".join(parts))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,9 @@ from ..runs.result import CrossValidationResult
 from . import faithfulness, figures, tsne
 from .faithfulness import Faithfulness, Measure
 from .grad_cam import GradCAM
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = [
     "draw_map",
@@ -100,7 +104,7 @@ def explain_fold(
     >>> len(table.measures) > 0
     True
     """
-    if dataset.content_hash() != result.run["dataset"]["content_hash"]:
+    if dataset.content_hash() != result.content_hash:
         raise ValueError(
             f"the given dataset is not the version of {result.dataset_name!r} that the run was "
             "trained on; its files, labels or options differ"
@@ -418,12 +422,12 @@ def _recognized(
     dataset: CTDataset,
     cam: GradCAM,
     canvases: npt.NDArray[np.uint8],
-    rows: npt.NDArray[np.void],
+    rows: pd.DataFrame,
     count: int,
 ) -> Figure:
     """Draw the COVID-19 slices with the highest probabilities, correct predictions only if any."""
     covid = rows[rows["target"] == 1]
-    surest = covid[np.argsort(-covid["logit"], kind="stable")]
+    surest = covid.sort_values("logit", ascending=False, kind="stable")
     recognized = surest[surest["probability"] >= 0.5]
     shown = (recognized if len(recognized) else surest)[:count]
     index = [int(i) for i in shown["index"]]

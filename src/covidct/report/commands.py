@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
-from typing import Any
 
 from ..datasets.registry import list_datasets, load_dataset
+from ..runs.protocol import PROTOCOLS
 from ..runs.result import CrossValidationResult
+from ..runs.storage import DatasetSpec, WeightsSpec
 from ..training.recipe import Recipe
 
 __all__ = ["command_line"]
 
-_PROTOCOLS = {
-    "paper": "paper",
-    "grouped by patient": "grouped",
-    "grouped by near-duplicate": "grouped",
-    "official": "official",
-}
 _REPEATS = 5  # of an official split, unless Python says otherwise
 _BASES = {(): Recipe, ("--demo",): Recipe.demo}
 
@@ -62,23 +56,22 @@ def command_line(result: CrossValidationResult) -> str | None:
     --device cpu
     --precision float32
     """
-    run = result.run
-    recipe, dataset = _recipe_options(result.recipe), _dataset_options(run["dataset"])
-    protocol = _PROTOCOLS.get(result.protocol)
-    if recipe is None or dataset is None or protocol is None:
+    spec, protocol = result.spec, result.protocol
+    recipe, dataset = _recipe_options(result.recipe), _dataset_options(spec.dataset)
+    if recipe is None or dataset is None or protocol.id not in PROTOCOLS:
         return None
-    if protocol == "official" and len(result.folds) != _REPEATS:
+    if protocol.group_kind == "given groups":
+        return None
+    if protocol.id == "official" and len(result.folds) != _REPEATS:
         return None
     words = ["covidct", "train", *dataset, "--model", result.model_name]
-    words += _weights_options(run["weights"])
-    words += ["--protocol", protocol]
-    if protocol != "official":
+    words += _weights_options(spec.weights)
+    words += ["--protocol", protocol.id]
+    if protocol.id != "official":
         words += ["--folds", str(len(result.folds))]
     words += recipe
-    words += ["--seed", str(run["seed"]), "--threads", str(run["threads"])]
-    if "device" in run:
-        words += ["--device", run["device"]]
-    return shlex.join([*words, "--precision", run["precision"]])
+    words += ["--seed", str(spec.seed), "--threads", str(spec.threads)]
+    return shlex.join([*words, "--device", spec.device, "--precision", spec.precision])
 
 
 def _recipe_options(recipe: Recipe) -> list[str] | None:
@@ -104,18 +97,17 @@ def _written(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
-def _dataset_options(dataset: Mapping[str, Any]) -> list[str] | None:
-    name = dataset["name"]
+def _dataset_options(dataset: DatasetSpec) -> list[str] | None:
+    name = dataset.name
     if name == "phantom":
-        drawn = load_dataset(name, n=dataset["slices"])
-        if drawn.content_hash() != dataset["content_hash"]:
+        drawn = load_dataset(name, n=dataset.slices)
+        if drawn.content_hash() != dataset.content_hash:
             return None
-        return ["--dataset", name, "--n", str(dataset["slices"])]
+        return ["--dataset", name, "--n", str(dataset.slices)]
     known = name in list_datasets()
     return ["--dataset", name if known else "folder", "--root", "FOLDER"]
 
 
-def _weights_options(weights: str | None) -> list[str]:
-    if weights == "imagenet":
-        return []
-    return ["--weights", "none" if weights is None else weights.rpartition(" (sha256")[0]]
+def _weights_options(weights: WeightsSpec | None) -> list[str]:
+    name = "none" if weights is None else weights.name
+    return [] if name == "imagenet" else ["--weights", name]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,9 @@ from ..explain.grad_cam import GradCAM
 from ..explain.regions import to_slice
 from ..runs.result import CrossValidationResult
 from .pictures import Picture, overlay, slice_picture
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["Exhibit", "choose", "embedding", "exhibits"]
 
@@ -60,7 +63,7 @@ class Exhibit(NamedTuple):
         return "right" if self.true == self.called else "wrong"
 
 
-def choose(predictions: npt.NDArray[np.void], *, each: int) -> npt.NDArray[np.void]:
+def choose(predictions: pd.DataFrame, *, each: int) -> pd.DataFrame:
     """Choose the most confident slices of both classes, called rightly and wrongly.
 
     Parameters
@@ -72,24 +75,26 @@ def choose(predictions: npt.NDArray[np.void], *, each: int) -> npt.NDArray[np.vo
 
     Returns
     -------
-    structured array
+    DataFrame
         The wrong ones first, and of each kind the most confident.
 
     Examples
     --------
-    >>> import numpy as np
+    >>> import pandas as pd
     >>> from covidct.report.gallery import choose
-    >>> fields = [("index", int), ("target", int), ("probability", float), ("logit", float)]
-    >>> rows = np.array([(0, 1, 0.9, 2.2), (1, 1, 0.1, -2.2), (2, 1, 0.8, 1.4)], fields)
+    >>> rows = pd.DataFrame({"index": [0, 1, 2], "target": 1, "probability": [0.9, 0.1, 0.8],
+    ...                      "logit": [2.2, -2.2, 1.4]})
     >>> choose(rows, each=1)["index"].tolist()
     [1, 0]
     """
-    sure = predictions[np.argsort(-np.abs(predictions["logit"]), kind="stable")]
-    once = sure[np.sort(np.unique(sure["index"], return_index=True)[1])]
+    import pandas as pd
+
+    sure = predictions.sort_values("logit", key=lambda logit: -logit.abs(), kind="stable")
+    once = sure.drop_duplicates("index")
     right = (once["probability"] >= 0.5) == (once["target"] == 1)
     kinds = [(verdict, target) for verdict in (False, True) for target in (1, 0)]
     chosen = [once[(right == v) & (once["target"] == t)][:each] for v, t in kinds]
-    return np.concatenate(chosen)
+    return pd.concat(chosen, ignore_index=True)
 
 
 def exhibits(
@@ -132,7 +137,7 @@ def exhibits(
                 cam = GradCAM(model, layer=layer, target=cast("_Target", target))
                 maps = cam.over(canvases, index=chosen["index"][rows]).maps
                 for row, saliency in zip(rows, maps, strict=True):
-                    shown[int(row)] = _exhibit(result, dataset, chosen[row], saliency)
+                    shown[int(row)] = _exhibit(result, dataset, chosen.iloc[row], saliency)
     return [shown[row] for row in sorted(shown)]
 
 
@@ -177,7 +182,7 @@ def embedding(
 
 
 def _exhibit(
-    result: CrossValidationResult, dataset: CTDataset, row: np.void, saliency: torch.Tensor
+    result: CrossValidationResult, dataset: CTDataset, row: pd.Series[Any], saliency: torch.Tensor
 ) -> Exhibit:
     index, true, probability = int(row["index"]), int(row["target"]), float(row["probability"])
     image, _ = dataset[index]

@@ -25,6 +25,7 @@ from ..evaluation.tables import Table, percent, percent_range
 from ..models.registry import model_info
 from ..runs.comparison_table import distinctions, published_comparison
 from ..runs.result import CrossValidationResult
+from ..runs.storage import WeightsSpec
 from .commands import command_line
 from .gallery import Exhibit, embedding, exhibits
 from .pictures import Picture, plain, vector
@@ -48,12 +49,6 @@ __all__ = [
 
 _TILES = ("accuracy", "recall", "specificity", "auc")
 _EXHIBITS = 48  # on a page, so that it stays small
-_PROTOCOLS = {
-    "paper": "slices split at random within each class, as in the paper",
-    "official": "the split that the authors of the dataset made, run from several seeds",
-    "grouped by patient": "all slices of a patient on the same side of every split",
-    "grouped by near-duplicate": "slices that look alike kept on the same side of every split",
-}
 _NO_DATASET = (
     "Left out, since the page was written without the slices: name them, as in "
     "covidct report RUN --dataset NAME --root FOLDER."
@@ -373,14 +368,14 @@ def find_notices(
                 f"figures are too good for new {new}s. covidct train --protocol grouped keeps "
                 f"each {unit} on one side.",
             )
-        elif result.protocol == "paper" and not result.has_groups:
+        elif result.protocol.id == "paper" and not result.has_groups:
             yield Notice(
                 "note",
                 f"{where}It is unknown which slices are of one patient",
                 "Slices were split at random. If patients have several, some stand on both sides "
                 "of the split, and the figures are too good for new patients.",
             )
-        left_out = len(result.run["dataset"]["skipped"])
+        left_out = len(result.spec.dataset.skipped)
         if left_out:
             yield Notice(
                 "note",
@@ -400,7 +395,7 @@ def _section(
 ) -> RunSection:
     tables = (fold_table(result), group_table(result))
     network = model_info(result.model_name).title
-    said = filter(None, (result.protocol, options))
+    said = filter(None, (result.protocol.label, options))
     return RunSection(
         key=key,
         title=f"{network} on {result.dataset_name} (protocol: {'; '.join(said)})",
@@ -415,7 +410,7 @@ def _section(
         learning=vector(
             figures.learning_curves([result.history(k) for k in range(len(result.folds))])
         ),
-        skipped=tuple((name, why) for name, why in result.run["dataset"]["skipped"]),
+        skipped=result.spec.dataset.skipped,
         layer=layer,
         **_shown(result, dataset, each=each, layer=layer),
     )
@@ -445,23 +440,27 @@ def _tiles(result: CrossValidationResult) -> Iterator[Tile]:
 
 
 def _facts(result: CrossValidationResult) -> Iterator[tuple[str, str]]:
-    run, info = result.run, model_info(result.model_name)
+    spec, info = result.spec, model_info(result.model_name)
     counts = np.bincount(result.pooled_predictions()["target"], minlength=2)
     yield "network", f"{info.title} ({result.model_name}), {info.parameters:.1f} million parameters"
-    yield "starting weights", run["weights"] or "random"
-    yield "dataset", f"{result.dataset_name}, {run['dataset']['slices']:,} slices"
+    yield "starting weights", _full_name(spec.weights)
+    yield "dataset", f"{result.dataset_name}, {spec.dataset.slices:,} slices"
     tested = ", ".join(f"{counts[k]:,} {result.classes[k]}" for k in (1, 0))
     yield "tested out of fold", f"{tested}"
-    yield "SHA-256 of the dataset", run["dataset"]["content_hash"]
-    meaning = _PROTOCOLS.get(result.protocol, "folds of the user's own making")
-    yield "protocol", f"{result.protocol}: {meaning}"
+    yield "SHA-256 of the dataset", spec.dataset.content_hash
+    yield "protocol", f"{result.protocol}: {result.protocol.description}"
     yield "folds", str(len(result.folds))
     yield "scored", "the network of the last epoch; nothing was chosen on a test fold"
     for name in ("seed", "threads", "device", "precision"):
-        if name in run:
-            yield name, str(run[name])
+        yield name, str(getattr(spec, name))
     yield "run folder", result.run_dir.name
-    yield "versions", ", ".join(f"{name} {number}" for name, number in run["versions"].items())
+    yield "versions", ", ".join(f"{name} {number}" for name, number in spec.versions.items())
+
+
+def _full_name(weights: WeightsSpec | None) -> str:
+    if weights is None:
+        return "random"
+    return weights.name if weights.sha256 is None else f"{weights.name} (SHA-256 {weights.sha256})"
 
 
 def _confusion(result: CrossValidationResult) -> Picture:
@@ -519,7 +518,7 @@ def _named(
     """Name runs by what tells them apart, if need be by a number."""
     named: dict[str, CrossValidationResult] = {}
     rows = [
-        (result.model_name, result.dataset_name, result.protocol, own)
+        (result.model_name, result.dataset_name, result.protocol.label, own)
         for result, own in zip(results, options, strict=True)
     ]
     telling = [len(set(column)) > 1 for column in zip(*rows, strict=True)]
@@ -530,7 +529,7 @@ def _named(
 
 
 def _is_of(result: CrossValidationResult, dataset: CTDataset) -> bool:
-    same: bool = result.run["dataset"]["content_hash"] == dataset.content_hash()
+    same: bool = result.spec.dataset.content_hash == dataset.content_hash()
     return same
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from ..evaluation import metrics
 from ..evaluation.metrics import TABLE_METRICS
 from ..evaluation.tables import Table, percent, percent_range
@@ -55,11 +53,11 @@ def fold_table(result: CrossValidationResult) -> Table:
 
 def group_table(result: CrossValidationResult) -> Table | None:
     """Lay out the metrics of groups, such as patients; None where they are unknown."""
-    scores = result.patient_metrics()
+    scores = result.patient_metrics
     if scores is None:
         return None
     unit = result.unit
-    number = len(np.unique(result.predictions["group"].astype(np.str_)))
+    number = result.predictions["group"].nunique()
     tested = set(zip(result.predictions["group"], result.predictions["fold"], strict=True))
     often = "once" if len(tested) == number else "in every fold that tests slices of it"
     caption = f"Each {unit} scored {often}, in percent"

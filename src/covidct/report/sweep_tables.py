@@ -85,7 +85,7 @@ def _results_table(
             [
                 run.model_name,
                 cell.variant,
-                run.protocol,
+                run.protocol.label,
                 *(percent(*summary[name]) for name in _SHOWN),
                 percent_range(low, high),
                 *per_patient(run, "accuracy"),
@@ -139,10 +139,10 @@ def _origin(runs: Iterable[CrossValidationResult]) -> dict[str, Any]:
 
 
 def _machine(run: CrossValidationResult) -> str:
-    about = run.run
-    threads = "1 thread" if about["threads"] == 1 else f"{about['threads']} threads"
-    system = about["versions"].get("platform", "?").partition("-")[0]  # no kernel's name
+    spec = run.spec
+    threads = "1 thread" if spec.threads == 1 else f"{spec.threads} threads"
+    system = spec.versions.get("platform", "?").partition("-")[0]  # without the kernel's name
     return (
-        f"{about.get('device', 'cpu')} with {threads}, {about['precision']}, "
-        f"torch {about['versions'].get('torch', '?')}, {system}"
+        f"{spec.device} with {threads}, {spec.precision}, "
+        f"torch {spec.versions.get('torch', '?')}, {system}"
     )

@@ -161,7 +161,7 @@ def per_patient(result: ScoredFolds, metric: str) -> tuple[str, str]:
     >>> "±" in mean, "to" in interval
     (True, True)
     """
-    patients, ends = result.patient_metrics(), result.patient_intervals()
+    patients, ends = result.patient_metrics, result.patient_intervals()
     if not (patients and ends and result.has_patients):
         return "–", "–"
     return percent(*metrics.summarize(patients)[metric]), percent_range(*ends[metric])
@@ -172,7 +172,7 @@ def _row(result: ScoredFolds, metric: str) -> list[str]:
     return [
         result.model_name,
         result.dataset_name,
-        result.protocol,
+        result.protocol.label,
         percent(*summary[metric]),
         percent_range(*result.intervals()[metric]),
         *per_patient(result, metric),

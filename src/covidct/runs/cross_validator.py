@@ -1,13 +1,11 @@
-"""Cross-validate one network on one dataset: the main job."""
+"""Cross-validation of one network on one dataset."""
 
 from __future__ import annotations
 
 import errno
-import hashlib
-import json
 import logging
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
@@ -33,64 +31,65 @@ from ..training.recipe import Recipe
 from .fold import FoldJob, run_fold
 from .result import CrossValidationResult
 from .splits import Split, Splitter, make_split
-from .storage import RunDirectory, software_versions
+from .storage import DatasetSpec, RunDirectory, RunSpec, WeightsSpec, software_versions
 
 __all__ = ["CrossValidator"]
 
 _LOG = logging.getLogger(__name__)
 
-# What a run that goes on may differ in, at the price of the same bits.
+# A run may be resumed with other values of these, but its results may then differ in their last
+# digits.
 _ENVIRONMENT = ("versions", "threads", "device")
 
 
 class CrossValidator:
-    """Fit a network on every fold of a dataset and score it on the slices left out.
+    """Train a network on every fold of a dataset and test it on the slices left out.
 
     Parameters
     ----------
-    model
-        Name of the network, out of :func:`covidct.list_models`.
-    recipe
-        How to train; the paper's recipe by default.
-    cv
-        A number of stratified folds, ``"official"``, a splitter of scikit-learn, or pairs of
-        training and test positions.
-    groups
-        What must stay on one side of a split: None (slices at random, as in the paper),
-        ``"patient"``, ``"near-duplicate"``, or one label per slice.
-    weights
-        As in :func:`covidct.create_model`.
-    device
-        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:N"``. With ``"auto"`` and several GPUs the
-        folds go round them.
-    precision
-        ``"auto"``, ``"float32"`` or ``"bfloat16"``.
-    n_jobs
-        Folds at a time, through joblib: a backend chosen by ``joblib.parallel_config``, such as
-        dask, is used. None is 1, -1 is one for each core.
-    run_dir
-        Folder of the run; without one, a temporary folder that lasts as long as the result.
-    resume
-        Whether to go on with what stands in ``run_dir``. If False, a folder with a run in it is
-        refused.
-    seed
-        Seed of the split, the heads, the order of slices and their augmentation.
-    repeats
-        How often an official split is run, each time from another seed.
-    threads
-        Threads for each fold; by default the cores shared out over ``n_jobs``.
-    monitor_every
-        Epochs from one look at the test slices to the next, for the learning curve. Nothing is
-        chosen by it: the model of the last epoch is scored.
-    compile_model
-        Run the network through :func:`torch.compile`.
-    profile
-        Where to add up what the parts cost; with ``n_jobs=1``.
+    model : str
+        Name of the network; :func:`covidct.list_models` lists them.
+    recipe : Recipe or None, default=None
+        Training recipe; None means the paper's.
+    cv : int, "official", splitter or iterable of (train, test), default=5
+        Number of stratified folds; the split of the dataset's authors; a scikit-learn splitter;
+        or pairs of training and test positions.
+    groups : {"patient", "near-duplicate"}, array-like of shape (n_slices,) or None, default=None
+        Groups of slices to keep together; None splits slices at random, as in the paper. See
+        :func:`covidct.runs.splits.make_split`.
+    weights : str, Path or None, default="imagenet"
+        Initial weights, as in :func:`covidct.create_model`.
+    device : str, default="auto"
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``. With ``"auto"`` and several GPUs, folds
+        are distributed over the GPUs.
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+        Arithmetic of the training; ``"auto"`` is bfloat16 if the device computes it natively.
+    n_jobs : int or None, default=1
+        Number of folds trained at the same time through joblib, in the backend chosen with
+        ``joblib.parallel_config``, such as dask. None means 1, and -1 one for each core.
+    run_dir : str, Path or None, default=None
+        Folder of the run; None means a temporary folder, removed together with the result.
+    resume : bool, default=True
+        If True, continue the run in `run_dir`; if False, raise an error if there is one.
+    seed : int, default=0
+        Random seed of the split, the new heads, the order of slices and the augmentation.
+    repeats : int or None, default=None
+        Number of times the official split is run, each with another seed; None means 5. Only for
+        ``cv="official"``.
+    threads : int or None, default=None
+        Threads per fold; None divides the cores by `n_jobs`.
+    monitor_every : int, default=10
+        Number of epochs between evaluations on the test slices for the learning curve. They do
+        not influence the training: the model of the last epoch is scored.
+    compile_model : bool, default=False
+        If True, run the network through :func:`torch.compile`.
+    profile : Profile or None, default=None
+        Collects the time that each part takes; needs ``n_jobs=1``.
 
     Raises
     ------
     UnknownNameError
-        If there is no such network.
+        If `model` is not a registered network.
     ValueError
         If an option is outside its range.
 
@@ -119,7 +118,7 @@ class CrossValidator:
         run_dir: str | PathLike[str] | None = None,
         resume: bool = True,
         seed: int = 0,
-        repeats: int = 5,
+        repeats: int | None = None,
         threads: int | None = None,
         monitor_every: int = 10,
         compile_model: bool = False,
@@ -132,13 +131,13 @@ class CrossValidator:
         self.weights = None if weights is None else str(weights)
         self.device = device
         dtype = resolve_precision(precision, resolve_device(device))
-        # Chosen once, so that every worker computes as run.json says.
+        # Resolved here, so that every worker uses the precision recorded in run.json.
         self.precision: Precision = "float32" if dtype == torch.float32 else "bfloat16"
         self.n_jobs = _jobs(n_jobs)
         self.run_dir = run_dir
         self.resume = resume
         self.seed = whole("seed", seed, least=0)
-        self.repeats = whole("repeats", repeats)
+        self.repeats = None if repeats is None else whole("repeats", repeats)
         cores = max(1, cpu_count() // _workers(self.n_jobs))
         self.threads = cores if threads is None else whole("threads", threads)
         self.monitor_every = whole("monitor_every", monitor_every)
@@ -146,25 +145,25 @@ class CrossValidator:
         self.profile = profile
 
     def run(self, dataset: CTDataset) -> CrossValidationResult:
-        """Do what is left to do of the run.
+        """Run the cross-validation, skipping finished folds.
 
         Parameters
         ----------
-        dataset
+        dataset : CTDataset
             The slices.
 
         Returns
         -------
         CrossValidationResult
-            Fold tables, out-of-fold predictions, fitted networks.
+            Fold tables, out-of-fold predictions and fitted networks.
 
         Raises
         ------
         ValueError
-            If the dataset can't be split so, the canvases are too small for the network, or
-            ``run_dir`` holds another run.
+            If the dataset cannot be split in this way, the canvases are too small for the network,
+            or `run_dir` contains another run.
         InvalidFileError
-            If a slice or the weights can't be read, or ``run_dir`` was damaged.
+            If a slice or the weights cannot be read, or a file in `run_dir` was damaged.
         TrainingDivergedError
             If the loss of a fold became NaN; the other folds are finished and kept.
         """
@@ -174,7 +173,7 @@ class CrossValidator:
         size = self.recipe.canvas_size(self.model)
         self._try_network(size)
         temporary = None if self.run_dir else tempfile.TemporaryDirectory(prefix="covidct-")
-        run_dir = Path(self.run_dir or temporary.name)  # type: ignore[union-attr]  # one of the two is there
+        run_dir = Path(self.run_dir or temporary.name)  # type: ignore[union-attr]  # one of the two is not None
         directory = RunDirectory(run_dir)
         self._claim(directory, self._describe(dataset, split))
         canvases = make_canvases(dataset, size, resize=self.recipe.resize)
@@ -183,17 +182,21 @@ class CrossValidator:
             for number in range(len(split.folds))
             if not directory.is_finished(number)
         ]
-        _LOG.info("%d of %d folds are left to do", len(jobs), len(split.folds))
+        _LOG.info("%d of %d folds to train", len(jobs), len(split.folds))
+        if jobs:
+            directory.unseal()
         self._run_jobs(directory, jobs)
         with FileLock(run_dir / ".lock"):
             directory.tidy(len(split.folds))
             result = CrossValidationResult.load(run_dir)
+            directory.unseal()
             result.write_summary()
+            directory.seal(len(split.folds))
         result._temporary = temporary
         return result
 
     def _try_network(self, size: tuple[int, int]) -> None:
-        """Let bad weights and canvases that are too small fail before any training."""
+        """Raise an error for unusable weights or too small canvases before any training."""
         with torch.random.fork_rng(devices=[]):
             model = CTClassifier(self.model).eval()
         if self.weights is not None:
@@ -236,7 +239,7 @@ class CrossValidator:
         )
 
     def _run_jobs(self, directory: RunDirectory, jobs: Sequence[FoldJob]) -> None:
-        """Do all that is free, then wait for what other processes are at."""
+        """Train the folds that no other process works on, then wait for the others."""
         failures: dict[int, str] = {}
         for wait in (False, True):
             left = [
@@ -255,38 +258,34 @@ class CrossValidator:
         if failures:
             reasons = "; ".join(f"fold {number}: {why}" for number, why in failures.items())
             raise TrainingDivergedError(
-                f"{len(failures)} folds diverged, the others are finished and kept. {reasons}"
+                f"{len(failures)} folds diverged; the other folds are finished and kept. {reasons}"
             )
 
-    def _describe(self, dataset: CTDataset, split: Split) -> dict[str, Any]:
-        """Collect what ``run.json`` says: all that the result depends on."""
-        return {
-            "model": self.model.name,
-            "weights": _describe_weights(self.weights),
-            "recipe": self.recipe.to_dict(),
-            "dataset": {
-                "name": dataset.name,
-                "classes": list(dataset.classes),
-                "slices": len(dataset),
-                "content_hash": dataset.content_hash(),
-                "skipped": [list(entry) for entry in dataset.skipped],
-            },
-            "protocol": split.protocol,
-            "group_kind": split.group_kind,
-            "folds": [
-                {part: getattr(fold, part).tolist() for part in ("train", "test", "validation")}
-                for fold in split.folds
-            ],
-            "seed": self.seed,
-            "threads": self.threads,
-            "precision": self.precision,
-            "device": resolve_device(self.device).type,
-            "versions": software_versions(),
-        }
+    def _describe(self, dataset: CTDataset, split: Split) -> RunSpec:
+        return RunSpec(
+            model=self.model.name,
+            weights=WeightsSpec.describe(self.weights),
+            recipe=self.recipe,
+            dataset=DatasetSpec(
+                name=dataset.name,
+                classes=dataset.classes,
+                slices=len(dataset),
+                content_hash=dataset.content_hash(),
+                skipped=tuple((name, reason) for name, reason in dataset.skipped),
+            ),
+            protocol=split.protocol,
+            group_kind=split.group_kind,
+            folds=split.folds,
+            seed=self.seed,
+            threads=self.threads,
+            precision=self.precision,
+            device=resolve_device(self.device).type,
+            versions=software_versions(),
+        )
 
-    def _claim(self, directory: RunDirectory, spec: Mapping[str, Any]) -> None:
-        """Write ``run.json``, or see to it that the one that is there describes the same run."""
-        with _refusals(directory.path):
+    def _claim(self, directory: RunDirectory, spec: RunSpec) -> None:
+        """Write the description of the run, or check that the folder has the same run."""
+        with _explained_refusals(directory.path):
             directory.path.mkdir(parents=True, exist_ok=True)
             with FileLock(directory.path / ".lock"):
                 found = directory.read_spec()
@@ -295,28 +294,37 @@ class CrossValidator:
                     return
         if not self.resume:
             raise ValueError(
-                f"{str(directory.path)!r} holds a run; choose another run_dir, or resume=True"
+                f"{str(directory.path)!r} contains a run; choose another run_dir, or resume=True"
             )
-        spec = json.loads(json.dumps(spec))  # tuples become lists, as in the file
-        other = [key for key in spec if key not in _ENVIRONMENT and found.get(key) != spec[key]]
-        if other:
-            changes = "; ".join(_change(found.get(key), spec[key], key) for key in other)
+        before, now = ({**s.to_dict(), "protocol": s.protocol} for s in (found, spec))
+        changes = [
+            _change(before[key], now[key], key)
+            for key in now
+            if key not in _ENVIRONMENT and before[key] != now[key]
+        ]
+        if before["folds"] == now["folds"] and found.folds != spec.folds:
+            changes.append(
+                "the folds have other slices (a scikit-learn splitter needs a random_state)"
+            )
+        if changes:
             raise ValueError(
-                f"{str(directory.path)!r} holds another run: {changes}. Choose another run_dir"
+                f"{str(directory.path)!r} contains another run: {'; '.join(changes)}. Choose "
+                "another run_dir"
             )
         for key in _ENVIRONMENT:
-            if found.get(key) != spec[key]:
+            if before[key] != now[key]:
                 _LOG.warning(
-                    "the run in %s goes on under other %s, so that its bits may differ: %s",
+                    "the run in %s is resumed with other %s, so its results may differ in their "
+                    "last digits: %s",
                     directory.path,
                     key,
-                    _change(found.get(key), spec[key], key),
+                    _change(before[key], now[key], key),
                 )
 
 
 @contextmanager
-def _refusals(run_dir: Path) -> Iterator[None]:
-    """Say what to do where the folder of a run cannot be written to."""
+def _explained_refusals(run_dir: Path) -> Iterator[None]:
+    """Add a remedy to the error that is raised if a run folder is not writable."""
     try:
         yield
     except OSError as error:
@@ -324,38 +332,24 @@ def _refusals(run_dir: Path) -> Iterator[None]:
             raise
         raise OSError(
             error.errno,
-            f"{error.strerror}: a run writes there; choose another folder, or read a finished "
-            "run with CrossValidationResult.load (covidct evaluate)",
+            f"{error.strerror}: a run must be able to write there; choose another folder, or read "
+            "a finished run with CrossValidationResult.load (covidct evaluate)",
             str(run_dir),
         ) from error
 
 
 def _change(before: object, now: object, key: str) -> str:
-    """Say in what an entry of run.json differs."""
+    """Describe the difference between two values of an entry of run.json."""
     if isinstance(before, dict) and isinstance(now, dict):
         other = [name for name in now if before.get(name) != now[name]]
         return "; ".join(_change(before.get(name), now[name], f"{key}.{name}") for name in other)
-    if key == "folds" and isinstance(before, list) and isinstance(now, list):
-        if len(before) != len(now):
-            return f"it has {len(before)} folds, not {len(now)}"
-        return "its folds have other slices (a splitter of scikit-learn needs a random_state)"
     return f"{key} was {before}, is {now}"
-
-
-def _describe_weights(weights: str | None) -> str | None:
-    """Name a weights file by its content, so that it may move."""
-    if weights in (None, "imagenet"):
-        return weights
-    path = Path(str(weights))
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return f"{path.name} (sha256 {digest})"
 
 
 def _jobs(n_jobs: int | None) -> int:
     if n_jobs == 0:
         raise ValueError(
-            "n_jobs must be a number of folds at a time, or -1 for one per core, got 0"
+            "n_jobs must be a positive number of folds at a time, or -1 for one per core, got 0"
         )
     return 1 if n_jobs is None else n_jobs
 

@@ -7,7 +7,6 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 from scipy import special
 
 from .external_test import ExternalEvaluation
@@ -17,6 +16,8 @@ from .scores import ScoredFolds
 from .splits import Fold
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ..datasets.ct_dataset import CTDataset
 
 __all__ = ["Ensemble"]
@@ -64,6 +65,8 @@ class Ensemble(ScoredFolds):
     """
 
     def __init__(self, members: Sequence[CrossValidationResult], *, siblings: bool = False) -> None:
+        import pandas as pd
+
         if len(members) < (1 if siblings else 2):
             raise ValueError(
                 "an ensemble needs at least two runs, or one with siblings=True; "
@@ -81,17 +84,17 @@ class Ensemble(ScoredFolds):
             classes=first.classes,
             protocol=first.protocol,
             folds=tuple(first.folds[numbers[0]] for numbers in self._merged),
-            predictions=np.concatenate(
-                [self._average(k, numbers) for k, numbers in enumerate(self._merged)]
+            predictions=pd.concat(
+                [self._average(k, numbers) for k, numbers in enumerate(self._merged)],
+                ignore_index=True,
             ),
             group_kind=first.group_kind,
         )
 
-    def _average(self, fold: int, numbers: Sequence[int]) -> npt.NDArray[np.void]:
+    def _average(self, fold: int, numbers: Sequence[int]) -> pd.DataFrame:
         """Average the predictions of all members and of the folds `numbers` as one fold."""
         parts = [member.fold_predictions(k) for member in self.members for k in numbers]
-        rows = parts[0].copy()
-        rows["fold"] = fold
+        rows = parts[0].assign(fold=fold)
         rows["probability"] = np.mean([part["probability"] for part in parts], axis=0)
         tiny = np.finfo(np.float64).eps
         rows["logit"] = special.logit(np.clip(rows["probability"], tiny, 1 - tiny))

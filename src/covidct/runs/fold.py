@@ -1,4 +1,4 @@
-"""One fold of a run: fit, score, write down."""
+"""Training and scoring of one fold of a run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,14 +25,17 @@ from ..training.recipe import Recipe
 from ..training.trainer import EpochRecord, Trainer
 from .out_of_distribution import TrainingReference, descriptors
 from .splits import Fold
-from .storage import PREDICTION_FIELDS, RunDirectory
+
+if TYPE_CHECKING:
+    import pandas as pd
+from .storage import PREDICTION_COLUMNS, RunDirectory
 
 __all__ = ["FoldJob", "run_fold"]
 
 
 @dataclass(frozen=True)
 class FoldJob:
-    """All that a worker needs to know to do one fold."""
+    """Everything that a worker needs to run one fold."""
 
     run_dir: Path
     number: int
@@ -54,21 +57,22 @@ class FoldJob:
 
 
 def run_fold(job: FoldJob, *, wait: bool, profile: Profile | None = None) -> str | None:
-    """Do a fold, unless it is finished or another process is at it.
+    """Train and score a fold, unless it is finished or another process works on it.
 
     Parameters
     ----------
-    job
+    job : FoldJob
         The fold.
-    wait
-        Whether to wait for another process that is at this fold, and to take over if it dies.
-    profile
-        Where to add up what the parts cost.
+    wait : bool
+        If True, wait for another process that works on this fold, and continue its work if it
+        dies.
+    profile : Profile or None, default=None
+        Collects the time that each part takes.
 
     Returns
     -------
     str or None
-        Why the fold could not be finished: its loss became NaN. None if all is well.
+        The reason why the training diverged; None if it did not.
     """
     directory = RunDirectory(job.run_dir)
     folder = directory.fold(job.number)
@@ -87,6 +91,8 @@ def run_fold(job: FoldJob, *, wait: bool, profile: Profile | None = None) -> str
 
 
 def _fit_and_score(job: FoldJob, directory: RunDirectory, profile: Profile | None) -> None:
+    import pandas as pd
+
     folder = directory.fold(job.number)
     model = _initial_model(job)
     train, test = job.fold.train, job.fold.test
@@ -108,22 +114,24 @@ def _fit_and_score(job: FoldJob, directory: RunDirectory, profile: Profile | Non
         description=f"fold {job.number}",
         progress=job.progress,
     )
-    directory.write_table(folder / "history.csv", EpochRecord._fields, history)
+    curve = pd.DataFrame.from_records(history, columns=list(EpochRecord._fields))
+    directory.write_table(folder / "history.csv", curve)
     if job.fold.validation.size:
-        rows = _score(job, model, job.fold.validation)
-        directory.write_table(folder / "validation.csv", PREDICTION_FIELDS.names or (), rows)
-    rows = _score(job, model, test)
-    _refer(job, model).save(folder / "reference.safetensors")
+        validation = _score(job, model, job.fold.validation)
+        directory.write_table(folder / "validation.csv", validation)
+    predictions = _score(job, model, test)
+    _training_reference(job, model).save(folder / "reference.safetensors")
     save_state(model, folder / "model.safetensors")
-    directory.write_table(folder / "predictions.csv", PREDICTION_FIELDS.names or (), rows)
+    directory.write_table(folder / "predictions.csv", predictions)
     if trainer.store:
         trainer.store.clear()
 
 
 def _initial_model(job: FoldJob) -> CTClassifier:
-    """Create the network; its fresh head depends on the seed and the fold alone."""
+    """Create the network; its new head depends on the seed and the number of the fold only."""
     if not job.model.name.startswith("timm:"):
-        register_model(job.model, overwrite=True)  # as the caller knows it, in a new process too
+        # A worker process does not know the networks that the caller has registered.
+        register_model(job.model, overwrite=True)
     (seed,) = np.random.SeedSequence((job.seed, job.number)).generate_state(1)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(seed))
@@ -131,28 +139,30 @@ def _initial_model(job: FoldJob) -> CTClassifier:
         return create_model(job.model.name, job.weights, input_size=size)
 
 
-def _score(job: FoldJob, model: CTClassifier, index: npt.NDArray[np.int64]) -> list[list[Any]]:
+def _score(job: FoldJob, model: CTClassifier, index: npt.NDArray[np.int64]) -> pd.DataFrame:
+    import pandas as pd
+
     scored = infer(model, job.canvases, index=index)
     if not np.isfinite(scored.logits).all():
         raise TrainingDivergedError(
-            "the fitted network answers NaN or infinity; try a smaller learning_rate"
+            "the trained network returns NaN or infinity; try a smaller learning_rate"
         )
-    return [
-        [
-            int(i),
-            job.names[i],
-            int(job.targets[i]),
-            job.number,
-            float(probability),
-            float(logit),
-            "" if job.groups is None else job.groups[i],
-        ]
-        for i, probability, logit in zip(index, scored.probabilities, scored.logits, strict=True)
-    ]
+    table = pd.DataFrame(
+        {
+            "index": index,
+            "path": [job.names[i] for i in index],
+            "target": job.targets[index],
+            "fold": job.number,
+            "probability": scored.probabilities,
+            "logit": scored.logits,
+            "group": "" if job.groups is None else job.groups[index],
+        }
+    )
+    return table.astype(dict(PREDICTION_COLUMNS))
 
 
-def _refer(job: FoldJob, model: CTClassifier) -> TrainingReference:
-    """Describe the fold's slices, so that new ones can be compared with them."""
+def _training_reference(job: FoldJob, model: CTClassifier) -> TrainingReference:
+    """Compute statistics of the slices of the fold, with which new slices are compared."""
     parts = []
     for index in (job.fold.train, job.fold.test):
         features = np.asarray(infer(model, job.canvases, index=index, features=True).features)

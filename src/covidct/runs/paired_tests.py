@@ -278,7 +278,7 @@ def _fold_mismatch(a: ScoredFolds, b: ScoredFolds) -> str:
             return f"they use different slices of {a.dataset_name!r}"
         return f"one uses {a.dataset_name!r}, the other {b.dataset_name!r}"
     if a.protocol != b.protocol:
-        return f"the protocol of one is {a.protocol!r}, of the other {b.protocol!r}"
+        return f"the protocol of one is {a.protocol.label!r}, of the other {b.protocol.label!r}"
     same = len(a.folds) == len(b.folds) and all(
         np.array_equal(one.test, other.test) and np.array_equal(one.train, other.train)
         for one, other in zip(a.folds, b.folds, strict=True)

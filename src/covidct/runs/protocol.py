@@ -1,21 +1,135 @@
-"""The three ways of splitting that have a name, as options of a cross-validation."""
+"""Evaluation protocols: how slices are divided into training and test parts."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from ..errors import UnknownNameError
 
 if TYPE_CHECKING:
     from ..datasets.ct_dataset import CTDataset
 
-__all__ = ["PROTOCOLS", "split_options"]
+__all__ = ["PROTOCOLS", "Protocol", "leakage_warning", "split_options"]
 
-#: Slices at random, as in the paper; patients (or, where unknown, near-duplicates) kept together;
-#: the split of the dataset's authors.
+#: Protocols that commands and sweeps take by name: random slices, as in the paper; whole patients
+#: (or, where patients are unknown, whole groups of near-duplicates); the split of the dataset's
+#: authors.
 PROTOCOLS = ("paper", "grouped", "official")
+
+_DESCRIPTIONS = {
+    "paper": "slices split at random within each class, as in the paper",
+    "official": "the split published by the authors of the dataset, repeated with several seeds",
+    "splitter": "folds of a scikit-learn splitter",
+    "given": "folds given by the user",
+}
+_UNITS = {"near-duplicate": "near-duplicate group", "given groups": "group"}
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a dataset was divided into training and test parts.
+
+    Two runs can be compared fold by fold only if their protocols are equal.
+
+    Parameters
+    ----------
+    id : {"paper", "grouped", "official", "splitter", "given"}
+        Kind of protocol: random slices, whole groups, the split of the dataset's authors, a
+        scikit-learn splitter, or folds given as pairs of positions.
+    label : str
+        Text for tables, such as ``"grouped by patient"``.
+    group_kind : str or None, default=None
+        Kind of the groups that the protocol keeps together, such as ``"patient"``; None if slices
+        of one group may be in both parts.
+
+    Raises
+    ------
+    UnknownNameError
+        If `id` is not one of the five.
+
+    Examples
+    --------
+    >>> from covidct.runs.protocol import Protocol
+    >>> protocol = Protocol.grouped("patient")
+    >>> str(protocol), protocol.id, protocol == Protocol.paper()
+    ('grouped by patient', 'grouped', False)
+    """
+
+    id: str
+    label: str
+    group_kind: str | None = None
+
+    def __post_init__(self) -> None:
+        known = ("grouped", *_DESCRIPTIONS)
+        if self.id not in known:
+            raise UnknownNameError.among("protocol id", self.id, known)
+
+    @classmethod
+    def paper(cls) -> Protocol:
+        """Return the protocol of the paper: stratified random slices."""
+        return cls("paper", "paper")
+
+    @classmethod
+    def grouped(cls, group_kind: str) -> Protocol:
+        """Return the protocol that keeps groups of slices together.
+
+        Parameters
+        ----------
+        group_kind : str
+            Kind of the groups, such as ``"patient"`` or ``"near-duplicate"``.
+
+        Returns
+        -------
+        Protocol
+            Its label is ``"grouped by"`` and the kind.
+        """
+        return cls("grouped", f"grouped by {group_kind}", group_kind)
+
+    @classmethod
+    def official(cls) -> Protocol:
+        """Return the protocol of the dataset's authors."""
+        return cls("official", "official")
+
+    @property
+    def description(self) -> str:
+        """One line that explains the protocol to readers of a report."""
+        if self.id == "grouped":
+            kind = group_unit(self.group_kind)
+            return f"all slices of a {kind} on the same side of every split"
+        return _DESCRIPTIONS[self.id]
+
+    def __str__(self) -> str:
+        return self.label
+
+
+def group_unit(kind: str | None) -> str:
+    """Return the noun for one group of a kind, such as ``"patient"``, for use in sentences."""
+    return "group" if kind is None else _UNITS.get(kind, kind)
 
 
 def split_options(protocol: str, dataset: CTDataset, folds: int) -> dict[str, Any]:
-    """Say what a protocol means for a dataset.
+    """Translate the name of a protocol into options of a cross-validation.
+
+    Parameters
+    ----------
+    protocol : {"paper", "grouped", "official"}
+        Name of the protocol. ``"grouped"`` keeps patients together, or near-duplicates if the
+        dataset has no groups.
+    dataset : CTDataset
+        The dataset to be split.
+    folds : int
+        Number of folds; not used by ``"official"``.
+
+    Returns
+    -------
+    dict
+        The options ``cv`` and ``groups`` of :class:`covidct.CrossValidator`.
+
+    Raises
+    ------
+    UnknownNameError
+        If `protocol` is not one of the three.
 
     Examples
     --------
@@ -24,10 +138,49 @@ def split_options(protocol: str, dataset: CTDataset, folds: int) -> dict[str, An
     >>> split_options("grouped", covidct.load_dataset("phantom", n=8), 5)
     {'cv': 5, 'groups': 'patient'}
     """
-    found = "near-duplicate" if dataset.groups is None else "patient"
     options: dict[str, dict[str, Any]] = {
         "paper": {"cv": folds},
-        "grouped": {"cv": folds, "groups": found},
+        "grouped": {
+            "cv": folds,
+            "groups": "near-duplicate" if dataset.groups is None else "patient",
+        },
         "official": {"cv": "official"},
     }
+    if protocol not in options:
+        raise UnknownNameError.among("protocol", protocol, options)
     return options[protocol]
+
+
+def leakage_warning(unit: str | None) -> str:
+    """Return the sentence that warns of leakage in a random split.
+
+    Logs, tables and reports all use this wording.
+
+    Parameters
+    ----------
+    unit : str or None
+        Noun for the groups that are split, such as ``"patient"``; None if groups are unknown.
+
+    Returns
+    -------
+    str
+        One sentence, without a capital letter at its start and without a full stop.
+
+    Examples
+    --------
+    >>> from covidct.runs.protocol import leakage_warning
+    >>> print(leakage_warning("patient"))
+    slices are split at random: slices of the same patient are in the training and the test part \
+of a fold, which makes the metrics too optimistic for new patients
+    """
+    if unit is None:
+        return (
+            "slices are split at random and their patients are unknown: slices of the same patient "
+            "may be in the training and the test part of a fold, which would make the metrics too "
+            "optimistic for new patients"
+        )
+    new = "patient" if unit == _UNITS["near-duplicate"] else unit
+    return (
+        f"slices are split at random: slices of the same {unit} are in the training and the test "
+        f"part of a fold, which makes the metrics too optimistic for new {new}s"
+    )

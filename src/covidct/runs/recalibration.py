@@ -1,4 +1,4 @@
-"""What calibration makes of a run: temperatures, thresholds, and what they achieve."""
+"""Calibration of the folds of a run: temperatures, thresholds, and the resulting metrics."""
 
 from __future__ import annotations
 
@@ -16,27 +16,32 @@ from ..evaluation.tables import Table, percent
 
 __all__ = ["CalibratedFolds"]
 
-_AT_END = " A temperature of {:g} or {:g} is where its search ends.".format(*TEMPERATURE_BOUNDS)
+_AT_BOUND = (
+    " Some temperatures are at a bound of the search, {:g} or {:g}; probabilities of these folds "
+    "may still be uncalibrated.".format(*TEMPERATURE_BOUNDS)
+)
 
 
 @dataclass(frozen=True)
 class CalibratedFolds:
-    """The folds of a run, each calibrated on slices that it is not judged on.
+    """Calibrated folds of a run, each evaluated on slices on which it was not fitted.
 
-    Made by :meth:`covidct.CrossValidationResult.calibrate`. Printing it gives a row for each fold,
-    and the errors before and after.
+    Returned by :meth:`covidct.CrossValidationResult.calibrate`. Printing it gives a row for each
+    fold, and the calibration errors before and after.
 
     Attributes
     ----------
-    sensitivity
-        The one wished for.
-    fitted_on
+    sensitivity : float
+        Target sensitivity, in (0, 1].
+    fitted_on : str
         ``"the validation part"`` or ``"the other folds"``.
-    targets, probabilities
-        (N,), of the test slices of all folds, as trained.
-    fit
-        Temperatures and thresholds of the K folds, what they achieve there, and the calibrated
-        probabilities, (N,).
+    targets : ndarray of shape (n_slices,)
+        Classes of the test slices of all folds.
+    probabilities : ndarray of shape (n_slices,)
+        Their probabilities before calibration.
+    fit : CrossFit
+        Temperature, threshold, sensitivity and specificity of each fold, and the calibrated
+        probabilities.
     """
 
     sensitivity: float
@@ -46,13 +51,13 @@ class CalibratedFolds:
     fit: calibration.CrossFit
 
     def errors(self) -> dict[str, tuple[float, float]]:
-        """Return how far probabilities are from frequencies, as trained and calibrated.
+        """Return the calibration errors before and after calibration.
 
         Returns
         -------
-        dict
-            ``"expected calibration error"`` (in ten bins) and ``"Brier score"`` to (as trained,
-            calibrated), as fractions.
+        dict of str to tuple of (float, float)
+            ``"expected calibration error"`` (ten bins) and ``"Brier score"``, each before and
+            after calibration, as fractions.
         """
         measures: dict[str, Callable[[Any, Any], float]] = {
             "expected calibration error": calibration.expected_calibration_error,
@@ -67,12 +72,12 @@ class CalibratedFolds:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """Collect the numbers for JSON.
+        """Return the numbers as plain values for JSON.
 
         Returns
         -------
         dict
-            Plain values; what is undefined is None.
+            Undefined values are None.
         """
         content = {
             "sensitivity": self.sensitivity,
@@ -82,14 +87,21 @@ class CalibratedFolds:
             "sensitivities": self.fit.sensitivities.tolist(),
             "specificities": self.fit.specificities.tolist(),
             "errors": {
-                name: {"as trained": before, "calibrated": after}
+                name: {"uncalibrated": before, "calibrated": after}
                 for name, (before, after) in self.errors().items()
             },
         }
         ready: dict[str, Any] = json_ready(content)
         return ready
 
-    def __str__(self) -> str:
+    def table(self) -> Table:
+        """Return temperature, threshold, sensitivity and specificity of each fold.
+
+        Returns
+        -------
+        Table
+            One row per fold, with the means below, and the calibration errors as a note.
+        """
         fit = self.fit
         achieved = fit.sensitivities, fit.specificities
         columns = (fit.folds, fit.temperatures, fit.thresholds, *achieved)
@@ -98,18 +110,22 @@ class CalibratedFolds:
             for fold, temperature, threshold, *shares in zip(*columns, strict=True)
         ]
         means = [percent(*_mean_and_sd(shares)) for shares in achieved]
-        header = ["fold", "temperature", "threshold", "sensitivity, %", "specificity, %"]
         errors = ", ".join(
-            f"{name} {before:.3f} as trained, {after:.3f} calibrated"
+            f"{name} {before:.3f} before, {after:.3f} after calibration"
             for name, (before, after) in self.errors().items()
         )
-        at_end = np.isclose(fit.temperatures[:, None], TEMPERATURE_BOUNDS, rtol=1e-3).any()
-        return (
-            f"Calibrated on {self.fitted_on}; thresholds, of the calibrated probability, for a "
-            f"sensitivity of {percent(self.sensitivity)} %\n"
-            f"{Table(header, [*rows, ['mean ± sd', '', '', *means]]).render()}\n"
-            f"{errors[:1].upper()}{errors[1:]}.{_AT_END if at_end else ''}"
+        at_bound = np.isclose(fit.temperatures[:, None], TEMPERATURE_BOUNDS, rtol=1e-3).any()
+        return Table(
+            ["fold", "temperature", "threshold", "sensitivity, %", "specificity, %"],
+            rows,
+            footer=[["mean ± sd", "", "", *means]],
+            caption=f"Calibrated on {self.fitted_on}; thresholds of the calibrated probability for "
+            f"a sensitivity of {percent(self.sensitivity)} %",
+            notes=[f"{errors[:1].upper()}{errors[1:]}.{_AT_BOUND if at_bound else ''}"],
         )
+
+    def __str__(self) -> str:
+        return str(self.table())
 
 
 def _mean_and_sd(values: npt.NDArray[np.float64]) -> tuple[float, float]:

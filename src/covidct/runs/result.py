@@ -1,4 +1,4 @@
-"""What a cross-validation found, read from its folder."""
+"""Result of a cross-validation, read from its folder."""
 
 from __future__ import annotations
 
@@ -29,8 +29,7 @@ from .external_test import ExternalEvaluation
 from .out_of_distribution import TrainingReference, layout, seen_by_any
 from .recalibration import CalibratedFolds
 from .scores import ScoredFolds
-from .splits import Fold
-from .storage import PREDICTION_FIELDS, RunDirectory
+from .storage import RunDirectory, RunSpec
 
 if TYPE_CHECKING:
     from ..datasets.ct_dataset import CTDataset
@@ -41,27 +40,29 @@ _LOG = logging.getLogger(__name__)
 
 
 class CrossValidationResult(ScoredFolds):
-    """The folds of a run: tables, out-of-fold predictions, fitted networks.
+    """Result of a cross-validation: tables, out-of-fold predictions, fitted networks.
 
-    Made by :meth:`covidct.CrossValidator.run`, or read by :meth:`load`. Printing it gives the
+    Returned by :meth:`covidct.CrossValidator.run`, or read by :meth:`load`. Printing it gives the
     table of folds in percent.
 
     Parameters
     ----------
-    directory
-        The folder of the run.
-    spec
-        What its ``run.json`` says.
+    directory : RunDirectory
+        Files of the run.
+    spec : RunSpec
+        Description of the run.
 
     Attributes
     ----------
-    run : dict
-        What ``run.json`` says.
-    predictions : structured array
-        One row for each slice of each test fold: ``index``, ``path``, ``target``, ``fold``,
-        ``probability`` (of COVID-19), ``logit`` and ``group`` ("" where unknown).
-    fold_metrics : list of dict
-        The metrics of each fold, as fractions; NaN where one is undefined.
+    spec : RunSpec
+        Description of the run: network, weights, recipe, dataset, protocol, seed, versions.
+    run_dir : Path
+        Folder of the run.
+    recipe : Recipe
+        Training recipe.
+    predictions : DataFrame
+        One row per slice of each test fold: ``index``, ``path``, ``target``, ``fold``,
+        ``probability`` (of COVID-19), ``logit`` and ``group`` (empty text if unknown).
 
     Examples
     --------
@@ -75,26 +76,23 @@ class CrossValidationResult(ScoredFolds):
     True
     """
 
-    def __init__(self, directory: RunDirectory, spec: dict[str, Any]) -> None:
-        folds = tuple(
-            Fold(**{part: np.array(index, dtype=np.int64) for part, index in fold.items()})
-            for fold in spec["folds"]
-        )
+    def __init__(self, directory: RunDirectory, spec: RunSpec) -> None:
+        import pandas as pd
+
+        parts = [directory.read_predictions(k, fold.test) for k, fold in enumerate(spec.folds)]
         super().__init__(
-            model_name=spec["model"],
-            dataset_name=spec["dataset"]["name"],
-            content_hash=spec["dataset"]["content_hash"],
-            classes=tuple(spec["dataset"]["classes"]),
-            protocol=spec["protocol"],
-            folds=folds,
-            predictions=np.concatenate(
-                [directory.read_predictions(k, fold.test) for k, fold in enumerate(folds)]
-            ),
-            group_kind=spec.get("group_kind"),
+            model_name=spec.model,
+            dataset_name=spec.dataset.name,
+            content_hash=spec.dataset.content_hash,
+            classes=spec.dataset.classes,
+            protocol=spec.protocol,
+            folds=spec.folds,
+            predictions=pd.concat(parts, ignore_index=True),
+            group_kind=spec.group_kind,
         )
-        self.run = spec
+        self.spec = spec
         self.run_dir = directory.path
-        self.recipe = Recipe.from_dict(spec["recipe"])
+        self.recipe = spec.recipe
         self._directory = directory
         self._temporary: TemporaryDirectory[str] | None = None
 
@@ -104,8 +102,8 @@ class CrossValidationResult(ScoredFolds):
 
         Parameters
         ----------
-        run_dir
-            Its folder.
+        run_dir : str or Path
+            Folder of the run.
 
         Returns
         -------
@@ -115,48 +113,49 @@ class CrossValidationResult(ScoredFolds):
         Raises
         ------
         FileNotFoundError
-            If there is no run in the folder.
+            If the folder has no ``run.json``.
         InvalidFileError
-            If a file of it was damaged or edited.
+            If a file of the run was damaged or edited.
         ValueError
-            If folds are missing; the message says which.
+            If folds are not finished; the message lists them.
         """
         directory = RunDirectory(Path(run_dir))
         spec = directory.read_spec()
         if spec is None:
-            raise FileNotFoundError(f"{str(run_dir)!r} holds no run: there is no run.json in it")
-        missing = [k for k in range(len(spec["folds"])) if not directory.is_finished(k)]
+            raise FileNotFoundError(f"no run found in {str(run_dir)!r}: it has no run.json")
+        missing = [k for k in range(len(spec.folds)) if not directory.is_finished(k)]
         if missing:
             raise ValueError(
                 f"the run in {str(run_dir)!r} is not finished: folds {missing} of "
-                f"{len(spec['folds'])} are missing; start it again with the same run_dir"
+                f"{len(spec.folds)} are missing; start it again with the same run_dir"
             )
-        return cls(directory, spec)
+        result = cls(directory, spec)
+        directory.verify()
+        return result
 
     def history(self, fold: int) -> dict[str, npt.NDArray[np.float64]]:
         """Return the learning curve of a fold.
 
         Parameters
         ----------
-        fold
+        fold : int
             Number of the fold; the first is 0.
 
         Returns
         -------
-        dict
-            One column for each field of ``EpochRecord``.
+        dict of str to ndarray of shape (n_epochs,)
+            Values of each field of :class:`covidct.training.trainer.EpochRecord`.
         """
         return self._directory.read_history(fold, EpochRecord._fields)
 
     @property
     def settings(self) -> dict[str, object]:
-        """What else was chosen than network, dataset and protocol: weights, folds, recipe."""
-        weights, _, digest = (self.run["weights"] or "none").partition(" (sha256 ")
+        """Settings besides network, dataset and protocol: weights, folds, seed, recipe."""
         return {
-            "weights": f"{weights} ({digest[:8]})" if digest else weights,
+            "weights": "none" if self.spec.weights is None else str(self.spec.weights),
             "folds": len(self.folds),
-            "seed": self.run["seed"],
-            "precision": self.run["precision"],
+            "seed": self.spec.seed,
+            "precision": self.spec.precision,
             **self.recipe.options(),
         }
 
@@ -165,20 +164,20 @@ class CrossValidationResult(ScoredFolds):
 
         Parameters
         ----------
-        fold
+        fold : int
             Number of the fold; the first is 0.
 
         Returns
         -------
         CTClassifier
-            In evaluation mode, on the CPU.
+            The network in evaluation mode, on the CPU.
 
         Raises
         ------
         IndexError
-            If there is no such fold.
+            If the run does not have this fold.
         InvalidFileError
-            If its weights are missing or were damaged.
+            If the weights are missing or were damaged.
         """
         if not 0 <= fold < len(self.folds):
             raise IndexError(
@@ -190,43 +189,44 @@ class CrossValidationResult(ScoredFolds):
         return model.eval()
 
     def model_card(self, fold: int) -> dict[str, Any]:
-        """Collect what whoever gets the network of a fold has to know.
+        """Return the facts that a user of the fitted network needs.
 
         Parameters
         ----------
-        fold
+        fold : int
             Number of the fold; the first is 0.
 
         Returns
         -------
         dict
-            The ``card`` of ``CTClassifier.save``.
+            The option ``card`` of ``CTClassifier.save``: training data, protocol, metrics and
+            resizing.
         """
         return {
             "resize": self.recipe.resize,
-            "training_data": f"{self.dataset_name} ({self.run['dataset']['content_hash']}), "
+            "training_data": f"{self.dataset_name} ({self.content_hash}), "
             f"without fold {fold} of {len(self.folds)}",
-            "protocol": self.protocol,
+            "protocol": self.protocol.label,
             "metrics": json_ready(self.fold_metrics[fold]),
         }
 
     def fold_reference(self, fold: int) -> TrainingReference:
-        """Return what the slices of a fold look like, to compare new ones with.
+        """Return statistics of the slices of a fold, with which new slices are compared.
 
         Parameters
         ----------
-        fold
+        fold : int
             Number of the fold; the first is 0.
 
         Returns
         -------
         TrainingReference
-            Means, deviations and limits.
+            Means, deviations and limits of features and pixels.
 
         Raises
         ------
         InvalidFileError
-            If its file is missing or damaged.
+            If the file is missing or was damaged, or belongs to another network.
         """
         path = self._directory.kept(fold, "reference.safetensors")
         reference = TrainingReference.load(path)
@@ -238,26 +238,27 @@ class CrossValidationResult(ScoredFolds):
         return reference
 
     def calibrate(self, sensitivity: float = 0.95) -> CalibratedFolds:
-        """Calibrate the probabilities, and find thresholds for a wished sensitivity.
+        """Calibrate the probabilities, and find the thresholds for a target sensitivity.
 
-        Where the split has a validation part, as the official one, each fold is fitted on it, and
-        else on the out-of-fold predictions of the other folds: never on slices that it is judged
-        on. Metrics of the run, at the threshold 0.5, stay as they are.
+        If the split has a validation part, as the official one has, each fold is fitted on it, and
+        otherwise on the out-of-fold predictions of the other folds: never on slices on which it is
+        evaluated. The metrics of the run, at the threshold 0.5, do not change.
 
         Parameters
         ----------
-        sensitivity
-            The share of COVID-19 slices to be found, in (0, 1].
+        sensitivity : float, default=0.95
+            Target sensitivity, in (0, 1].
 
         Returns
         -------
         CalibratedFolds
-            Temperatures, thresholds, and what they achieve.
+            Temperatures, thresholds, and the sensitivities and specificities that they give.
 
         Raises
         ------
         ValueError
-            If there is nothing to fit on: one fold without a validation part, or repeats of it.
+            If there are no slices to fit on: the run has one fold, or repeats of one fold, without
+            a validation part.
         InvalidFileError
             If the predictions of the validation part were damaged.
 
@@ -270,103 +271,105 @@ class CrossValidationResult(ScoredFolds):
         >>> cv.run(slices).calibrate(sensitivity=0.9).fitted_on
         'the other folds'
         """
+        import pandas as pd
+
         rows, known = self.predictions, None
         if all(fold.validation.size for fold in self.folds):
             parts = [
                 self._directory.read_predictions(k, fold.validation, name="validation.csv")
                 for k, fold in enumerate(self.folds)
             ]
-            validation = np.concatenate(parts)
-            known = validation["logit"], validation["target"], validation["fold"]
+            validation = pd.concat(parts, ignore_index=True)
+            known = tuple(validation[name].to_numpy() for name in ("logit", "target", "fold"))
         return CalibratedFolds(
             sensitivity=sensitivity,
             fitted_on="the other folds" if known is None else "the validation part",
-            targets=rows["target"],
-            probabilities=rows["probability"],
+            targets=rows["target"].to_numpy(),
+            probabilities=rows["probability"].to_numpy(),
             fit=cross_fit(
-                rows["logit"],
-                rows["target"],
-                folds=rows["fold"],
-                slices=rows["index"],
+                rows["logit"].to_numpy(),
+                rows["target"].to_numpy(),
+                folds=rows["fold"].to_numpy(),
+                slices=rows["index"].to_numpy(),
                 sensitivity=sensitivity,
                 fitted_on=known,
             ),
         )
 
     def compare_published(self) -> published.Comparison:
-        """Hold the run against what the paper reports of its network on its dataset.
+        """Compare the run with the paper's result of the same network on the same dataset.
 
         Returns
         -------
         Comparison
-            Ours beside theirs, with the difference in their standard deviations; printing it
-            gives a table. It says in what the run is another experiment, such as protocol,
-            weights, canvas or epochs, so that the rows are not comparable.
+            Means and standard deviations of both, and their differences; printing it gives a
+            table. It lists the deviations of the run from the paper's experiment, such as
+            protocol, weights, canvas or epochs, which make the two not comparable.
 
         Raises
         ------
         UnknownNameError
-            If the paper has no such network or dataset.
+            If the paper does not have this network or dataset.
         """
         return published.compare(
             self.summary(),
             self.model_name,
             self.dataset_name,
-            protocol=self.protocol,
+            protocol=self.protocol.label,
             deviations=self._deviations(),
             notes=self._doubts(),
         )
 
     def _deviations(self) -> Iterator[str]:
-        """Say in what the run is not the paper's experiment, the protocol aside."""
-        slices = self.run["dataset"]["slices"]
+        """Yield the deviations from the paper's experiment, except the protocol."""
         complete = sum(dataset_info(self.dataset_name).counts or ())
-        if slices != complete:
-            yield f"{slices} slices instead of {complete}"
-        if self.protocol != "official" and len(self.folds) != 5:
+        if self.spec.dataset.slices != complete:
+            yield f"{self.spec.dataset.slices} slices instead of {complete}"
+        if self.protocol.id != "official" and len(self.folds) != 5:
             yield f"{len(self.folds)} folds instead of 5"
-        if self.run["weights"] is None:
+        if self.spec.weights is None:
             yield "random weights instead of ImageNet's"
         if self.recipe.epochs != Recipe().epochs:
             yield f"{self.recipe.epochs} epochs instead of {Recipe().epochs}"
-        ours = self.recipe.options()
+        options = self.recipe.options()
         for option, value in Recipe().scaled(self.recipe.epochs).options().items():
-            if ours[option] != value:
-                yield f"{option} {ours[option]} instead of {value}"
+            if options[option] != value:
+                yield f"{option} {options[option]} instead of {value}"
 
     def _doubts(self) -> Iterator[str]:
-        weights = self.run["weights"]
-        if weights not in (None, "imagenet"):
-            yield f"Our weights are from {weights}; comparable if they are ImageNet's."
+        """Yield a caveat for weights from a file, which may or may not be ImageNet's."""
+        weights = self.spec.weights
+        if weights is not None and weights.name != "imagenet":
+            yield f"The weights of the run are from {weights}; comparable if they are ImageNet's."
 
     def evaluate(self, dataset: CTDataset, *, device: str = "auto") -> ExternalEvaluation:
-        """Score the fitted folds on slices of another source.
+        """Evaluate the networks of all folds on slices of another source.
 
         Parameters
         ----------
-        dataset
-            The other slices.
-        device
+        dataset : CTDataset
+            Slices of another source.
+        device : str, default="auto"
             As in :func:`covidct.devices.resolve_device`.
 
         Returns
         -------
         ExternalEvaluation
-            What each fold, and their mean probability, make of them. It names slices that a fold
-            was fitted to, and a warning says how many there are.
+            Metrics of each fold's network and of their mean probability. It lists the slices that
+            a network was trained on; if there are any, a warning is logged.
 
         Raises
         ------
         ValueError
-            If these are the slices that the run was made of.
+            If the content of `dataset` is that of the dataset of the run.
         InvalidFileError
             If a file of the run was damaged.
         """
         if dataset.content_hash() == self.content_hash:
             raise ValueError(
-                f"{dataset.name!r} has the very slices that the run in {str(self.run_dir)!r} was "
-                "trained on; what it makes of them out of fold is in its own tables, and an "
-                "external test needs slices of another source"
+                f"{dataset.name!r} has the same slices as the run in {str(self.run_dir)!r}, which "
+                "its networks were trained on; use slices of another source, or see the "
+                "out-of-fold predictions of the run"
             )
         models = [self.fold_model(k) for k in range(len(self.folds))]
         references = [self.fold_reference(k) for k in range(len(self.folds))]
@@ -387,11 +390,6 @@ class CrossValidationResult(ScoredFolds):
         return evaluation
 
     def write_summary(self) -> None:
-        """Write ``predictions.csv`` and ``metrics.json`` of the whole run."""
-        self._directory.write_table(
-            self.run_dir / "predictions.csv", PREDICTION_FIELDS.names or (), self.predictions
-        )
+        """Write ``predictions.csv`` and ``metrics.json`` of all folds."""
+        self._directory.write_table(self.run_dir / "predictions.csv", self.predictions)
         write_json(self.run_dir / "metrics.json", self.to_dict())
-
-    def __repr__(self) -> str:
-        return f"<CrossValidationResult {self.model_name} on {self.dataset_name}: {self.run_dir}>"

@@ -1,9 +1,10 @@
-"""Scored folds: what any set of out-of-fold predictions tells."""
+"""Metrics, intervals and tables of out-of-fold predictions."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,55 +14,59 @@ from ..evaluation import intervals, metrics
 from ..evaluation.intervals import Interval, describe_resampling
 from ..evaluation.metrics import TABLE_METRICS
 from ..evaluation.tables import Table, percent, percent_range
+from .protocol import Protocol, group_unit, leakage_warning
 from .splits import Fold
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["ScoredFolds"]
 
-_LOOKALIKES = "near-duplicate group"
+_MOST_COLUMNS = 10  # folds that a table shows one by one, so that it fits on a screen
 
 
 class ScoredFolds:
-    """Out-of-fold predictions and what follows from them: tables, intervals, counts.
+    """Out-of-fold predictions with their metrics, confidence intervals and tables.
 
-    The common part of a run (:class:`covidct.CrossValidationResult`) and of an average of runs
+    Base class of a run (:class:`covidct.CrossValidationResult`) and of an average of runs
     (:class:`covidct.runs.ensemble.Ensemble`). Printing it gives the table of folds in percent.
 
     Parameters
     ----------
-    model_name
-        What predicted.
-    dataset_name
-        Name of the slices.
-    content_hash
-        Of the slices; runs of equal hashes predict the same slices.
-    classes
+    model_name : str
+        Name of the network, or of several.
+    dataset_name : str
+        Name of the dataset.
+    content_hash : str
+        Hash of the dataset's content; runs with equal hashes predict the same slices.
+    classes : tuple of (str, str)
         Names of class 0 and class 1.
-    protocol
+    protocol : Protocol
         How slices were split.
-    folds
-        The splits.
-    predictions
-        One row for each slice of each test fold, with the fields of ``PREDICTION_FIELDS``.
-    group_kind
-        What a group of slices is, such as ``"patient"``; None where that is unknown.
-
-    Attributes
-    ----------
-    fold_metrics : list of dict
-        The metrics of each fold, as fractions; NaN where one is undefined.
+    folds : tuple of Fold
+        The folds.
+    predictions : DataFrame
+        One row per slice of each test fold, with the columns of
+        :data:`covidct.runs.storage.PREDICTION_COLUMNS`.
+    group_kind : str or None, default=None
+        Kind of the known groups, such as ``"patient"``; None if groups are unknown.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from covidct.runs.storage import PREDICTION_FIELDS
+    >>> import pandas as pd
+    >>> from covidct.runs.protocol import Protocol
     >>> from covidct.runs.scores import ScoredFolds
     >>> from covidct.runs.splits import Fold
-    >>> halves = np.array([0, 1]), np.array([2, 3])
-    >>> rows = [(i, f"{i}.png", i % 2, i // 2, 0.2 + 0.5 * (i % 2), 0.0, "") for i in range(4)]
+    >>> first, second, none = np.array([0, 1]), np.array([2, 3]), np.empty(0, int)
+    >>> predictions = pd.DataFrame({
+    ...     "index": range(4), "path": ["0.png", "1.png", "2.png", "3.png"],
+    ...     "target": [0, 1, 0, 1], "fold": [0, 0, 1, 1],
+    ...     "probability": [0.2, 0.7, 0.2, 0.7], "logit": 0.0, "group": "",
+    ... })
     >>> scored = ScoredFolds(
-    ...     "mine", "four", "", ("no", "yes"), "paper",
-    ...     tuple(Fold(a, b, np.empty(0, int)) for a, b in (halves[::-1], halves)),
-    ...     np.array(rows, PREDICTION_FIELDS),
+    ...     "mine", "four", "", ("no", "yes"), Protocol.paper(),
+    ...     (Fold(second, first, none), Fold(first, second, none)), predictions,
     ... )
     >>> scored.summary()["accuracy"]
     (1.0, 0.0)
@@ -73,9 +78,9 @@ class ScoredFolds:
         dataset_name: str,
         content_hash: str,
         classes: tuple[str, str],
-        protocol: str,
+        protocol: Protocol,
         folds: tuple[Fold, ...],
-        predictions: npt.NDArray[np.void],
+        predictions: pd.DataFrame,
         *,
         group_kind: str | None = None,
     ) -> None:
@@ -87,119 +92,55 @@ class ScoredFolds:
         self.folds = folds
         self.predictions = predictions
         self.group_kind = group_kind
-        parts = [self.fold_predictions(k) for k in range(len(folds))]
-        self.fold_metrics = [metrics.score(p["target"], p["probability"]) for p in parts]
+        self._intervals: dict[float, dict[str, Interval]] = {}
+        self._patient_intervals: dict[float, dict[str, Interval] | None] = {}
 
-    def fold_predictions(self, fold: int) -> npt.NDArray[np.void]:
-        """Return the rows of one fold.
+    def fold_predictions(self, fold: int) -> pd.DataFrame:
+        """Return the predictions of one fold.
 
         Parameters
         ----------
-        fold
+        fold : int
             Number of the fold; the first is 0.
 
         Returns
         -------
-        structured array
-            With the fields of ``predictions``.
+        DataFrame
+            Rows of `predictions`, numbered from 0.
         """
-        rows: npt.NDArray[np.void] = self.predictions[self.predictions["fold"] == fold]
-        return rows
+        rows = self.predictions["fold"] == fold
+        return self.predictions[rows].reset_index(drop=True)
 
-    def summary(self) -> dict[str, tuple[float, float]]:
-        """Average each metric over the folds.
+    def pooled_predictions(self) -> pd.DataFrame:
+        """Return one row per slice, averaged over the folds that tested it.
 
         Returns
         -------
-        dict
-            Metric to (mean, sample standard deviation over folds), as fractions. The deviation
-            is no confidence interval; see :meth:`intervals`.
+        DataFrame
+            The columns of `predictions`, in the order of the dataset. Probability and logit are
+            means; the other columns are those of the first fold that tested the slice.
         """
-        return metrics.summarize(self.fold_metrics)
-
-    def intervals(self, *, level: float = 0.95) -> dict[str, Interval]:
-        """Bootstrap confidence intervals of the metrics' means over the folds.
-
-        Whole groups are drawn where groups are known, since their slices are alike, and single
-        slices elsewhere. They hold for the networks as they are fitted.
-
-        Parameters
-        ----------
-        level
-            Coverage of the intervals.
-
-        Returns
-        -------
-        dict
-            Metric to (low, high), as fractions.
-        """
-        rows = self.predictions
-        return intervals.bootstrap(
-            rows["target"],
-            rows["probability"],
-            groups=self._units(),
-            folds=rows["fold"],
-            level=level,
-        )
-
-    @property
-    def resampling(self) -> str:
-        """What :meth:`intervals` come from, as the end of a sentence."""
-        unit = self.unit if self.has_groups else "slice"
-        return describe_resampling(unit, len(np.unique(self._units().astype(np.str_))))
-
-    def _units(self) -> npt.NDArray[Any]:
-        """Return what is drawn as a whole: the group of each row, or its slice."""
-        units: npt.NDArray[Any] = self.predictions["group" if self.has_groups else "index"]
-        return units
-
-    @property
-    def settings(self) -> dict[str, object]:
-        """What else was chosen than network, dataset and protocol; empty for merged runs."""
-        return {}
-
-    @property
-    def has_groups(self) -> bool:
-        """Whether it is known which slices belong together."""
-        return bool((self.predictions["group"] != "").all())
-
-    def pooled_predictions(self) -> npt.NDArray[np.void]:
-        """Return one row for each slice: its mean over the folds that tested it.
-
-        Returns
-        -------
-        structured array
-            With the fields of ``predictions``, in the order of the dataset.
-        """
-        order = np.argsort(self.predictions["index"], kind="stable")
-        rows = self.predictions[order]
+        rows = self.predictions.sort_values("index", kind="stable", ignore_index=True)
         _, first, inverse, counts = np.unique(
             rows["index"], return_index=True, return_inverse=True, return_counts=True
         )
-        pooled = rows[first].copy()
-        for field in ("probability", "logit"):
-            pooled[field] = np.bincount(inverse, weights=rows[field]) / counts
+        pooled = rows.iloc[first].reset_index(drop=True)
+        for column in ("probability", "logit"):
+            pooled[column] = np.bincount(inverse, weights=rows[column]) / counts
         return pooled
 
-    @property
-    def unit(self) -> str:
-        """What a group of slices is called in a sentence, such as ``"patient"``."""
-        made, kind = self.protocol.partition("grouped by ")[1:]
-        kind = kind if made else self.group_kind or "group"
-        return {"near-duplicate": _LOOKALIKES, "given groups": "group"}.get(kind, kind)
+    @cached_property
+    def fold_metrics(self) -> list[dict[str, float]]:
+        """Metrics of each fold as fractions; NaN if a metric is undefined."""
+        parts = map(self.fold_predictions, range(len(self.folds)))
+        return [metrics.score(part["target"], part["probability"]) for part in parts]
 
-    @property
-    def has_patients(self) -> bool:
-        """Whether groups are known that are more than slices that look alike."""
-        return self.has_groups and self.unit != _LOOKALIKES
-
+    @cached_property
     def patient_metrics(self) -> list[dict[str, float]] | None:
-        """Score groups instead of slices, fold by fold: the mean probability of their slices.
+        """Metrics of each fold, with groups scored instead of slices.
 
-        Returns
-        -------
-        list of dict or None
-            As ``fold_metrics``; None where groups are unknown, or one has slices of both classes.
+        The probability of a group, such as a patient, is the mean over its slices. None if groups
+        are unknown, or a group has slices of both classes.
         """
         rows = self._patients()
         if rows is None:
@@ -207,22 +148,69 @@ class ScoredFolds:
         parts = [rows[rows["fold"] == k] for k in range(len(self.folds))]
         return [metrics.score(part["target"], part["probability"]) for part in parts]
 
-    def patient_intervals(self, *, level: float = 0.95) -> dict[str, Interval] | None:
-        """Confidence intervals of the metrics of :meth:`patient_metrics`, as means over the folds.
-
-        Wilson's for shares of patients, which is sound also where all are called rightly; for
-        other metrics a bootstrap over patients.
-
-        Parameters
-        ----------
-        level
-            Coverage of the intervals.
+    def summary(self) -> dict[str, tuple[float, float]]:
+        """Average each metric over the folds.
 
         Returns
         -------
-        dict or None
-            Metric to (low, high), as fractions; None where there are no such metrics.
+        dict of str to tuple of (float, float)
+            Mean and sample standard deviation over the folds of each metric, as fractions. The
+            deviation is not a confidence interval; see :meth:`intervals`.
         """
+        return metrics.summarize(self.fold_metrics)
+
+    def intervals(self, *, level: float = 0.95) -> dict[str, Interval]:
+        """Return bootstrap confidence intervals of the metrics' means over the folds.
+
+        If groups are known, whole groups are resampled, since their slices are alike; otherwise
+        single slices. The networks are not trained again, so the intervals do not include the
+        variation between trainings. They are computed once and kept.
+
+        Parameters
+        ----------
+        level : float, default=0.95
+            Coverage of the intervals, in (0, 1).
+
+        Returns
+        -------
+        dict of str to Interval
+            Low and high end of each metric's interval, as fractions.
+        """
+        if level not in self._intervals:
+            rows = self.predictions
+            self._intervals[level] = intervals.bootstrap(
+                rows["target"],
+                rows["probability"],
+                groups=self._units(),
+                folds=rows["fold"],
+                level=level,
+            )
+        return dict(self._intervals[level])
+
+    def patient_intervals(self, *, level: float = 0.95) -> dict[str, Interval] | None:
+        """Return confidence intervals of the means of :attr:`patient_metrics` over the folds.
+
+        Accuracy, recall and specificity have Wilson's interval, which also holds if all patients
+        are classified correctly; the other metrics have a bootstrap over patients. They are
+        computed once and kept.
+
+        Parameters
+        ----------
+        level : float, default=0.95
+            Coverage of the intervals, in (0, 1).
+
+        Returns
+        -------
+        dict of str to Interval or None
+            Low and high end of each metric's interval, as fractions; None if there are no patient
+            metrics.
+        """
+        if level not in self._patient_intervals:
+            self._patient_intervals[level] = self._compute_patient_intervals(level)
+        found = self._patient_intervals[level]
+        return None if found is None else dict(found)
+
+    def _compute_patient_intervals(self, level: float) -> dict[str, Interval] | None:
         rows = self._patients()
         if rows is None:
             return None
@@ -233,7 +221,7 @@ class ScoredFolds:
             folds=rows["fold"],
             level=level,
         )
-        means = metrics.summarize(self.patient_metrics() or [])
+        means = metrics.summarize(self.patient_metrics or [])
         patients = dict(zip(rows["group"], rows["target"], strict=True))
         negatives, positives = np.bincount(list(patients.values()), minlength=2)
         shares = {"accuracy": len(patients), "recall": positives, "specificity": negatives}
@@ -243,35 +231,63 @@ class ScoredFolds:
             if not np.isnan(means[name][0])
         }
 
-    def _patients(self) -> npt.NDArray[np.void] | None:
-        """Return a row for each group of each test fold, or None if they can't be scored."""
-        rows = self.predictions
-        pairs = set(zip(rows["group"], rows["target"], strict=True))
-        if not self.has_groups or len(pairs) > len({group for group, _ in pairs}):
+    def _patients(self) -> pd.DataFrame | None:
+        """Return a row for each group of each test fold, or None if groups can't be scored."""
+        import pandas as pd
+
+        pairs = self.predictions[["group", "target"]].drop_duplicates()
+        if not self.has_groups or pairs["group"].duplicated().any():
             return None
         merged = []
         for k in range(len(self.folds)):
             part = self.fold_predictions(k)
-            _, probabilities, _ = metrics.per_group(
-                part["target"], part["probability"], part["group"].astype(np.str_)
-            )
-            _, first = np.unique(part["group"].astype(np.str_), return_index=True)
-            table = part[first].copy()
-            table["probability"] = probabilities
-            merged.append(table)
-        return np.concatenate(merged)
+            names = part["group"].to_numpy(np.str_)
+            _, probabilities, _ = metrics.per_group(part["target"], part["probability"], names)
+            _, first = np.unique(names, return_index=True)
+            merged.append(part.iloc[first].assign(probability=probabilities))
+        return pd.concat(merged, ignore_index=True)
+
+    @property
+    def resampling(self) -> str:
+        """Phrase that describes the resampling of :meth:`intervals`, for the legend of a table."""
+        unit = self.unit if self.has_groups else "slice"
+        return describe_resampling(unit, self._units().nunique())
+
+    def _units(self) -> pd.Series[Any]:
+        """Return the units to resample: the group of each row, or its slice."""
+        return self.predictions["group" if self.has_groups else "index"]
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """Settings besides network, dataset and protocol; empty for an average of runs."""
+        return {}
+
+    @property
+    def has_groups(self) -> bool:
+        """True if the group of every slice is known."""
+        return bool((self.predictions["group"] != "").all())
+
+    @property
+    def unit(self) -> str:
+        """Noun for one group of slices, such as ``"patient"``."""
+        return group_unit(self.protocol.group_kind or self.group_kind)
+
+    @property
+    def has_patients(self) -> bool:
+        """True if groups are known that are not near-duplicates."""
+        return self.has_groups and self.unit != group_unit("near-duplicate")
 
     def confusion_matrix(self, fold: int | None = None) -> npt.NDArray[np.float64]:
         """Count slices by true and predicted class.
 
         Parameters
         ----------
-        fold
-            One fold; by default the average over the folds, as in Figs. 9 and 10 of the paper.
+        fold : int or None, default=None
+            Number of a fold; None averages over the folds, as Figs. 9 and 10 of the paper do.
 
         Returns
         -------
-        ndarray
+        ndarray of shape (2, 2)
             [[true negatives, false positives], [false negatives, true positives]].
         """
         numbers = range(len(self.folds)) if fold is None else [fold]
@@ -279,65 +295,76 @@ class ScoredFolds:
         counts = [metrics.confusion_matrix(p["target"], p["probability"]) for p in parts]
         return np.asarray(np.mean(counts, axis=0), dtype=np.float64)
 
-    def table(self, style: str = "text") -> str:
-        """Lay out the metrics of all folds in percent: mean ± standard deviation, and interval.
-
-        Parameters
-        ----------
-        style
-            ``"text"``, with a line per metric, which a terminal has the width for; or, with a
-            line per fold, ``"markdown"``, ``"latex"`` or ``"csv"``.
+    def to_frame(self) -> pd.DataFrame:
+        """Return the metrics of the folds as a table of numbers.
 
         Returns
         -------
-        str
-            The table.
+        DataFrame
+            One row per fold and one column per metric, as fractions.
         """
-        rows = [
-            [str(k), *(percent(scores[name]) for name in TABLE_METRICS)]
-            for k, scores in enumerate(self.fold_metrics)
-        ]
+        import pandas as pd
+
+        return pd.DataFrame(self.fold_metrics).rename_axis(index="fold")
+
+    def table(self) -> Table:
+        """Return the metrics in percent: each fold, mean ± standard deviation, and interval.
+
+        Returns
+        -------
+        Table
+            One row per metric. The single folds are left out if there are more than ten; see
+            :meth:`to_frame` for these.
+        """
         summary, ends = self.summary(), self.intervals()
-        mean = [percent(*summary[name]) for name in TABLE_METRICS]
-        interval = [percent_range(*ends[name]) for name in TABLE_METRICS]
-        header = ["fold", *(metrics.METRICS[name].title for name in TABLE_METRICS)]
-        lines = [header, *rows, ["mean ± sd", *mean], ["95 % interval", *interval]]
-        if style == "text":
-            lines = [list(column) for column in zip(*lines, strict=True)]
-        return Table(lines[0], lines[1:]).render(style)
+        folds = list(enumerate(self.fold_metrics)) if len(self.folds) <= _MOST_COLUMNS else []
+        header = ["fold", *(str(k) for k, _ in folds), "mean ± sd", "95 % interval"]
+        rows = [
+            [
+                metrics.METRICS[name].title,
+                *(percent(scores[name]) for _, scores in folds),
+                percent(*summary[name]),
+                percent_range(*ends[name]),
+            ]
+            for name in TABLE_METRICS
+        ]
+        caption = f"{self.model_name} on {self.dataset_name}, protocol: {self.protocol} (percent)"
+        return Table(header, rows, caption=caption, notes=tuple(self._notes()))
 
     def to_dict(self) -> dict[str, Any]:
-        """Collect the metrics for JSON.
+        """Return the metrics as plain values for JSON.
 
         Returns
         -------
         dict
-            Plain values; what is undefined is None.
+            Undefined values are None.
         """
         summary = {name: {"mean": m, "sd": sd} for name, (m, sd) in self.summary().items()}
         content = {
             "model": self.model_name,
             "dataset": self.dataset_name,
-            "protocol": self.protocol,
+            "protocol": self.protocol.label,
             "summary": summary,
             "folds": self.fold_metrics,
             "intervals_95": self.intervals(),
-            "patients": self.patient_metrics(),
+            "patients": self.patient_metrics,
             "patient_intervals_95": self.patient_intervals(),
         }
         ready: dict[str, Any] = json_ready(content)
         return ready
 
     def __str__(self) -> str:
-        title = f"{self.model_name} on {self.dataset_name}, protocol: {self.protocol} (percent)"
-        return "\n".join([title, self.table(), *self._notes()])
+        return str(self.table())
+
+    def __repr__(self) -> str:
+        return str(self)
 
     def _notes(self) -> Iterator[str]:
         yield (
-            "sd: sample standard deviation over folds, no confidence interval. Interval of the "
-            f"mean: {self.resampling}."
+            "sd: sample standard deviation over folds, which is not a confidence interval. "
+            f"Interval of the mean: {self.resampling}."
         )
-        patients, ends = self.patient_metrics(), self.patient_intervals()
+        patients, ends = self.patient_metrics, self.patient_intervals()
         if patients and ends and self.has_patients:
             means = metrics.summarize(patients)
             yield f"Per {self.unit}, by the mean probability of its slices: " + ", ".join(
@@ -345,17 +372,15 @@ class ScoredFolds:
                 f"({percent_range(*ends[name])})"
                 for name in ("accuracy", "recall", "specificity")
             )
-        if self.protocol == "grouped by near-duplicate":
-            sizes = np.unique(self.pooled_predictions()["group"], return_counts=True)[1]
+        if self.protocol.group_kind == "near-duplicate":
+            sizes = self.pooled_predictions()["group"].value_counts()
             several = sizes[sizes > 1]
             yield (
                 f"Kept together: {len(several):,} groups of near-duplicates with "
-                f"{several.sum():,} slices, the largest of {several.max(initial=0):,}. They are a "
-                "lower bound on what belongs together."
+                f"{several.sum():,} slices; the largest has {0 if several.empty else several.max()}"
+                " slices. Other slices of the same patients may still be in both parts."
             )
-        if self.protocol == "paper":
-            yield (
-                "Split at random, so that slices of one patient may stand on both sides; this run "
-                "does not say what a grouped split gives."
-            )
+        if self.protocol.id == "paper":
+            warning = leakage_warning(self.unit if self.has_groups else None)
+            yield f"{warning[:1].upper()}{warning[1:]}."
         yield from metrics.undefined_notes(self.fold_metrics)

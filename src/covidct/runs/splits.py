@@ -1,13 +1,14 @@
-"""A dataset and a protocol become folds, checked before any training begins."""
+"""Splits of a dataset into folds, checked before any training begins."""
 
 from __future__ import annotations
 
+import typing
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from numbers import Integral
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ from .._checks import whole
 from ..audit.duplicates import near_duplicate_groups
 from ..datasets.ct_dataset import CTDataset
 from ..evaluation._inputs import group_names
+from .protocol import Protocol, group_unit, leakage_warning
 
 __all__ = ["Fold", "LeakageWarning", "Split", "Splitter", "make_split"]
 
@@ -24,102 +26,119 @@ Index = npt.NDArray[np.int64]
 
 
 class LeakageWarning(UserWarning):
-    """Slices that belong together may stand on both sides of a split."""
+    """Slices of one group are in both the training and the test part of a fold."""
 
 
-@runtime_checkable
-class Splitter(Protocol):
-    """What scikit-learn calls a cross-validation splitter."""
+@typing.runtime_checkable
+class Splitter(typing.Protocol):
+    """A scikit-learn cross-validation splitter."""
 
     def split(self, X: Any, y: Any = None, groups: Any = None) -> Iterable[tuple[Any, Any]]:
         """Yield pairs of training and test positions."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Fold:
-    """One split of a dataset into positions to train on and positions to test on.
+    """Positions of the slices to train on and to test on.
 
-    Attributes
+    Folds with the same positions in the same order are equal.
+
+    Parameters
     ----------
-    train, test
-        Positions, without a common one.
-    validation
-        Positions that serve neither: they fit temperature and threshold of an official split.
+    train : ndarray of shape (n_train,)
+        Positions to train on, dtype int64.
+    test : ndarray of shape (n_test,)
+        Positions to test on, all different from those in `train`.
+    validation : ndarray of shape (n_validation,)
+        Positions in neither of the two parts, on which temperature and threshold of an official
+        split are fitted; empty in other protocols.
     """
 
     train: Index
     test: Index
     validation: Index
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Fold):
+            return NotImplemented
+        return self._bytes() == other._bytes()
+
+    def __hash__(self) -> int:
+        return hash(self._bytes())
+
+    def _bytes(self) -> tuple[bytes, ...]:
+        return self.train.tobytes(), self.test.tobytes(), self.validation.tobytes()
+
 
 @dataclass(frozen=True)
 class Split:
-    """The folds of a protocol.
+    """Folds of a dataset.
 
-    Attributes
+    Parameters
     ----------
-    protocol
-        ``"paper"`` (random slices), ``"grouped by patient"``, ``"grouped by near-duplicate"``,
-        ``"grouped by given groups"``, ``"official"``, ``"given folds"`` or the name of the
-        splitter.
-    folds
+    protocol : Protocol
+        How the folds were made.
+    folds : tuple of Fold
         The folds.
-    groups
-        (N,) labels of what belongs together, whether the split keeps it together or not: groups
-        that were given, those that the dataset knows, or else near-duplicates, found by their
-        pixels; None where nothing is known or found.
-    group_kind
-        What a group is, such as ``"patient"``; None where nothing is known or found.
+    groups : ndarray of shape (n_slices,) or None
+        Labels of the groups of slices, whether the split keeps them together or not: those given,
+        those known to the dataset, or near-duplicates found by their pixels; None if no groups
+        are known or found.
+    group_kind : str or None
+        Kind of the groups, such as ``"patient"``; None if no groups are known or found.
     """
 
-    protocol: str
+    protocol: Protocol
     folds: tuple[Fold, ...]
     groups: npt.NDArray[np.str_] | None
     group_kind: str | None
 
 
 def make_split(
-    dataset: CTDataset,
+    data: CTDataset,
     cv: int | str | Splitter | Iterable[tuple[Any, Any]] = 5,
     *,
     groups: str | Sequence[object] | npt.NDArray[Any] | None = None,
     seed: int = 0,
-    repeats: int = 5,
+    repeats: int | None = None,
 ) -> Split:
-    """Split a dataset as a protocol wants it.
+    """Split a dataset into folds.
 
     Parameters
     ----------
-    dataset
-        The slices.
-    cv
-        A number of stratified folds, ``"official"`` for the split that the dataset's authors
-        made, a splitter of scikit-learn, or pairs of training and test positions.
-    groups
-        What must not be torn apart: ``"patient"`` (the dataset's own groups), ``"near-duplicate"``
-        (found by their pixels; a lower bound on leakage), one label per slice, or None: slices
-        are split at random, as in the paper.
-    seed
-        Seed of the shuffling.
-    repeats
-        How often an official split is run, each time from another seed.
+    data : CTDataset
+        The dataset.
+    cv : int, "official", splitter or iterable of (train, test), default=5
+        Number of stratified folds; the split of the dataset's authors; a scikit-learn splitter;
+        or pairs of training and test positions.
+    groups : {"patient", "near-duplicate"}, array-like of shape (n_slices,) or None, default=None
+        Groups of slices to keep together: the groups of the dataset, near-duplicates (found by
+        their pixels; a lower bound on the slices that belong together), or one label per slice.
+        None splits slices at random, as in the paper.
+    seed : int, default=0
+        Random seed of the shuffling.
+    repeats : int or None, default=None
+        Number of times the official split is run, each with another seed; None means 5. Only for
+        ``cv="official"``.
 
     Returns
     -------
     Split
-        Folds whose training and test positions are disjoint, in slices and in groups.
+        Folds without a common slice, and without a common group if `groups` is given, in their
+        training and test parts.
 
     Raises
     ------
     ValueError
-        If the dataset can't be split so: unknown groups or official split, a class with fewer
-        slices (or groups) than folds, a fold with one class only.
+        If the groups or the official split are unknown, a class has fewer slices (or groups) than
+        there are folds, a part of a fold has slices of one class only, the parts of a fold
+        overlap, or `repeats` is given for other folds than the official ones.
 
     Warns
     -----
     LeakageWarning
-        If slices are split at random and that tears groups apart: those that the dataset knows,
-        or else the near-duplicates among its slices.
+        If slices are split at random and groups are torn apart: the groups of the dataset or, if
+        they are unknown, near-duplicates.
 
     Examples
     --------
@@ -127,27 +146,45 @@ def make_split(
     >>> from covidct.runs.splits import make_split
     >>> slices = covidct.load_dataset("phantom", n=40, seed=0)
     >>> split = make_split(slices, 5, groups="patient")
-    >>> split.protocol, [len(fold.test) for fold in split.folds]
+    >>> str(split.protocol), [len(fold.test) for fold in split.folds]
     ('grouped by patient', [8, 8, 8, 8, 8])
     """
-    labels, kind = _resolve_groups(dataset, groups)
+    labels, kind = _resolve_groups(data, groups)
+    times = _repeats(cv, repeats)
     if cv == "official":
         if groups is not None:
-            raise ValueError("cv='official' has its own division of patients; leave groups=None")
-        return _official(dataset, repeats)
-    splitter, protocol = _splitter(dataset, cv, labels, kind, seed)
+            raise ValueError(
+                "cv='official' does not take groups, since the split of the authors cannot be "
+                "changed; leave groups=None"
+            )
+        return _official(data, times)
+    splitter, protocol = _splitter(data, cv, labels, kind, seed)
     folds = tuple(
-        Fold(*(_positions(part, len(dataset)) for part in (train, test, ())))
-        for train, test in splitter.split(np.zeros(len(dataset)), dataset.targets, labels)
+        Fold(*(_positions(part, len(data)) for part in (train, test, ())))
+        for train, test in splitter.split(np.zeros(len(data)), data.targets, labels)
     )
     for number, fold in enumerate(folds):
-        _check_fold(number, fold, dataset, labels)
+        _check_fold(number, fold, data, labels)
     if labels is not None:
         return Split(protocol, folds, labels, kind)
-    known_or_found = _known_groups(dataset) if dataset.groups is not None else _lookalikes(dataset)
+    known_or_found = _known_groups(data) if data.groups is not None else _near_duplicates(data)
     split = Split(protocol, folds, *known_or_found)
     _warn_if_torn(split)
     return split
+
+
+def _repeats(cv: object, repeats: int | None) -> int:
+    """Return the number of repeats; None means 5 for the official split and 1 for other folds."""
+    official = isinstance(cv, str) and cv == "official"
+    if repeats is None:
+        return 5 if official else 1
+    number = whole("repeats", repeats)
+    if number > 1 and not official:
+        raise ValueError(
+            f"repeats={number} needs cv='official', got cv={cv!r}; for repeated folds, pass "
+            "sklearn.model_selection.RepeatedStratifiedKFold as cv"
+        )
+    return number
 
 
 def _splitter(
@@ -156,28 +193,30 @@ def _splitter(
     groups: npt.NDArray[np.str_] | None,
     kind: str,
     seed: int,
-) -> tuple[Splitter, str]:
-    """Return what yields the folds, and the name of the protocol."""
+) -> tuple[Splitter, Protocol]:
+    """Return the splitter that yields the folds, and the protocol."""
     if isinstance(cv, Integral):
-        protocol = "paper" if groups is None else f"grouped by {kind}"
+        protocol = Protocol.paper() if groups is None else Protocol.grouped(kind)
         return _stratified(dataset, whole("cv", cv, least=2), groups, kind, seed), protocol
     if isinstance(cv, str) or not isinstance(cv, Splitter | Iterable):
         raise ValueError(
             "cv must be an integer, 'official', a scikit-learn splitter or pairs of training and "
             f"test positions, got {cv!r}"
         )
+    kept = None if groups is None else kind
     if isinstance(cv, Splitter):
-        return cv, type(cv).__name__
-    return check_cv(cv), "given folds"
+        return cv, Protocol("splitter", type(cv).__name__, kept)
+    return check_cv(cv), Protocol("given", "given folds", kept)
 
 
 def _positions(index: npt.ArrayLike, count: int) -> Index:
-    """Turn positions, or a mask, into positions that exist."""
+    """Return positions, given as integers or as a mask, after checking that they exist."""
     given = np.asarray(index)
     positions = np.flatnonzero(given) if given.dtype == bool else given.astype(np.int64)
     if (outside := positions[(positions < 0) | (positions >= count)]).size:
         raise ValueError(
-            f"cv has the position {outside[0]}, but there are {count} slices, from 0 on"
+            f"cv has the position {outside[0]}, but the positions of {count} slices are 0 to "
+            f"{count - 1}"
         )
     return positions
 
@@ -196,8 +235,8 @@ def _resolve_groups(
             )
         if dataset.groups is None:
             raise ValueError(
-                f"dataset {dataset.name!r} does not say which slices are of one patient; pass one "
-                "label per slice, or groups='near-duplicate'"
+                f"the patients of dataset {dataset.name!r} are unknown; pass one label per slice, "
+                "or groups='near-duplicate'"
             )
         return dataset.groups, dataset.group_kind
     if len(groups) != len(dataset):
@@ -209,7 +248,7 @@ def _resolve_groups(
     if unknown.size:
         raise ValueError(
             f"groups has no label (None, NaN or '') for {unknown.size} slices, the first at "
-            f"{unknown[0]}; give each a label of its own"
+            f"position {unknown[0]}; give each of these slices its own label"
         )
     return labels, "given groups"
 
@@ -225,7 +264,7 @@ def _stratified(
         if units < n_splits:
             raise ValueError(
                 f"class {name!r} has {units} {what}, fewer than the {n_splits} folds; add slices "
-                "of it or take fewer folds"
+                "of this class or use fewer folds"
             )
     kinds = StratifiedKFold if groups is None else StratifiedGroupKFold
     return kinds(n_splits, shuffle=True, random_state=seed)  # type: ignore[no-any-return]  # scikit-learn has no types
@@ -234,14 +273,15 @@ def _stratified(
 def _official(dataset: CTDataset, repeats: int) -> Split:
     if dataset.official_split is None:
         raise ValueError(
-            f"dataset {dataset.name!r} has no official split; take folds, grouped if you can"
+            f"dataset {dataset.name!r} has no official split; use cv=5, with groups='patient' if "
+            "patients are known"
         )
     train, validation, test = (
         np.flatnonzero(dataset.official_split == part) for part in ("train", "val", "test")
     )
     fold = Fold(train, test, validation)
     _check_fold(0, fold, dataset, dataset.groups)
-    return Split("official", (fold,) * whole("repeats", repeats), *_known_groups(dataset))
+    return Split(Protocol.official(), (fold,) * repeats, *_known_groups(dataset))
 
 
 def _known_groups(dataset: CTDataset) -> tuple[npt.NDArray[np.str_] | None, str | None]:
@@ -254,10 +294,11 @@ def _check_fold(
     parts = {"training": fold.train, "validation": fold.validation, "test": fold.test}
     for (one, a), (other, b) in combinations(parts.items(), 2):
         if np.intersect1d(a, b).size:
-            raise ValueError(f"fold {number} has slices in both {one} and {other} part")
+            raise ValueError(f"fold {number} has slices in both the {one} and the {other} part")
         if groups is not None and (torn := np.intersect1d(groups[a], groups[b])).size:
             raise ValueError(
-                f"fold {number} has group {str(torn[0])!r} in both {one} and {other} part"
+                f"fold {number} has slices of group {str(torn[0])!r} in both the {one} and the "
+                f"{other} part"
             )
     for part, index in (("training", fold.train), ("test", fold.test)):
         present = np.unique(dataset.targets[index])
@@ -268,8 +309,8 @@ def _check_fold(
             )
 
 
-def _lookalikes(dataset: CTDataset) -> tuple[npt.NDArray[np.str_] | None, str | None]:
-    """Return the groups of near-duplicates, None where no two slices are any."""
+def _near_duplicates(dataset: CTDataset) -> tuple[npt.NDArray[np.str_] | None, str | None]:
+    """Return the groups of near-duplicates; None if every slice is a group of its own."""
     groups = near_duplicate_groups(dataset)
     if groups.max() == len(groups) - 1:
         return None, None
@@ -277,7 +318,7 @@ def _lookalikes(dataset: CTDataset) -> tuple[npt.NDArray[np.str_] | None, str | 
 
 
 def _warn_if_torn(split: Split) -> None:
-    """Say how many groups, known or else found, a random split tears apart."""
+    """Warn if the folds tear groups apart, with the number of these groups and a remedy."""
     if split.groups is None:
         return
     groups = split.groups
@@ -286,17 +327,14 @@ def _warn_if_torn(split: Split) -> None:
     }
     if not torn:
         return
+    unit = group_unit(split.group_kind)
     sizes = np.unique(groups, return_counts=True)[1]
-    if split.group_kind == "near-duplicate":
-        remedy = "near-duplicate"
-        what = (
-            f"{len(torn)} of {(sizes > 1).sum()} groups of near-duplicates, the largest of "
-            f"{sizes.max()} slices,"
-        )
-    else:
-        remedy, what = "patient", f"{len(torn)} of {len(sizes)} {split.group_kind} groups"
-    msg = (
-        f"slices are split at random: {what} have slices in training and test part of one fold, "
-        f"which flatters the result; run it again with groups={remedy!r} for a more honest figure"
+    found = split.group_kind == "near-duplicate"
+    total = (sizes > 1).sum() if found else len(sizes)
+    largest = f", the largest with {sizes.max()} slices" if found else ""
+    warnings.warn(
+        f"{leakage_warning(unit)} ({len(torn)} of {total} {unit}s{largest}); use "
+        f"groups={'near-duplicate' if found else 'patient'!r} for an unbiased estimate",
+        LeakageWarning,
+        stacklevel=4,
     )
-    warnings.warn(msg, LeakageWarning, stacklevel=4)

@@ -1,73 +1,222 @@
-"""A run on disk: what stands where, and how it is read back with suspicion."""
+"""Files of a run: the description of the run, its folds, predictions, histories and checksums.
+
+A run folder may come from another computer or another person, or may have been edited, so every
+file is checked when it is read. This module is the only one that reads or writes ``run.json``,
+``folds.safetensors``, the CSV files and ``SHA256SUMS``.
+"""
 
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import platform
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
 
-from .._files import clear_remains, write_json, write_text
+from .._files import atomic_path, clear_remains, write_json, write_text
 from ..errors import InvalidFileError
 from ..training.checkpoint import CheckpointStore
 from ..training.recipe import Recipe
+from .protocol import Protocol
+from .splits import Fold
 
-__all__ = ["PREDICTION_FIELDS", "RunDirectory", "software_versions"]
+if TYPE_CHECKING:
+    import pandas as pd
 
-_FORMAT = 1
-_Kinds = Mapping[str, tuple[type, ...]]
-_RUN: _Kinds = {
-    "model": (str,),
-    "weights": (str, type(None)),
-    "recipe": (dict,),
-    "dataset": (dict,),
-    "protocol": (str,),
-    "folds": (list,),
-    "seed": (int,),
-    "threads": (int,),
-    "precision": (str,),
-    "versions": (dict,),
+__all__ = [
+    "PREDICTION_COLUMNS",
+    "DatasetSpec",
+    "RunDirectory",
+    "RunSpec",
+    "WeightsSpec",
+    "software_versions",
+]
+
+#: Columns of the predictions, in the order of the files, and their data types.
+PREDICTION_COLUMNS: Mapping[str, str] = {
+    "index": "int64",
+    "path": "str",
+    "target": "int64",
+    "fold": "int64",
+    "probability": "float64",
+    "logit": "float64",
+    "group": "str",
 }
-_ALSO: _Kinds = {"group_kind": (str, type(None)), "device": (str,)}  # not in every run
-_DATASET: _Kinds = {
-    "name": (str,),
-    "classes": (list,),
-    "slices": (int,),
-    "content_hash": (str,),
-    "skipped": (list,),
-}
-_PARTS = {"train", "test", "validation"}
 
-PREDICTION_FIELDS = np.dtype(
-    [
-        ("index", np.int64),
-        ("path", object),
-        ("target", np.int64),
-        ("fold", np.int64),
-        ("probability", np.float64),
-        ("logit", np.float64),
-        ("group", object),
-    ]
-)
+_FORMAT = 2
+_PARTS = ("train", "test", "validation")
+_CHECKSUMS = "SHA256SUMS"
+_DAMAGED = "was damaged or edited"
 
 
-class RunDirectory:
-    """The files of one run.
+@dataclass(frozen=True)
+class WeightsSpec:
+    """Initial weights of a run.
 
     Parameters
     ----------
-    path
-        The folder. It holds ``run.json``, ``metrics.json``, ``predictions.csv`` and, for each
-        fold K, ``folds/K/`` with ``model.safetensors``, ``history.csv``, where a split has a
-        validation part ``validation.csv``, and ``predictions.csv``, which is written last: a fold
-        that has it is finished.
+    name : str
+        ``"imagenet"``, or the name of the weights file.
+    sha256 : str or None, default=None
+        SHA-256 of the file; None for ``"imagenet"``.
+
+    Examples
+    --------
+    >>> from covidct.runs.storage import WeightsSpec
+    >>> str(WeightsSpec("mine.pt", "0123456789abcdef"))
+    'mine.pt (01234567)'
+    """
+
+    name: str
+    sha256: str | None = None
+
+    @classmethod
+    def describe(cls, weights: str | None) -> WeightsSpec | None:
+        """Describe the option ``weights`` of a run; a file is known by its content.
+
+        Parameters
+        ----------
+        weights : str or None
+            ``"imagenet"``, the path of a file, or None for random weights.
+
+        Returns
+        -------
+        WeightsSpec or None
+            None for random weights.
+        """
+        if weights is None:
+            return None
+        if weights == "imagenet":
+            return cls(weights)
+        return cls(Path(weights).name, _sha256(Path(weights)))
+
+    def __str__(self) -> str:
+        return self.name if self.sha256 is None else f"{self.name} ({self.sha256[:8]})"
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """Dataset of a run.
+
+    Parameters
+    ----------
+    name : str
+        Name of the dataset.
+    classes : tuple of (str, str)
+        Names of class 0 and class 1.
+    slices : int
+        Number of slices.
+    content_hash : str
+        Hash of the decoded content; runs with equal hashes have the same slices.
+    skipped : tuple of (str, str), default=()
+        Files that could not be read, each with the reason.
+    """
+
+    name: str
+    classes: tuple[str, str]
+    slices: int
+    content_hash: str
+    skipped: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec:
+    """Description of a run: everything that its results depend on.
+
+    Parameters
+    ----------
+    model : str
+        Name of the network.
+    weights : WeightsSpec or None
+        Initial weights; None for random weights.
+    recipe : Recipe
+        Training recipe.
+    dataset : DatasetSpec
+        The slices.
+    protocol : Protocol
+        How the slices are split.
+    group_kind : str or None
+        Kind of the known groups, such as ``"patient"``, whether the split keeps them together or
+        not; None if groups are unknown.
+    folds : tuple of Fold
+        Training, test and validation positions of each fold.
+    seed : int
+        Random seed.
+    threads : int
+        Threads per fold.
+    precision : str
+        ``"float32"`` or ``"bfloat16"``.
+    device : str
+        ``"cpu"`` or ``"cuda"``.
+    versions : mapping of str to str
+        Versions of the software, as :func:`software_versions` returns them.
+    """
+
+    model: str
+    weights: WeightsSpec | None
+    recipe: Recipe
+    dataset: DatasetSpec
+    protocol: Protocol
+    group_kind: str | None
+    folds: tuple[Fold, ...]
+    seed: int
+    threads: int
+    precision: str
+    device: str
+    versions: Mapping[str, str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the content of ``run.json``.
+
+        Returns
+        -------
+        dict
+            Values for JSON. ``"folds"`` is the number of folds; their positions are in a file of
+            their own.
+        """
+        content = {
+            "model": self.model,
+            "weights": None if self.weights is None else asdict(self.weights),
+            "recipe": self.recipe.to_dict(),
+            "dataset": asdict(self.dataset),
+            "protocol": asdict(self.protocol),
+            "group_kind": self.group_kind,
+            "folds": len(self.folds),
+            "seed": self.seed,
+            "threads": self.threads,
+            "precision": self.precision,
+            "device": self.device,
+            "versions": dict(self.versions),
+        }
+        ready: dict[str, Any] = json.loads(json.dumps(content))  # tuples become lists
+        return ready
+
+
+class RunDirectory:
+    """Files of one run.
+
+    ``run.json`` and ``folds.safetensors`` describe the run. Each fold K has the folder
+    ``folds/K`` with ``model.safetensors``, ``history.csv``, ``reference.safetensors``,
+    ``validation.csv`` (if the split has a validation part) and ``predictions.csv``, which is
+    written last: a fold that has it is finished. A finished run also has ``predictions.csv`` and
+    ``metrics.json`` of all folds, and ``SHA256SUMS`` with the checksums of all these files
+    (``sha256sum --check SHA256SUMS`` verifies them as well).
+
+    Parameters
+    ----------
+    path : str or Path
+        The folder of the run.
 
     Examples
     --------
@@ -84,107 +233,245 @@ class RunDirectory:
         return self.path / "folds" / str(number)
 
     def is_finished(self, number: int) -> bool:
-        """Say whether a fold has been trained and scored."""
+        """Return True if a fold has been trained and scored."""
         return (self.fold(number) / "predictions.csv").exists()
 
     def kept(self, number: int, name: str) -> Path:
-        """Return a file that a finished fold has, whose absence is an error."""
-        path = self.fold(number) / name
-        if not path.is_file():
-            raise InvalidFileError(
-                f"{str(path)!r} is missing; remove 'predictions.csv' beside it and start the run "
-                "again, which fits the fold anew"
-            )
-        return path
-
-    def tidy(self, n_folds: int) -> None:
-        """Remove what killed processes left of a run whose folds are all finished."""
-        for folder in (self.path, *map(self.fold, range(n_folds))):
-            clear_remains(folder)
-            CheckpointStore(folder).clear()
-
-    def write_spec(self, spec: Mapping[str, Any]) -> None:
-        """Write ``run.json``."""
-        write_json(self.path / "run.json", {"format": _FORMAT, **spec})
-
-    def read_spec(self) -> dict[str, Any] | None:
-        """Read and check ``run.json``; None where there is none.
+        """Return the path of a file of a finished fold after checking it.
 
         Raises
         ------
         InvalidFileError
-            If the file is not what a run writes; the message says what is wrong with it.
+            If the file is missing, or its checksum is not the recorded one.
+        """
+        path = self.fold(number) / name
+        if not path.is_file():
+            raise InvalidFileError(
+                f"{str(path)!r} is missing; remove 'predictions.csv' from the same folder and "
+                "start the run again, which trains the fold again"
+            )
+        self._verify(path, self._checksums())
+        return path
+
+    def tidy(self, n_folds: int) -> None:
+        """Remove what killed processes left in the folder of a finished run."""
+        for folder in (self.path, *map(self.fold, range(n_folds))):
+            clear_remains(folder)
+            CheckpointStore(folder).clear()
+
+    def write_spec(self, spec: RunSpec) -> None:
+        """Write ``folds.safetensors`` and ``run.json``, in this order."""
+        tensors = {
+            f"{number}.{part}": getattr(fold, part).astype(np.int32)
+            for number, fold in enumerate(spec.folds)
+            for part in _PARTS
+        }
+        with atomic_path(self._folds, failures=(SafetensorError,)) as temporary:
+            save_file(tensors, temporary)
+        write_json(self.path / "run.json", {"format": _FORMAT, **spec.to_dict()})
+
+    def read_spec(self) -> RunSpec | None:
+        """Read and check the description of the run.
+
+        Returns
+        -------
+        RunSpec or None
+            None if the folder has no ``run.json``.
+
+        Raises
+        ------
+        InvalidFileError
+            If ``run.json`` or ``folds.safetensors`` cannot be read, or was not written by a run;
+            the message names the entry.
         """
         path = self.path / "run.json"
         if not path.exists():
             return None
         try:
-            spec: Any = json.loads(path.read_text(encoding="utf-8"))
+            content: Any = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as error:
             raise InvalidFileError(f"{str(path)!r} cannot be read as JSON: {error}") from error
-        fault = _find_fault(spec)
-        if fault is None and self.fold(len(spec["folds"])).exists():
-            fault = f"was damaged or edited: it has {len(spec['folds'])} folds, the folder has more"
-        if fault is not None:
-            raise InvalidFileError(f"{str(path)!r} {fault}")
-        return dict(spec)
+        found = content.get("format") if isinstance(content, dict) else type(content).__name__
+        if not isinstance(content, dict) or found != _FORMAT:
+            raise InvalidFileError(
+                f"{str(path)!r} has format {found!r}, this version of covidct reads format "
+                f"{_FORMAT}; run the cross-validation again in a new folder"
+            )
+        try:
+            number, dataset = _entry(content, "folds", int), _parse_dataset(content)
+            if number < 1:
+                raise ValueError("'folds' must be positive")
+            if self.fold(number).exists():
+                raise ValueError(f"'folds' is {number}, but the folder has more folds")
+            folds = self._read_folds(number, dataset.slices)
+            return _parse_spec(content, dataset, folds)
+        except (AttributeError, OverflowError, TypeError, ValueError) as error:
+            if isinstance(error, InvalidFileError):
+                raise
+            raise InvalidFileError(f"{str(path)!r} {_DAMAGED}: {error}") from error
 
-    def write_table(self, path: Path, header: Sequence[str], rows: Iterable[Iterable[Any]]) -> None:
+    def _read_folds(self, number: int, slices: int) -> tuple[Fold, ...]:
+        path = self._folds
+        try:
+            tensors = load_file(path)
+        except (OSError, SafetensorError, ValueError) as error:
+            raise InvalidFileError(f"{str(path)!r} cannot be read: {error}") from error
+        fault = next(_faults_of_folds(tensors, number, slices), None)
+        if fault is not None:
+            raise InvalidFileError(f"{str(path)!r} {_DAMAGED}: {fault}")
+        return tuple(
+            Fold(**{part: tensors[f"{k}.{part}"].astype(np.int64) for part in _PARTS})
+            for k in range(number)
+        )
+
+    @property
+    def _folds(self) -> Path:
+        return self.path / "folds.safetensors"
+
+    def write_table(self, path: Path, table: pd.DataFrame) -> None:
         """Write a CSV file; floats keep all their digits."""
-        text = io.StringIO(newline="")
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
-        write_text(path, text.getvalue())
+        write_text(path, table.to_csv(index=False, na_rep="nan", lineterminator="\n"))
 
     def read_predictions(
         self, number: int, index: npt.NDArray[np.int64], *, name: str = "predictions.csv"
-    ) -> npt.NDArray[np.void]:
-        """Read the predictions of a fold as a structured array of `PREDICTION_FIELDS`.
+    ) -> pd.DataFrame:
+        """Read the predictions of a fold.
 
-        ``index`` are the slices that the file must hold, in this order.
+        Parameters
+        ----------
+        number : int
+            Number of the fold.
+        index : ndarray of shape (n_slices,)
+            Positions of the slices that the file must have, in this order.
+        name : str, default="predictions.csv"
+            Name of the file in the folder of the fold.
+
+        Returns
+        -------
+        DataFrame
+            One row per slice, with the columns of :data:`PREDICTION_COLUMNS`.
 
         Raises
         ------
         InvalidFileError
-            If the file is not what a run writes, or has other slices than those to test on.
+            If the file cannot be read, has other columns or slices than the fold, or a row has a
+            target other than 0 and 1, another fold, a probability outside [0, 1] or a logit that
+            is not finite.
         """
         path = self.fold(number) / name
-        rows = [tuple(row) for row in _read_table(path, PREDICTION_FIELDS.names or ())]
-        try:
-            table = np.array(rows, dtype=PREDICTION_FIELDS)
-        except ValueError as error:
-            raise InvalidFileError(f"{str(path)!r} was damaged or edited: {error}") from error
+        table = _read_table(path, PREDICTION_COLUMNS)
         if not np.array_equal(table["index"], index):
             raise InvalidFileError(
-                f"{str(path)!r} was damaged or edited: it lacks slices of the fold"
+                f"{str(path)!r} {_DAMAGED}: its slices are not those of fold {number}"
             )
-        wrong = np.flatnonzero(~_is_sound(table, number))
-        if wrong.size:
-            raise InvalidFileError(
-                f"{str(path)!r} was damaged or edited: its line {wrong[0] + 2} cannot be"
-            )
+        sound = (
+            table["target"].isin((0, 1))
+            & (table["fold"] == number)
+            & table["probability"].between(0, 1)
+            & np.isfinite(table["logit"])
+        )
+        if not sound.all():
+            line = int(np.flatnonzero(~sound)[0]) + 2
+            raise InvalidFileError(f"{str(path)!r} {_DAMAGED}: line {line} has an invalid value")
         return table
 
     def read_history(self, number: int, columns: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
-        """Read the history of a fold, a column each.
+        """Read the learning curve of a fold.
+
+        Parameters
+        ----------
+        number : int
+            Number of the fold.
+        columns : sequence of str
+            Columns that the file must have.
+
+        Returns
+        -------
+        dict of str to ndarray of shape (n_epochs,)
+            The values of each column.
 
         Raises
         ------
         InvalidFileError
-            If the file is not what a run writes.
+            If the file is missing, cannot be read, or has other columns.
         """
-        path = self.kept(number, "history.csv")
-        rows = _read_table(path, columns)
+        table = _read_table(self.kept(number, "history.csv"), dict.fromkeys(columns, "float64"))
+        return {name: table[name].to_numpy() for name in columns}
+
+    def seal(self, n_folds: int) -> None:
+        """Write ``SHA256SUMS`` with the checksums of all files of the finished run."""
+        names = ["run.json", self._folds.name, "predictions.csv", "metrics.json"]
+        for k in range(n_folds):
+            files = sorted(self.fold(k).glob("[!.]*.*"))
+            names += [path.relative_to(self.path).as_posix() for path in files]
+        lines = [f"{_sha256(self.path / name)}  {name}\n" for name in names]
+        write_text(self.path / _CHECKSUMS, "".join(lines))
+
+    def unseal(self) -> None:
+        """Remove ``SHA256SUMS`` before files of the run change."""
+        (self.path / _CHECKSUMS).unlink(missing_ok=True)
+
+    def verify(self) -> None:
+        """Compare the files of a finished run with their checksums.
+
+        The networks and the references of the folds are compared when they are read, since they
+        are large. Missing files are not reported here: those that a run needs are when they are
+        read, and the others are written again by the next start of the run.
+
+        Raises
+        ------
+        InvalidFileError
+            If the checksum of a file is not the recorded one.
+        """
+        checksums = self._checksums()
+        for path in checksums:
+            if path.exists() and (path.parent == self.path or path.suffix != ".safetensors"):
+                self._verify(path, checksums)
+
+    def _checksums(self) -> dict[Path, str]:
+        """Read the recorded checksums; empty if the run is not finished."""
+        path = self.path / _CHECKSUMS
         try:
-            table = np.array(rows, dtype=np.float64).reshape(-1, len(columns))
-        except ValueError as error:
-            raise InvalidFileError(f"{str(path)!r} was damaged or edited: {error}") from error
-        return {name: table[:, i] for i, name in enumerate(columns)}
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return {}
+        except (OSError, UnicodeDecodeError) as error:
+            raise InvalidFileError(f"{str(path)!r} cannot be read: {error}") from error
+        entries = [re.fullmatch(r"([0-9a-f]{64})  (.+)", line) for line in lines]
+        found = {self.path / entry[2]: entry[1] for entry in entries if entry}
+        if len(found) < len(lines):
+            raise InvalidFileError(
+                f"{str(path)!r} {_DAMAGED}; remove it and start the run again, which writes it"
+            )
+        return found
+
+    def _verify(self, path: Path, checksums: Mapping[Path, str]) -> None:
+        expected = checksums.get(path)
+        if expected is None or _sha256(path) == expected:
+            return
+        if path.parent == self.path and path.name in ("metrics.json", "predictions.csv"):
+            remedy = "remove it and start the run again, which writes it from the folds"
+        elif path.parent == self.path:
+            remedy = "restore it from a copy"
+        else:
+            remedy = (
+                "restore it from a copy, or remove 'predictions.csv' from the same folder and "
+                "start the run again, which trains the fold again"
+            )
+        raise InvalidFileError(
+            f"{str(path)!r} {_DAMAGED} after the run was finished (its SHA-256 differs from the "
+            f"one in {_CHECKSUMS}); {remedy}"
+        )
 
 
 def software_versions() -> dict[str, str]:
-    """Name the versions that a run's bits depend on."""
+    """Return the versions of the software that the results of a run depend on.
+
+    Returns
+    -------
+    dict of str to str
+        Python, the platform, and each package; ``"unknown"`` for one that is not installed.
+    """
     versions = {"python": platform.python_version(), "platform": platform.platform()}
     for package in ("covidct", "numpy", "scikit-learn", "timm", "torch", "torchvision"):
         try:
@@ -194,88 +481,129 @@ def software_versions() -> dict[str, str]:
     return versions
 
 
-def _is_sound(table: npt.NDArray[np.void], fold: int) -> npt.NDArray[np.bool_]:
-    sound: npt.NDArray[np.bool_] = (
-        np.isin(table["target"], (0, 1))
-        & (table["fold"] == fold)
-        & (table["probability"] >= 0)
-        & (table["probability"] <= 1)
-        & np.isfinite(table["logit"])
-    )
-    return sound
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _read_table(path: Path, columns: Sequence[str]) -> list[list[str]]:
+def _parse_spec(
+    content: Mapping[str, Any], dataset: DatasetSpec, folds: tuple[Fold, ...]
+) -> RunSpec:
+    """Build the description of a run from the content of ``run.json``; ValueError if it is wrong.
+
+    Types are compared exactly, since True is an int as well.
+    """
+    weights = _entry(content, "weights", dict, type(None))
+    protocol = _entry(content, "protocol", dict)
+    versions = _entry(content, "versions", dict)
+    if not _all(str, versions.values()):
+        raise ValueError("'versions' must be texts")
+    recipe = _entry(content, "recipe", dict)
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            header, *rows = csv.reader(file, strict=True)
-    except (OSError, UnicodeDecodeError, csv.Error, ValueError) as error:
-        raise InvalidFileError(f"{str(path)!r} cannot be read as CSV: {error}") from error
-    if tuple(header) != tuple(columns) or any(len(row) != len(columns) for row in rows):
-        raise InvalidFileError(
-            f"{str(path)!r} was damaged or edited: it must have the columns {', '.join(columns)}"
-        )
-    return rows
-
-
-def _find_fault(spec: object) -> str | None:
-    """Say what is wrong with the content of a ``run.json``; None if nothing is."""
-    if not isinstance(spec, dict) or spec.get("format") != _FORMAT:
-        found = spec.get("format") if isinstance(spec, dict) else type(spec).__name__
-        return f"has format {found!r}, this covidct reads {_FORMAT}; run it anew"
-    fault = next(_faults(spec), None)
-    return None if fault is None else f"was damaged or edited: {fault}"
-
-
-def _faults(spec: Mapping[str, Any]) -> Iterator[str]:
-    """Yield faults, each check resting on those before it."""
-    yield from _wrong_kinds(spec, _RUN)
-    yield from _wrong_kinds(spec, {key: kinds for key, kinds in _ALSO.items() if key in spec})
-    dataset = spec["dataset"]
-    yield from _wrong_kinds(dataset, _DATASET, place="dataset.")
-    classes = dataset["classes"]
-    if not _are(str, classes) or len(set(classes)) != 2 or len(classes) != 2:
-        yield f"'dataset.classes' is {classes!r}, not two names"
-    if not all(type(entry) is list and _are(str, entry) for entry in dataset["skipped"]):
-        yield "'dataset.skipped' must list names and reasons"
-    if not _are(str, spec["versions"].values()):
-        yield "'versions' must be words"
-    if not spec["folds"]:
-        yield "'folds' is empty"
-    for number, fold in enumerate(spec["folds"]):
-        yield from _faults_of_fold(fold, f"folds.{number}", dataset["slices"])
-    try:
-        Recipe.from_dict(spec["recipe"])
+        parsed_recipe = Recipe.from_dict(recipe)
     except (AttributeError, OverflowError, TypeError, ValueError) as error:
-        yield f"'recipe': {error}"
+        raise ValueError(f"'recipe': {error}") from error
+    return RunSpec(
+        model=_entry(content, "model", str),
+        weights=weights
+        and WeightsSpec(
+            _entry(weights, "name", str, place="weights."),
+            _entry(weights, "sha256", str, type(None), place="weights."),
+        ),
+        recipe=parsed_recipe,
+        dataset=dataset,
+        protocol=Protocol(
+            _entry(protocol, "id", str, place="protocol."),
+            _entry(protocol, "label", str, place="protocol."),
+            _entry(protocol, "group_kind", str, type(None), place="protocol."),
+        ),
+        group_kind=_entry(content, "group_kind", str, type(None)),
+        folds=folds,
+        seed=_entry(content, "seed", int),
+        threads=_entry(content, "threads", int),
+        precision=_entry(content, "precision", str),
+        device=_entry(content, "device", str),
+        versions=versions,
+    )
 
 
-def _faults_of_fold(fold: object, place: str, slices: int) -> Iterator[str]:
-    if not isinstance(fold, dict) or set(fold) != _PARTS:
-        yield f"{place!r} must hold {', '.join(sorted(_PARTS))}"
-        return
-    for part, index in fold.items():
-        if not isinstance(index, list) or not _are(int, index) or not _within(index, slices):
-            yield f"'{place}.{part}' must list slices from 0 to {slices - 1}"
-            return
-    test = set(fold["test"])
-    if not fold["train"] or not test or len(test) < len(fold["test"]):
-        yield f"{place!r} must list slices to train on, and others to test on, each once"
-    if test.intersection(fold["train"]):
-        yield f"{place!r} tests slices that it trains on"
+def _parse_dataset(content: Mapping[str, Any]) -> DatasetSpec:
+    dataset = _entry(content, "dataset", dict)
+    classes = _entry(dataset, "classes", list, place="dataset.")
+    if not _all(str, classes) or len(classes) != 2 or classes[0] == classes[1]:
+        raise ValueError(f"'dataset.classes' must be two different names, got {classes!r}")
+    skipped = _entry(dataset, "skipped", list, place="dataset.")
+    if not all(type(entry) is list and len(entry) == 2 and _all(str, entry) for entry in skipped):
+        raise ValueError("'dataset.skipped' must be pairs of a name and a reason")
+    return DatasetSpec(
+        name=_entry(dataset, "name", str, place="dataset."),
+        classes=(classes[0], classes[1]),
+        slices=_entry(dataset, "slices", int, place="dataset."),
+        content_hash=_entry(dataset, "content_hash", str, place="dataset."),
+        skipped=tuple((name, reason) for name, reason in skipped),
+    )
 
 
-def _wrong_kinds(values: Mapping[str, Any], kinds: _Kinds, *, place: str = "") -> Iterator[str]:
-    for key, allowed in kinds.items():
-        if key not in values:
-            yield f"'{place}{key}' is missing"
-        elif type(values[key]) not in allowed:  # exact, since True is an int as well
-            yield f"'{place}{key}' is {values[key]!r}"
+def _entry(values: Mapping[str, Any], key: str, *kinds: type, place: str = "") -> Any:
+    if key not in values:
+        raise ValueError(f"'{place}{key}' is missing")
+    if type(values[key]) not in kinds:
+        raise ValueError(f"'{place}{key}' is {values[key]!r}")
+    return values[key]
 
 
-def _are(kind: type, values: Any) -> bool:
+def _all(kind: type, values: Any) -> bool:
     return all(type(value) is kind for value in values)
 
 
-def _within(index: list[int], slices: int) -> bool:
-    return not index or (min(index) >= 0 and max(index) < slices)
+def _faults_of_folds(
+    tensors: Mapping[str, npt.NDArray[Any]], number: int, slices: int
+) -> Iterator[str]:
+    """Yield the faults of the file of the folds; each check relies on those before it."""
+    names = {f"{k}.{part}" for k in range(number) for part in _PARTS}
+    if set(tensors) != names:
+        yield f"it must have {', '.join(_PARTS)} of {number} folds"
+        return
+    for name, index in tensors.items():
+        if index.ndim != 1 or index.dtype.kind != "i":
+            yield f"{name!r} must be a list of integers"
+        elif index.size and (index.min() < 0 or index.max() >= slices):
+            yield f"{name!r} must be positions from 0 to {slices - 1}"
+    for k in range(number):
+        train, test = tensors[f"{k}.train"], tensors[f"{k}.test"]
+        if not train.size or not test.size or len(np.unique(test)) < len(test):
+            yield f"fold {k} must have slices to train on, and each slice to test on once"
+        if np.intersect1d(train, test).size:
+            yield f"fold {k} has slices in both the training and the test part"
+
+
+def _read_table(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
+    """Read a CSV file with these columns.
+
+    The cells are read as text and converted afterwards, which rounds floats correctly in every
+    version of pandas, and keeps texts such as "NA" as they are.
+    """
+    import pandas as pd
+
+    try:
+        content = path.read_bytes()
+        cells = pd.read_csv(
+            io.BytesIO(content),
+            header=None,
+            dtype=str,
+            keep_default_na=False,
+            lineterminator="\n",
+            skip_blank_lines=False,
+        )
+    except (OSError, ValueError, pd.errors.ParserError, csv.Error) as error:
+        raise InvalidFileError(f"{str(path)!r} cannot be read as CSV: {error}") from error
+    if cells.iloc[0].tolist() != list(columns) or not content.endswith(b"\n"):
+        raise InvalidFileError(
+            f"{str(path)!r} {_DAMAGED}: it must have the columns {', '.join(columns)}, and a "
+            "newline at its end"
+        )
+    try:
+        table = cells[1:].set_axis(list(columns), axis=1).astype(dict(columns))
+    except (OverflowError, ValueError) as error:
+        raise InvalidFileError(f"{str(path)!r} {_DAMAGED}: {error}") from error
+    return table.reset_index(drop=True)

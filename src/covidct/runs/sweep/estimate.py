@@ -109,9 +109,9 @@ def _measure(cell: PlannedRun, folder: Path, slices: int, folds: int) -> _Load:
 def _begun(directory: RunDirectory, recipe: Recipe) -> tuple[list[int], dict[int, float]] | None:
     """Return the training slices of each fold, and the seconds of the finished ones."""
     spec = directory.read_spec()
-    if spec is None or Recipe.from_dict(spec["recipe"]) != recipe:
+    if spec is None or spec.recipe != recipe:
         return None
-    sizes = [len(fold["train"]) for fold in spec["folds"]]
+    sizes = [len(fold.train) for fold in spec.folds]
     done = [k for k in range(len(sizes)) if directory.is_finished(k)]
     histories = {k: directory.read_history(k, EpochRecord._fields) for k in done}
     return sizes, {k: float(history["seconds"].sum()) for k, history in histories.items()}

@@ -80,7 +80,7 @@ def run_sweep(
     >>> cell = PlannedRun(dataset="phantom", model="shufflenet", variant="demo", recipe=recipe,
     ...             protocol="grouped", weights=None)
     >>> done = run_sweep([cell], tempfile.mkdtemp(), datasets={"phantom": slices}, folds=2)
-    >>> done.results[cell].protocol, done.failures
+    >>> str(done.results[cell].protocol), done.failures
     ('grouped by patient', {})
     """
     _refuse_clashes(cells, datasets)

@@ -72,8 +72,8 @@ class SweepResult:
                 model=result.model_name,
                 variant=path.parts[-2],
                 recipe=result.recipe,
-                protocol=result.protocol.partition(" ")[0],
-                weights=result.run["weights"],
+                protocol=result.protocol.id,
+                weights=None if result.spec.weights is None else result.spec.weights.name,
             )
             found[cell] = result
         return cls(found)
