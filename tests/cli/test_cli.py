@@ -220,7 +220,7 @@ def test_compare_and_average(run_dir, tmp_path, capsys):
     (test,) = json.loads(capsys.readouterr().out)["tests"]
     assert (test["difference"], test["p_permutation"]) == (0, 1)
     assert cli.main(["ensemble", str(run_dir), str(other)]) == 0
-    assert "ensemble less" in capsys.readouterr().out
+    assert "ensemble minus" in capsys.readouterr().out
     assert cli.main(["ensemble", str(run_dir), str(other), "--json"]) == 0
     average = json.loads(capsys.readouterr().out)
     single = json.loads((run_dir / "metrics.json").read_text())

@@ -86,6 +86,24 @@ def test_options_go_to_the_datasets_that_take_them(slice_folder):
         load_datasets(parse(f"folder={slice_folder}", "--n", "8"))
 
 
+def test_options_of_tables_and_volumes(slice_folder):
+    table = slice_folder.parent / "slices.csv"
+    rows = [f"{path.parent.name}/{path.name}" for path in sorted(slice_folder.rglob("*.png"))]
+    lines = [f'"{row}",{row.partition("/")[0]},{k // 2}' for k, row in enumerate(rows)]
+    table.write_text("\n".join(["where,what,who", *lines]))
+    words = [f"table@ward={table}", "--images", str(slice_folder)]
+    words += ["--columns", "path=where,label=what,group=who", "--positive", "COVID"]
+    (dataset,) = load_datasets(parse(*words)).values()
+    assert (dataset.name, len(dataset), int(dataset.targets.sum())) == ("ward", 12, 6)
+    words = [f"folder={slice_folder}", "--groups", "none", "--slices", "2,4", "--window", "40,400"]
+    (dataset,) = load_datasets(parse(*words)).values()
+    assert dataset.groups is None
+    with pytest.raises(SystemExit):
+        parse(f"table={table}", "--columns", "path")
+    with pytest.raises(WrongCallError, match="--images takes a single --dataset"):
+        load_datasets(parse(f"table={table}", "phantom", "--images", "x"))
+
+
 def test_one_dataset_where_one_is_meant(capsys):
     assert cli.main(["audit", "--dataset", "phantom", "folder=x"]) == 2
     assert "covidct audit takes one dataset, got 2" in capsys.readouterr().err
@@ -133,10 +151,10 @@ def test_wrong_imports_are_wrong_calls(module, message, tmp_path, monkeypatch, c
         ("give it as weights=PATH", "give it as --weights PATH"),
         ('split with groups="patient"', "split with --protocol grouped"),
         ("cv must be 2 or more", "--folds must be 2 or more"),
-        ("x=None and groups=None", "x=None and groups=None"),
+        ("x=None and groups=None", "x=None and --groups none"),
         ("no images found in 'verify'", "no images found in 'verify'"),
     ],
 )
 def test_errors_speak_the_command_line(text, expected):
-    names = ("weights", "verify", "download", "protocol", "folds", "n_jobs")
+    names = ("weights", "verify", "download", "protocol", "groups", "folds", "n_jobs")
     assert in_shell_words(text, argparse.Namespace(**dict.fromkeys(names))) == expected

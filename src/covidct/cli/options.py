@@ -37,16 +37,13 @@ __all__ = [
     "read_weights",
 ]
 
-# Options of `load_dataset` that only some datasets take, and their flags.
-_LOADER_FLAGS = {
-    name: f"--{name}"
-    for name in (
-        *("positive", "negative", "groups", "slices", "window", "images", "columns", "n"),
-        "version",
-    )
-}
+# Options of `load_dataset` that only some datasets take; their flags have the same names.
+_LOADER_OPTIONS = (
+    *("positive", "negative", "groups", "slices", "window", "images", "columns", "version", "n"),
+)
 # Arguments of the Python interface whose flag has another name.
-_FLAGS = {"cv": "--folds", "compile_model": "--compile", "groups": "--protocol"}
+_FLAGS = {"cv": "--folds", "compile_model": "--compile"}
+_GROUPED = ("patient", "near-duplicate", "patient+near-duplicate")  # covidct train: --protocol
 
 
 class WrongCallError(ValueError):
@@ -250,14 +247,16 @@ def load_datasets(args: argparse.Namespace) -> dict[str, CTDataset]:
 
     named = named_datasets(args)
     accepted = {own: _loader_parameters(source.dataset) for own, source in named.items()}
-    given = {name: getattr(args, name) for name in _LOADER_FLAGS}
+    given = {name: getattr(args, name) for name in _LOADER_OPTIONS}
     given = {name: value for name, value in given.items() if value is not None}
     if given.get("groups") == "none":
         given["groups"] = None
+    if "images" in given and len(named) > 1:
+        raise WrongCallError("--images takes a single --dataset")
     for option in given:
         if not any(option in parameters for parameters in accepted.values()):
             names = ", ".join(source.dataset for source in named.values())
-            raise WrongCallError(f"{_LOADER_FLAGS[option]} does not apply to {names}")
+            raise WrongCallError(f"--{option} does not apply to {names}")
     loaded = {}
     for own, (name, root) in named.items():
         loaded[own] = load_dataset(
@@ -417,10 +416,10 @@ def in_shell_words(message: str, args: argparse.Namespace) -> str:
 
     def with_value(match: re.Match[str]) -> str:
         name, value = match["name"], match["value"].strip("\"'")
-        if name not in flags or (name == "groups" and value == "None"):
+        if name == "groups" and value in _GROUPED and "protocol" in flags:
+            return "--protocol grouped"
+        if name not in flags:
             return match[0]
-        if name == "groups":
-            value = "grouped"
         return flags[name] + {"True": "", "None": " none"}.get(value, f" {value}")
 
     def alone(match: re.Match[str]) -> str:
