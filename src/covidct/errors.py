@@ -8,11 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-__all__ = ["InvalidFileError", "TrainingDivergedError", "UnknownNameError"]
+__all__ = ["InvalidFileError", "InvalidSliceError", "TrainingDivergedError", "UnknownNameError"]
 
 
 class InvalidFileError(ValueError):
     """A file is damaged or not of the expected kind; the message names the file."""
+
+
+class InvalidSliceError(InvalidFileError):
+    """A slice cannot be read; ``on_error="skip"`` leaves it out where slices are loaded."""
 
 
 class TrainingDivergedError(RuntimeError):

@@ -22,7 +22,7 @@ from PIL import Image, ImageFile, PngImagePlugin
 
 from covidct.datasets import reading
 from covidct.datasets.reading import read_image
-from covidct.errors import InvalidFileError
+from covidct.errors import InvalidFileError, InvalidSliceError
 
 ORIENTATION = 0x0112
 GRAY = Image.fromarray(np.random.default_rng(0).integers(0, 256, (11, 17), dtype=np.uint8))
@@ -43,16 +43,19 @@ LOSSLESS = {
     "png alpha": (COLOR.convert("RGBA"), "PNG", {}),
     "png palette": (COLOR.convert("P"), "PNG", {}),
     "png one bit": (GRAY.convert("1"), "PNG", {}),
-    "png deep": (DEEP, "PNG", {}),
     "webp": (COLOR, "WEBP", {"lossless": True}),
     "tiff": (GRAY, "TIFF", {}),
-    "tiff deep": (DEEP, "TIFF", {}),
-    "tiff float": (FLOAT, "TIFF", {}),
     "tiff lzw": (GRAY, "TIFF", {"compression": "tiff_lzw"}),
     "tiff cmyk": (COLOR.convert("CMYK"), "TIFF", {}),
     "bmp": (COLOR, "BMP", {}),
     "pgm": (GRAY, "PPM", {}),
     "ppm": (COLOR, "PPM", {}),
+}
+# Shown as 8-bit gray: tested in test_deep_pictures.py.
+DEEPER = {
+    "png deep": (DEEP, "PNG", {}),
+    "tiff deep": (DEEP, "TIFF", {}),
+    "tiff float": (FLOAT, "TIFF", {}),
 }
 LOSSY = {
     "jpeg": (GRAY, "JPEG", {}),
@@ -63,7 +66,7 @@ LOSSY = {
 }
 INTACT = {
     name: encoded(image, form, **options)
-    for name, (image, form, options) in (LOSSLESS | LOSSY).items()
+    for name, (image, form, options) in (LOSSLESS | DEEPER | LOSSY).items()
 }
 
 
@@ -178,14 +181,14 @@ class TestRefusedFiles:
     @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
     def test_pipe_does_not_block(self, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "pipe.png")
-        refused(tmp_path / "pipe.png", "is no regular file")
+        refused(tmp_path / "pipe.png", "is not a regular file")
 
     @pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="no sockets here")
     def test_socket(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(tmp_path)  # a socket's path must be short
         with socket.socket(socket.AF_UNIX) as server:
             server.bind("s.png")
-            refused(Path("s.png"), "is no regular file")
+            refused(Path("s.png"), "is not a regular file")
 
     @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read all")
     def test_unreadable(self, write) -> None:
@@ -198,25 +201,42 @@ class TestRefusedFiles:
             read_image("a\0b.png")
 
     def test_newline_in_the_name_stays_on_one_line(self, write) -> None:
-        assert "\n" not in str(refused(write(b"x", "a\nb.png"), "is no intact image"))
+        assert "\n" not in str(refused(write(b"x", "a\nb.png"), "is not an image"))
 
     @pytest.mark.parametrize(
-        "content",
+        ("content", "reason"),
         [
-            b"<!DOCTYPE html><html></html>",
-            b"version https://git-lfs.github.com/spec/v1\n",
-            b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n",  # would run Ghostscript
-            b"\x89PNG\r\n\x1a\n",
-            bytes(200),
-            encoded(COLOR, "PCX"),
-            encoded(COLOR, "PDF"),
-            encoded(COLOR, "ICO"),
+            (b"<!DOCTYPE html><html></html>", "is an HTML page, .*; download the file itself"),
+            (b"version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer.*git lfs pull"),
+            # PIL would run Ghostscript.
+            (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "is a PostScript document"),
+            (b"\x89PNG\r\n\x1a\n", "begins as a PNG file, but its header is damaged"),
+            (bytes(200), r"is not an image in a format .* are PNG, JPEG, WEBP, .* DICOM\)"),
+            (encoded(COLOR, "PCX"), "is a PCX image"),
+            (encoded(COLOR, "PDF"), "is a PDF document"),
+            (encoded(COLOR, "ICO"), "is an icon"),
+            (encoded(COLOR, "JPEG2000"), "is a JPEG 2000 image.*save it as a PNG"),
+            (bytes(344) + b"n+1\0" + bytes(50), r"is a NIfTI volume.*\.nii"),
+            (b"\x1f\x8b" + bytes(50), "is a gzip archive"),
+            (b"PK\x03\x04" + bytes(50), "is a ZIP archive.*unpack it"),
+            (b"\x93NUMPY" + bytes(50), "is a NumPy array"),
+            (
+                b"\xff\xd8\xff\xc1\0\x0b\x0c" + bytes(20),
+                "is a JPEG of 12 bits a sample, which is not decoded here; save it as a PNG",
+            ),
+            (b"\xff\xd8\xff\xc3\0\x0b\x10" + bytes(20), "is a lossless JPEG of 16 bits a sample"),
         ],
         # By name: a PDF holds the time at which it was made.
-        ids=["HTML", "LFS pointer", "EPS", "PNG's signature", "zeros", "PCX", "PDF", "ICO"],
+        ids=[
+            *("HTML", "LFS pointer", "EPS", "PNG's signature", "zeros", "PCX", "PDF", "ICO"),
+            *("JPEG 2000", "NIfTI", "gzip", "ZIP", "NumPy", "12-bit JPEG", "lossless JPEG"),
+        ],
     )
-    def test_other_formats(self, content: bytes, write) -> None:
-        refused(write(content), r"is no intact image in a format that is read here \(PNG, JPEG, ")
+    def test_other_formats_are_named(self, content: bytes, reason: str, write) -> None:
+        refused(write(content), reason)
+
+    def test_errors_of_slices_can_be_skipped(self, write) -> None:
+        assert isinstance(refused(write(b""), "is empty"), InvalidSliceError)
 
     @pytest.mark.parametrize("form", ["GIF", "PNG", "WEBP", "TIFF", "MPO"])
     def test_several_frames(self, form: str, write) -> None:
@@ -289,7 +309,7 @@ class TestDamage:
     @pytest.mark.parametrize("name", ["png", "jpeg", "webp", "bmp", "pgm", "tiff", "gif"])
     def test_half_a_file_is_refused(self, name: str, write) -> None:
         content = INTACT[name]
-        refused(write(content[: len(content) // 2]), "cannot be decoded|is no intact image")
+        refused(write(content[: len(content) // 2]), "cannot be decoded|is not an intact image")
 
     @pytest.mark.parametrize("allowed", [True, False])
     def test_pils_leniency_is_set_aside_and_restored(
@@ -406,11 +426,11 @@ class TestDicom:
     def test_told_by_its_magic(self, write, monkeypatch: pytest.MonkeyPatch) -> None:
         seen = []
         stand_in = types.ModuleType("covidct.datasets.dicom")
-        stand_in.read_slice = lambda path: seen.append(path) or GRAY
+        stand_in.read_slice = lambda path, *, window: seen.append((path, window)) or GRAY
         monkeypatch.setitem(sys.modules, "covidct.datasets.dicom", stand_in)
         path = write(bytes(128) + b"DICM" + bytes(10), "slice.png")
-        assert read_image(path) is GRAY
-        assert seen == [path]
+        assert read_image(path, window=(40, 400)) is GRAY
+        assert seen == [(path, (40, 400))]
 
     def test_the_magic_counts_only_in_its_place(self, write) -> None:
-        refused(write(bytes(127) + b"DICM" + bytes(10), "slice.dcm"), "is no intact image")
+        refused(write(bytes(127) + b"DICM" + bytes(10), "slice.dcm"), "is not an image")

@@ -122,7 +122,7 @@ def _measure(image: Image.Image, path: Path) -> _Slice:
         file_format=image_format(path),
         mode=image.mode,
         size=shape,
-        bit_depth=_BIT_DEPTHS.get(image.mode, 8),
+        bit_depth=image.info.get("stored_bits", _BIT_DEPTHS.get(image.mode, 8)),
         colored=_colored_share(image),
     )
 

@@ -1,4 +1,4 @@
-"""How to decode a file that nobody vouches for: how much, how strictly, and what may be raised."""
+"""Decoding of untrusted files: limits, strictness, and the errors that parsers raise."""
 
 from __future__ import annotations
 
@@ -7,13 +7,19 @@ import threading
 import warnings
 import zlib
 from contextlib import ExitStack
+from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageFile
 
-__all__ = ["MAX_BYTES", "PARSER_ERRORS", "STRICT"]
+__all__ = ["MAX_BYTES", "MAX_PIXELS", "PARSER_ERRORS", "STRICT", "Refusal", "Samples"]
 
 #: The most bytes that a file may have: some decoders read it whole.
 MAX_BYTES = 1_000_000_000
+
+#: The most pixels that a slice may have: usual ones have a few hundred thousand.
+MAX_PIXELS = 100_000_000
 
 # PIL promises no closed list of what its parsers raise on a broken file; all these it has raised.
 PARSER_ERRORS = (
@@ -34,11 +40,45 @@ PARSER_ERRORS = (
 )
 
 
-class _Strict:
-    """Silence PIL's remarks, which are judged here, and let it pass no truncated file.
+class Refusal(Exception):
+    """Reason why a file is not accepted, and the remedy, in words that follow the file's name.
 
-    Both settings belong to the whole process. Were each thread to swap them by itself, one could
-    restore what another had set, for good. So all that read at the same time share one swap.
+    Attributes
+    ----------
+    skippable : bool
+        False if the file may be intact and something is missing to read it, so that leaving it out
+        is no remedy.
+    """
+
+    def __init__(self, reason: str, *, skippable: bool = True) -> None:
+        super().__init__(reason)
+        self.skippable = skippable
+
+
+class Samples(NamedTuple):
+    """Decoded samples of one picture.
+
+    Attributes
+    ----------
+    values : ndarray of shape (height, width) or (height, width, 3)
+        Gray or color in the type in which they are stored; greater is lighter.
+    alpha : ndarray of float32 of shape (height, width) or None
+        Opacity from 0 to 1.
+    orientation : int
+        Orientation as in EXIF; 1 if upright or unknown.
+    """
+
+    values: npt.NDArray[Any]
+    alpha: npt.NDArray[np.float32] | None = None
+    orientation: int = 1
+
+
+class _Strict:
+    """Context in which PIL does not warn, and refuses truncated files.
+
+    Both settings belong to the whole process. If each thread set and restored them by itself, one
+    could restore what another had set, for good; so all threads that read at the same time share
+    one change of the settings.
     """
 
     def __init__(self) -> None:

@@ -20,11 +20,6 @@ _PICTURE_SUFFIXES = frozenset(
 )
 _SUFFIXES = _PICTURE_SUFFIXES.union(_DICOM_SUFFIXES)
 
-# Value representations that the first element of a DICOM file may have.
-_FIRST_VRS = (b"UL", b"UI", b"CS", b"OB", b"SH", b"LO", b"DA", b"TM")
-# Elements of group 8 that come first in files without a header, as little-endian numbers.
-_FIRST_ELEMENTS = (0x0000, 0x0001, 0x0005, 0x0008, 0x0012, 0x0013, 0x0016, 0x0018)
-
 Kind = Literal["picture", "dicom", "volume", "other"]
 
 
@@ -114,27 +109,32 @@ def file_kind(path: Path) -> Kind:
 
 
 def has_dicom_magic(path: Path) -> bool:
-    """Return whether a file begins as DICOM files do."""
+    """Return True if a file begins as DICOM files do, with or without a preamble."""
     with path.open("rb") as file:
         return is_dicom(file)
 
 
 def is_dicom(file: BinaryIO) -> bool:
-    """Return whether an open file, which is left at its beginning, begins as DICOM files do.
-
-    Files without the 128 bytes of preamble, as old archives wrote them, are recognized by their
-    first element, which is of group 2 or 8.
-    """
+    """Return True if an open file begins as DICOM files do; it is left at its beginning."""
     head = file.read(132)
     file.seek(0)
-    if head[128:] == b"DICM" or head[:4] == b"DICM":
-        return True
-    if len(head) < 132 or head[:2] not in (b"\x02\x00", b"\x08\x00"):
+    return head[128:] == b"DICM" or head[:4] == b"DICM" or _is_data_set(head)
+
+
+def _is_data_set(head: bytes) -> bool:
+    """Recognize DICOM without its preamble: two elements of group 2 or 8, in ascending order."""
+    group, element = head[:2], int.from_bytes(head[2:4], "little")
+    if group not in (b"\x02\0", b"\x08\0") or element > 0x18:
         return False
-    if head[4:6] in _FIRST_VRS:
-        return True
-    element, length = int.from_bytes(head[2:4], "little"), int.from_bytes(head[4:8], "little")
-    return head[0] == 8 and element in _FIRST_ELEMENTS and length <= 64 and length % 2 == 0
+    explicit = head[4:6].isalpha() and head[4:6].isupper()
+    if explicit and head[4:6] == b"OB":  # the version of group 2: a longer header
+        end = 12 + int.from_bytes(head[8:12], "little")
+    elif explicit:
+        end = 8 + int.from_bytes(head[6:8], "little")
+    else:
+        end = 8 + int.from_bytes(head[4:8], "little")
+    following = int.from_bytes(head[end + 2 : end + 4], "little")
+    return head[end : end + 2] == group and following > element
 
 
 def natural_key(name: str) -> tuple[tuple[int, str], ...]:

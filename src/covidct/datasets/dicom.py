@@ -11,7 +11,6 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -242,7 +241,7 @@ def patient_group(path: StrPath) -> str | None:
     """
     path = Path(path)
     with guarded(path):
-        return DicomFile(path, header_only=True).patient
+        return DicomFile(path).patient
 
 
 def is_volume(path: StrPath) -> bool:
@@ -282,7 +281,7 @@ def is_volume(path: StrPath) -> bool:
             if not file.is_file() or not has_dicom_magic(file):
                 return False
             with guarded(file):
-                header = DicomFile(file, header_only=True)
+                header = DicomFile(file)
                 header.require_ct()
                 series = header.needed("SeriesInstanceUID")
                 frames += header.frames
@@ -302,8 +301,8 @@ def file_frame(file: DicomFile, frame: int, window: WindowChoice | Window) -> Im
             "(counted from 0)"
         )
     if file.is_screenshot:
-        return file.screenshot(frame)
-    gray = next(islice(file.gray(window), frame, None))
+        return file.image(frame, window)
+    gray = file.frame(frame, window)
     return Image.fromarray(np.ascontiguousarray(radiological(gray, orientation_of(file, frame))))
 
 

@@ -1,31 +1,34 @@
-"""One DICOM file, opened with care: its tags, its frames, and why it is refused."""
+"""One DICOM file, read with care: its tags, its frames, and the reason if it is refused."""
 
 from __future__ import annotations
 
 import hashlib
+import io
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from .._extras import require
-from ..errors import InvalidFileError
-from ._decoding import MAX_BYTES, PARSER_ERRORS, STRICT
-from .gray import LUNG, Window, WindowChoice, to_gray
+from ..errors import InvalidFileError, InvalidSliceError
+from ._decoding import MAX_BYTES, MAX_PIXELS, PARSER_ERRORS, STRICT, Refusal
+from ._listing import is_dicom
+from .gray import LUNG, Window, WindowChoice, as_hounsfield, as_window, luma, to_gray
 
 __all__ = ["MAX_VOXELS", "DicomFile", "Refusal", "guarded"]
 
-#: The most pixels that a file or a series may have, all slices together.
+#: The most pixels that a series may have, all slices together, if it is held in memory.
 MAX_VOXELS = 2**29
 # A deflated file is inflated as it is opened, and deflate packs up to 1032 to 1.
 _MAX_DEFLATED = MAX_BYTES // 1032
+# Files whose preamble was cut off: they begin with the magic, or with the meta information.
+_WITHOUT_PREAMBLE = (b"DICM", b"\x02\x00\x00\x00", b"\x02\x00\x01\x00", b"\x02\x00\x02\x00")
 
 _CT = (
     "1.2.840.10008.5.1.4.1.1.2",  # CT Image Storage
@@ -38,13 +41,14 @@ _SCREENSHOT = (
     "1.2.840.10008.5.1.4.1.1.7.4",  # and color
 )
 _INDEX = "1.2.840.10008.1.3.10"  # Media Storage Directory Storage
-# Where enhanced (multi-frame) files keep what others have at their top.
+# Sequences in which enhanced (multi-frame) files keep what others have at their top.
 _MACROS = {
     "ImagePositionPatient": "PlanePositionSequence",
     "ImageOrientationPatient": "PlaneOrientationSequence",
     "PixelSpacing": "PixelMeasuresSequence",
     "RescaleSlope": "PixelValueTransformationSequence",
     "RescaleIntercept": "PixelValueTransformationSequence",
+    "RescaleType": "PixelValueTransformationSequence",
     "WindowCenter": "FrameVOILUTSequence",
     "WindowWidth": "FrameVOILUTSequence",
     "VOILUTFunction": "FrameVOILUTSequence",
@@ -53,6 +57,15 @@ _MACROS = {
     "TemporalPositionIndex": "FrameContentSequence",
     "StackID": "FrameContentSequence",
 }
+_PALETTE = tuple(
+    f"{color}PaletteColorLookupTable{part}"
+    for color in ("Red", "Green", "Blue")
+    for part in ("Descriptor", "Data")
+)
+_PIXEL_TAGS = (
+    *("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation"),
+    *("BitsAllocated", "BitsStored", "PixelRepresentation"),
+)
 # All that is read of a file: the patient's name, for one, is not.
 _TAGS = (
     *("SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID", "PatientID"),
@@ -60,141 +73,217 @@ _TAGS = (
     *("TemporalPositionIdentifier", "NominalPercentageOfCardiacPhase", "ConvolutionKernel"),
     "SliceThickness",
     *("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence", *_MACROS),
-    *("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PlanarConfiguration"),
-    *("PhotometricInterpretation", "BitsAllocated", "BitsStored", "HighBit"),
-    *("PixelRepresentation", "ExtendedOffsetTable", "ExtendedOffsetTableLengths", "PixelData"),
+    *(*_PIXEL_TAGS, "NumberOfFrames", "PlanarConfiguration", "HighBit"),
+    *("PixelPaddingValue", "PixelPaddingRangeLimit", "ModalityLUTSequence", *_PALETTE),
+    *("ExtendedOffsetTable", "ExtendedOffsetTableLengths", "PixelData"),
 )
-# What pydicom needs to decode the compressions that CTs come in, by the end of the UID.
+# What pydicom needs to decode the compressions of CT, by the end of the UID.
+_GDCM = "'covidct[dicom]'"
 _DECODERS = {
-    **dict.fromkeys(("50", "51", "57", "70"), "pylibjpeg pylibjpeg-libjpeg"),
-    **dict.fromkeys(("80", "81"), "pyjpegls"),
-    **dict.fromkeys(("90", "91", "201", "202", "203"), "pylibjpeg pylibjpeg-openjpeg"),
+    **dict.fromkeys(("50", "57", "70", "80", "81", "90", "91"), _GDCM),
+    "51": "pylibjpeg pylibjpeg-libjpeg",  # GDCM does not decode 12 bits
+    **dict.fromkeys(("201", "202", "203"), "pylibjpeg pylibjpeg-openjpeg"),
 }
+# Hounsfield units from air to the end of 12 bits. Padding within them is taken for tissue, since
+# some scanners name a value as padding that occurs in the body.
+_PLAUSIBLE = (-1000, 3071)
 
+
+Gray = npt.NDArray[np.uint8]
 
 _THREAD = threading.local()
 
 
-def _is_not_ours(record: logging.LogRecord) -> bool:
-    """Tell whether something else than this module made pydicom log."""
+def _is_of_others(record: logging.LogRecord) -> bool:
+    """Pass a record of pydicom's unless this thread is reading a file here."""
     del record
     return not getattr(_THREAD, "is_reading", False)
 
 
-class Refusal(Exception):
-    """Why a file is not accepted, and what to do about it."""
+def _parser_errors() -> tuple[type[BaseException], ...]:
+    """Return what parsers raise, with the errors of pydicom that derive from Exception alone."""
+    errors = require("pydicom", extra="dicom").errors
+    return (*PARSER_ERRORS, errors.InvalidDicomError, errors.BytesLengthException)
 
 
 @contextmanager
 def guarded(path: Path) -> Iterator[None]:
-    """Turn what goes wrong into an InvalidFileError that names the file, and quotes none of it.
+    """Turn any error into an InvalidFileError that names the file, and quotes nothing from it.
 
-    The words of a parser may contain those of the file, such as the patient's name: neither they
-    nor the traceback they came with are passed on, and what this thread makes pydicom log is not.
+    The message of a parser may contain text of the file, such as the patient's name. Therefore
+    neither the message nor its traceback is passed on, nor what this thread makes pydicom log.
     """
-    pydicom = require("pydicom", extra="dicom")
-    # Added once and left there, since it lets everything pass that is none of ours.
-    logging.getLogger("pydicom").addFilter(_is_not_ours)
+    expected = _parser_errors()  # which also imports pydicom
+    # Added once and left there, since it passes everything that other code makes pydicom log.
+    logging.getLogger("pydicom").addFilter(_is_of_others)
     _THREAD.is_reading = True
     try:
         with STRICT:
             yield
     except Refusal as refusal:
-        reason = str(refusal)
-    except pydicom.errors.InvalidDicomError:
-        reason = "is no DICOM file ('DICM' is missing at byte 128); convert or remove it"
-    except (*PARSER_ERRORS, pydicom.errors.BytesLengthException) as error:
+        failure = refusal
+    except expected as error:
         system = error.strerror if isinstance(error, OSError) else None
-        reason = f"cannot be read ({system or type(error).__name__}); "
-        reason += "replace it by an intact copy or remove it"
+        failure = Refusal(
+            f"cannot be read ({system or type(error).__name__}); "
+            "replace it by an intact copy or remove it"
+        )
     else:
         return
     finally:
         _THREAD.is_reading = False
-    raise InvalidFileError(f"{str(path)!r} {reason}") from None
+    kind = InvalidSliceError if failure.skippable else InvalidFileError
+    raise kind(f"{str(path)!r} {failure}") from None
 
 
 class DicomFile:
-    """A file with CT slices, or with a screenshot.
+    """DICOM file with CT slices, or with pictures (secondary captures).
+
+    Only the header is read at first; each frame is read from the file when it is asked for.
 
     Parameters
     ----------
-    path
-        The file.
-    header_only
-        Whether to leave the pixels aside.
+    path : Path
+        The file. Its preamble and file meta information may be missing.
 
     Raises
     ------
     Refusal
-        If the file is too large, or lacks a tag without which nothing can be told of it.
+        If the file is not DICOM, is too large, or lacks a tag without which it cannot be read.
     """
 
-    def __init__(self, path: Path, *, header_only: bool = False) -> None:
+    def __init__(self, path: Path) -> None:
         pydicom = require("pydicom", extra="dicom")
-        self.path = path
         if path.is_dir():
             raise Refusal("is a folder; use covidct.datasets.dicom.read_series")
-        self.syntax = pydicom.filereader.read_file_meta_info(path).get("TransferSyntaxUID")
-        if not self.syntax:
-            raise Refusal("lacks TransferSyntaxUID; save it with its DICOM header")
-        limit = _MAX_DEFLATED if self.syntax.is_deflated else MAX_BYTES
-        if path.stat().st_size > limit:
+        self.path = path
+        self._size = path.stat().st_size
+        if self._size > MAX_BYTES:
             raise Refusal(
-                f"has {path.stat().st_size} bytes, more than the {limit} allowed for "
-                f"{self.syntax.name}; split or inflate it"
+                f"has {self._size} bytes, more than the {MAX_BYTES} allowed; split the file"
             )
-        self._dataset = pydicom.dcmread(
-            path, stop_before_pixels=header_only, specific_tags=list(_TAGS)
+        with self._open() as file:
+            if not is_dicom(file):
+                raise Refusal("is not a DICOM file; convert or remove it")
+            syntax = self._transfer_syntax(file)
+            self._inflated = bool(syntax and syntax.is_deflated)
+            if self._inflated and self._size > _MAX_DEFLATED:
+                raise Refusal(
+                    f"has {self._size} bytes, more than the {_MAX_DEFLATED} allowed for "
+                    f"{syntax.name}; inflate it"
+                )
+            file.seek(0)
+            self._dataset = pydicom.dcmread(
+                file,
+                stop_before_pixels=not self._inflated,
+                force=True,
+                specific_tags=list(_TAGS),
+            )
+            # Pixels that lie in the file, not in the dataset: where their element begins.
+            self._place = file.tell()
+        if not syntax:  # only without meta information, which some exporters leave out
+            syntax = self._guessed_syntax()
+            self._dataset.file_meta.TransferSyntaxUID = syntax
+        self.syntax = syntax
+
+    def _open(self) -> BinaryIO:
+        """Open the file, completed by the preamble if that is missing."""
+        file = self.path.open("rb")
+        head = file.read(132)
+        file.seek(0)
+        if head[128:] == b"DICM" or head[:4] not in _WITHOUT_PREAMBLE:
+            return file
+        magic = b"" if head[:4] == b"DICM" else b"DICM"
+        with file:
+            return io.BytesIO(bytes(128) + magic + file.read())
+
+    def _guessed_syntax(self) -> Any:
+        """Return the syntax, without compression, in which pydicom understood the tags."""
+        uid = require("pydicom", extra="dicom").uid
+        implicit, little = self._dataset.original_encoding
+        if implicit:
+            return uid.ImplicitVRLittleEndian
+        return uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
+
+    @staticmethod
+    def _transfer_syntax(file: BinaryIO) -> Any:
+        """Read the transfer syntax, since pydicom inflates a deflated file as it opens it."""
+        pydicom = require("pydicom", extra="dicom")
+        file.seek(128)
+        if file.read(4) != b"DICM":
+            return None
+        meta = pydicom.filereader.read_dataset(
+            file,
+            is_implicit_VR=False,
+            is_little_endian=True,
+            stop_when=lambda tag, *_: tag >> 16 != 2,
         )
+        if not meta.get("TransferSyntaxUID"):
+            raise Refusal("lacks TransferSyntaxUID; save it with its DICOM header")
+        return meta.TransferSyntaxUID
 
     # Tags
 
     def tag(self, keyword: str, *, frame: int = 0) -> Any:
-        """Value of a tag, None where it is missing or empty."""
-        places = [self._dataset]
-        if keyword in _MACROS:  # What is said of the frame goes before what is said of all.
-            frames = self._dataset.get("PerFrameFunctionalGroupsSequence")
-            shared = self._dataset.get("SharedFunctionalGroupsSequence")
-            groups = [*(frames[frame : frame + 1] if frames else ()), *(shared or ())]
-            places = [macro for group in groups for macro in group.get(_MACROS[keyword]) or ()]
-            places.append(self._dataset)
-        values = (place.get(keyword) for place in places)
-        return next((value for value in values if value not in (None, "")), None)
+        """Return the value of a tag, None if it is missing or empty."""
+        try:
+            places = [self._dataset]
+            if keyword in _MACROS:  # A frame's own value goes before that of all frames.
+                frames = self._dataset.get("PerFrameFunctionalGroupsSequence")
+                shared = self._dataset.get("SharedFunctionalGroupsSequence")
+                groups = [*(frames[frame : frame + 1] if frames else ()), *(shared or ())]
+                places = [macro for group in groups for macro in group.get(_MACROS[keyword]) or ()]
+                places.append(self._dataset)
+            values = (place.get(keyword) for place in places)
+            return next((value for value in values if value not in (None, "")), None)
+        except _parser_errors():
+            raise Refusal(f"has a malformed {keyword}; export it again with valid tags") from None
 
     def needed(self, keyword: str, *, frame: int = 0) -> Any:
-        """Value of a tag that must be there."""
+        """Return the value of a tag that must be there."""
         value = self.tag(keyword, frame=frame)
         if value is None:
-            raise Refusal(f"lacks {keyword}; export it again with all its tags")
+            raise Refusal(f"lacks {keyword} (missing or empty); export it again with all its tags")
         return value
 
     def numbers(self, keyword: str, n: int, *, frame: int = 0) -> npt.NDArray[np.float64]:
-        """Value of a tag that must hold ``n`` finite numbers."""
-        values = np.atleast_1d(np.array(self.needed(keyword, frame=frame), np.float64))
+        """Return the value of a tag that must hold `n` finite numbers."""
+        try:
+            values = np.atleast_1d(np.array(self.needed(keyword, frame=frame), np.float64))
+        except (TypeError, ValueError):
+            values = np.empty(0)
         if values.shape != (n,) or not np.isfinite(values).all():
-            raise Refusal(f"needs {n} finite numbers in {keyword}")
+            raise Refusal(f"needs {n} finite number{'s' * (n > 1)} in {keyword}; correct the tag")
         return values
 
     @property
     def frames(self) -> int:
-        """How many slices the file holds."""
-        return int(self.tag("NumberOfFrames") or 1)
+        """Number of slices in the file."""
+        if self.tag("NumberOfFrames") is None:
+            return 1
+        frames = int(self.numbers("NumberOfFrames", 1)[0]) or 1
+        # A frame takes at least the 8 bytes of an item, or those of its pixels.
+        if not 1 <= frames <= max(1, self._size if self._inflated else self._size // 8):
+            raise Refusal(
+                f"has a NumberOfFrames of {frames}, more than its {self._size} bytes can hold; "
+                "correct the tag"
+            )
+        return frames
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(height, width) of a slice."""
-        return int(self.needed("Rows")), int(self.needed("Columns"))
+        """Height and width of a slice."""
+        return int(self.numbers("Rows", 1)[0]), int(self.numbers("Columns", 1)[0])
 
     @property
     def patient(self) -> str | None:
-        """Start of the SHA-256 of PatientID."""
+        """Beginning of the SHA-256 of PatientID, None if the tag is missing."""
         identity = str(self.tag("PatientID") or "").strip()
         return hashlib.sha256(identity.encode()).hexdigest()[:16] if identity else None
 
     @property
     def is_index(self) -> bool:
-        """Whether it lists the files of a medium (DICOMDIR)."""
+        """True for the index of a medium (DICOMDIR)."""
         return bool(self._dataset.file_meta.get("MediaStorageSOPClassUID") == _INDEX)
 
     def listed(self) -> list[tuple[str, ...]] | None:
@@ -202,7 +291,8 @@ class DicomFile:
         if not self.is_index:
             return None
         pydicom = require("pydicom", extra="dicom")
-        index = pydicom.dcmread(self.path, specific_tags=["DirectoryRecordSequence"])
+        with self._open() as file:
+            index = pydicom.dcmread(file, specific_tags=["DirectoryRecordSequence"], force=True)
         found = []
         for record in index.get("DirectoryRecordSequence") or ():
             parts = record.get("ReferencedFileID") or ()
@@ -212,15 +302,24 @@ class DicomFile:
 
     def pixel_digest(self) -> str:
         """Return the SHA-256 of the stored pixels, as they are compressed."""
-        return hashlib.sha256(self.needed("PixelData")).hexdigest()
+        if self._inflated:
+            return hashlib.sha256(self.needed("PixelData")).hexdigest()
+        digest = hashlib.sha256()
+        with self._open() as file:
+            options: dict[str, Any] = {}
+            left = self._seek_pixels(file, options)
+            while left and (part := file.read(min(left, 1 << 20))):
+                digest.update(part)
+                left -= len(part)
+        return digest.hexdigest()
 
     @property
     def is_screenshot(self) -> bool:
-        """Whether gray values mean nothing but gray."""
+        """True for a secondary capture, whose gray values have no unit."""
         return self.tag("SOPClassUID") in _SCREENSHOT
 
     def require_ct(self) -> None:
-        """Refuse what is not CT."""
+        """Raise Refusal unless the file holds CT."""
         kind = self.needed("SOPClassUID")
         if kind not in _CT:
             # The name of a private class would be any text in the file.
@@ -229,77 +328,266 @@ class DicomFile:
 
     # Pixels
 
-    def screenshot(self, frame: int = 0) -> Image.Image:
-        """Return the picture as it is stored: gray, or RGB."""
-        pixels = next(islice(self._decoded(), frame, None))
-        kind = self.needed("PhotometricInterpretation")
-        depths = (np.uint8, np.uint16) if pixels.ndim == 2 else (np.uint8,)
-        if kind == "PALETTE COLOR" or pixels.dtype not in depths:
-            raise Refusal(
-                f"is a screenshot with a palette, or of type {pixels.dtype}; save it as a PNG"
-            )
-        if kind == "MONOCHROME1":
-            pixels = (2 ** int(self.needed("BitsStored")) - 1 - pixels).astype(pixels.dtype)
-        return Image.fromarray(pixels)
+    def image(self, index: int = 0, window: WindowChoice | Window = "lung") -> Image.Image:
+        """Read one frame as a picture.
 
-    def gray(self, window: WindowChoice | Window) -> Iterator[npt.NDArray[np.uint8]]:
-        """Yield each CT slice through a window, or through that of the file."""
-        self.require_ct()
+        Parameters
+        ----------
+        index : int, default=0
+            Stored index of the frame.
+        window : {"lung", "range", "file"}, (float, float) or Window, default="lung"
+            As in :func:`covidct.datasets.gray.to_gray`.
+
+        Returns
+        -------
+        PIL.Image.Image
+            CT in mode "L"; secondary captures in mode "L" or "RGB".
+        """
+        if not self.is_screenshot:
+            return Image.fromarray(self.frame(index, window))
+        pixels = self._one(index)
         kind = self.needed("PhotometricInterpretation")
-        if kind not in ("MONOCHROME1", "MONOCHROME2"):
+        if kind == "PALETTE COLOR":
+            pydicom = require("pydicom", extra="dicom")
+            pixels = pydicom.pixels.apply_color_lut(pixels, self._dataset)
+        if pixels.ndim == 3 and pixels.dtype == np.uint8:
+            return Image.fromarray(pixels)
+        gray = to_gray(luma(pixels) if pixels.ndim == 3 else pixels, window)
+        return Image.fromarray(255 - gray if kind == "MONOCHROME1" else gray)
+
+    def frame(self, index: int = 0, window: WindowChoice | Window = "lung") -> Gray:
+        """Read one CT slice through a window, decoding only that frame.
+
+        Parameters
+        ----------
+        index : int, default=0
+            Stored index of the frame.
+        window : {"lung", "range", "file"}, (float, float) or Window, default="lung"
+            As in :func:`covidct.datasets.gray.to_gray`.
+
+        Returns
+        -------
+        ndarray of uint8 of shape (height, width)
+            Gray values; inverted for MONOCHROME1.
+        """
+        self._require_gray_ct()
+        return self._shown(self._one(index), index, window)
+
+    def gray(self, window: WindowChoice | Window = "lung") -> Iterator[Gray]:
+        """Read all CT slices through a window, in stored order; see :meth:`frame`."""
+        self._require_gray_ct()
+        for index, stored in enumerate(self._stored(None)):
+            yield self._shown(stored, index, window)
+
+    def hu(self, index: int = 0) -> npt.NDArray[np.float32]:
+        """Read one CT slice in Hounsfield units, decoding only that frame.
+
+        Parameters
+        ----------
+        index : int, default=0
+            Stored index of the frame.
+
+        Returns
+        -------
+        ndarray of float32 of shape (height, width)
+            Padding has -1024 HU.
+        """
+        self._require_gray_ct()
+        values, known = self._rescaled(self._one(index), index)
+        units = values if known else as_hounsfield(values)
+        if units is None:
+            raise Refusal("has values of an unknown unit (see RescaleType), not Hounsfield units")
+        return units
+
+    def _require_gray_ct(self) -> None:
+        self.require_ct()
+        if self.needed("PhotometricInterpretation") not in ("MONOCHROME1", "MONOCHROME2"):
             raise Refusal(
                 "holds a CT slice in color, which has no Hounsfield units; export the original"
             )
-        for frame, stored in enumerate(self._decoded()):
-            slope = self.numbers("RescaleSlope", 1, frame=frame)
-            intercept = self.numbers("RescaleIntercept", 1, frame=frame)
-            own = self._own_window(frame) if window == "file" else None
-            gray = to_gray(stored * slope + intercept, window, hounsfield=True, own=own)
-            yield 255 - gray if kind == "MONOCHROME1" else gray
 
-    def hu(self, frame: int = 0) -> npt.NDArray[np.float32]:
-        """Return a CT slice in Hounsfield units."""
-        self.require_ct()
-        slope = self.numbers("RescaleSlope", 1, frame=frame)
-        intercept = self.numbers("RescaleIntercept", 1, frame=frame)
-        stored = next(islice(self._decoded(), frame, None))
-        return (stored * slope + intercept).astype(np.float32)
+    def _shown(self, stored: npt.NDArray[Any], index: int, window: WindowChoice | Window) -> Gray:
+        values, known = self._rescaled(stored, index)
+        own = self._own_window(index) if as_window(window) == "file" else None
+        gray = to_gray(values, window, hounsfield=known or None, own=own)
+        return 255 - gray if self.tag("PhotometricInterpretation") == "MONOCHROME1" else gray
+
+    def _rescaled(
+        self, stored: npt.NDArray[Any], index: int
+    ) -> tuple[npt.NDArray[np.float32], bool]:
+        """Apply the modality transform; also tell if the result is known to be Hounsfield units.
+
+        A lookup table, or a RescaleType other than HU ("US" is unspecified), leaves the unit to be
+        recognized by the values: many scanners label Hounsfield units as US.
+        """
+        if self.tag("ModalityLUTSequence") is not None:
+            pydicom = require("pydicom", extra="dicom")
+            try:
+                table = pydicom.pixels.apply_modality_lut(stored, self._dataset)
+            except PARSER_ERRORS:
+                raise Refusal(
+                    "has a malformed ModalityLUTSequence; export it again with valid tags"
+                ) from None
+            return table.astype(np.float32), False
+        slope = float(self.numbers("RescaleSlope", 1, frame=index)[0])
+        intercept = float(self.numbers("RescaleIntercept", 1, frame=index)[0])
+        if slope == 0:
+            raise Refusal("has a RescaleSlope of 0, which leaves no values; export it again")
+        values = stored.astype(np.float32) * np.float32(slope) + np.float32(intercept)
+        values[self._is_padding(stored, slope, intercept)] = -1024
+        return values, self.tag("RescaleType", frame=index) in (None, "HU")
+
+    def _is_padding(
+        self, stored: npt.NDArray[Any], slope: float, intercept: float
+    ) -> npt.NDArray[np.bool_]:
+        """Mark pixels outside the field of view, by PixelPaddingValue and its range limit."""
+        nothing = np.zeros(stored.shape, np.bool_)
+        if self.tag("PixelPaddingValue") is None:
+            return nothing
+        limits = [
+            int(self.numbers(keyword, 1)[0])
+            for keyword in ("PixelPaddingValue", "PixelPaddingRangeLimit")
+            if self.tag(keyword) is not None
+        ]
+        if stored.dtype.kind == "i":  # -2000 is often written as the unsigned 63536
+            bits = 8 * stored.dtype.itemsize
+            limits = [
+                limit - (1 << bits) if limit >> (bits - 1) == 1 else limit for limit in limits
+            ]
+        low, high = min(limits), max(limits)
+        units = (low * slope + intercept, high * slope + intercept)
+        if max(units) >= _PLAUSIBLE[0] and min(units) <= _PLAUSIBLE[1]:
+            return nothing
+        return (stored >= low) & (stored <= high)
 
     def _own_window(self, frame: int) -> Window:
-        level, width = (
-            float(np.ravel(self.needed(keyword, frame=frame))[0])
-            for keyword in ("WindowCenter", "WindowWidth")
-        )
+        try:
+            level, width = (
+                float(np.ravel(self.needed(keyword, frame=frame))[0])
+                for keyword in ("WindowCenter", "WindowWidth")
+            )
+        except (TypeError, ValueError):
+            level = width = np.nan
         shape = str(self.tag("VOILUTFunction", frame=frame) or LUNG.shape)
         window = Window(level, width, shape)
         if not window.is_valid:
             raise Refusal(
-                'has a display window that DICOM does not allow; choose "lung" or your own'
+                "has a display window (WindowCenter, WindowWidth) that DICOM does not allow; "
+                'choose "lung" or your own'
             )
         return window
 
-    def _decoded(self) -> Iterator[npt.NDArray[Any]]:
-        """Yield the stored values of each frame, (H, W) or, in color, (H, W, 3)."""
+    def _stored(self, indices: list[int] | None) -> Iterator[npt.NDArray[Any]]:
+        """Yield the stored values of some frames or all, (H, W) or, in color, (H, W, 3)."""
         pydicom = require("pydicom", extra="dicom")
-        height, width = self.shape
-        samples = int(self.tag("SamplesPerPixel") or 1)
-        voxels = height * width * samples * self.frames
-        if not 0 < voxels <= MAX_VOXELS:
-            raise Refusal(
-                f"has {self.frames} frames of {height} x {width} pixels; "
-                f"1 to {MAX_VOXELS} pixels are allowed in all"
-            )
-        self.needed("PixelData")
+        self._check_pixel_tags()
+        for index in indices or ():
+            if not 0 <= index < self.frames:
+                raise Refusal(f"has {self.frames} frames; there is no frame {index}")
         try:
-            yield from pydicom.pixels.iter_pixels(self._dataset)
-        except RuntimeError:  # of which NotImplementedError is one: no plug-in could decode them
-            package = _DECODERS.get(self.syntax.rpartition(".")[2], "python-gdcm")
+            decoder = pydicom.pixels.get_decoder(self.syntax)
+        except NotImplementedError:
             raise Refusal(
-                f"cannot be decoded from {self.syntax.name} ({self.syntax}); if it is intact, "
-                f"a decoder is missing: pip install {package}"
+                f"is compressed as {self.syntax.name} ({self.syntax}), which is not decoded; "
+                "export it without compression"
             ) from None
-        except ValueError:
+        try:
+            yield from self._frames(decoder, indices)
+        except RuntimeError:  # of which NotImplementedError is one: no plug-in could decode them
+            if decoder.is_available:
+                raise Refusal(
+                    f"cannot be decoded from {self.syntax.name} ({self.syntax}), although a "
+                    "decoder is installed; replace it by an intact copy or remove it"
+                ) from None
+            package = _DECODERS.get(self.syntax.rpartition(".")[2], _GDCM)
+            raise Refusal(
+                f"is compressed as {self.syntax.name} ({self.syntax}), for which a decoder is "
+                f"missing: pip install {package}",
+                skippable=False,
+            ) from None
+        except (ValueError, EOFError, StopIteration):
             raise Refusal(
                 "has pixels that are cut off, or that its tags describe wrongly; "
                 "replace it by an intact copy or remove it"
             ) from None
+
+    def _check_pixel_tags(self) -> None:
+        """Name the tag that is missing or malformed, and bound the size before decoding."""
+        for keyword in _PIXEL_TAGS:
+            if keyword == "PhotometricInterpretation":
+                self.needed(keyword)
+            else:
+                self.numbers(keyword, 1)
+        height, width = self.shape
+        samples = int(self.numbers("SamplesPerPixel", 1)[0])
+        if not 0 < height * width * samples <= MAX_PIXELS:
+            raise Refusal(
+                f"has {self.frames} frames of {height} x {width} pixels; "
+                f"1 to {MAX_PIXELS} pixels are allowed in a frame"
+            )
+
+    def _used_bits(self, stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Clear the bits that do not belong to the values, such as those of old overlays.
+
+        Only native and run-length encoded data can hold any. Shifting left and back also extends
+        the sign of signed values.
+        """
+        used, allocated = (int(self.needed(name)) for name in ("BitsStored", "BitsAllocated"))
+        if used >= allocated or stored.dtype.kind not in "iu":
+            return stored
+        high = int(self.numbers("HighBit", 1)[0]) if self.tag("HighBit") is not None else used - 1
+        if not used - 1 <= high < allocated:
+            high = used - 1
+        return stored << (allocated - 1 - high) >> (allocated - used)
+
+    def _frames(self, decoder: Any, indices: Iterable[int] | None) -> Iterator[npt.NDArray[Any]]:
+        pydicom = require("pydicom", extra="dicom")
+        options = pydicom.pixels.as_pixel_options(self._dataset, number_of_frames=self.frames)
+        raw = not self.syntax.is_encapsulated or self.syntax == pydicom.uid.RLELossless
+        if raw:
+            options["correct_unused_bits"] = False  # done here, since pydicom ignores HighBit
+        with self._open() as file:
+            source = self._dataset
+            if self._inflated:
+                self.needed("PixelData")
+            else:
+                self._seek_pixels(file, options)
+                source = file
+            for stored, _ in decoder.iter_array(source, indices=indices, **options):
+                yield self._used_bits(stored) if raw else stored
+
+    def _one(self, index: int) -> npt.NDArray[Any]:
+        for stored in self._stored([index]):
+            return stored
+        raise Refusal("has pixels that are cut off; replace it by an intact copy or remove it")
+
+    def _seek_pixels(self, file: BinaryIO, options: dict[str, Any]) -> int:
+        """Move to the first byte of the pixels, check that all are there, return how many."""
+        file.seek(self._place)
+        order: Literal["little", "big"] = "little" if self.syntax.is_little_endian else "big"
+        head = file.read(8)
+        group, element = (int.from_bytes(head[i : i + 2], order) for i in (0, 2))
+        if (group, element) != (0x7FE0, 0x0010):
+            raise Refusal("lacks PixelData; export it again with all its tags")
+        if self.syntax.is_implicit_VR:
+            length = int.from_bytes(head[4:], order)
+        else:
+            options["pixel_vr"] = head[4:6].decode("ascii", "replace")
+            length = int.from_bytes(file.read(4), order)
+        options["pixel_keyword"] = "PixelData"
+        start = file.tell()
+        available = file.seek(0, io.SEEK_END) - start
+        file.seek(start)
+        if self.syntax.is_encapsulated:  # ends with a mark that pydicom looks for
+            return available
+        height, width = self.shape
+        samples, bits = (int(self.needed(name)) for name in ("SamplesPerPixel", "BitsAllocated"))
+        if self.tag("PhotometricInterpretation") == "YBR_FULL_422":
+            samples = 2
+        needed = (height * width * samples * bits * self.frames + 7) // 8
+        if min(length, available) < needed:
+            raise Refusal(
+                f"has pixels that are cut off ({min(length, available)} bytes of {needed}); "
+                "replace it by an intact copy or remove it"
+            )
+        return min(length, available)

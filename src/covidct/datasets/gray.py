@@ -397,7 +397,7 @@ def to_grayscale(image: Image.Image, *, window: WindowChoice = "lung") -> Image.
     128
     """
     as_window(window)
-    if image.mode in _DEEP_MODES:
+    if image.mode in DEEP_MODES:
         values = np.asarray(image)
         transparent = image.info.get("transparency")
         if isinstance(transparent, int):
@@ -411,8 +411,8 @@ def to_grayscale(image: Image.Image, *, window: WindowChoice = "lung") -> Image.
     return image.convert("L")
 
 
-# More than 8 bits a pixel: PIL would clip these at 255.
-_DEEP_MODES = frozenset({"I;16", "I;16L", "I;16B", "I;16N", "I", "F"})
+#: Modes of PIL with more than 8 bits a pixel, which PIL itself would clip at 255.
+DEEP_MODES = frozenset({"I;16", "I;16L", "I;16B", "I;16N", "I", "F"})
 # PIL has no direct way from these modes to "L" or "RGBA".
 _DETOURS = {"LAB": "RGB", "La": "LA"}
 

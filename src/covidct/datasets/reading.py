@@ -1,4 +1,4 @@
-"""A file that nobody vouches for becomes a decoded image, or an error that names it."""
+"""Reading of one picture from an untrusted file: a decoded image, or an error that names it."""
 
 from __future__ import annotations
 
@@ -6,44 +6,66 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
-from ..errors import InvalidFileError
-from ._decoding import MAX_BYTES, PARSER_ERRORS, STRICT
+from ..errors import InvalidFileError, InvalidSliceError
+from ._decoding import MAX_BYTES, MAX_PIXELS, PARSER_ERRORS, STRICT, Refusal, Samples
 from ._listing import is_dicom
+from ._samples import deep_samples
+from ._tiff import full_page
+from ._unreadable import what_it_is
+from .gray import DEEP_MODES, WindowChoice, as_window, luma, over_black, to_gray, to_grayscale
 
 __all__ = ["MAX_BYTES", "MAX_PIXELS", "image_format", "read_image"]
 
-#: The most pixels that an image may have: a slice has a few hundred thousand.
-MAX_PIXELS = 100_000_000
-
-# What pictures come in. PIL would also try parsers that run other programs (EPS) or are obscure.
+# Formats of pictures. PIL would also try parsers that run other programs (EPS) or are obscure.
 _FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
+_TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+_ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
-def read_image(path: Path | str) -> Image.Image:
+def read_image(path: Path | str, *, window: WindowChoice = "lung") -> Image.Image:
     """Read one slice from a file that may be broken or hostile.
 
-    The format is told by the content, whatever the name ends in: PNG, JPEG, WebP, TIFF, BMP, GIF,
-    PPM, or DICOM (which needs pydicom). A rotation noted in the file (EXIF) is applied. Everything
-    is decoded at once, so the file is closed and nothing fails later.
+    The format is recognized by the content, whatever the suffix: PNG, JPEG, WebP, TIFF, BMP, GIF,
+    PPM, or DICOM (with or without its preamble; needs pydicom). A rotation noted in the file (EXIF)
+    is applied; broken EXIF data are ignored. Previews that cameras and scanners add to JPEG and
+    TIFF files are passed over. The file is closed when the image is returned.
 
     Parameters
     ----------
-    path
+    path : Path or str
         The file.
+    window : {"lung", "range", "file"} or (float, float), default="lung"
+        Window through which Hounsfield units are shown, as in
+        :func:`covidct.datasets.gray.to_gray`. It applies to CT in DICOM files, and to pictures of
+        more than 8 bits whose values are recognized as Hounsfield units.
 
     Returns
     -------
     PIL.Image.Image
-        The decoded image in the mode in which it is stored.
+        Pictures of up to 8 bits in the mode in which they are stored; CT in DICOM files, and
+        pictures of more bits in gray or color, in mode "L", see :mod:`covidct.datasets.gray`; the
+        latter keep the number of bits as ``info["stored_bits"]``.
 
     Raises
     ------
-    InvalidFileError
+    covidct.errors.InvalidFileError
         If the file is missing, empty, truncated, damaged, too large (:data:`MAX_PIXELS`,
-        :data:`MAX_BYTES`), in another format, or holds several frames. The message names the file
-        and the fix.
+        :data:`MAX_BYTES`), in another format, or holds several frames. The message names the file,
+        the reason and the remedy.
+    ValueError
+        If `window` is not one of these.
 
     Examples
     --------
@@ -57,34 +79,36 @@ def read_image(path: Path | str) -> Image.Image:
     ...     read_image(path).size
     (349, 253)
     """
+    as_window(window)
     path = Path(path)
     try:
         _check_file(path)
         with path.open("rb") as file:
             if not is_dicom(file):
-                return _decoded(file)
-    except _Refusal as refusal:
-        raise _invalid(path, str(refusal)) from None
+                return _decoded(file, window)
+    except Refusal as refusal:
+        raise _invalid(path, refusal) from None
     except PARSER_ERRORS as error:
-        raise _invalid(path, _reason(error)) from error
+        raise _invalid(path, Refusal(_reason(error, path))) from error
 
     from .dicom import read_slice  # here, since pydicom is optional
 
-    return read_slice(path)
+    return read_slice(path, window=window)
 
 
 def image_format(path: Path) -> str:
-    """Name the format of a file that :func:`read_image` reads: ``"PNG"``, ``"DICOM"``, ...
+    """Return the name of the format of a file that :func:`read_image` reads.
 
     Parameters
     ----------
-    path
+    path : Path
         The file.
 
     Returns
     -------
     str
-        As PIL names it; ``"none"`` for what is no such file.
+        ``"DICOM"``, or the name of the format in PIL, such as ``"PNG"``; ``"none"`` for other
+        files.
 
     Examples
     --------
@@ -97,23 +121,22 @@ def image_format(path: Path) -> str:
         with path.open("rb") as file, STRICT:
             if is_dicom(file):
                 return "DICOM"
+            if file.read(4) in _TIFF_MAGIC:
+                return "TIFF"  # some that are read here are refused by PIL
+            file.seek(0)
             return Image.open(file, formats=_FORMATS).format or "none"
     except PARSER_ERRORS:
         return "none"
 
 
-class _Refusal(Exception):
-    """Why a file is not accepted, and what to do about it."""
+def _invalid(path: Path, refusal: Refusal) -> InvalidFileError:
+    kind = InvalidSliceError if refusal.skippable else InvalidFileError
+    return kind(f"{str(path)!r} {refusal}")
 
 
-def _invalid(path: Path, reason: str) -> InvalidFileError:
-    return InvalidFileError(f"{str(path)!r} {reason}")
-
-
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, path: Path) -> str:
     if isinstance(error, UnidentifiedImageError):
-        formats = ", ".join((*_FORMATS, "DICOM"))
-        return f"is no intact image in a format that is read here ({formats}); convert or remove it"
+        return what_it_is(path, (*_FORMATS, "DICOM"))
     if isinstance(error, Image.DecompressionBombError):
         return f"has too many pixels ({error}); save a smaller image"
     if isinstance(error, OSError) and error.errno:
@@ -125,27 +148,111 @@ def _reason(error: Exception) -> str:
 def _check_file(path: Path) -> None:
     status = path.stat()
     if stat.S_ISDIR(status.st_mode):
-        raise _Refusal("is a directory, not an image; give the files in it")
+        raise Refusal("is a directory, not an image; give the files in it")
     if not stat.S_ISREG(status.st_mode):
-        raise _Refusal("is no regular file (but a device, pipe or socket); give an image file")
+        raise Refusal("is not a regular file (but a device, pipe or socket); give an image file")
     if status.st_size == 0:
-        raise _Refusal("is empty (0 bytes); fetch it again or remove it")
+        raise Refusal("is empty (0 bytes); fetch it again or remove it")
     if status.st_size > MAX_BYTES:
-        raise _Refusal(
+        raise Refusal(
             f"has {status.st_size} bytes, more than the {MAX_BYTES} allowed; save a smaller image"
         )
 
 
-def _decoded(file: BinaryIO) -> Image.Image:
+def _decoded(file: BinaryIO, window: WindowChoice) -> Image.Image:
     with STRICT:
+        is_tiff = file.read(4) in _TIFF_MAGIC
+        file.seek(0)
+        if is_tiff:
+            return _tiff(file, window)
         image = Image.open(file, formats=_FORMATS)
-        if image.width * image.height > MAX_PIXELS:
-            raise _Refusal(
-                f"has {image.width} x {image.height} pixels, more than the {MAX_PIXELS} allowed; "
-                "save a smaller image"
-            )
+        _check_size(image.size)
         if getattr(image, "is_animated", False):
-            raise _Refusal(
-                "holds several frames; save the one slice that is meant as an image of its own"
-            )
-        return ImageOps.exif_transpose(image)  # decodes, and lets go of the file
+            if not _adds_previews_only(image):
+                raise Refusal(
+                    "holds several frames; save the one slice that is meant as an image of its own"
+                )
+            file.seek(0)
+            image = Image.open(file, formats=_FORMATS)
+        samples = deep_samples(image, file)
+        if samples is None:
+            return _upright(image, window)
+        return _shown(samples._replace(orientation=_orientation(image)), window)
+
+
+def _tiff(file: BinaryIO, window: WindowChoice) -> Image.Image:
+    number, page = full_page(file)
+    _check_size(page.size)
+    if page.is_deep:
+        return _shown(page.samples(), window)
+    file.seek(0)
+    try:
+        image = Image.open(file, formats=("TIFF",))
+        image.seek(number)
+    except UnidentifiedImageError:
+        raise Refusal(
+            f"is a {page.description}, which is not read here; save it as a PNG of 8 or 16 bits"
+        ) from None
+    _check_size(image.size)
+    return _upright(image, window)
+
+
+def _check_size(size: tuple[int, int]) -> None:
+    if size[0] * size[1] > MAX_PIXELS:
+        raise Refusal(
+            f"has {size[0]} x {size[1]} pixels, more than the {MAX_PIXELS} allowed; "
+            "save a smaller image"
+        )
+
+
+def _adds_previews_only(image: Image.Image) -> bool:
+    """Recognize a JPEG to which a camera added smaller pictures: previews and gain maps.
+
+    Pictures of one size, in contrast, are a stereo pair or a burst. The image is of no further use.
+    """
+    if image.format != "MPO":
+        return False
+    pixels = image.width * image.height
+    for frame in range(1, min(getattr(image, "n_frames", 1), 100)):
+        try:
+            image.seek(frame)
+        except PARSER_ERRORS:  # previews that were lost when the file was copied
+            return True
+        if image.width * image.height >= pixels:
+            return False
+    return True
+
+
+def _upright(image: Image.Image, window: WindowChoice) -> Image.Image:
+    """Decode an image, and turn it as its EXIF data say, if they can be read."""
+    image.load()
+    method = _UPRIGHT.get(_orientation(image))
+    plain = to_grayscale(image, window=window) if image.mode in DEEP_MODES else image.copy()
+    turned = plain if method is None else plain.transpose(method)
+    if image.mode in DEEP_MODES:
+        turned.info["stored_bits"] = 16 if image.mode.startswith("I;16") else 32
+    for key in ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"):
+        turned.info.pop(key, None)
+    return turned
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        value = image.getexif().get(_ORIENTATION, 1)
+    except PARSER_ERRORS:
+        return 1
+    return value if isinstance(value, int) else 1
+
+
+def _shown(samples: Samples, window: WindowChoice) -> Image.Image:
+    """Show deep samples as 8-bit gray."""
+    values = samples.values if samples.values.ndim == 2 else luma(samples.values)
+    if samples.alpha is None:
+        gray = to_gray(values, window)
+    else:
+        gray = over_black(values, samples.alpha, window)
+    image = Image.fromarray(gray)
+    method = _UPRIGHT.get(samples.orientation)
+    turned = image if method is None else image.transpose(method)
+    turned.info["stored_bits"] = 8 * samples.values.dtype.itemsize
+    return turned

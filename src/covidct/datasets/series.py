@@ -107,7 +107,7 @@ def read_header(path: Path) -> Header:
         If the file is damaged, or a tag is malformed.
     """
     with guarded(path):
-        file = DicomFile(path, header_only=True)
+        file = DicomFile(path)
         if file.is_index:
             return Header(path, aside="index of a medium (DICOMDIR)")
         common = Header(

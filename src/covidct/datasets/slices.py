@@ -43,8 +43,10 @@ StrPath = str | os.PathLike[str]
 
 _LOG = logging.getLogger(__name__)
 
-# Bytes from which a DICOM file is kept open: a slice has a few hundred thousand.
+# Bytes from which the header of a DICOM file is kept; with one slice it has less than a million.
 _LARGE = 4_000_000
+# Memory that the tags of a frame take, about.
+_HEADER_BYTES = 20_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -291,7 +293,7 @@ class _Search:
             return None
         try:
             with guarded(path):
-                names = DicomFile(path, header_only=True).listed()
+                names = DicomFile(path).listed()
         except InvalidFileError:
             return None
         if names is None:
@@ -560,7 +562,7 @@ def read_frame(path: StrPath, frame: int = 0, *, window: WindowChoice = "lung") 
         with guarded(path):
             return file_frame(_opened(path), frame, chosen)
     _check_frame(path, frame, 1)
-    return read_image(path)
+    return read_image(path, window=window)
 
 
 def read_hu(path: StrPath, frame: int = 0) -> npt.NDArray[np.float32]:
@@ -646,11 +648,12 @@ def read_mask(path: StrPath, frame: int = 0) -> npt.NDArray[np.bool_]:
 
 
 def _opened(path: Path) -> DicomFile:
-    """Open a DICOM file; a large one, which holds many frames, stays open for the next of them."""
-    size = path.stat().st_size
-    if size < _LARGE:
+    """Read the header of a DICOM file; that of a file with many frames is kept for the next one."""
+    if path.stat().st_size < _LARGE:
         return DicomFile(path)
-    file: DicomFile = volumes.CACHE.get(path, lambda: DicomFile(path), lambda _: size)
+    file: DicomFile = volumes.CACHE.get(
+        path, lambda: DicomFile(path), lambda opened: _HEADER_BYTES * opened.frames
+    )
     return file
 
 
