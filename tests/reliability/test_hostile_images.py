@@ -292,7 +292,7 @@ def test_links_to_nothing_are_named(target, slice_folder, predictor):
     """A link in a circle, or to a file that is gone, is missing rather than broken."""
     link = slice_folder / "COVID" / "loop.png"
     link.symlink_to(link.with_name(target))
-    with pytest.raises(FileNotFoundError, match=r"1 of 13 paths are no files: .*loop\.png"):
+    with pytest.raises(FileNotFoundError, match=r"1 of 13 paths are not files: .*loop\.png"):
         covidct.load_dataset("folder", slice_folder)
     unread = [p for p in predictor.predict(slice_folder, on_error="skip") if not p.readable]
     assert [p.path for p in unread] == [str(link)]
