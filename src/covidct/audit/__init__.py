@@ -6,32 +6,36 @@ a random split, and for contradictions between labels, patients and the official
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from .._lazy import attach
+
 if TYPE_CHECKING:
+    from . import duplicates, leakage, measurements, shortcuts
     from .duplicates import near_duplicate_groups
-    from .findings import RULES, AuditReport, Finding, Rule
+    from .findings import RULES, AuditReport, Finding, Rule, Severity
     from .pipeline import audit_dataset
+else:
+    __getattr__, __dir__ = attach(
+        __name__,
+        {
+            "duplicates": ("near_duplicate_groups",),
+            "findings": ("RULES", "AuditReport", "Finding", "Rule", "Severity"),
+            "pipeline": ("audit_dataset",),
+        },
+        submodules=("duplicates", "leakage", "measurements", "shortcuts"),
+    )
 
-# Public name -> the module that defines it.
-_HOME = {
-    "RULES": "findings",
-    "AuditReport": "findings",
-    "Finding": "findings",
-    "Rule": "findings",
-    "audit_dataset": "pipeline",
-    "near_duplicate_groups": "duplicates",
-}
-
-__all__ = ["RULES", "AuditReport", "Finding", "Rule", "audit_dataset", "near_duplicate_groups"]
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__all__ = [
+    "RULES",
+    "AuditReport",
+    "Finding",
+    "Rule",
+    "Severity",
+    "audit_dataset",
+    "duplicates",
+    "leakage",
+    "measurements",
+    "near_duplicate_groups",
+    "shortcuts",
+]

@@ -286,6 +286,15 @@ def fingerprints(canvases: npt.NDArray[np.uint8]) -> Floats:
     ndarray of float32, shape (n_slices, 63)
         Fingerprints of length 1 at most. The distance of two fingerprints never exceeds that of the
         standardized canvases, since the discrete cosine transform is orthonormal.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from covidct.audit.duplicates import fingerprints
+    >>> canvas = np.random.default_rng(0).integers(0, 100, (1, 64, 64), np.uint8)
+    >>> first, brighter = fingerprints(np.concatenate([canvas, canvas + 50]))
+    >>> first.shape, bool(np.allclose(first, brighter, atol=1e-6))
+    ((63,), True)
     """
     low = [
         fft.dctn(standardize(canvases[part]), axes=(1, 2), norm="ortho")[
@@ -359,7 +368,25 @@ def standardize(images: npt.NDArray[Any]) -> Floats:
 
 
 def chunks(n: int, size: int) -> Iterator[slice]:
-    """Split ``range(n)`` into consecutive slices of at most `size`, to limit the memory."""
+    """Split ``range(n)`` into consecutive Python slices, to limit the memory of a computation.
+
+    Parameters
+    ----------
+    n : int
+        Number of items.
+    size : int
+        Largest number of items in a slice.
+
+    Returns
+    -------
+    iterator of slice
+
+    Examples
+    --------
+    >>> from covidct.audit.duplicates import chunks
+    >>> list(chunks(5, 3))
+    [slice(0, 3, None), slice(3, 5, None)]
+    """
     return (slice(start, min(start + size, n)) for start in range(0, n, size))
 
 

@@ -1,17 +1,19 @@
 """Metrics, intervals, tests, calibration and figures, computed from arrays of predictions.
 
-This package needs neither PyTorch nor files. Its modules are imported on first use:
+This package needs neither PyTorch nor files. Its public names are imported on first use:
 ``covidct.evaluation.published`` is cheap, and only ``covidct.evaluation.figures`` loads matplotlib.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from .._lazy import attach
 
 if TYPE_CHECKING:
     from . import calibration, figures, intervals, metrics, published, significance, tables
     from .calibration import (
+        TEMPERATURE_BOUNDS,
         CrossFit,
         ReliabilityCurve,
         cross_fit,
@@ -20,15 +22,28 @@ if TYPE_CHECKING:
         reliability_curve,
         threshold_for_sensitivity,
     )
-    from .intervals import Interval, bootstrap, cluster_bootstrap, wilson
+    from .figures import (
+        confusion_matrices,
+        forest,
+        learning_curves,
+        precision_recall,
+        reliability,
+        roc,
+    )
+    from .intervals import Interval, bootstrap, cluster_bootstrap, describe_resampling, wilson
     from .metrics import (
         METRICS,
+        PAPER_METRICS,
+        TABLE_METRICS,
         Metric,
         confusion_matrix,
+        count_undefined,
+        describe_undefined,
         find_metric,
         per_group,
         score,
         summarize,
+        undefined_notes,
         weighted_scores,
     )
     from .published import PublishedResult
@@ -40,48 +55,78 @@ if TYPE_CHECKING:
         holm,
         permutation_test,
     )
-    from .tables import Table
-
-# Public name -> the module that defines it. A module is its own home.
-_HOME = {
-    "METRICS": "metrics",
-    "CrossFit": "calibration",
-    "Interval": "intervals",
-    "Metric": "metrics",
-    "PermutationTest": "significance",
-    "PublishedResult": "published",
-    "ReliabilityCurve": "calibration",
-    "ResampledTTest": "significance",
-    "Table": "tables",
-    "bootstrap": "intervals",
-    "calibration": "calibration",
-    "cluster_bootstrap": "intervals",
-    "confusion_matrix": "metrics",
-    "corrected_resampled_ttest": "significance",
-    "cross_fit": "calibration",
-    "difference_interval": "significance",
-    "expected_calibration_error": "calibration",
-    "figures": "figures",
-    "find_metric": "metrics",
-    "fit_temperature": "calibration",
-    "holm": "significance",
-    "intervals": "intervals",
-    "metrics": "metrics",
-    "per_group": "metrics",
-    "permutation_test": "significance",
-    "published": "published",
-    "reliability_curve": "calibration",
-    "score": "metrics",
-    "significance": "significance",
-    "summarize": "metrics",
-    "tables": "tables",
-    "threshold_for_sensitivity": "calibration",
-    "weighted_scores": "metrics",
-    "wilson": "intervals",
-}
+    from .tables import Table, percent, percent_range
+else:
+    __getattr__, __dir__ = attach(
+        __name__,
+        {
+            "calibration": (
+                "TEMPERATURE_BOUNDS",
+                "CrossFit",
+                "ReliabilityCurve",
+                "cross_fit",
+                "expected_calibration_error",
+                "fit_temperature",
+                "reliability_curve",
+                "threshold_for_sensitivity",
+            ),
+            "figures": (
+                "confusion_matrices",
+                "forest",
+                "learning_curves",
+                "precision_recall",
+                "reliability",
+                "roc",
+            ),
+            "intervals": (
+                "Interval",
+                "bootstrap",
+                "cluster_bootstrap",
+                "describe_resampling",
+                "wilson",
+            ),
+            "metrics": (
+                "METRICS",
+                "PAPER_METRICS",
+                "TABLE_METRICS",
+                "Metric",
+                "confusion_matrix",
+                "count_undefined",
+                "describe_undefined",
+                "find_metric",
+                "per_group",
+                "score",
+                "summarize",
+                "undefined_notes",
+                "weighted_scores",
+            ),
+            "published": ("PublishedResult",),
+            "significance": (
+                "PermutationTest",
+                "ResampledTTest",
+                "corrected_resampled_ttest",
+                "difference_interval",
+                "holm",
+                "permutation_test",
+            ),
+            "tables": ("Table", "percent", "percent_range"),
+        },
+        submodules=(
+            "calibration",
+            "figures",
+            "intervals",
+            "metrics",
+            "published",
+            "significance",
+            "tables",
+        ),
+    )
 
 __all__ = [
     "METRICS",
+    "PAPER_METRICS",
+    "TABLE_METRICS",
+    "TEMPERATURE_BOUNDS",
     "CrossFit",
     "Interval",
     "Metric",
@@ -93,39 +138,38 @@ __all__ = [
     "bootstrap",
     "calibration",
     "cluster_bootstrap",
+    "confusion_matrices",
     "confusion_matrix",
     "corrected_resampled_ttest",
+    "count_undefined",
     "cross_fit",
+    "describe_resampling",
+    "describe_undefined",
     "difference_interval",
     "expected_calibration_error",
     "figures",
     "find_metric",
     "fit_temperature",
+    "forest",
     "holm",
     "intervals",
+    "learning_curves",
     "metrics",
     "per_group",
+    "percent",
+    "percent_range",
     "permutation_test",
+    "precision_recall",
     "published",
+    "reliability",
     "reliability_curve",
+    "roc",
     "score",
     "significance",
     "summarize",
     "tables",
     "threshold_for_sensitivity",
+    "undefined_notes",
     "weighted_scores",
     "wilson",
 ]
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = import_module(f"{__name__}.{_HOME[name]}")
-    value = module if _HOME[name] == name else getattr(module, name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
