@@ -143,7 +143,7 @@ class AspectPreservingPad(v2.Transform):  # type: ignore[misc]  # torchvision ha
 
         Returns
         -------
-        torch.Tensor or ndarray of shape (..., *size)
+        torch.Tensor or ndarray of shape (..., height, width)
             Map on the original slice, of the type of ``map``.
 
         Raises

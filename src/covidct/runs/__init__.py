@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from .out_of_distribution import TrainingReference
     from .paired_tests import PairedTest, PairedTests, compare_runs, same_folds
     from .predictor import Prediction, Predictions, Predictor, VolumePrediction
-    from .protocol import PROTOCOLS, split_options
+    from .protocol import PROTOCOLS, Protocol, split_options
     from .recalibration import CalibratedFolds
     from .result import CrossValidationResult
     from .scores import ScoredFolds
     from .splits import Fold, LeakageWarning, Split, make_split
+    from .storage import DatasetSpec, RunSpec, WeightsSpec
     from .sweep import PlannedRun, SweepResult, Variant, plan, run_sweep, time_left
 else:
     __getattr__, __dir__ = attach(
@@ -53,6 +54,7 @@ else:
             ),
             "protocol": (
                 "PROTOCOLS",
+                "Protocol",
                 "split_options",
             ),
             "recalibration": ("CalibratedFolds",),
@@ -63,6 +65,11 @@ else:
                 "LeakageWarning",
                 "Split",
                 "make_split",
+            ),
+            "storage": (
+                "DatasetSpec",
+                "RunSpec",
+                "WeightsSpec",
             ),
             "sweep": (
                 "PlannedRun",
@@ -81,6 +88,7 @@ __all__ = [
     "CrossDatasetMatrix",
     "CrossValidationResult",
     "CrossValidator",
+    "DatasetSpec",
     "Ensemble",
     "ExternalEvaluation",
     "Fold",
@@ -91,12 +99,15 @@ __all__ = [
     "Prediction",
     "Predictions",
     "Predictor",
+    "Protocol",
+    "RunSpec",
     "ScoredFolds",
     "Split",
     "SweepResult",
     "TrainingReference",
     "Variant",
     "VolumePrediction",
+    "WeightsSpec",
     "compare_runs",
     "distinctions",
     "evaluate_across",
