@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from .dicom import patient_group, read_series, read_slice
     from .gray import Window, as_hounsfield, to_gray, to_grayscale
     from .info import DatasetInfo
+    from .lung import lung_slices
     from .reading import read_image
     from .registry import dataset_info, list_datasets, load_dataset, register_dataset
+    from .slices import Found, FoundVolume, find_slices, read_frame
 else:
     __getattr__, __dir__ = attach(
         __name__,
@@ -23,21 +25,28 @@ else:
             "dicom": ("patient_group", "read_series", "read_slice"),
             "gray": ("Window", "as_hounsfield", "to_gray", "to_grayscale"),
             "info": ("DatasetInfo",),
+            "lung": ("lung_slices",),
             "reading": ("read_image",),
             "registry": ("dataset_info", "list_datasets", "load_dataset", "register_dataset"),
+            "slices": ("Found", "FoundVolume", "find_slices", "read_frame"),
         },
     )
 
 __all__ = [
     "CTDataset",
     "DatasetInfo",
+    "Found",
+    "FoundVolume",
     "Window",
     "as_hounsfield",
     "dataset_info",
+    "find_slices",
     "list_datasets",
     "load_dataset",
+    "lung_slices",
     "make_canvases",
     "patient_group",
+    "read_frame",
     "read_image",
     "read_series",
     "read_slice",

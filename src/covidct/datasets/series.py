@@ -73,7 +73,6 @@ class Slice(NamedTuple):
     corner: Array | None  # mm, (3,)
     number: int | None
     phase: tuple[str, ...]
-    size: int  # bytes of the file
     is_derived: bool
 
 
@@ -155,42 +154,47 @@ def _reason_aside(file: DicomFile) -> str:
 
 def _slices(file: DicomFile) -> tuple[Slice, ...]:
     """Return the place of each frame in the body."""
-    path, frames, found = file.path, file.frames, []
     value = file.tag("ImageType")
-    is_derived = any(str(word).upper() in _REFORMATTED for word in value or ())
-    size = path.stat().st_size
-    for frame in range(frames):
-        spacing = _numbers(file, "PixelSpacing", 2, frame)
-        orientation = _numbers(file, "ImageOrientationPatient", 6, frame)
-        if orientation is not None:
-            orientation = orientation.reshape(2, 3)
-            if not np.allclose(orientation @ orientation.T, np.eye(2), atol=0.01):
-                raise Refusal(
-                    "has an ImageOrientationPatient that is not two perpendicular directions of "
-                    "length 1; correct it or remove the file"
-                )
-        if spacing is not None and (spacing <= 0).any():
-            raise Refusal("has a PixelSpacing that is not positive; correct it or remove the file")
-        found.append(
-            Slice(
-                path=path,
-                frame=frame,
-                frames=frames,
-                name=f"{path.name}#{frame + 1}" if frames > 1 else path.name,
-                series=_text(file, "SeriesInstanceUID"),
-                study=_text(file, "StudyInstanceUID"),
-                patient=file.patient,
-                shape=file.shape,
-                spacing=None if spacing is None else (float(spacing[0]), float(spacing[1])),
-                orientation=orientation,
-                corner=_numbers(file, "ImagePositionPatient", 3, frame),
-                number=_whole(file.tag("InstanceNumber")),
-                phase=tuple(_text(file, keyword, frame) or "" for keyword in _PHASE_TAGS),
-                size=size,
-                is_derived=is_derived,
+    common = Slice(
+        path=file.path,
+        frame=0,
+        frames=file.frames,
+        name=file.path.name,
+        series=_text(file, "SeriesInstanceUID"),
+        study=_text(file, "StudyInstanceUID"),
+        patient=file.patient,
+        shape=file.shape,
+        spacing=None,
+        orientation=None,
+        corner=None,
+        number=_whole(file.tag("InstanceNumber")),
+        phase=(),
+        is_derived=any(str(word).upper() in _REFORMATTED for word in value or ()),
+    )
+    return tuple(_placed(file, common, frame) for frame in range(common.frames))
+
+
+def _placed(file: DicomFile, common: Slice, frame: int) -> Slice:
+    """Complete what the frames of a file share by the place of one."""
+    orientation = _numbers(file, "ImageOrientationPatient", 6, frame)
+    if orientation is not None:
+        orientation = orientation.reshape(2, 3)
+        if not np.allclose(orientation @ orientation.T, np.eye(2), atol=0.01):
+            raise Refusal(
+                "has an ImageOrientationPatient that is not two perpendicular directions of "
+                "length 1; correct it or remove the file"
             )
-        )
-    return tuple(found)
+    spacing = _numbers(file, "PixelSpacing", 2, frame)
+    if spacing is not None and (spacing <= 0).any():
+        raise Refusal("has a PixelSpacing that is not positive; correct it or remove the file")
+    return common._replace(
+        frame=frame,
+        name=f"{common.name}#{frame + 1}" if common.frames > 1 else common.name,
+        spacing=None if spacing is None else (float(spacing[0]), float(spacing[1])),
+        orientation=orientation,
+        corner=_numbers(file, "ImagePositionPatient", 3, frame),
+        phase=tuple(_text(file, keyword, frame) or "" for keyword in _PHASE_TAGS),
+    )
 
 
 def _numbers(file: DicomFile, keyword: str, n: int, frame: int) -> Array | None:

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from ..errors import InvalidFileError
+from ..errors import InvalidFileError, InvalidSliceError
 from . import volumes
 from ._listing import Kind, file_kind, walk
 from ._parallel import each_in_threads, some
@@ -284,7 +284,7 @@ class _Search:
 
     def _refuse(self, path: Path, reason: str) -> None:
         if not self._skip:
-            raise InvalidFileError(f"{str(path)!r} {reason}")
+            raise InvalidSliceError(f"{str(path)!r} {reason}")
         self._aside([path], reason)
 
     def _listed(self, path: Path) -> list[Path] | None:

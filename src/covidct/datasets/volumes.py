@@ -25,9 +25,9 @@ import numpy as np
 import numpy.typing as npt
 
 from .._extras import require
-from ..errors import InvalidFileError
+from ..errors import InvalidFileError, InvalidSliceError
 from ._cache import remembered
-from ._decoding import PARSER_ERRORS
+from ._decoding import PARSER_ERRORS, Refusal
 from ._listing import volume_suffix
 from .dicom_file import MAX_VOXELS
 from .gray import WindowChoice, as_hounsfield, as_window, to_gray
@@ -55,10 +55,6 @@ _MAX_LABELS = 16
 _LEAST_SPAN = 50
 
 
-class _Refusal(Exception):
-    """Reason for refusing a file, and the fix."""
-
-
 @contextmanager
 def _guarded(path: Path) -> Iterator[None]:
     """Turn what goes wrong into an InvalidFileError that names the file."""
@@ -67,7 +63,7 @@ def _guarded(path: Path) -> Iterator[None]:
         return
     except (InvalidFileError, ModuleNotFoundError):
         raise
-    except _Refusal as refusal:
+    except Refusal as refusal:
         reason = str(refusal)
     except PARSER_ERRORS as error:
         system = error.strerror if isinstance(error, OSError) else None
@@ -79,7 +75,7 @@ def _guarded(path: Path) -> Iterator[None]:
                 f"cannot be read as a volume ({system or type(error).__name__}); "
                 "replace it by an intact copy or remove it"
             )
-    raise InvalidFileError(f"{str(path)!r} {reason}") from None
+    raise InvalidSliceError(f"{str(path)!r} {reason}") from None
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,7 +165,7 @@ def _opened(path: Path) -> Any:
     """Return a reader of the file whose header was read and checked."""
     sitk = require("SimpleITK", extra="volumes")
     if not path.is_file():
-        raise _Refusal("is not a regular file; give a volume file")
+        raise Refusal("is not a regular file; give a volume file")
     suffix = volume_suffix(path)
     check = {".nii": _check_nifti, ".nii.gz": _check_nifti}.get(suffix or "", _check_text_header)
     check(path)
@@ -177,14 +173,14 @@ def _opened(path: Path) -> Any:
     reader.SetFileName(os.fspath(path))
     reader.ReadImageInformation()
     if reader.GetNumberOfComponents() != 1:
-        raise _Refusal(
+        raise Refusal(
             f"has {reader.GetNumberOfComponents()} values per voxel; save one volume of "
             "Hounsfield units"
         )
     size = reader.GetSize()
     _check_size(size)
     if len(size) < 2:
-        raise _Refusal("has one dimension; give a volume of slices")
+        raise Refusal("has one dimension; give a volume of slices")
     return reader
 
 
@@ -203,9 +199,9 @@ def _geometry(reader: Any) -> VolumeHeader:
     origin[:n] = reader.GetOrigin()[:n]
     _check_spacing(spacing.tolist())
     if not (np.isfinite(direction).all() and np.isfinite(origin).all()):
-        raise _Refusal("has an origin or axes that are not finite; correct its header")
+        raise Refusal("has an origin or axes that are not finite; correct its header")
     if not np.allclose(direction.T @ direction, np.eye(3), atol=1e-3):
-        raise _Refusal("has axes that are not perpendicular; resample it to a rectangular grid")
+        raise Refusal("has axes that are not perpendicular; resample it to a rectangular grid")
     # The stored axis nearest to the body's, then that nearest to left-right.
     through = int(np.argmax(np.abs(direction[2])))
     across = max((axis for axis in range(3) if axis != through), key=lambda a: abs(direction[0, a]))
@@ -275,23 +271,23 @@ def _nifti_header(head: bytes) -> _Nifti:
             formats, places = ("8q", "h", "8d", "q", "2d"), (16, 12, 104, 168, 176)
             break
     else:
-        raise _Refusal("is not a NIfTI file; replace it by an intact copy or remove it")
+        raise Refusal("is not a NIfTI file; replace it by an intact copy or remove it")
     dim, (code,), pixdim, (offset,), (slope, intercept) = (
         struct.unpack_from(order + layout, head, place)
         for layout, place in zip(formats, places, strict=True)
     )
     if not 1 <= dim[0] <= 7:
-        raise _Refusal(f"has {dim[0]} dimensions according to its header; correct its header")
+        raise Refusal(f"has {dim[0]} dimensions according to its header; correct its header")
     size = dim[1 : dim[0] + 1]
     _check_size(size)
     _check_spacing(pixdim[1 : min(dim[0], 3) + 1])
     if code not in _NIFTI_TYPES:
-        raise _Refusal(
+        raise Refusal(
             f"has voxels of NIfTI datatype {code}, not one number each; save one volume of "
             "Hounsfield units"
         )
     if not (math.isfinite(offset) and 0 <= offset <= _MAX_OFFSET):
-        raise _Refusal(
+        raise Refusal(
             f"has voxels from byte {offset:g} on according to its header; replace it by an intact "
             "copy"
         )
@@ -329,8 +325,8 @@ def _nifti_voxels(path: Path) -> npt.NDArray[Any]:
     return array
 
 
-def _cut_off(expected: int) -> _Refusal:
-    return _Refusal(
+def _cut_off(expected: int) -> Refusal:
+    return Refusal(
         f"is cut off: its header promises {expected} bytes of voxels; replace it by an intact copy "
         "or remove it"
     )
@@ -338,13 +334,13 @@ def _cut_off(expected: int) -> _Refusal:
 
 def _check_size(size: tuple[int, ...]) -> None:
     if any(n < 1 for n in size):
-        raise _Refusal(f"has no voxels (its size is {_times(size)}); export it again")
+        raise Refusal(f"has no voxels (its size is {_times(size)}); export it again")
     if math.prod(size) > MAX_VOXELS:
-        raise _Refusal(
+        raise Refusal(
             f"has {_times(size)} voxels, more than the {MAX_VOXELS} allowed; crop or split it"
         )
     if len(size) > 3 and math.prod(size[3:]) > 1:
-        raise _Refusal(
+        raise Refusal(
             f"is {len(size)}-dimensional ({_times(size)}); save each volume as a file of its own"
         )
 
@@ -353,7 +349,7 @@ def _check_spacing(spacing: Iterable[float]) -> None:
     spacing = tuple(spacing)
     if not all(math.isfinite(length) and length > 0 for length in spacing):
         text = " x ".join(f"{length:g}" for length in spacing)
-        raise _Refusal(
+        raise Refusal(
             f"has a voxel spacing of {text} mm, which must be positive; correct its header"
         )
 
@@ -364,13 +360,13 @@ def _check_text_header(path: Path) -> None:
     with path.open("rb") as file:
         head = file.read(_MAX_HEADER)
     if is_nrrd and not head.startswith(b"NRRD"):
-        raise _Refusal("is not an NRRD file; replace it by an intact copy or remove it")
+        raise Refusal("is not an NRRD file; replace it by an intact copy or remove it")
     fields, end = _text_fields(head, is_nrrd=is_nrrd)
     key = "sizes" if is_nrrd else "DimSize"
     try:
         size = tuple(int(n) for n in fields[key.lower()].split())
     except (KeyError, ValueError):
-        raise _Refusal(
+        raise Refusal(
             f"has a header without {key}; replace it by an intact copy or remove it"
         ) from None
     _check_size(size)
@@ -410,10 +406,10 @@ def _data_file(path: Path, name: str) -> Path:
     """Return the file with the voxels of a header; only a file in the same folder is accepted."""
     # Another folder, a list or a pattern of files could name anything on this machine.
     if "%" in name or name.upper().startswith("LIST") or Path(name).name != name:
-        raise _Refusal(f"keeps its voxels in {name!r}; save it as one file with its voxels")
+        raise Refusal(f"keeps its voxels in {name!r}; save it as one file with its voxels")
     data = path.parent / name
     if not data.is_file():
-        raise _Refusal(f"keeps its voxels in {name!r}, which does not exist; copy that file too")
+        raise Refusal(f"keeps its voxels in {name!r}, which does not exist; copy that file too")
     return data
 
 
@@ -432,7 +428,7 @@ def _check_numbers(fields: dict[str, str], *, is_nrrd: bool) -> None:
         if name in ("spacings", "elementspacing"):
             _check_spacing(numbers)
         elif not all(map(math.isfinite, numbers)):
-            raise _Refusal(f"has a value in {name!r} that is not a number; correct its header")
+            raise Refusal(f"has a value in {name!r} that is not a number; correct its header")
 
 
 def _bits(fields: dict[str, str], *, is_nrrd: bool) -> int:
@@ -462,7 +458,7 @@ def _pixels(path: Path) -> VolumePixels:
             array = array.astype(np.float32)
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             count = int(np.count_nonzero(~np.isfinite(array)))
-            raise _Refusal(
+            raise Refusal(
                 f"has {count} voxels that are not numbers (NaN or infinite); replace them by -1024"
             )
         down, across = header._flips
