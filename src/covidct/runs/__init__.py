@@ -16,7 +16,14 @@ if TYPE_CHECKING:
     from .external_test import CrossDatasetMatrix, ExternalEvaluation, evaluate_across
     from .out_of_distribution import TrainingReference
     from .paired_tests import PairedTest, PairedTests, compare_runs, same_folds
-    from .predictor import Prediction, Predictions, Predictor, VolumePrediction
+    from .predictor import (
+        Prediction,
+        Predictions,
+        Predictor,
+        VolumePrediction,
+        find_slices,
+        with_images,
+    )
     from .protocol import PROTOCOLS, Protocol, split_options
     from .recalibration import CalibratedFolds
     from .result import CrossValidationResult
@@ -51,6 +58,8 @@ else:
                 "Predictions",
                 "Predictor",
                 "VolumePrediction",
+                "find_slices",
+                "with_images",
             ),
             "protocol": (
                 "PROTOCOLS",
@@ -111,6 +120,7 @@ __all__ = [
     "compare_runs",
     "distinctions",
     "evaluate_across",
+    "find_slices",
     "make_split",
     "plan",
     "run_sweep",
@@ -118,4 +128,5 @@ __all__ = [
     "side_by_side",
     "split_options",
     "time_left",
+    "with_images",
 ]

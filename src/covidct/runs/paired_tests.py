@@ -309,7 +309,7 @@ def _differences_but_split(a: ScoredFolds, b: ScoredFolds) -> str:
 def _groups(a: ScoredFolds, b: ScoredFolds) -> npt.NDArray[np.str_] | None:
     """Return the groups to resample: patients if a run knows them, else near-duplicates."""
     best = max((a, b), key=lambda run: (run.has_patients, run.has_groups))
-    return best.pooled_predictions()["group"] if best.has_groups else None
+    return best.pooled_predictions()["group"].to_numpy() if best.has_groups else None
 
 
 def _test(
