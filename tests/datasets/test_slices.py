@@ -284,6 +284,17 @@ def test_other_planes_are_set_aside(
     assert find_slices(tmp_path / "x" / plane).volumes == []
 
 
+def test_a_scout_of_two_directions_is_set_aside(tmp_path: Path) -> None:
+    """Without LOCALIZER among its tags."""
+    axial = series(tmp_path / "x")
+    for name, orientation in (("front", CORONAL), ("side", SAGITTAL)):
+        tags = {"ImageOrientationPatient": orientation, "SeriesInstanceUID": "1.7"}
+        save(make(stored(9), **tags), tmp_path / "x" / f"{name}.dcm")
+    found = find_slices(tmp_path / "x")
+    assert [list(volume.paths) for volume in found.volumes] == [axial]
+    assert set(reasons(found).values()) == {"coronal and sagittal slices"}
+
+
 def test_a_tilted_gantry_is_axial(tmp_path: Path) -> None:
     tilt = np.deg2rad(25)
     orientation = [1, 0, 0, 0, round(np.cos(tilt), 6), round(np.sin(tilt), 6)]

@@ -33,7 +33,15 @@ from .series import (
     read_header,
 )
 
-__all__ = ["Volume", "is_volume", "patient_group", "read_series", "read_slice"]
+__all__ = [
+    "Volume",
+    "file_frame",
+    "is_volume",
+    "orientation_of",
+    "patient_group",
+    "read_series",
+    "read_slice",
+]
 
 logger = logging.getLogger(__name__)
 

@@ -27,6 +27,7 @@ __all__ = [
     "arrange",
     "is_swapped",
     "oriented_spacing",
+    "plane_of",
     "radiological",
     "read_header",
 ]
@@ -229,6 +230,8 @@ def arrange(slices: Sequence[Slice], refuse: Refuse) -> list[Stack]:
     list of Stack
         One per phase or reconstruction.
     """
+    if _is_scout(slices):
+        return [Stack(list(slices), np.full(len(slices), np.nan), plane_of(slices[0]), [])]
     slices = _uniform(slices, refuse)
     if not slices:
         return []
@@ -245,9 +248,15 @@ def arrange(slices: Sequence[Slice], refuse: Refuse) -> list[Stack]:
         if along is None:
             raise AssertionError("a part of a placed series has places")
         order = np.argsort(along, kind="stable")
-        stacks.append(Stack([part[i] for i in order], along[order], _plane(part[0]), []))
+        stacks.append(Stack([part[i] for i in order], along[order], plane_of(part[0]), []))
     stacks[0].copies.extend(copies)
     return stacks
+
+
+def _is_scout(slices: Sequence[Slice]) -> bool:
+    """Return whether none of several slices of different directions is axial, as localizers are."""
+    planes = {plane_of(s) for s in slices}
+    return len(planes) > 1 and "axial" not in planes
 
 
 def _uniform(slices: Sequence[Slice], refuse: Refuse) -> list[Slice]:
@@ -342,10 +351,11 @@ def _normal(s: Slice) -> Array:
     if s.orientation is None:
         return np.array([0.0, 0.0, 1.0])
     normal: Array = np.cross(*s.orientation)
-    return -normal if normal[2] < 0 and _plane(s) == "axial" else normal
+    return -normal if normal[2] < 0 and plane_of(s) == "axial" else normal
 
 
-def _plane(s: Slice) -> str:
+def plane_of(s: Slice) -> str:
+    """Return "axial", "coronal", "sagittal" or "oblique"; "axial" where the file does not tell."""
     if s.orientation is None:
         return "axial"
     normal = np.abs(np.cross(*s.orientation))
@@ -382,7 +392,7 @@ def _by_number(slices: list[Slice], copies: list[tuple[Path, str]]) -> Stack:
             s.frame,
         ),
     )
-    return Stack(ordered, np.full(len(ordered), np.nan), _plane(ordered[0]), copies)
+    return Stack(ordered, np.full(len(ordered), np.nan), plane_of(ordered[0]), copies)
 
 
 def _phases(slices: list[Slice]) -> list[list[Slice]]:

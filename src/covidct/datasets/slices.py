@@ -27,7 +27,16 @@ from .dicom import file_frame, orientation_of
 from .dicom_file import DicomFile, guarded
 from .gray import WindowChoice, as_window
 from .reading import read_image
-from .series import Header, Slice, Stack, arrange, oriented_spacing, radiological, read_header
+from .series import (
+    Header,
+    Slice,
+    Stack,
+    arrange,
+    oriented_spacing,
+    plane_of,
+    radiological,
+    read_header,
+)
 
 __all__ = [
     "Found",
@@ -53,7 +62,7 @@ _HEADER_BYTES = 20_000
 class FoundVolume:
     """The slices of one CT series or volume file, from the feet upwards.
 
-    Attributes
+    Parameters
     ----------
     name : str
         Folder or file relative to the root, with ``#2``, ``#3``, ... for more series of a folder.
@@ -68,7 +77,26 @@ class FoundVolume:
     patient : str or None
         Pseudonym, as of :func:`covidct.datasets.dicom.patient_group`.
     in_hu : bool
-        Whether voxels are in Hounsfield units, rather than gray values of an unknown window.
+        True if the values are Hounsfield units, False if they are gray values of an unknown window.
+    is_derived : bool, default=False
+        True if ImageType calls the slices derived or reformatted.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from covidct.datasets import FoundVolume
+    >>> volume = FoundVolume(
+    ...     name="p1/chest.nii.gz",
+    ...     paths=(Path("p1/chest.nii.gz"),) * 3,
+    ...     frames=(0, 1, 2),
+    ...     positions=np.array([-10.0, -5.0, 0.0]),
+    ...     spacing=(0.7, 0.7),
+    ...     patient=None,
+    ...     in_hu=True,
+    ... )
+    >>> len(volume)
+    3
     """
 
     name: str
@@ -150,9 +178,12 @@ def find_slices(
         ``on_error="skip"``.
     ModuleNotFoundError
         If there are DICOM files and pydicom is not installed, or volume files and SimpleITK is not.
+    ValueError
+        If `on_error` is not "raise" or "skip".
 
     Examples
     --------
+    >>> from pathlib import Path
     >>> from pydicom.data import get_testdata_file
     >>> from covidct.datasets.slices import find_slices
     >>> one = get_testdata_file("dicomdirtests/98892001/CT5N/2062", download=False)
@@ -337,7 +368,8 @@ class _Search:
     def _add_stack(self, stack: Stack) -> bool:
         """Add the slices of a series; return whether they are a volume."""
         if stack.plane != "axial":
-            self._aside({s.path: None for s in stack.slices}, f"{stack.plane} slices")
+            planes = " and ".join(sorted({plane_of(s) for s in stack.slices}))
+            self._aside({s.path: None for s in stack.slices}, f"{planes} slices")
             return False
         if len(stack.slices) == 1 and stack.slices[0].frames == 1:
             self._add_image(stack.slices[0].path, stack.slices[0].patient)

@@ -32,7 +32,16 @@ from ._listing import volume_suffix
 from .dicom_file import MAX_VOXELS
 from .gray import WindowChoice, as_hounsfield, as_window, to_gray
 
-__all__ = ["CACHE", "BoundedCache", "VolumeHeader", "VolumePixels", "read_header", "read_pixels"]
+__all__ = [
+    "CACHE",
+    "BoundedCache",
+    "VolumeHeader",
+    "VolumePixels",
+    "read_content",
+    "read_header",
+    "read_pixels",
+    "shown",
+]
 
 _LOG = logging.getLogger(__name__)
 
