@@ -9,7 +9,6 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..runs.protocol import PROTOCOLS, split_options
 from .options import (
     WrongCallError,
     add_dataset,
@@ -65,6 +64,7 @@ def run(args: argparse.Namespace) -> None:
     """Run the verb."""
     from ..devices import resolve_device
     from ..runs.comparison_table import side_by_side
+    from ..runs.protocol import PROTOCOLS
     from ..training.profile import Profile
 
     protocols = list(dict.fromkeys(args.protocol.split(",")))
@@ -108,6 +108,7 @@ def _validator(
     profile: Profile | None,
 ) -> CrossValidator:
     from .. import CrossValidator
+    from ..runs.protocol import split_options
 
     name = args.model.replace(":", "-")
     run_dir = args.run_dir or Path("runs") / f"{dataset.name}-{name}-{protocol}"
