@@ -80,7 +80,7 @@ def bare(grouped):
 
 @pytest.fixture
 def changed():
-    """Make a copy of a run that says something else of itself."""
+    """Copy a run with changed attributes."""
 
     def change(result, spec=None, **attributes):
         other = copy.copy(result)

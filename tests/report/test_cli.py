@@ -3,7 +3,7 @@ from __future__ import annotations
 from covidct.cli import main
 
 
-def test_writes_beside_the_run(grouped, bare, capsys):
+def test_writes_into_the_run_folder(grouped, bare, capsys):
     assert main(["report", str(grouped.run_dir)]) == 0
     page = grouped.run_dir / "report.html"
     assert capsys.readouterr().out == f"{page}\n"
@@ -30,7 +30,7 @@ def test_other_slices_are_an_error(grouped, capsys):
         "--no-audit",
     ]
     assert main(command) == 1
-    assert "no run was made of these slices" in capsys.readouterr().err
+    assert "no run was trained on the given slices" in capsys.readouterr().err
 
 
 def test_no_run_is_an_error(tmp_path, capsys):

@@ -21,7 +21,7 @@ PAIR = {"files": ["a&b.png", "<c>.png"], "similarity": 0.913, "identical": False
 @pytest.fixture
 def audit():
     findings = (
-        Finding("fatal", "Sizes tell <all>", "Crop them.", {}),
+        Finding("fatal", "Sizes differ <by class>", "Crop them.", {}),
         Finding("note", "Slices are few", "Add some.", {"pairs": [PAIR]}),
     )
     return AuditReport("phantom", "24 slices", findings, np.arange(24), {})
@@ -33,7 +33,7 @@ def test_needs_no_other_file_and_no_network(html):
     assert "default-src 'none'" in html
 
 
-def test_can_be_read_aloud(html, outline):
+def test_is_accessible(html, outline):
     page = outline(html)
     assert page.all("html") == [{"lang": "en"}]
     assert all("alt" in image for image in page.all("img"))
@@ -49,18 +49,18 @@ def test_can_be_read_aloud(html, outline):
     assert np.diff(levels).max() <= 1
 
 
-def test_says_what_the_run_says(html, random, outline):
+def test_shows_the_results_of_the_run(html, random, outline):
     text = outline(html).text
-    assert "no medical device" in text
+    assert "not a medical device" in text
     for name in ("accuracy", "recall", "specificity", "auc"):
         assert percent(*random.summary()[name]) in text
         assert " to ".join(map(percent, random.intervals()[name])) in text
-    assert "Each patient scored in every fold that tests slices of it" in text
+    assert "each scored in every fold that tests its slices" in text
     assert random.content_hash in text
     assert f"torch {random.spec.versions['torch']}" in text
 
 
-def test_names_are_harmless(tiny, phantoms, train, tmp_path, outline):
+def test_names_are_escaped(tiny, phantoms, train, tmp_path, outline):
     paths = [tmp_path / "slices" / name for name in [HOSTILE, *(f"{i}.png" for i in range(11))]]
     for i, path in enumerate(paths):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -83,27 +83,27 @@ def test_names_are_harmless(tiny, phantoms, train, tmp_path, outline):
     assert page.all("b", "i") == []
     assert HOSTILE in page.text
     assert "<img src=x onerror=alert(4)>.png" in page.text
-    assert "1 file left out" in page.text
+    assert "1 skipped file" in page.text
 
 
-def test_patients_on_both_sides_are_named(random, grouped):
+def test_leakage_of_patients_is_noticed(random, grouped):
     (notice,) = find_notices({"random": random})
     share = f"{100 * shared_groups(random):.0f} %"
-    assert notice.title == "Patients stand on both sides of the split"
+    assert notice.title == "Slices of the same patient are in training and test"
     assert share in notice.detail
     assert share != "0 %"
     assert shared_groups(grouped) == 0
     assert list(find_notices({"grouped": grouped})) == []
 
 
-def test_what_looks_alike_on_both_sides_stands_for_patients(random, changed):
+def test_leakage_of_near_duplicates_is_noticed(random, changed):
     alike = changed(random, protocol=Protocol.grouped("near-duplicate"))
     (notice,) = find_notices({"alike": alike})
-    assert notice.title == "Near-duplicate groups stand on both sides of the split"
-    assert "too good for new patients" in notice.detail
+    assert notice.title == "Slices of the same near-duplicate group are in training and test"
+    assert "too optimistic for new patients" in notice.detail
 
 
-def test_unknown_patients_are_said_to_be(random, changed):
+def test_unknown_patients_are_noticed(random, changed):
     predictions = random.predictions.copy()
     predictions["group"] = ""
     (notice,) = find_notices({"random": changed(random, predictions=predictions)})
@@ -116,9 +116,11 @@ def test_groups_of_training_slices_may_be_unknown(grouped, changed):
     assert shared_groups(changed(grouped, predictions=only_first)) is None
 
 
-def test_what_undermines_the_figures_stands_above_them(grouped, audit, outline):
+def test_warnings_are_above_the_results(grouped, audit, outline):
     text = outline(render([grouped], audit=audit)).text
-    assert text.index("Sizes tell <all>") < text.index("Results") < text.index("Slices are few")
+    assert (
+        text.index("Sizes differ <by class>") < text.index("Results") < text.index("Slices are few")
+    )
     assert audit.verdict in text
 
 
@@ -134,19 +136,19 @@ def test_every_part_can_be_jumped_to(html, bare, outline):
         assert len(targets) >= 7
 
 
-def test_without_slices_says_how_to_get_them(bare, outline):
+def test_without_slices_explains_how_to_add_them(bare, outline):
     page = outline(bare)
     assert page.text.count("covidct report RUN --dataset NAME") == 2
     assert page.all("form") == []
 
 
 def test_other_slices_are_refused(grouped, phantoms):
-    with pytest.raises(ValueError, match="no run was made of these slices of 'phantom'"):
+    with pytest.raises(ValueError, match="no run was trained on the given slices of 'phantom'"):
         render([grouped], dataset=phantoms.subset(range(20)))
 
 
 def test_no_run_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="no run"):
+    with pytest.raises(ValueError, match="at least one run"):
         write_report([], tmp_path / "report.html")
 
 
@@ -154,7 +156,7 @@ def test_same_bytes_each_time(grouped, bare):
     assert render([grouped]) == bare
 
 
-def test_published_figures_stand_beside(grouped, changed, outline):
+def test_published_values_are_shown(grouped, changed, outline):
     squeezenet = changed(grouped, model_name="squeezenet", dataset_name="covid19-ct")
     text = outline(render([squeezenet])).text
     assert "87.3 ± 3.2" in text
@@ -169,22 +171,22 @@ def test_several_runs_are_compared(random, grouped, outline):
     assert len({a["id"] for _, a in page.elements if "id" in a}) > 10
 
 
-def test_runs_bear_the_names_of_what_tells_them_apart(random, grouped, changed, outline):
+def test_runs_are_named_by_their_differences(random, grouped, changed, outline):
     page = outline(render([random, changed(random, run={"seed": 1})]))
     assert "seed 0 minus seed 1" in page.text
     assert "on phantom (protocol: paper; seed 1)" in page.text
     page = outline(render([random, grouped]))
-    assert "paper: Patients stand on both sides" in page.text
+    assert "paper: Slices of the same patient are in training and test" in page.text
 
 
 def test_stays_small(html):
-    """A page of many slices has 48 of them at most, so 24 may take half of 10 MB."""
+    """A page shows at most 48 slices, so 24 slices may take half of 10 MB."""
     assert len(html) < 5e6
 
 
-def test_the_layer_that_is_explained_is_said(grouped, phantoms, html):
+def test_the_explained_layer_is_shown(grouped, phantoms, html):
     page = render([grouped], dataset=phantoms, layer="backbone.stage3")
-    assert "Grad-CAM at the layer <code>backbone.stage3</code>" in page
+    assert "Grad-CAM map at the layer <code>backbone.stage3</code>" in page
     assert "at the layer" not in html
     with pytest.raises(UnknownNameError, match="unknown layer 'stage9'"):
         render([grouped], dataset=phantoms, layer="stage9")

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from covidct.datasets.canvases import make_canvases
-from covidct.report.gallery import choose, exhibits
+from covidct.report.gallery import draw_gallery, most_confident
 from covidct.report.pictures import overlay, slice_picture
 from covidct.runs.protocol import Protocol
 
@@ -61,32 +61,32 @@ def test_most_confident_of_each_kind():
         (i, t, 1 / (1 + np.exp(-x)), x, 0)
         for i, t, x in zip(range(7), targets, logits, strict=True)
     ]
-    rows.append((1, 1, 0.99, 4.6, 1))  # tested twice: shown where the network was surer
-    chosen = choose(np.array(rows, fields), each=2)
+    rows.append((1, 1, 0.99, 4.6, 1))  # tested twice: the more confident prediction is shown
+    chosen = most_confident(np.array(rows, fields), per_kind=2)
     assert chosen["index"].tolist() == [5, 2, 1, 0, 4, 3]
     assert chosen["fold"].tolist() == [0, 0, 1, 0, 0, 0]
 
 
 def test_each_slice_is_explained_by_the_network_that_tested_it(grouped, phantoms):
     canvases = make_canvases(phantoms, grouped.fold_model(0).input_size)
-    shown = exhibits(grouped, phantoms, canvases=canvases, each=3)
+    shown = draw_gallery(grouped, phantoms, canvases=canvases, per_kind=3)
     assert [e.verdict for e in shown] == sorted((e.verdict for e in shown), reverse=True)
     index = {name: i for i, name in enumerate(phantoms.names)}
-    for exhibit in shown:
-        i = index[exhibit.name]
-        assert i in grouped.folds[exhibit.fold].test
-        assert exhibit.true == phantoms.targets[i]
-        assert exhibit.called == (exhibit.probability >= 0.5)
-        assert opened(exhibit.overlay).size == (exhibit.picture.width, exhibit.picture.height)
-        assert exhibit.name in exhibit.picture.alt
-        assert exhibit.group == phantoms.groups[i]
+    for item in shown:
+        i = index[item.name]
+        assert i in grouped.folds[item.fold].test
+        assert item.true == phantoms.targets[i]
+        assert item.predicted == (item.probability >= 0.5)
+        assert opened(item.overlay).size == (item.picture.width, item.picture.height)
+        assert item.name in item.picture.alt
+        assert item.group == phantoms.groups[i]
 
 
-def test_a_number_of_what_looks_alike_is_said_to_be_one(grouped, phantoms, changed):
+def test_near_duplicate_groups_are_named_with_their_number(grouped, phantoms, changed):
     alike = changed(grouped, protocol=Protocol.grouped("near-duplicate"))
     canvases = make_canvases(phantoms, grouped.fold_model(0).input_size)
-    shown = exhibits(alike, phantoms, canvases=canvases, each=1)
+    shown = draw_gallery(alike, phantoms, canvases=canvases, per_kind=1)
     index = {name: i for i, name in enumerate(phantoms.names)}
-    for exhibit in shown:
-        group = phantoms.groups[index[exhibit.name]]
-        assert exhibit.group == f"near-duplicate group {group}"
+    for item in shown:
+        group = phantoms.groups[index[item.name]]
+        assert item.group == f"near-duplicate group {group}"

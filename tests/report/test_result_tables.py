@@ -53,4 +53,4 @@ def test_no_groups_no_table(random, changed):
 def test_groups_are_called_what_they_are(random, changed, protocol, unit):
     result = changed(random, protocol=protocol)
     assert result.unit == unit
-    assert group_table(result).caption.startswith(f"Each {unit} ")
+    assert group_table(result).caption == f"Metrics per {unit}, in percent"

@@ -1,4 +1,4 @@
-"""How to repeat a run: the command, and all that its result depends on."""
+"""Commands that reproduce a run."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from ..training.recipe import Recipe
 
 __all__ = ["command_line"]
 
-_REPEATS = 5  # of an official split, unless Python says otherwise
+_REPEATS = 5  # default repeats of an official split
 _BASES = {(): Recipe, ("--demo",): Recipe.demo}
 
 
 def command_line(result: CrossValidationResult) -> str | None:
-    """Compose the call of ``covidct train`` that makes a run like this one.
+    """Compose the ``covidct train`` command that reproduces a run.
 
     Parameters
     ----------
-    result
+    result : CrossValidationResult
         The run.
 
     Returns
     -------
     str or None
-        The call, quoted for a POSIX shell; words in capitals stand for folders and files that a
-        run does not know. None where only Python can express the run: a splitter or groups of the
-        user's own, a schedule that is no stretched default, other repeats of an official split,
-        phantoms of another seed or size.
+        The command, quoted for a POSIX shell; ``FOLDER`` stands for the folder of the dataset. None
+        if the run can only be expressed in Python: with a custom splitter or custom groups, with
+        learning-rate milestones that no ``--epochs`` gives, with another number of repeats of an
+        official split, or on phantoms made with other options.
 
     Examples
     --------
     >>> import covidct
-    >>> from covidct.report.commands import command_line
+    >>> from covidct.report import command_line
     >>> slices = covidct.load_dataset("phantom", n=16, seed=0)
     >>> recipe = covidct.Recipe.demo().scaled(1)
     >>> cv = covidct.CrossValidator("shufflenet", recipe, cv=2, groups="patient", weights=None,
@@ -75,8 +75,8 @@ def command_line(result: CrossValidationResult) -> str | None:
 
 
 def _recipe_options(recipe: Recipe) -> list[str] | None:
-    """Return the shortest options that make the recipe of a default one."""
-    wanted = recipe.options()
+    """Return the shortest options that turn a default recipe into this one, or None."""
+    target = recipe.options()
     found = []
     for flags, make in _BASES.items():
         base = make()
@@ -84,24 +84,24 @@ def _recipe_options(recipe: Recipe) -> list[str] | None:
         if base.epochs != recipe.epochs:
             base = base.scaled(recipe.epochs)
             options += ["--epochs", str(recipe.epochs)]
-        had = base.options()
-        changed = [name for name, value in wanted.items() if had[name] != value]
+        given = base.options()
+        changed = [name for name, value in target.items() if given[name] != value]
         if "milestones" not in changed:
-            sets = ([f"--set={name}={_written(wanted[name])}"] for name in changed)
+            sets = ([f"--set={name}={_format_value(target[name])}"] for name in changed)
             found.append(sum(sets, options))
     return min(found, key=len, default=None)
 
 
-def _written(value: object) -> str:
-    """Write a value as ``--set`` reads it."""
+def _format_value(value: object) -> str:
+    """Format a value as ``--set`` parses it."""
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
 def _dataset_options(dataset: DatasetSpec) -> list[str] | None:
     name = dataset.name
     if name == "phantom":
-        drawn = load_dataset(name, n=dataset.slices)
-        if drawn.content_hash() != dataset.content_hash:
+        phantoms = load_dataset(name, n=dataset.slices)
+        if phantoms.content_hash() != dataset.content_hash:
             return None
         return ["--dataset", name, "--n", str(dataset.slices)]
     known = name in list_datasets()

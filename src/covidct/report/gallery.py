@@ -1,8 +1,7 @@
-"""What needs the slices themselves: the most confident of them, and the features of a fold."""
+"""Parts of the page that need the slices: a gallery with Grad-CAM maps, and t-SNE of a fold."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 import numpy as np
@@ -21,37 +20,39 @@ from .pictures import Picture, overlay, slice_picture
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Exhibit", "choose", "embedding", "exhibits"]
+__all__ = ["GallerySlice", "draw_embedding", "draw_gallery", "most_confident"]
 
 Canvases = npt.NDArray[np.uint8]
 _Target = Literal["covid", "non-covid"]
 
-_MOST_EMBEDDED = 1000
+_MAX_EMBEDDED = 1000
 
 
-class Exhibit(NamedTuple):
-    """A slice on show.
+class GallerySlice(NamedTuple):
+    """Slice in the gallery, with its prediction and saliency map.
 
     Attributes
     ----------
-    name, group
-        The file, and the patient, the near-duplicate group with its number, or "".
-    true, called
-        Its class, and the one that the network named: 0 or 1.
-    probability
-        Of COVID-19, by the network of the fold that tested the slice.
-    fold
-        That fold.
-    picture
+    name : str
+        File name.
+    group : str
+        Patient, or near-duplicate group with its number; ``""`` if unknown.
+    true, predicted : int
+        True and predicted class, 0 or 1.
+    probability : float
+        Probability of COVID-19 from the network that had the slice in its test fold.
+    fold : int
+        Number of that fold.
+    picture : Picture
         The slice.
-    overlay
-        What spoke for the class that was named, to lay upon the slice: a ``data:`` address.
+    overlay : str
+        Saliency map of the predicted class, as a ``data:`` URL of a transparent PNG.
     """
 
     name: str
     group: str
     true: int
-    called: int
+    predicted: int
     probability: float
     fold: int
     picture: Picture
@@ -59,114 +60,118 @@ class Exhibit(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """``"right"`` or ``"wrong"``."""
-        return "right" if self.true == self.called else "wrong"
+        """``"correct"`` or ``"wrong"``."""
+        return "correct" if self.true == self.predicted else "wrong"
 
 
-def choose(predictions: pd.DataFrame, *, each: int) -> pd.DataFrame:
-    """Choose the most confident slices of both classes, called rightly and wrongly.
+def most_confident(predictions: pd.DataFrame, *, per_kind: int) -> pd.DataFrame:
+    """Select the most confident correct and wrong predictions of both classes.
 
     Parameters
     ----------
-    predictions
-        As `CrossValidationResult.predictions`.
-    each
-        How many at most of each of the four kinds. A slice that several folds tested is shown once.
+    predictions : DataFrame
+        Predictions, as in `covidct.CrossValidationResult.predictions`. If several folds tested a
+        slice, its most confident prediction is used.
+    per_kind : int
+        Maximum number of slices of each of the four kinds.
 
     Returns
     -------
     DataFrame
-        The wrong ones first, and of each kind the most confident.
+        The selected rows, wrong predictions first, each kind in the order of confidence.
 
     Examples
     --------
     >>> import pandas as pd
-    >>> from covidct.report.gallery import choose
+    >>> from covidct.report.gallery import most_confident
     >>> rows = pd.DataFrame({"index": [0, 1, 2], "target": 1, "probability": [0.9, 0.1, 0.8],
     ...                      "logit": [2.2, -2.2, 1.4]})
-    >>> choose(rows, each=1)["index"].tolist()
+    >>> most_confident(rows, per_kind=1)["index"].tolist()
     [1, 0]
     """
     import pandas as pd
 
     sure = predictions.sort_values("logit", key=lambda logit: -logit.abs(), kind="stable")
     once = sure.drop_duplicates("index")
-    right = (once["probability"] >= 0.5) == (once["target"] == 1)
-    kinds = [(verdict, target) for verdict in (False, True) for target in (1, 0)]
-    chosen = [once[(right == v) & (once["target"] == t)][:each] for v, t in kinds]
+    correct = (once["probability"] >= 0.5) == (once["target"] == 1)
+    kinds = [(is_correct, target) for is_correct in (False, True) for target in (1, 0)]
+    chosen = [once[(correct == c) & (once["target"] == t)][:per_kind] for c, t in kinds]
     return pd.concat(chosen, ignore_index=True)
 
 
-def exhibits(
+def draw_gallery(
     result: CrossValidationResult,
     dataset: CTDataset,
     *,
     canvases: Canvases,
-    each: int,
+    per_kind: int,
     layer: str | None = None,
-) -> list[Exhibit]:
-    """Draw the most confident slices of a run, each explained by the network that tested it.
+) -> list[GallerySlice]:
+    """Draw the most confident predictions of a run, with Grad-CAM maps.
+
+    Each slice is explained by the network that had it in its test fold.
 
     Parameters
     ----------
-    result
+    result : CrossValidationResult
         The run.
-    dataset
-        Its slices.
-    canvases
-        (N, H, W), theirs.
-    each
-        As in `choose`.
-    layer
-        As in `covidct.explain.GradCAM`.
+    dataset : CTDataset
+        The slices that the run was trained on.
+    canvases : ndarray of shape (N, H, W), uint8
+        Canvases of all slices.
+    per_kind : int
+        Maximum number of slices of each kind, as in `most_confident`.
+    layer : str, optional
+        Name of the layer to explain, as in `covidct.explain.GradCAM`.
 
     Returns
     -------
-    list of Exhibit
-        In the order of `choose`.
+    list of GallerySlice
+        Slices in the order of `most_confident`.
     """
-    chosen = choose(result.predictions, each=each)
-    shown: dict[int, Exhibit] = {}
+    chosen = most_confident(result.predictions, per_kind=per_kind)
+    shown: dict[int, GallerySlice] = {}
     for fold in np.unique(chosen["fold"]):
         model = result.fold_model(int(fold)).to(resolve_device("auto"))
-        for target, called in (("covid", 1), ("non-covid", 0)):
+        for target, predicted in (("covid", 1), ("non-covid", 0)):
             rows = np.flatnonzero(
-                (chosen["fold"] == fold) & ((chosen["probability"] >= 0.5) == called)
+                (chosen["fold"] == fold) & ((chosen["probability"] >= 0.5) == predicted)
             )
             if rows.size:
                 cam = GradCAM(model, layer=layer, target=cast("_Target", target))
                 maps = cam.over(canvases, index=chosen["index"][rows]).maps
                 for row, saliency in zip(rows, maps, strict=True):
-                    shown[int(row)] = _exhibit(result, dataset, chosen.iloc[row], saliency)
+                    shown[int(row)] = _gallery_slice(result, dataset, chosen.iloc[row], saliency)
     return [shown[row] for row in sorted(shown)]
 
 
-def embedding(
+def draw_embedding(
     result: CrossValidationResult, dataset: CTDataset, *, canvases: Canvases, fold: int = 0
 ) -> Figure:
-    """Draw the features that the network of a fold gives its slices, by t-SNE.
+    """Draw a t-SNE embedding of the features that the network of a fold computes.
 
-    Of more than 1,000 slices as many are drawn at random, by a fixed seed.
+    At most 1,000 slices are shown; if there are more, they are drawn at random with a fixed seed.
 
     Parameters
     ----------
-    result
+    result : CrossValidationResult
         The run.
-    dataset
-        Its slices.
-    canvases
-        (N, H, W), theirs.
-    fold
-        The fold.
+    dataset : CTDataset
+        The slices that the run was trained on.
+    canvases : ndarray of shape (N, H, W), uint8
+        Canvases of all slices.
+    fold : int, default=0
+        Number of the fold.
 
     Returns
     -------
     matplotlib.figure.Figure
+        The embedding.
 
     Raises
     ------
     ValueError
-        If the slices are too few, or the network gives all the same features.
+        If there are too few slices for an embedding, or if all have the same features.
     """
     model = result.fold_model(fold).to(resolve_device("auto"))
     figure, _ = embed_fold(
@@ -176,48 +181,44 @@ def embedding(
         canvases,
         fold=fold,
         palette="color-blind",
-        max_slices=_MOST_EMBEDDED,
+        max_slices=_MAX_EMBEDDED,
     )
     return figure
 
 
-def _exhibit(
+def _gallery_slice(
     result: CrossValidationResult, dataset: CTDataset, row: pd.Series[Any], saliency: torch.Tensor
-) -> Exhibit:
+) -> GallerySlice:
     index, true, probability = int(row["index"]), int(row["target"]), float(row["probability"])
     image, _ = dataset[index]
     heat = to_slice(saliency, image.size[::-1], resize=result.recipe.resize).numpy(force=True)
-    called = int(probability >= 0.5)
-    words = (
-        f"CT slice {row['path']}: {result.classes[true]}, called {result.classes[called]} with "
-        f"probability {probability:.3f} of {result.classes[1]}. {_place(heat)}"
+    predicted = int(probability >= 0.5)
+    alt = (
+        f"CT slice {row['path']}: true class {result.classes[true]}, predicted "
+        f"{result.classes[predicted]}, P({result.classes[1]}) = {probability:.3f}. {_place(heat)}"
     )
-    return Exhibit(
+    return GallerySlice(
         name=str(row["path"]),
         group=_group(result, str(row["group"])),
         true=true,
-        called=called,
+        predicted=predicted,
         probability=probability,
         fold=int(row["fold"]),
-        picture=slice_picture(image, alt=words),
+        picture=slice_picture(image, alt=alt),
         overlay=overlay(heat, dataset.masks(index)),
     )
 
 
 def _group(result: CrossValidationResult, name: str) -> str:
-    """Patients have names; what looks alike has only a number, which says nothing alone."""
+    """Return the text for a group; near-duplicate groups are numbers, which need a noun."""
     return name if result.has_patients or not name else f"{result.unit} {name}"
 
 
 def _place(heat: npt.NDArray[np.float32]) -> str:
-    """Say in words where a map is strongest."""
+    """Describe the position of the maximum of a map."""
     if not heat.max() > 0:
-        return "The map is empty: nothing spoke for that class."
+        return "The map is empty: it shows no evidence for the predicted class."
     row, column = np.unravel_index(int(heat.argmax()), heat.shape)
-    names = (("upper", "middle", "lower"), ("left", "center", "right"))
-    thirds = (3 * int(row) // heat.shape[0], 3 * int(column) // heat.shape[1])
-    return "The map is strongest at the {} {}.".format(*_named(names, thirds))
-
-
-def _named(names: tuple[tuple[str, ...], ...], places: tuple[int, ...]) -> Iterator[str]:
-    return (words[place] for words, place in zip(names, places, strict=True))
+    rows, columns = ("upper", "middle", "lower"), ("left", "center", "right")
+    third = (3 * int(row) // heat.shape[0], 3 * int(column) // heat.shape[1])
+    return f"The map is strongest in the {rows[third[0]]} {columns[third[1]]}."

@@ -1,4 +1,4 @@
-"""From runs to what the page says of them, and into its template."""
+"""The HTML page: from runs to its contents, and from these to HTML."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ from ..evaluation import figures, metrics
 from ..evaluation.tables import Table, percent, percent_range
 from ..models.registry import model_info
 from ..runs.comparison_table import distinctions, published_comparison
+from ..runs.protocol import leakage_warning
 from ..runs.result import CrossValidationResult
 from ..runs.storage import WeightsSpec
 from .commands import command_line
-from .gallery import Exhibit, embedding, exhibits
+from .gallery import GallerySlice, draw_embedding, draw_gallery
 from .pictures import Picture, plain, vector
 from .result_tables import comparison_table, difference_table, fold_table, group_table
 
@@ -48,15 +49,23 @@ __all__ = [
 ]
 
 _TILES = ("accuracy", "recall", "specificity", "auc")
-_EXHIBITS = 48  # on a page, so that it stays small
+_GALLERY_SIZE = 48  # slices per page, which keeps the file small
 _NO_DATASET = (
-    "Left out, since the page was written without the slices: name them, as in "
-    "covidct report RUN --dataset NAME --root FOLDER."
+    "Not shown, because the report was written without the slices. To include it, name the "
+    "dataset: covidct report RUN --dataset NAME --root FOLDER."
 )
 
 
 class Notice(NamedTuple):
-    """What a reader must know before the figures: ``"fatal"``, ``"warning"`` or ``"note"``."""
+    """Notice at the top of the page.
+
+    Attributes
+    ----------
+    severity : {"fatal", "warning", "note"}
+        Severity.
+    title, detail : str
+        The notice in a few words, and in full.
+    """
 
     severity: str
     title: str
@@ -64,7 +73,15 @@ class Notice(NamedTuple):
 
 
 class Tile(NamedTuple):
-    """A metric in large print: mean over folds, interval below."""
+    """Metric in large print.
+
+    Attributes
+    ----------
+    title : str
+        Name of the metric.
+    value, interval : str
+        Mean over the folds and its 95 % interval, in percent.
+    """
 
     title: str
     value: str
@@ -73,34 +90,38 @@ class Tile(NamedTuple):
 
 @dataclass(frozen=True)
 class RunSection:
-    """What the page says of one run.
+    """Contents of the section about one run.
 
     Attributes
     ----------
-    key
-        Its anchor in the page.
-    title
+    key : str
+        Prefix of the anchors in the page.
+    title : str
         Network, dataset and protocol.
-    classes
+    classes : tuple of (str, str)
         Names of class 0 and class 1.
-    tiles
-        The metrics in large print.
-    facts, recipe
-        How it was made, as pairs of words.
-    command
-        What repeats it, or None.
-    tables
-        Folds, and patients where these are known.
-    confusion, curves, learning
-        Figures.
-    tsne, exhibits
-        What needs the slices; None and empty where there are none.
-    missing
-        Why these two are left out, a sentence each.
-    skipped
-        Names of files that were left out, with the reason.
-    layer
-        The layer that Grad-CAM explains; None for the last with rows and columns.
+    tiles : tuple of Tile
+        Metrics in large print.
+    facts, recipe : tuple of (str, str)
+        Facts about the run and options of its recipe, as pairs of name and value.
+    command : str or None
+        Command that reproduces the run, or None if there is none.
+    tables : tuple of Table
+        Metrics per fold, and per patient if patients are known.
+    confusion, learning : Picture
+        Confusion matrices and learning curves.
+    curves : tuple of Picture
+        ROC, precision-recall and calibration.
+    skipped : tuple of (str, str)
+        Skipped files, with the reasons.
+    tsne : Picture or None, default=None
+        t-SNE embedding; None without the slices.
+    gallery : tuple of GallerySlice, default=()
+        Most confident predictions; empty without the slices.
+    missing : mapping of str to str
+        Reasons why ``"tsne"`` or ``"gallery"`` is left out.
+    layer : str or None, default=None
+        Layer that Grad-CAM explains; None for the default.
     """
 
     key: str
@@ -116,29 +137,31 @@ class RunSection:
     learning: Picture
     skipped: tuple[tuple[str, str], ...]
     tsne: Picture | None = None
-    exhibits: tuple[Exhibit, ...] = ()
+    gallery: tuple[GallerySlice, ...] = ()
     missing: Mapping[str, str] = field(default_factory=dict)
     layer: str | None = None
 
 
 @dataclass(frozen=True)
 class Page:
-    """What the page says.
+    """Contents of the page.
 
     Attributes
     ----------
-    title
-        Its heading.
-    notices
-        What undermines the figures, the gravest first.
-    findings, verdict
-        All that the audit found, and its sum; empty without an audit.
-    sections
-        The runs.
-    comparison, tests
-        Tables of several runs; None where there is nothing to compare or to test.
-    pictures
-        Figures of several runs.
+    title : str
+        Heading.
+    notices : tuple of Notice
+        Notices about the validity of the results, the most severe first.
+    findings : tuple of Finding
+        Findings of the audit; empty without an audit.
+    verdict : str
+        Verdict of the audit; ``""`` without an audit.
+    sections : tuple of RunSection
+        Runs.
+    comparison, tests : Table or None, default=None
+        Comparison of several runs and tests of their differences; None if there are none.
+    pictures : tuple of Picture, default=()
+        Figures that compare several runs.
     """
 
     title: str
@@ -219,22 +242,30 @@ def render(
     audit: AuditReport | None = None,
     layer: str | None = None,
 ) -> str:
-    """Write the page as HTML.
+    """Render the page as a string.
 
     Parameters
     ----------
-    results, dataset, audit, layer
-        As `covidct.report.write_report` takes them.
+    results : sequence of CrossValidationResult
+        The runs.
+    dataset : CTDataset, optional
+        The slices that the runs were trained on, as in `write_report`.
+    audit : AuditReport, optional
+        Audit of these slices, as in `write_report`.
+    layer : str, optional
+        Name of the layer that Grad-CAM explains, as in `write_report`.
 
     Returns
     -------
     str
-        The page.
+        The HTML page.
 
     Raises
     ------
     ValueError
-        As `make_page` does.
+        If `results` is empty, or if `dataset` is given and no run was trained on it.
+    UnknownNameError
+        If the network has no layer named `layer`.
     """
     page = make_page(results, dataset=dataset, audit=audit, layer=layer)
     environment = Environment(
@@ -263,40 +294,52 @@ def make_page(
     audit: AuditReport | None = None,
     layer: str | None = None,
 ) -> Page:
-    """Collect what the page says.
+    """Collect the contents of the page.
 
     Parameters
     ----------
-    results, dataset, audit, layer
-        As `covidct.report.write_report` takes them.
+    results : sequence of CrossValidationResult
+        The runs.
+    dataset : CTDataset, optional
+        The slices that the runs were trained on, as in `write_report`.
+    audit : AuditReport, optional
+        Audit of these slices, as in `write_report`.
+    layer : str, optional
+        Name of the layer that Grad-CAM explains, as in `write_report`.
 
     Returns
     -------
     Page
-        All but the layout.
+        Contents without layout.
 
     Raises
     ------
     ValueError
-        If there is no run, none of them was made of the slices in ``dataset``, or the networks
-        lack the layer.
+        If `results` is empty, or if `dataset` is given and no run was trained on it.
+    UnknownNameError
+        If the network has no layer named `layer`.
     """
     if not results:
-        raise ValueError("there is no run to report on")
-    apart = distinctions(results)
-    named = _named(results, apart)
-    ours = [r for r in results if dataset is not None and _is_of(r, dataset)]
-    if dataset is not None and not ours:
+        raise ValueError("expected at least one run to report, got none")
+    differences = distinctions(results)
+    named = _named(results, differences)
+    matching = [r for r in results if dataset is not None and _was_trained_on(r, dataset)]
+    if dataset is not None and not matching:
         raise ValueError(
-            f"no run was made of these slices of {dataset.name!r}: their names, labels or contents "
-            "are others; give the dataset that the run was made of"
+            f"no run was trained on the given slices of {dataset.name!r}; their names, labels or "
+            "contents differ, so give the dataset that a run was trained on"
         )
-    each = max(1, _EXHIBITS // (4 * max(1, len(ours))))
+    per_kind = max(1, _GALLERY_SIZE // (4 * max(1, len(matching))))
     sections = tuple(
         _section(
-            f"run-{k}", result, dataset if result in ours else None, options, each=each, layer=layer
+            f"run-{k}",
+            result,
+            dataset if result in matching else None,
+            options,
+            per_kind=per_kind,
+            layer=layer,
         )
-        for k, (result, options) in enumerate(zip(results, apart, strict=True), start=1)
+        for k, (result, options) in enumerate(zip(results, differences, strict=True), start=1)
     )
     several = len(results) > 1
     return Page(
@@ -312,17 +355,17 @@ def make_page(
 
 
 def shared_groups(result: CrossValidationResult) -> float | None:
-    """Measure how many test slices have company of their own group in the training part.
+    """Compute the share of test slices with slices of the same group in the training part.
 
     Parameters
     ----------
-    result
+    result : CrossValidationResult
         The run.
 
     Returns
     -------
     float or None
-        Their share, over all folds; None where the group of a slice is unknown.
+        Share over all folds, in [0, 1]; None if the group of a slice is unknown.
     """
     group = dict(zip(result.predictions["index"], result.predictions["group"], strict=True))
     trained = set().union(*(fold.train.tolist() for fold in result.folds))
@@ -338,19 +381,19 @@ def shared_groups(result: CrossValidationResult) -> float | None:
 def find_notices(
     named: Mapping[str, CrossValidationResult], audit: AuditReport | None = None
 ) -> Iterator[Notice]:
-    """Collect what undermines the figures of runs.
+    """Find limits to the validity of the results: leakage, skipped files, findings of an audit.
 
     Parameters
     ----------
-    named
-        Name to run.
-    audit
-        Of the slices.
+    named : mapping of str to CrossValidationResult
+        Runs by name.
+    audit : AuditReport, optional
+        Audit of the slices.
 
     Yields
     ------
     Notice
-        Those of the audit first.
+        Fatal findings and warnings of the audit first.
     """
     for finding in audit.findings if audit else ():
         if finding.severity != "note":
@@ -358,30 +401,29 @@ def find_notices(
     for name, result in named.items():
         where = f"{name}: " if len(named) > 1 else ""
         unit, share = result.unit, shared_groups(result)
-        new = unit if result.has_patients else "patient"
+        random = result.protocol.id == "paper"
         if share:
             yield Notice(
                 "warning",
-                f"{where}{unit.capitalize()}s stand on both sides of the split",
-                f"For {100 * share:.0f} % of the test slices, slices of the same {unit} were in "
-                f"training. A network can recognize the {unit} instead of the disease, so the "
-                f"figures are too good for new {new}s. covidct train --protocol grouped keeps "
-                f"each {unit} on one side.",
+                f"{where}Slices of the same {unit} are in training and test",
+                f"{_sentence(leakage_warning(unit, random=random))} This concerns "
+                f"{100 * share:.0f} % of the test slices. A network can recognize the {unit} "
+                "instead of the disease. Use covidct train --protocol grouped to keep all slices "
+                f"of a {unit} in one part.",
             )
-        elif result.protocol.id == "paper" and not result.has_groups:
+        elif random and not result.has_groups:
+            yield Notice("note", f"{where}Patients are unknown", _sentence(leakage_warning(None)))
+        n_skipped = len(result.spec.dataset.skipped)
+        if n_skipped:
             yield Notice(
                 "note",
-                f"{where}It is unknown which slices are of one patient",
-                "Slices were split at random. If patients have several, some stand on both sides "
-                "of the split, and the figures are too good for new patients.",
+                f"{where}{n_skipped:,} file{'s were' if n_skipped > 1 else ' was'} skipped",
+                "The files and the reasons are listed under “Run details”.",
             )
-        left_out = len(result.spec.dataset.skipped)
-        if left_out:
-            yield Notice(
-                "note",
-                f"{where}{left_out:,} file{'s were' if left_out > 1 else ' was'} left out",
-                "They are listed, with the reasons, under “What was run”.",
-            )
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _section(
@@ -390,15 +432,15 @@ def _section(
     dataset: CTDataset | None,
     options: str,
     *,
-    each: int,
+    per_kind: int,
     layer: str | None,
 ) -> RunSection:
     tables = (fold_table(result), group_table(result))
     network = model_info(result.model_name).title
-    said = filter(None, (result.protocol.label, options))
+    details = filter(None, (result.protocol.label, options))
     return RunSection(
         key=key,
-        title=f"{network} on {result.dataset_name} (protocol: {'; '.join(said)})",
+        title=f"{network} on {result.dataset_name} (protocol: {'; '.join(details)})",
         classes=result.classes,
         tiles=tuple(_tiles(result)),
         facts=tuple(_facts(result)),
@@ -412,24 +454,26 @@ def _section(
         ),
         skipped=result.spec.dataset.skipped,
         layer=layer,
-        **_shown(result, dataset, each=each, layer=layer),
+        **_shown(result, dataset, per_kind=per_kind, layer=layer),
     )
 
 
 def _shown(
-    result: CrossValidationResult, dataset: CTDataset | None, *, each: int, layer: str | None
+    result: CrossValidationResult, dataset: CTDataset | None, *, per_kind: int, layer: str | None
 ) -> dict[str, Any]:
-    """Collect what needs the slices."""
+    """Collect the parts that need the slices."""
     if dataset is None:
         return {"missing": {"gallery": _NO_DATASET, "tsne": _NO_DATASET}}
     size = result.fold_model(0).input_size
     canvases = make_canvases(dataset, size, resize=result.recipe.resize)
-    gallery = tuple(exhibits(result, dataset, canvases=canvases, each=each, layer=layer))
+    gallery = tuple(
+        draw_gallery(result, dataset, canvases=canvases, per_kind=per_kind, layer=layer)
+    )
     try:
-        plane = vector(embedding(result, dataset, canvases=canvases))
+        plane = vector(draw_embedding(result, dataset, canvases=canvases))
     except ValueError as error:
-        return {"exhibits": gallery, "missing": {"tsne": f"Left out: {error}."}}
-    return {"exhibits": gallery, "tsne": plane}
+        return {"gallery": gallery, "missing": {"tsne": f"Not shown: {error}."}}
+    return {"gallery": gallery, "tsne": plane}
 
 
 def _tiles(result: CrossValidationResult) -> Iterator[Tile]:
@@ -443,14 +487,14 @@ def _facts(result: CrossValidationResult) -> Iterator[tuple[str, str]]:
     spec, info = result.spec, model_info(result.model_name)
     counts = np.bincount(result.pooled_predictions()["target"], minlength=2)
     yield "network", f"{info.title} ({result.model_name}), {info.parameters:.1f} million parameters"
-    yield "starting weights", _full_name(spec.weights)
+    yield "initial weights", _full_name(spec.weights)
     yield "dataset", f"{result.dataset_name}, {spec.dataset.slices:,} slices"
     tested = ", ".join(f"{counts[k]:,} {result.classes[k]}" for k in (1, 0))
-    yield "tested out of fold", f"{tested}"
-    yield "SHA-256 of the dataset", spec.dataset.content_hash
+    yield "test slices", tested
+    yield "dataset hash (SHA-256)", spec.dataset.content_hash
     yield "protocol", f"{result.protocol}: {result.protocol.description}"
     yield "folds", str(len(result.folds))
-    yield "scored", "the network of the last epoch; nothing was chosen on a test fold"
+    yield "evaluated network", "last epoch of each fold; no setting was chosen on a test fold"
     for name in ("seed", "threads", "device", "precision"):
         yield name, str(getattr(spec, name))
     yield "run folder", result.run_dir.name
@@ -481,30 +525,31 @@ def _curves(result: CrossValidationResult) -> tuple[Picture, ...]:
 
 
 def _stages(result: CrossValidationResult) -> dict[str, tuple[npt.ArrayLike, npt.ArrayLike]]:
-    """Return targets and probabilities as trained, and calibrated where that is possible."""
+    """Return targets and probabilities before and, if possible, after calibration."""
     rows = result.predictions
     stages: dict[str, tuple[npt.ArrayLike, npt.ArrayLike]] = {
         "as trained": (rows["target"], rows["probability"])
     }
     with suppress(ValueError):
-        found = result.calibrate()
-        stages[f"calibrated on {found.fitted_on}"] = found.targets, found.fit.probabilities
+        calibrated = result.calibrate()
+        name = f"calibrated on {calibrated.fitted_on}"
+        stages[name] = calibrated.targets, calibrated.fit.probabilities
     return stages
 
 
 def _compared(named: Mapping[str, CrossValidationResult]) -> tuple[Picture, ...]:
-    beside = {name: published_comparison(result) for name, result in named.items()}
-    theirs = {
-        plain(name): found.published.metrics["accuracy"]
-        for name, found in beside.items()
-        if found is not None and found.comparable
+    found = {name: published_comparison(result) for name, result in named.items()}
+    published = {
+        plain(name): comparison.published.metrics["accuracy"]
+        for name, comparison in found.items()
+        if comparison is not None and comparison.comparable
     }
     rows = {
         plain(name): (result.summary()["accuracy"][0], result.intervals()["accuracy"])
         for name, result in named.items()
     }
     folds = {plain(name): _folds(result) for name, result in named.items()}
-    return (vector(figures.forest(rows, published=theirs)), vector(figures.roc(folds)))
+    return (vector(figures.forest(rows, published=published)), vector(figures.roc(folds)))
 
 
 def _folds(result: CrossValidationResult) -> figures.Folds:
@@ -515,20 +560,20 @@ def _folds(result: CrossValidationResult) -> figures.Folds:
 def _named(
     results: Sequence[CrossValidationResult], options: Sequence[str]
 ) -> dict[str, CrossValidationResult]:
-    """Name runs by what tells them apart, if need be by a number."""
+    """Name runs by their differences, and number them where names are equal."""
     named: dict[str, CrossValidationResult] = {}
     rows = [
         (result.model_name, result.dataset_name, result.protocol.label, own)
         for result, own in zip(results, options, strict=True)
     ]
-    telling = [len(set(column)) > 1 for column in zip(*rows, strict=True)]
+    informative = [len(set(column)) > 1 for column in zip(*rows, strict=True)]
     for number, (result, row) in enumerate(zip(results, rows, strict=True), start=1):
-        name = ", ".join(filter(None, compress(row, telling))) or result.model_name
+        name = ", ".join(filter(None, compress(row, informative))) or result.model_name
         named[f"{name} (run {number})" if name in named else name] = result
     return named
 
 
-def _is_of(result: CrossValidationResult, dataset: CTDataset) -> bool:
+def _was_trained_on(result: CrossValidationResult, dataset: CTDataset) -> bool:
     same: bool = result.spec.dataset.content_hash == dataset.content_hash()
     return same
 

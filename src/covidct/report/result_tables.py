@@ -1,4 +1,4 @@
-"""The tables of the page, as text ready to be laid out."""
+"""Tables of the page."""
 
 from __future__ import annotations
 
@@ -23,7 +23,19 @@ Row = tuple[str, ...]
 
 
 def fold_table(result: CrossValidationResult) -> Table:
-    """Lay out the metrics of all folds, with intervals and the published figures below."""
+    """Build the table of the metrics of each fold, their mean, intervals and published values.
+
+    Parameters
+    ----------
+    result : CrossValidationResult
+        The run.
+
+    Returns
+    -------
+    Table
+        Metrics in percent. Published values are included if the paper reports the network and
+        dataset.
+    """
     intervals = result.intervals()
     footer = [
         _mean_row(result.fold_metrics),
@@ -33,70 +45,101 @@ def fold_table(result: CrossValidationResult) -> Table:
         f"sd: sample standard deviation over folds. Interval of the mean: {result.resampling}.",
         *_undefined(result.fold_metrics),
     ]
-    beside = published_comparison(result)
-    if beside is not None:
-        both = {row.metric: row for row in beside.rows}
-        published = (percent(*both[n].published) if n in both else "–" for n in TABLE_METRICS)
+    comparison = published_comparison(result)
+    if comparison is not None:
+        reported = {row.metric: row for row in comparison.rows}
+        published = (
+            percent(*reported[n].published) if n in reported else "–" for n in TABLE_METRICS
+        )
         differences = (
-            f"{100 * both[n].difference:+.1f}" if n in both else "–" for n in TABLE_METRICS
+            f"{100 * reported[n].difference:+.1f}" if n in reported else "–" for n in TABLE_METRICS
         )
         footer += [("published", *published), ("difference", *differences)]
-        notes += [f"Published: {beside.published.citation}.", *beside.caveats]
+        notes += [f"Published: {comparison.published.citation}.", *comparison.caveats]
     return Table(
         _header("fold"),
         _fold_rows(result.fold_metrics),
         footer,
-        caption="Each fold on its test slices, in percent",
+        caption="Metrics of each fold on its test slices, in percent",
         notes=notes,
     )
 
 
 def group_table(result: CrossValidationResult) -> Table | None:
-    """Lay out the metrics of groups, such as patients; None where they are unknown."""
+    """Build the table of the metrics per patient, or per near-duplicate group.
+
+    Parameters
+    ----------
+    result : CrossValidationResult
+        The run.
+
+    Returns
+    -------
+    Table or None
+        Metrics in percent; None if groups are unknown.
+    """
     scores = result.patient_metrics
     if scores is None:
         return None
     unit = result.unit
     number = result.predictions["group"].nunique()
     tested = set(zip(result.predictions["group"], result.predictions["fold"], strict=True))
-    often = "once" if len(tested) == number else "in every fold that tests slices of it"
-    caption = f"Each {unit} scored {often}, in percent"
-    note = f"The probability of a {unit} is the mean over its slices; there are {number:,} {unit}s."
-    notes = (note, *_undefined(scores))
+    often = "once" if len(tested) == number else "in every fold that tests its slices"
+    caption = f"Metrics per {unit}, in percent"
+    notes = (
+        (
+            f"The probability of a {unit} is the mean over its slices. "
+            f"There are {number:,} {unit}s, each scored {often}."
+        ),
+        *_undefined(scores),
+    )
     return Table(
         _header("fold"), _fold_rows(scores), [_mean_row(scores)], caption=caption, notes=notes
     )
 
 
 def comparison_table(results: Sequence[CrossValidationResult]) -> Table:
-    """Lay several runs side by side; a dataset or protocol of all stands in their titles."""
+    """Build the table that compares several runs.
+
+    Parameters
+    ----------
+    results : sequence of CrossValidationResult
+        The runs.
+
+    Returns
+    -------
+    Table
+        One row per run, in percent. The dataset and the protocol are left out if all runs share
+        them, because the titles of the runs state them.
+    """
     table = side_by_side(results)
     columns = zip(table.header, *table.rows, strict=True)
-    header, *rows = zip(*filter(_tells, columns), strict=True)
+    header, *rows = zip(*filter(_is_informative, columns), strict=True)
     notes = (
-        "Mean ± sd over folds. The interval: 95 % bootstrap of the mean over folds.",
-        "Figures of different protocols answer different questions.",
+        "Mean ± sd over folds. Interval: 95 % bootstrap interval of the mean over folds.",
+        "Values of different protocols are not comparable: they measure different things.",
     )
-    caption = "The runs side by side, in percent"
+    caption = "Comparison of the runs, in percent"
     return Table(header, rows, caption=caption, notes=notes)
 
 
-def _tells(column: Row) -> bool:
+def _is_informative(column: Row) -> bool:
     return column[0] not in ("dataset", "protocol") or len(set(column[1:])) > 1
 
 
 def difference_table(results: Mapping[str, CrossValidationResult]) -> Table | None:
-    """Test the differences of all pairs of runs on the same folds, or with another split alone.
+    """Build the table of tests of the differences between pairs of runs.
 
     Parameters
     ----------
-    results
-        Name to run.
+    results : mapping of str to CrossValidationResult
+        Runs by name.
 
     Returns
     -------
     Table or None
-        Of :func:`covidct.runs.paired_tests.compare_runs`; None if no two runs are comparable.
+        Result of :func:`covidct.runs.paired_tests.compare_runs`; None if no two runs have the same
+        folds, or differ only in their split.
     """
     tests = compare_runs(results)
     if not tests.tests:

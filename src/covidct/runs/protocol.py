@@ -151,7 +151,7 @@ def split_options(protocol: str, dataset: CTDataset, folds: int) -> dict[str, An
     return options[protocol]
 
 
-def leakage_warning(unit: str | None) -> str:
+def leakage_warning(unit: str | None, *, random: bool = True) -> str:
     """Return the sentence that warns of leakage in a random split.
 
     Logs, tables and reports all use this wording.
@@ -160,6 +160,8 @@ def leakage_warning(unit: str | None) -> str:
     ----------
     unit : str or None
         Noun for the groups that are split, such as ``"patient"``; None if groups are unknown.
+    random : bool, default=True
+        Whether the slices were split at random; if False, the sentence does not say so.
 
     Returns
     -------
@@ -181,6 +183,7 @@ of a fold, which makes the metrics too optimistic for new patients
         )
     new = "patient" if unit == _UNITS["near-duplicate"] else unit
     return (
-        f"slices are split at random: slices of the same {unit} are in the training and the test "
-        f"part of a fold, which makes the metrics too optimistic for new {new}s"
+        f"{'slices are split at random: ' if random else ''}slices of the same {unit} are in the "
+        "training and the test part of a fold, which makes the metrics too optimistic for new "
+        f"{new}s"
     )
