@@ -86,6 +86,8 @@ def changed():
         other = copy.copy(result)
         other.spec = replace(result.spec, **(spec or {}))
         other._intervals, other._patient_intervals = {}, {}
+        for cached in ("fold_metrics", "patient_metrics"):
+            other.__dict__.pop(cached, None)
         for name, value in attributes.items():
             setattr(other, name, value)
         return other

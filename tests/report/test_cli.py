@@ -35,4 +35,4 @@ def test_other_slices_are_an_error(grouped, capsys):
 
 def test_no_run_is_an_error(tmp_path, capsys):
     assert main(["report", str(tmp_path)]) == 1
-    assert "holds no run" in capsys.readouterr().err
+    assert "no run found in" in capsys.readouterr().err

@@ -172,7 +172,7 @@ def test_several_runs_are_compared(random, grouped, outline):
 
 
 def test_runs_are_named_by_their_differences(random, grouped, changed, outline):
-    page = outline(render([random, changed(random, run={"seed": 1})]))
+    page = outline(render([random, changed(random, {"seed": 1})]))
     assert "seed 0 minus seed 1" in page.text
     assert "on phantom (protocol: paper; seed 1)" in page.text
     page = outline(render([random, grouped]))

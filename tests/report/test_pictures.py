@@ -4,6 +4,7 @@ import base64
 import io
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -48,13 +49,6 @@ def test_slices_are_shrunk_and_never_enlarged(size, shrunk):
 
 
 def test_most_confident_of_each_kind():
-    fields = [
-        ("index", int),
-        ("target", int),
-        ("probability", float),
-        ("logit", float),
-        ("fold", int),
-    ]
     logits = [3.0, 2.0, 5.0, -1.0, -4.0, -2.0, 0.0]
     targets = [1, 1, 0, 0, 0, 1, 1]
     rows = [
@@ -62,7 +56,8 @@ def test_most_confident_of_each_kind():
         for i, t, x in zip(range(7), targets, logits, strict=True)
     ]
     rows.append((1, 1, 0.99, 4.6, 1))  # tested twice: the more confident prediction is shown
-    chosen = most_confident(np.array(rows, fields), per_kind=2)
+    columns = ["index", "target", "probability", "logit", "fold"]
+    chosen = most_confident(pd.DataFrame(rows, columns=columns), per_kind=2)
     assert chosen["index"].tolist() == [5, 2, 1, 0, 4, 3]
     assert chosen["fold"].tolist() == [0, 0, 1, 0, 0, 0]
 
