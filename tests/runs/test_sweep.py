@@ -45,7 +45,7 @@ def test_every_cell_has_its_run(do, cells, tiny, tmp_path):
     for cell, result in done.results.items():
         assert result.run_dir == tmp_path / "phantom" / tiny / cell.variant
         assert result.recipe == cell.recipe
-    table = done.table("csv").splitlines()
+    table = done.table().render("csv").splitlines()
     assert table[0].startswith("network,dataset,variant,protocol")
     assert [row.split(",")[2] for row in table[1:]] == ["plain", "stretch"]
 
@@ -242,14 +242,14 @@ def test_cells_that_differ_in_one_thing_are_compared(swept):
 
 
 def test_beside_the_paper(swept):
-    header, *rows = swept.published("csv").splitlines()
+    header, *rows = swept.published().render("csv").splitlines()
     assert header.startswith("run,result,published")
     assert len(rows) == 6
     assert "90.3 ± 2.5" in rows[1]
     assert rows[1].endswith("–")
     assert rows[2].endswith("resize stretch instead of pad")
     assert "grouped by patient" in rows[0]
-    assert swept.published(metric="auc") == ""
+    assert not swept.published(metric="auc").rows
 
 
 def test_page_for_the_documentation(swept, tmp_path):
@@ -269,7 +269,7 @@ def test_page_for_the_documentation(swept, tmp_path):
 
 
 def test_bad_sweeps_fail_at_once(do, cells):
-    with pytest.raises(ValueError, match="share phantom/tiny/plain"):
+    with pytest.raises(ValueError, match="several are planned for phantom/tiny/plain"):
         do([cells[0], PlannedRun(**{**vars(cells[1]), "variant": "plain"})])
     with pytest.raises(UnknownNameError, match="'phantom'"):
         do(datasets={})
@@ -289,7 +289,7 @@ def test_command_line(tiny, tmp_path, capsys, caplog):
     assert out == [f"to do     folder/{tiny}/grouped", f"to do     folder/{tiny}/stretch"]
     assert "folder has no official split" in caplog.text
     assert cli.main([*shared, *planned, *shown]) == 0
-    assert "2 of 2 cells done" in caplog.text
+    assert "2 of 2 runs done" in caplog.text
     table = capsys.readouterr().out
     assert table.startswith("|")
     assert "grouped by patient" in table

@@ -101,13 +101,13 @@ def run(args: argparse.Namespace) -> None:
         return
     planned = _plan(args)
     datasets = load_datasets(args)
-    cells = _possible(planned, datasets)
+    planned = _possible(planned, datasets)
     if args.dry_run:
-        _list_cells(cells, datasets, args)
+        _list_runs(planned, datasets, args)
         return
     logging.getLogger("covidct.runs.sweep").setLevel(logging.INFO)
     done = run_sweep(
-        cells,
+        planned,
         args.folder,
         datasets=datasets,
         folds=args.folds,
@@ -119,9 +119,9 @@ def run(args: argparse.Namespace) -> None:
     )
     _show(done, args)
     if done.failures:
-        reasons = "".join(f"\n  {cell}: {why}" for cell, why in done.failures.items())
+        reasons = "".join(f"\n  {run}: {why}" for run, why in done.failures.items())
         raise RuntimeError(
-            f"{len(done.failures)} of {len(cells)} runs failed, the others are kept:{reasons}"
+            f"{len(done.failures)} of {len(planned)} runs failed, the others are kept:{reasons}"
         )
 
 
@@ -149,35 +149,38 @@ def _plan(args: argparse.Namespace) -> tuple[PlannedRun, ...]:
 
 
 def _possible(
-    cells: tuple[PlannedRun, ...], datasets: dict[str, CTDataset]
+    planned: tuple[PlannedRun, ...], datasets: dict[str, CTDataset]
 ) -> tuple[PlannedRun, ...]:
     """Leave out the official protocol for datasets without an official split."""
     out = {name for name, dataset in datasets.items() if dataset.official_split is None}
-    for name in sorted({c.dataset for c in cells if c.protocol == "official"} & out):
+    for name in sorted({run.dataset for run in planned if run.protocol == "official"} & out):
         _LOG.warning("%s has no official split; its official runs are left out", name)
-    return tuple(c for c in cells if c.protocol != "official" or c.dataset not in out)
+    return tuple(run for run in planned if run.protocol != "official" or run.dataset not in out)
 
 
-def _list_cells(
-    cells: tuple[PlannedRun, ...], datasets: dict[str, CTDataset], args: argparse.Namespace
+def _list_runs(
+    planned: tuple[PlannedRun, ...], datasets: dict[str, CTDataset], args: argparse.Namespace
 ) -> None:
     from ..runs.sweep import SweepResult, duration, time_left
 
-    recipes = {cell.path: cell.recipe for cell in SweepResult.load(args.folder).results}
-    left = [cell for cell in cells if recipes.get(cell.path) != cell.recipe]
-    for cell in cells:
-        emit(f"{'to do' if cell in left else 'finished':9} {cell}")
+    recipes = {run.path: run.recipe for run in SweepResult.load(args.folder).results}
+    left = [run for run in planned if recipes.get(run.path) != run.recipe]
+    for run in planned:
+        emit(f"{'to do' if run in left else 'finished':9} {run}")
     slices = {name: len(dataset) for name, dataset in datasets.items()}
-    seconds = time_left(cells, args.folder, slices, folds=args.folds, n_jobs=args.n_jobs)
+    seconds = time_left(planned, args.folder, slices, folds=args.folds, n_jobs=args.n_jobs)
     if seconds is not None:
         emit(f"{len(left)} to do" + (f", in about {duration(seconds)}" if seconds else ""))
 
 
 def _show(done: SweepResult, args: argparse.Namespace) -> None:
-    emit(done.table(args.table, metric=args.metric))
-    beside = done.published(args.table, metric=args.metric)
-    if beside:
-        emit(f"\n{beside}")
+    if not done.results:
+        emit("no run is finished")
+        return
+    emit(done.table(metric=args.metric).render(args.table))
+    published = done.published(metric=args.metric)
+    if published.rows:
+        emit(f"\n{published.render(args.table)}")
     tests = done.compare(args.metric)
     if tests.tests:
         emit(f"\n{tests.table().render(args.table)}")

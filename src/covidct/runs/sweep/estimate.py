@@ -19,7 +19,17 @@ __all__ = ["duration", "time_left"]
 
 
 def duration(seconds: float) -> str:
-    """Write an estimate in minutes, or in hours where there are several.
+    """Format an estimated duration in minutes or, from two hours on, in hours.
+
+    Parameters
+    ----------
+    seconds : float
+        Duration in seconds.
+
+    Returns
+    -------
+    str
+        At least one minute.
 
     Examples
     --------
@@ -31,46 +41,46 @@ def duration(seconds: float) -> str:
 
 
 def time_left(
-    cells: Iterable[PlannedRun],
+    planned: Iterable[PlannedRun],
     folder: str | PathLike[str],
     slices: Mapping[str, int],
     *,
     folds: int = 5,
     n_jobs: int = 1,
 ) -> float | None:
-    """Estimate how long the unfinished folds of a sweep will take one process.
+    """Estimate the time that one process needs for the unfinished folds of a sweep.
 
-    The work of a fold is its training slices times their pixels times the epochs; its speed that
-    of the finished folds of its network or, where there are none, of all of them.
+    The work of a fold is the number of its training slices times their pixels times the epochs.
+    The speed is that of the finished folds of the same network or, if there are none, of all
+    finished folds.
 
     Parameters
     ----------
-    cells
-        All cells, finished or not.
-    folder
-        Of the sweep.
-    slices
-        The number of slices of each dataset.
-    folds
-        Folds of a cell that has not begun.
-    n_jobs
-        Folds at a time.
+    planned : iterable of PlannedRun
+        All runs of the sweep, finished or not.
+    folder : str or Path
+        Folder of the sweep.
+    slices : mapping of str to int
+        Number of slices of each dataset.
+    folds : int, default=5
+        Number of folds of runs that have not started.
+    n_jobs : int, default=1
+        Number of folds trained at the same time.
 
     Returns
     -------
     float or None
-        Seconds; None where no fold is finished.
+        Seconds; None if no fold is finished.
 
     Examples
     --------
     >>> import tempfile
-    >>> from covidct.runs.sweep import plan
-    >>> from covidct.runs.sweep import time_left
-    >>> cells = plan("table2", ["phantom"], models=["resnet18"])
-    >>> time_left(cells, tempfile.mkdtemp(), {"phantom": 240}) is None
+    >>> from covidct.runs.sweep import plan, time_left
+    >>> planned = plan("table2", ["phantom"], models=["resnet18"])
+    >>> time_left(planned, tempfile.mkdtemp(), {"phantom": 240}) is None
     True
     """
-    loads = [_measure(cell, Path(folder), slices[cell.dataset], folds) for cell in cells]
+    loads = [_measure(run, Path(folder), slices[run.dataset], folds) for run in planned]
     done = [load for load in loads if load.done]
     if not done:
         return None
@@ -83,7 +93,7 @@ def time_left(
 
 
 class _Load(NamedTuple):
-    """The work of a cell, in slices times pixels times epochs."""
+    """Work of a run, in slices times pixels times epochs, and the seconds of its finished part."""
 
     model: str
     done: float
@@ -91,23 +101,23 @@ class _Load(NamedTuple):
     seconds: float
 
 
-def _measure(cell: PlannedRun, folder: Path, slices: int, folds: int) -> _Load:
+def _measure(run: PlannedRun, folder: Path, slices: int, folds: int) -> _Load:
     sizes: Sequence[float] = [slices * (folds - 1) / folds] * folds
     seconds: Mapping[int, float] = {}
-    with suppress(InvalidFileError):  # which stops that cell alone, when its turn comes
-        sizes, seconds = _begun(RunDirectory(folder / cell.path), cell.recipe) or (sizes, seconds)
-    height, width = cell.recipe.canvas_size(model_info(cell.model))
-    cost = height * width * cell.recipe.epochs
+    with suppress(InvalidFileError):  # a damaged run fails when it is started
+        sizes, seconds = _progress(RunDirectory(folder / run.path), run.recipe) or (sizes, seconds)
+    height, width = run.recipe.canvas_size(model_info(run.model))
+    cost = height * width * run.recipe.epochs
     return _Load(
-        cell.model,
+        run.model,
         done=cost * sum(sizes[k] for k in seconds),
         left=cost * sum(size for k, size in enumerate(sizes) if k not in seconds),
         seconds=sum(seconds.values()),
     )
 
 
-def _begun(directory: RunDirectory, recipe: Recipe) -> tuple[list[int], dict[int, float]] | None:
-    """Return the training slices of each fold, and the seconds of the finished ones."""
+def _progress(directory: RunDirectory, recipe: Recipe) -> tuple[list[int], dict[int, float]] | None:
+    """Return the number of training slices of each fold and the seconds of the finished folds."""
     spec = directory.read_spec()
     if spec is None or spec.recipe != recipe:
         return None

@@ -1,4 +1,4 @@
-"""The runs of a sweep: every dataset, network and variant that presets ask for."""
+"""Plan of a sweep: one run for each dataset, network and variant of the presets."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ class PlannedRun:
 
     Parameters
     ----------
-    dataset
-        Name of the dataset, a key of the mapping that ``sweep`` gets.
-    model
+    dataset : str
+        Name of the dataset, a key of the option ``datasets`` of :func:`run_sweep`.
+    model : str
         Name of the network.
-    variant
-        What tells the cell from others of the same network and dataset; names its folder.
-    recipe
-        How to train.
-    protocol
-        As for :class:`Variant`.
-    weights
-        As in :func:`covidct.create_model`.
+    variant : str
+        Name of the variant, which distinguishes runs of one network on one dataset.
+    recipe : Recipe, default=Recipe()
+        Training recipe.
+    protocol : {"paper", "grouped", "official"}, default="paper"
+        Protocol, as in :class:`Variant`.
+    weights : str or None, default="imagenet"
+        Initial weights, as in :func:`covidct.create_model`.
 
     Examples
     --------
@@ -51,7 +51,7 @@ class PlannedRun:
 
     @property
     def path(self) -> Path:
-        """Its folder below that of the sweep."""
+        """Folder of the run, relative to that of the sweep: ``DATASET/NETWORK/VARIANT``."""
         return Path(self.dataset, self.model.replace(":", "-"), self.variant)
 
     def __str__(self) -> str:
@@ -68,42 +68,43 @@ def plan(
     scale: float = 1.0,
     weights: str | None = "imagenet",
 ) -> tuple[PlannedRun, ...]:
-    """List the cells of one or several presets.
+    """Plan the runs of one or several presets.
 
     Parameters
     ----------
-    presets
+    presets : str or iterable of str
         Keys of :data:`PRESETS`.
-    datasets
+    datasets : iterable of str
         Names of datasets.
-    models
-        Names of networks; the paper's twelve by default.
-    only
-        Names of variants, or shell-style patterns of them such as ``"no-*"``.
-    recipe
-        What the variants are variants of; the paper's recipe by default. A variant that changes
-        nothing about it is left out.
-    scale
-        Factor on both sides of the canvases, for less time at the price of detail.
-    weights
-        As in :func:`covidct.create_model`.
+    models : iterable of str or None, default=None
+        Names of networks; None means the twelve of the paper.
+    only : str or iterable of str, default="*"
+        Names of variants, or shell-style patterns such as ``"no-*"``.
+    recipe : Recipe or None, default=None
+        Recipe to which the variants are applied; None means the paper's. Variants that do not
+        change this recipe are left out.
+    scale : float, default=1.0
+        Factor for height and width of the canvases; smaller canvases train faster and show fewer
+        details.
+    weights : str or None, default="imagenet"
+        Initial weights, as in :func:`covidct.create_model`.
 
     Returns
     -------
     tuple of PlannedRun
-        A cell for each dataset, network and variant.
+        One run for each dataset, network and variant.
 
     Raises
     ------
     UnknownNameError
-        If there is no such preset, network or variant.
+        If a preset, network or variant is unknown.
     ValueError
-        If ``scale`` leaves no canvas.
+        If `scale` makes a canvas empty.
 
     Examples
     --------
     >>> from covidct.runs.sweep import plan
-    >>> [str(cell) for cell in plan("honest", ["covid19-ct"], models=["resnet18"])]
+    >>> [str(run) for run in plan("honest", ["covid19-ct"], models=["resnet18"])]
     ['covid19-ct/resnet18/grouped', 'covid19-ct/resnet18/official']
     >>> len(plan(["table2", "honest"], ["covid19-ct"]))
     36
@@ -115,8 +116,7 @@ def plan(
     patterns = [only] if isinstance(only, str) else list(only)
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in variants):
-            kind = "variant"
-            raise UnknownNameError.among(kind, pattern, variants)
+            raise UnknownNameError.among("variant", pattern, variants)
     chosen = {
         name: variant
         for name, variant in variants.items()
@@ -143,8 +143,7 @@ def _variants(presets: Iterable[str]) -> dict[str, Variant]:
     variants: dict[str, Variant] = {}
     for preset in presets:
         if preset not in PRESETS:
-            kind = "preset"
-            raise UnknownNameError.among(kind, preset, PRESETS)
+            raise UnknownNameError.among("preset", preset, PRESETS)
         variants |= PRESETS[preset]
     return variants
 

@@ -1,4 +1,4 @@
-"""What a sweep consists of: variants of a recipe and a protocol, for networks and datasets."""
+"""Presets of sweeps: variants of a recipe and a protocol."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ __all__ = ["PRESETS", "Variant"]
 
 @dataclass(frozen=True)
 class Variant:
-    """What a preset changes about how networks are trained and tested.
+    """Change of the training recipe or of the protocol.
 
     Parameters
     ----------
-    changes
-        Options of the recipe. Where the learning rate changes, its milestones change in proportion.
-    augmentation
-        Options of its augmentation.
-    protocol
-        ``"paper"`` (slices at random), ``"grouped"`` (patients, or near-duplicates where patients
-        are unknown, kept together) or ``"official"`` (the split of the dataset's authors).
+    changes : mapping of str to object, default={}
+        Options of the recipe to change. If the learning rate changes, its milestones change in
+        proportion.
+    augmentation : mapping of str to float, default={}
+        Options of the augmentation to change.
+    protocol : {"paper", "grouped", "official"}, default="paper"
+        Random slices; whole patients, or whole groups of near-duplicates if patients are unknown;
+        or the split of the dataset's authors.
 
     Raises
     ------
     UnknownNameError
-        If there is no such protocol.
+        If `protocol` is not one of the three.
 
     Examples
     --------
@@ -47,21 +48,20 @@ class Variant:
 
     def __post_init__(self) -> None:
         if self.protocol not in PROTOCOLS:
-            kind = "protocol"
-            raise UnknownNameError.among(kind, self.protocol, PROTOCOLS)
+            raise UnknownNameError.among("protocol", self.protocol, PROTOCOLS)
 
     def apply(self, recipe: Recipe) -> Recipe:
-        """Change a recipe.
+        """Apply the changes to a recipe.
 
         Parameters
         ----------
-        recipe
-            What the variant is a variant of.
+        recipe : Recipe
+            Recipe to change.
 
         Returns
         -------
         Recipe
-            The changed one.
+            A new recipe.
         """
         changed = recipe.replace(
             augmentation=replace(recipe.augmentation, **self.augmentation), **self.changes
@@ -74,10 +74,10 @@ class Variant:
         )
 
 
-#: Preset -> name of the variant -> variant. A variant of "ablations" differs from the paper's in
-#: one thing; only "square-stretch", to stretch slices to the square for which the network was made
-#: as is usual, differs in two. Rates and decays of AdamW and SGD are ours, the usual ones for
-#: fine-tuning.
+#: Variants by preset and name. Each variant of "ablations" differs from the paper in one setting,
+#: except "square-stretch", the usual preprocessing, which stretches slices to the square canvas
+#: that the network was designed for. The paper has no rates and decays for AdamW and SGD; the
+#: values here are usual ones for fine-tuning.
 PRESETS: Mapping[str, Mapping[str, Variant]] = {
     "table2": {"paper": Variant()},
     "ablations": {

@@ -24,13 +24,13 @@ __all__ = ["run_sweep"]
 
 _LOG = logging.getLogger(__name__)
 
-# What stops a cell and not the sweep: weights that are missing, a split that the dataset does not
+# Errors that stop one run but not the sweep: missing weights, a split that the dataset does not
 # allow, a loss that became NaN, a device that is out of memory.
 _FAILURES = (ValueError, OSError, RuntimeError, ImportError, MemoryError)
 
 
 def run_sweep(
-    cells: Sequence[PlannedRun],
+    planned: Sequence[PlannedRun],
     folder: str | PathLike[str],
     *,
     datasets: Mapping[str, CTDataset],
@@ -38,94 +38,94 @@ def run_sweep(
     n_jobs: int = 1,
     **options: Any,
 ) -> SweepResult:
-    """Do what is left to do of a sweep.
+    """Run the cross-validations of a sweep, skipping finished ones.
 
-    Any number of processes may work on one folder: each takes cells that no other is at; when
-    there are none left, it helps with the folds of the others' cells. What is finished is not
-    done again, and what a killed process left is taken up.
+    Several processes may work on one folder: each takes runs that no other process works on, and
+    when none are left, folds of the runs of the other processes. Interrupted runs are continued.
 
     Parameters
     ----------
-    cells
-        What to do.
-    folder
-        Where each cell has its run, in ``DATASET/NETWORK/VARIANT``.
-    datasets
-        The slices by the names that the cells use.
-    folds
-        Folds of the protocols that leave their number open.
-    n_jobs
-        Folds of a cell at a time, as for :class:`covidct.CrossValidator`.
+    planned : sequence of PlannedRun
+        The runs.
+    folder : str or Path
+        Folder of the sweep; each run is stored in ``DATASET/NETWORK/VARIANT``.
+    datasets : mapping of str to CTDataset
+        Datasets by the names that the runs use.
+    folds : int, default=5
+        Number of folds of the protocols ``"paper"`` and ``"grouped"``.
+    n_jobs : int, default=1
+        Number of folds of a run trained at the same time.
     **options
-        Further options of :class:`covidct.CrossValidator`, such as ``seed`` and ``device``.
+        Other options of :class:`covidct.CrossValidator`, such as ``seed`` and ``device``.
 
     Returns
     -------
     SweepResult
-        The runs, and the cells that failed: these stop no other.
+        The finished runs, and the errors of the failed ones, which do not stop the others.
 
     Raises
     ------
     ValueError
-        If two cells share a folder, or a dataset is missing.
+        If two runs have the same folder.
+    UnknownNameError
+        If the dataset of a run is not in `datasets`.
 
     Examples
     --------
     >>> import tempfile
     >>> import covidct
-    >>> from covidct.runs.sweep import PlannedRun
-    >>> from covidct.runs.sweep import run_sweep
+    >>> from covidct.runs.sweep import PlannedRun, run_sweep
     >>> slices = covidct.load_dataset("phantom", n=16, seed=0)
     >>> recipe = covidct.Recipe.demo().scaled(1)
-    >>> cell = PlannedRun(dataset="phantom", model="shufflenet", variant="demo", recipe=recipe,
-    ...             protocol="grouped", weights=None)
-    >>> done = run_sweep([cell], tempfile.mkdtemp(), datasets={"phantom": slices}, folds=2)
-    >>> str(done.results[cell].protocol), done.failures
+    >>> planned = PlannedRun(dataset="phantom", model="shufflenet", variant="demo", recipe=recipe,
+    ...                      protocol="grouped", weights=None)
+    >>> done = run_sweep([planned], tempfile.mkdtemp(), datasets={"phantom": slices}, folds=2)
+    >>> str(done.results[planned].protocol), done.failures
     ('grouped by patient', {})
     """
-    _refuse_clashes(cells, datasets)
+    _check_plan(planned, datasets)
     sizes = {name: len(dataset) for name, dataset in datasets.items()}
     results: dict[PlannedRun, CrossValidationResult] = {}
     failures: dict[PlannedRun, str] = {}
-    bar = tqdm(total=len(cells), desc="cells", unit="cell", disable=None, leave=False)
+    bar = tqdm(total=len(planned), desc="runs", unit="run", disable=None, leave=False)
     for help_others in (False, True):
-        for cell in cells:
-            if cell in results or cell in failures:
+        for run in planned:
+            if run in results or run in failures:
                 continue
-            dataset = datasets[cell.dataset]
+            dataset = datasets[run.dataset]
             try:
-                split = split_options(cell.protocol, dataset, folds)
-                run_dir = Path(folder) / cell.path
+                split = split_options(run.protocol, dataset, folds)
+                run_dir = Path(folder) / run.path
                 validator = CrossValidator(
-                    cell.model,
-                    cell.recipe,
-                    weights=cell.weights,
+                    run.model,
+                    run.recipe,
+                    weights=run.weights,
                     n_jobs=n_jobs,
                     run_dir=run_dir,
                     **split,
                     **options,
                 )
-                results[cell] = _run_cell(validator, dataset, run_dir, help_others)
+                results[run] = _run(validator, dataset, run_dir, help_others)
             except Timeout:
-                continue  # another process is at it
+                continue  # another process works on it
             except _FAILURES as error:
-                failures[cell] = str(error) or type(error).__name__
-                _LOG.warning("%s failed: %s", cell, failures[cell])
+                failures[run] = str(error) or type(error).__name__
+                _LOG.warning("%s failed: %s", run, failures[run])
             bar.update()
-            at_work = [c for c in cells if c not in failures]
-            seconds = time_left(at_work, folder, sizes, folds=folds, n_jobs=n_jobs)
+            possible = [other for other in planned if other not in failures]
+            seconds = time_left(possible, folder, sizes, folds=folds, n_jobs=n_jobs)
             rest = f"about {duration(seconds)} left" if seconds else ""
             bar.set_postfix_str(rest)
             finished = len(results) + len(failures)
-            _LOG.info("%d of %d cells done, the last %s; %s", finished, len(cells), cell, rest)
+            _LOG.info("%d of %d runs done, the last %s; %s", finished, len(planned), run, rest)
     bar.close()
-    return SweepResult({cell: results[cell] for cell in cells if cell in results}, failures)
+    return SweepResult({run: results[run] for run in planned if run in results}, failures)
 
 
-def _run_cell(
+def _run(
     validator: CrossValidator, dataset: CTDataset, run_dir: Path, help_others: bool
 ) -> CrossValidationResult:
-    """Do a cell alone, or together with the process that is at it."""
+    """Run a cross-validation alone, or together with the process that works on it."""
     if help_others:
         return validator.run(dataset)
     run_dir.mkdir(parents=True, exist_ok=True)
@@ -133,14 +133,14 @@ def _run_cell(
         return validator.run(dataset)
 
 
-def _refuse_clashes(cells: Sequence[PlannedRun], datasets: Mapping[str, CTDataset]) -> None:
-    paths = [cell.path for cell in cells]
+def _check_plan(planned: Sequence[PlannedRun], datasets: Mapping[str, CTDataset]) -> None:
+    paths = [run.path for run in planned]
     twice = sorted({path.as_posix() for path in paths if paths.count(path) > 1})
     if twice:
         raise ValueError(
-            f"cells must differ in dataset, network or variant, but share {', '.join(twice)}"
+            "runs of a sweep must differ in dataset, network or variant; several are planned for "
+            f"{', '.join(twice)}"
         )
-    for cell in cells:
-        if cell.dataset not in datasets:
-            kind = "dataset of a cell"
-            raise UnknownNameError.among(kind, cell.dataset, datasets)
+    for run in planned:
+        if run.dataset not in datasets:
+            raise UnknownNameError.among("dataset of a run", run.dataset, datasets)

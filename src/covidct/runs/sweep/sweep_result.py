@@ -21,20 +21,20 @@ __all__ = ["SweepResult"]
 
 @dataclass(frozen=True)
 class SweepResult:
-    """What a sweep found.
+    """Result of a sweep: its finished runs, and tables that compare them.
 
     Parameters
     ----------
-    results
-        The finished cells and their runs.
-    failures
-        The cells that failed, and why.
+    results : mapping of PlannedRun to CrossValidationResult
+        The finished runs.
+    failures : mapping of PlannedRun to str, default={}
+        The failed runs with their error messages.
 
     Examples
     --------
     >>> from covidct.runs.sweep import SweepResult
-    >>> SweepResult({}).table()
-    'no cell is finished'
+    >>> len(SweepResult({}).table().rows)
+    0
     """
 
     results: Mapping[PlannedRun, CrossValidationResult]
@@ -42,22 +42,22 @@ class SweepResult:
 
     @classmethod
     def load(cls, folder: str | PathLike[str]) -> Self:
-        """Read all finished cells of a folder; those under way are passed over.
+        """Read the finished runs of a sweep; unfinished runs are left out.
 
         Parameters
         ----------
-        folder
-            Of the sweep.
+        folder : str or Path
+            Folder of the sweep.
 
         Returns
         -------
         SweepResult
-            Its runs, by dataset, network and variant.
+            The runs, sorted by dataset, network and variant.
 
         Raises
         ------
         InvalidFileError
-            If a run was damaged.
+            If a file of a run was damaged or edited.
         """
         found = {}
         for path in sorted(Path(folder).glob("*/*/*/run.json")):
@@ -67,88 +67,82 @@ class SweepResult:
                 raise
             except ValueError:
                 continue  # folds are missing
-            cell = PlannedRun(
+            weights = result.spec.weights
+            planned = PlannedRun(
                 dataset=path.parts[-4],
                 model=result.model_name,
                 variant=path.parts[-2],
                 recipe=result.recipe,
                 protocol=result.protocol.id,
-                weights=None if result.spec.weights is None else result.spec.weights.name,
+                weights=None if weights is None else weights.name,
             )
-            found[cell] = result
+            found[planned] = result
         return cls(found)
 
-    def table(self, style: str = "text", *, metric: str = "accuracy") -> str:
-        """Render the finished cells, as :func:`covidct.runs.comparison_table.side_by_side`.
+    def table(self, *, metric: str = "accuracy") -> Table:
+        """Return a table of the runs, as :func:`covidct.runs.comparison_table.side_by_side` does.
 
         Parameters
         ----------
-        style
-            ``"text"``, ``"markdown"``, ``"latex"`` or ``"csv"``.
-        metric
-            The metric beside the AUC.
+        metric : str, default="accuracy"
+            Name of a metric in :data:`covidct.evaluation.metrics.METRICS`; the AUC is shown too.
 
         Returns
         -------
-        str
-            The table.
+        Table
+            One row per finished run, in percent.
         """
-        if not self.results:
-            return "no cell is finished"
-        labels = [cell.variant for cell in self.results]
-        table = side_by_side(list(self.results.values()), metric=metric, variants=labels)
-        return table.render(style)
+        labels = [planned.variant for planned in self.results]
+        return side_by_side(list(self.results.values()), metric=metric, variants=labels)
 
-    def published(self, style: str = "text", *, metric: str = "accuracy") -> str:
-        """Lay out the finished cells beside what the paper reports of their networks.
+    def published(self, *, metric: str = "accuracy") -> Table:
+        """Return a table of the runs and the paper's results of the same networks.
 
         Parameters
         ----------
-        style
-            ``"text"``, ``"markdown"``, ``"latex"`` or ``"csv"``.
-        metric
-            One of the five that the paper reports.
+        metric : {"accuracy", "precision", "recall", "specificity", "f1"}, default="accuracy"
+            One of the metrics that the paper reports.
 
         Returns
         -------
-        str
-            The table, in percent, with what makes a row another experiment than the paper's;
-            empty where the paper has none of the networks, or not the metric.
+        Table
+            Percentages, and the deviations of each run from the paper's experiment. Runs without
+            a published result are left out.
         """
         rows = []
-        for cell, result in self.results.items():
-            beside = published_comparison(result)
-            if beside is None:
+        for planned, result in self.results.items():
+            comparison = published_comparison(result)
+            if comparison is None:
                 continue
             rows += [
-                [str(cell), *row.texts()[1:], "; ".join(beside.deviations) or "–"]
-                for row in beside.rows
+                [str(planned), *row.texts()[1:], "; ".join(comparison.deviations) or "–"]
+                for row in comparison.rows
                 if row.metric == metric
             ]
         header = ["run", "result", "published", "difference", "in published sd", "deviations"]
-        return Table(header, rows).render(style) if rows else ""
+        return Table(header, rows)
 
     def compare(
         self, metric: str = "accuracy", *, baseline: str = "paper", n_permutations: int = 10_000
     ) -> PairedTests:
-        """Test the differences between cells, corrected for the number of tests in the sweep.
+        """Test differences between runs on the same folds.
 
-        Compared are cells on the same folds: networks of one variant with each other, and variants
-        of one network with the baseline.
+        Networks of one variant are compared with each other, and variants of one network with the
+        baseline. P values are corrected for the number of tests in the sweep.
 
         Parameters
         ----------
-        metric
-            A name out of ``covidct.evaluation.metrics.METRICS``.
-        baseline
-            The variant with which others are compared.
-        n_permutations
-            As for :func:`covidct.evaluation.significance.permutation_test`.
+        metric : str, default="accuracy"
+            Name of a metric in :data:`covidct.evaluation.metrics.METRICS`.
+        baseline : str, default="paper"
+            Variant with which the other variants are compared.
+        n_permutations : int, default=10_000
+            As in :func:`covidct.evaluation.significance.permutation_test`.
 
         Returns
         -------
         PairedTests
-            None of them where no two cells can be compared.
+            Without tests if no two runs can be compared.
         """
         pairs = [
             (str(a), str(b))
@@ -159,5 +153,5 @@ class SweepResult:
                 or (a.model == b.model and baseline in (a.variant, b.variant))
             )
         ]
-        runs = {str(cell): result for cell, result in self.results.items()}
+        runs = {str(planned): result for planned, result in self.results.items()}
         return compare_runs(runs, metric=metric, pairs=pairs, n_permutations=n_permutations)
