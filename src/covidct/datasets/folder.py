@@ -44,7 +44,8 @@ def load(
     root : str or Path
         Folder of the class folders.
     info : DatasetInfo
-        Entry of the registry. Its `classes`, if given, name the folders of class 0 and class 1.
+        Entry of the registry. Its `classes`, or `positive` and `negative`, name the class folders
+        if they are given.
     positive : str or sequence of str, optional
         Class folders of COVID-19; by default the one with a usual name, such as "COVID".
     negative : str or sequence of str, optional
@@ -109,18 +110,17 @@ def load(
         for listing in found.values()
         for path, reason in listing.set_aside
     ]
-    known = find_groups(rows, root, groups)
+    known = find_groups(rows, root, groups, per_class=info.ids_per_class)
     if info.group_kind and known.kind == "patient":
         known = known._replace(kind=info.group_kind)
     try:
         return as_dataset(
             rows,
             known,
-            name=info.name,
+            info=info,
             root=root,
             positive=positive,
             negative=negative,
-            classes=info.classes,
             window=window,
             skipped=[*skipped, *masks],
         )

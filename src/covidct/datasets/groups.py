@@ -50,7 +50,9 @@ class Groups(NamedTuple):
     origin: str = ""
 
 
-def find_groups(rows: pd.DataFrame, root: Path, choice: GroupChoice) -> Groups:
+def find_groups(
+    rows: pd.DataFrame, root: Path, choice: GroupChoice, *, per_class: bool = False
+) -> Groups:
     """Find the patient of each slice.
 
     ``"auto"`` takes the first of: the list ``groups.csv`` in `root`; PatientID of DICOM files,
@@ -66,6 +68,8 @@ def find_groups(rows: pd.DataFrame, root: Path, choice: GroupChoice) -> Groups:
         Folder of the class folders.
     choice : "auto", "folder", "dicom", path or None
         How to find the groups; None looks for none.
+    per_class : bool, default=False
+        Take equal names of folders in two classes for two patients.
 
     Returns
     -------
@@ -92,6 +96,9 @@ def find_groups(rows: pd.DataFrame, root: Path, choice: GroupChoice) -> Groups:
         found = _from_list(rows, root, Path(choice).expanduser())
     if found.values is not None:
         logger.info("%s groups by %s", root, found.origin)
+        if per_class and found.origin == "folder":
+            pairs = zip(rows["label"], found.values, strict=True)
+            found = found._replace(values=[f"{label}/{value}" for label, value in pairs])
         _warn_of_both_classes(found, rows)
     return found
 

@@ -22,6 +22,11 @@ class DatasetInfo:
         Full name.
     classes : tuple of (str, str), optional
         Labels of class 0 and class 1; None if they are found in what is loaded.
+    positive : tuple of str, default=()
+        Labels of COVID-19, where `classes` does not name them: a set with more than two labels.
+    negative : tuple of str, default=()
+        Labels of class 0; by default all that are not in `positive`. Slices with other labels are
+        left out.
     counts : tuple of (int, int), optional
         Number of units of class 0 and of class 1; None if it depends on what is loaded.
     unit : {"slices", "volumes"}, default="slices"
@@ -64,6 +69,8 @@ class DatasetInfo:
         File of published names and hashes: one of covidct's own, or an absolute path.
     group_kind : str, default=""
         What groups are, such as ``"patient"``; empty if the dataset has none.
+    ids_per_class : bool, default=False
+        Whether a folder name that occurs in two classes is two patients.
 
     Raises
     ------
@@ -84,6 +91,8 @@ class DatasetInfo:
     name: str
     title: str
     classes: tuple[str, str] | None = None
+    positive: tuple[str, ...] = ()
+    negative: tuple[str, ...] = ()
     counts: tuple[int, int] | None = None
     unit: str = "slices"
     patients: int | None = None
@@ -102,6 +111,7 @@ class DatasetInfo:
     archives: tuple[str, ...] = ()
     manifest: str = ""
     group_kind: str = ""
+    ids_per_class: bool = False
 
     def __post_init__(self) -> None:
         self._require(
@@ -133,6 +143,9 @@ class DatasetInfo:
         self._require(
             self.unit in ("slices", "volumes"), "unit must be 'slices' or 'volumes'", self.unit
         )
+        for name in ("positive", "negative", "contains"):
+            value = getattr(self, name)
+            self._require(not isinstance(value, str), f"{name} must be a tuple of names", value)
         self._require(
             not isinstance(self.known_faults, str),
             "known_faults must be a tuple of sentences",

@@ -17,6 +17,7 @@ from ._parallel import some
 from .ct_dataset import CTDataset
 from .gray import WindowChoice
 from .groups import Groups
+from .info import DatasetInfo
 from .labels import binarize
 from .lung import lung_slices
 from .reading import read_image
@@ -191,13 +192,13 @@ def as_dataset(
     rows: pd.DataFrame,
     groups: Groups,
     *,
-    name: str,
+    info: DatasetInfo,
     root: Path,
     positive: object,
     negative: object,
-    classes: Sequence[str] | None,
     window: WindowChoice,
     skipped: Iterable[tuple[str, str]] = (),
+    masks: Sequence[str] = (),
     metadata: Sequence[str] = (),
 ) -> CTDataset:
     """Make the dataset of labeled rows; rows whose label is neither class are left out.
@@ -208,12 +209,15 @@ def as_dataset(
         As from :func:`slice_rows`, with ``label`` and, where known, ``split`` and ``source``.
     groups : Groups
         Group of each row.
-    name, root, window, skipped
+    info : DatasetInfo
+        Entry of the registry: the dataset's name and, unless the caller names them, the labels of
+        both classes.
+    root, window, skipped
         As in :class:`covidct.CTDataset`.
     positive, negative
         As in :func:`covidct.datasets.labels.binarize`.
-    classes : pair of str or None
-        Labels of class 0 and class 1 that the dataset is known to have.
+    masks : sequence of str, default=()
+        Kinds of masks, such as ``"lesion"``; their files are in the columns ``lesion_mask``, ...
     metadata : sequence of str
         Further columns of `rows` to keep.
 
@@ -223,8 +227,13 @@ def as_dataset(
         One slice per row that is left.
     """
     labels = rows["label"].tolist()
+    if positive is None and info.positive:
+        occurring = set(labels)
+        positive = [label for label in info.positive if label in occurring]
+        usual = [label for label in info.negative if label in occurring]
+        negative = usual if negative is None and usual else negative
     targets, names = binarize(
-        labels, positive=positive, negative=negative, default=classes, where=str(root)
+        labels, positive=positive, negative=negative, default=info.classes, where=str(root)
     )
     kept = np.flatnonzero(targets >= 0)
     part = rows.iloc[kept]
@@ -240,8 +249,9 @@ def as_dataset(
         positions=part["position"] if in_volumes else None,
         official_split=part.get("split"),
         metadata=part[list(metadata)] if metadata else None,
+        mask_files={kind: part[f"{kind}_mask"].tolist() for kind in masks},
         classes=names,
-        name=name,
+        name=info.name,
         root=root,
         group_kind=groups.kind,
         window=window,

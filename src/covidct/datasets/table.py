@@ -25,7 +25,7 @@ from .tabular import match_files, read_table
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["COLUMNS", "load"]
+__all__ = ["COLUMNS", "dataset_of_table", "load"]
 
 logger = logging.getLogger(__name__)
 
@@ -124,25 +124,93 @@ def load(
     >>> covidct.load_dataset("table", folder / "slices.csv")
     CTDataset 'table': 2 slices (1 COVID-19, 1 CAP), 2 patients
     """
-    check_slices(slices)
     table, origin = _table(root)
-    folder = _image_folder(root, images)
-    chosen = _columns(table, columns or {}, origin)
+    return dataset_of_table(
+        table,
+        _image_folder(root, images),
+        info=info,
+        columns=_columns(table, columns or {}, origin),
+        origin=origin,
+        positive=positive,
+        negative=negative,
+        slices=slices,
+        window=window,
+        on_error=on_error,
+    )
+
+
+def dataset_of_table(
+    table: pd.DataFrame,
+    folder: Path,
+    *,
+    info: DatasetInfo,
+    columns: Mapping[str, str] | None = None,
+    origin: str,
+    found: Found | None = None,
+    positive: object = None,
+    negative: object = None,
+    slices: SliceChoice = "lung",
+    window: WindowChoice = "lung",
+    on_error: OnError = "raise",
+    masks: Sequence[str] = (),
+) -> CTDataset:
+    """Make the dataset of the slices and volumes that a table lists.
+
+    This is what the loader ``"table"`` and the readers of public sets share: a reader makes a table
+    of the label files of a set, and this function does the rest.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One row per slice, volume file or folder.
+    folder : Path
+        Folder that the paths are in.
+    info : DatasetInfo
+        Entry of the registry.
+    columns : mapping of str to str, optional
+        Column of each meaning in :data:`COLUMNS`; by default the columns of these names.
+    origin : str
+        Name of the table, for messages.
+    found : Found, optional
+        Slices below `folder`, if they are known; by default they are searched.
+    positive, negative, slices, window, on_error
+        As in :func:`load`.
+    masks : sequence of str, default=()
+        Kinds of masks, such as ``"lesion"``, whose files the columns ``lesion_mask``, ... name.
+
+    Returns
+    -------
+    CTDataset
+        In the order of the table. `metadata` holds the columns without a meaning.
+
+    Raises
+    ------
+    covidct.errors.InvalidFileError
+        If the table lists missing files, or names a file under two labels.
+    ValueError
+        If it is unclear which label is COVID-19, or a split has another name.
+    """
+    check_slices(slices)
+    chosen = dict(columns or {name: name for name in COLUMNS if name in table.columns})
     table = _usable_rows(table, chosen, origin)
-    rows, skipped = _match(table, chosen, folder, origin=origin, slices=slices, on_error=on_error)
+    if found is None:
+        found = find_slices(folder, root=folder, on_error=on_error)
+    rows, skipped = _match(
+        table, chosen, folder, found, origin=origin, slices=slices, on_error=on_error
+    )
     own = [name for name in table.columns if name not in rows.columns]
     rows = rows.join(table[own], on="row")
     return as_dataset(
         rows,
-        _groups(rows, chosen, origin),
-        name=info.name,
+        _groups(rows, chosen, info, origin),
+        info=info,
         root=folder,
         positive=positive,
         negative=negative,
-        classes=info.classes,
         window=window,
         skipped=skipped,
-        metadata=own,
+        masks=masks,
+        metadata=[name for name in own if name.removesuffix("_mask") not in masks],
     )
 
 
@@ -223,6 +291,7 @@ def _match(
     table: pd.DataFrame,
     chosen: Mapping[str, str],
     folder: Path,
+    found: Found,
     *,
     origin: str,
     slices: SliceChoice,
@@ -230,7 +299,6 @@ def _match(
 ) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
     """Make a row of each slice that the table lists, with its label, split and source."""
     by_frame = "slice" in chosen
-    found = find_slices(folder, root=folder, on_error=on_error)
     every = slice_rows(found, slices="all" if by_frame else slices)
     files = [path.relative_to(folder).as_posix() for path in every["path"]]
     match = match_files(table[chosen["path"]].tolist(), files, folders=True)
@@ -251,7 +319,7 @@ def _match(
         raise InvalidFileError(f"none of the files that {origin} lists is in {str(folder)!r}")
     rows = every.iloc[[i for _, i in pairs]].reset_index(drop=True)
     rows["row"] = [row for row, _ in pairs]
-    rows["label"] = [plain_label(table[chosen["label"]].iloc[row]) for row, _ in pairs]
+    rows["label"] = table[chosen["label"]].map(plain_label).iloc[rows["row"]].tolist()
     for meaning in ("split", "source", "group"):
         if meaning in chosen:
             rows[meaning] = table[chosen[meaning]].iloc[rows["row"]].tolist()
@@ -299,11 +367,11 @@ def _refuse_or_skip(
 ) -> dict[int, str]:
     """Raise for missing files and contradictory labels, or return the rows to leave out."""
     paths = table[chosen["path"]].astype(str)
-    labels = table[chosen["label"]].map(plain_label)
+    labels = table[chosen["label"]].map(plain_label).tolist()
     labels_of: dict[int, set[str]] = {}
     rows_of: dict[int, list[int]] = {}
     for row, i in pairs:
-        labels_of.setdefault(i, set()).add(labels.iloc[row])
+        labels_of.setdefault(i, set()).add(labels[row])
         rows_of.setdefault(i, []).append(row)
     torn = [row for i, several in labels_of.items() if len(several) > 1 for row in rows_of[i]]
     twice = [row for i, rows in rows_of.items() if len(labels_of[i]) == 1 for row in rows[1:]]
@@ -366,8 +434,11 @@ def _with_splits(rows: pd.DataFrame, chosen: Mapping[str, str], origin: str) -> 
     return rows
 
 
-def _groups(rows: pd.DataFrame, chosen: Mapping[str, str], origin: str) -> Groups:
+def _groups(
+    rows: pd.DataFrame, chosen: Mapping[str, str], info: DatasetInfo, origin: str
+) -> Groups:
     """Take the column of patients, or else PatientID of DICOM files."""
+    kind = info.group_kind or "patient"
     if "group" in chosen:
         values: list[Any] = rows["group"].tolist()
         missing = rows["group"].isna()
@@ -380,5 +451,5 @@ def _groups(rows: pd.DataFrame, chosen: Mapping[str, str], origin: str) -> Group
                 some(rows.loc[missing, "path"].map(str)),
             )
             return Groups(None)
-        return Groups([plain_label(value) for value in values])
+        return Groups([plain_label(value) for value in values], kind)
     return Groups(None) if rows["patient"].isna().any() else Groups(rows["patient"].tolist())
