@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from importlib import import_module
 
 from .._version import __version__
-from ..errors import InvalidFileError, UnknownNameError
+from ..errors import InvalidSliceError, UnknownNameError
 from .options import WrongCallError, add_imports, import_modules, in_shell_words
 
 __all__ = ["main"]
@@ -75,11 +75,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, IndexError, OSError, RuntimeError, ImportError, MemoryError) as error:
         if args.traceback:
             raise
-        hint = ""
-        if isinstance(error, InvalidFileError) and getattr(args, "on_error", "") == "raise":
-            hint = " (--on-error skip leaves out slices that cannot be read)"
-        return _fail(args, (str(error) or type(error).__name__) + hint, 1)
+        return _fail(args, (str(error) or type(error).__name__) + _hint(error, args), 1)
     return 0
+
+
+def _hint(error: Exception, args: argparse.Namespace) -> str:
+    """Return the hint that slices can be skipped, where that leaves anything to do."""
+    if not isinstance(error, InvalidSliceError) or getattr(args, "on_error", "") != "raise":
+        return ""
+    paths = getattr(args, "paths", [])
+    if len(paths) == 1 and paths[0].is_file():
+        return ""
+    return " (--on-error skip leaves out slices that cannot be read)"
 
 
 class _ParagraphsFormatter(argparse.RawDescriptionHelpFormatter):

@@ -20,7 +20,7 @@ from torchvision.transforms import v2
 from tqdm import tqdm
 
 from .._files import atomic_path
-from ..errors import InvalidFileError, UnknownNameError
+from ..errors import InvalidSliceError, UnknownNameError
 from ..transforms import AspectPreservingPad, checked_size
 from ._cache import cache_folder
 from .ct_dataset import CTDataset
@@ -217,7 +217,7 @@ def _read(dataset: CTDataset, index: int) -> Image.Image:
     try:
         return dataset.read(index)
     except OSError as error:  # told apart from those of the cache
-        raise InvalidFileError(f"{dataset.names[index]!r} cannot be read: {error}") from error
+        raise InvalidSliceError(f"{dataset.names[index]!r} cannot be read: {error}") from error
 
 
 def _clear_remains(path: Path) -> None:

@@ -28,7 +28,7 @@ from ..datasets.dicom import Volume, is_volume, read_series
 from ..datasets.gray import WindowChoice, to_grayscale
 from ..datasets.reading import read_image
 from ..devices import Precision, resolve_device
-from ..errors import InvalidFileError
+from ..errors import InvalidFileError, InvalidSliceError
 from ..inference import infer
 from ..models.classifier import CTClassifier
 from .out_of_distribution import TrainingReference, descriptors, seen_by_any
@@ -494,7 +494,7 @@ class Predictor:
             for batch in _batches(loaded, batch_size):
                 unread = [found.prediction for found in batch if found.canvas is None]
                 if unread and not skip:
-                    raise InvalidFileError(unread[0].doubts[0])
+                    raise InvalidSliceError(unread[0].doubts[0])
                 yield from self._score_batch(batch)
 
     def _load(self, path: Path) -> _Loaded:
