@@ -1,9 +1,19 @@
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 import pytest
 
-from covidct.datasets.gray import LUNG, Window, as_window
+from covidct.datasets import gray as gray_module
+from covidct.datasets.gray import LUNG, Window, as_hounsfield, as_window, luma, to_gray
+
+SHAPE = (40, 50)
+#: A slice in Hounsfield units: air, lung, fat, tissue and bone.
+UNITS = np.random.default_rng(0).choice(
+    [-1000.0, -850, -700, -90, 40, 60, 300], SHAPE, p=[0.3, 0.2, 0.1, 0.1, 0.15, 0.1, 0.05]
+)
+SHOWN = LUNG.show(UNITS)
 
 
 def test_the_linear_window_ends_where_dicom_says() -> None:
@@ -49,3 +59,180 @@ def test_choices() -> None:
     assert as_window((40, 400)) == Window(40.0, 400.0)
     with pytest.raises(ValueError, match=r"window must be .lung., .range., .file."):
         as_window("bone")
+
+
+def test_nan_is_black_in_every_window() -> None:
+    for shape in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
+        shown = Window(-600, 1500, shape).show([np.nan, -np.inf, np.inf])
+        assert shown.tolist() == [0, 0, 255]
+
+
+class TestHounsfieldUnits:
+    @pytest.mark.parametrize("dtype", ["i2", "i4", "i8", "f2", "f4", "f8", ">i2", ">f8"])
+    def test_plain_ones_are_recognized(self, dtype: str) -> None:
+        units = as_hounsfield(UNITS.astype(dtype))
+        assert units.dtype == np.float32
+        np.testing.assert_array_equal(units, UNITS)
+
+    @pytest.mark.parametrize("offset", [1024, 32768])
+    @pytest.mark.parametrize("dtype", ["u2", "u4", "i4", "u8", "f4", ">u2"])
+    def test_usual_offsets_are_recognized(self, offset: int, dtype: str) -> None:
+        np.testing.assert_array_equal(as_hounsfield((UNITS + offset).astype(dtype)), UNITS)
+
+    @pytest.mark.parametrize("order", "<>")
+    def test_signed_values_saved_as_unsigned_are_recognized(self, order: str) -> None:
+        values = UNITS.astype(np.int16).view(np.uint16).astype(f"{order}u2")
+        np.testing.assert_array_equal(as_hounsfield(values), UNITS)
+
+    @pytest.mark.parametrize("padding", [-2000, -3024, -32768, -2048, -1350])
+    def test_padding_outside_the_field_of_view(self, padding: int) -> None:
+        values = UNITS.astype(np.int16)
+        values[:, :15] = padding
+        np.testing.assert_array_equal(as_hounsfield(values), values)
+        assert not to_gray(values)[:, :15].any()
+        np.testing.assert_array_equal(to_gray(values)[:, 15:], SHOWN[:, 15:])
+
+    @pytest.mark.parametrize("offset", [0, 1024, 32768])
+    def test_a_few_pixels_of_metal_change_nothing(self, offset: int) -> None:
+        values = UNITS + offset
+        values[:3, :3] = 30_000 + offset
+        gray = to_gray(values.astype(np.uint16 if offset else np.int16))
+        np.testing.assert_array_equal(gray[3:], SHOWN[3:])
+        assert (gray[:3, :3] == 255).all()
+
+    def test_clipped_units_are_recognized(self) -> None:
+        for low, high in ((-1350, 150), (-1000, 400), (-1024, 3071)):
+            values = UNITS.clip(low, high)
+            np.testing.assert_array_equal(as_hounsfield(values + 1024), values)
+
+    @pytest.mark.parametrize(
+        ("level", "width"), [(-600, 1500), (-500, 1400), (40, 400), (-600, 1200), (300, 2000)]
+    )
+    @pytest.mark.parametrize("bits", range(9, 17))
+    def test_windowed_pictures_are_not(self, level: float, width: float, bits: int) -> None:
+        if bits == 11 and level > 0:
+            pytest.skip("ambiguous, as documented")
+        part = ((UNITS - level) / width + 0.5).clip(0, 1)
+        assert as_hounsfield(np.rint(part * (2**bits - 1)).astype(np.uint16)) is None
+        assert as_hounsfield(part) is None
+        assert as_hounsfield(part * 2 - 1) is None
+
+    def test_other_values_are_not(self) -> None:
+        rng = np.random.default_rng(0)
+        assert as_hounsfield(rng.normal(size=SHAPE)) is None
+        assert as_hounsfield(rng.integers(0, 2**16, SHAPE)) is None
+        assert as_hounsfield(np.zeros(SHAPE)) is None
+        assert as_hounsfield(np.full(SHAPE, np.nan)) is None
+        assert as_hounsfield(np.full(SHAPE, -1000.0)) is None
+        assert as_hounsfield(UNITS[:1]) is None  # too few
+        assert as_hounsfield(np.zeros(SHAPE, np.int8)) is None
+        assert as_hounsfield(np.zeros(SHAPE, np.bool_)) is None
+        assert as_hounsfield(np.empty(0)) is None
+
+    def test_what_was_recognized_is_logged_once(self, caplog: pytest.LogCaptureFixture) -> None:
+        gray_module._log_recognized.cache_clear()
+        gray_module._log_unknown.cache_clear()
+        with caplog.at_level(logging.WARNING, "covidct"):
+            for _ in range(3):
+                to_gray((UNITS + 1024).astype(np.uint16))
+                to_gray(np.arange(0, 60_000, 100))
+        messages = [record.getMessage() for record in caplog.records]
+        assert len(messages) == 2
+        assert "uint16 values were recognized as Hounsfield units + 1024" in messages[0]
+        assert "int64 values of an unknown unit are scaled over the robust range" in messages[1]
+
+
+class TestWindows:
+    def test_a_window_of_ones_own(self) -> None:
+        expected = Window(40, 400).show(UNITS)
+        np.testing.assert_array_equal(to_gray(UNITS, (40, 400)), expected)
+        np.testing.assert_array_equal(to_gray(UNITS + 1024, [40, 400]), expected)
+
+    def test_that_of_the_file(self) -> None:
+        own = Window(-300, 900, "SIGMOID")
+        np.testing.assert_array_equal(to_gray(UNITS, "file", own=own), own.show(UNITS))
+        np.testing.assert_array_equal(to_gray(UNITS, "file"), to_gray(UNITS, "range"))
+
+    def test_the_range_of_units_ends_at_air(self) -> None:
+        values = UNITS.copy()
+        values[:, :15] = -3024
+        np.testing.assert_array_equal(
+            to_gray(values, "range"), to_gray(values.clip(-1024), "range")
+        )
+        gray = to_gray(UNITS, "range")
+        assert (gray.min(), gray.max()) == (0, 255)
+
+    def test_known_units_need_not_look_like_them(self) -> None:
+        assert to_gray([-1350, -600, 5000], hounsfield=True).tolist() == [0, 128, 255]
+        assert to_gray(np.array([0, 200], np.uint8), hounsfield=True).tolist() == [230, 255]
+
+    def test_known_others_are_scaled(self) -> None:
+        np.testing.assert_array_equal(
+            to_gray(UNITS, hounsfield=False), to_gray(UNITS + 4000, "range")
+        )
+
+    @pytest.mark.parametrize("window", ["bone", (40,), (1, 2, 3), ("a", "b"), None, (40, 0.5)])
+    def test_unknown_ones_are_refused(self, window: object) -> None:
+        with pytest.raises(ValueError, match="window must be"):
+            to_gray(np.zeros((2, 2), np.uint8), window)
+
+    def test_values_must_be_real_numbers(self) -> None:
+        for values in (np.array(["a"]), np.array([1j]), np.array([None])):
+            with pytest.raises(TypeError, match="must be real numbers"):
+                to_gray(values)
+
+
+class TestOtherValues:
+    def test_8_bit_pictures_are_kept(self) -> None:
+        picture = np.arange(0, 256, 3).astype(np.uint8)
+        assert to_gray(picture) is not picture
+        for dtype in ("u1", "u2", "u4", "u8", "i2", "i4", "i8", "f2", "f4", "f8"):
+            np.testing.assert_array_equal(to_gray(picture.astype(dtype)), picture)
+        np.testing.assert_array_equal(to_gray(picture.astype(np.uint16) * 257), picture)
+        np.testing.assert_array_equal(to_gray(picture.astype(np.uint16) * 256), picture)
+        assert to_gray(np.array([True, False])).tolist() == [255, 0]
+
+    def test_a_range_without_outliers_is_used_in_full(self) -> None:
+        assert to_gray(np.arange(1000, 2021)).tolist() == np.rint(np.arange(1021) / 4).tolist()
+
+    @pytest.mark.parametrize("dtype", ["u2", "i4", "f4", "f8"])
+    @pytest.mark.parametrize("outlier", ["metal", "padding", "both"])
+    def test_few_outliers_do_not_squash_the_rest(self, dtype: str, outlier: str) -> None:
+        values = np.random.default_rng(0).integers(20_000, 22_000, SHAPE)
+        if outlier != "padding":
+            values[0, :10] = 65_535
+        if outlier != "metal":
+            values[1, :10] = 0
+        gray = to_gray(values.astype(dtype))
+        spread = int(gray[2:].max()) - int(gray[2:].min())
+        assert spread >= 255 / 1.5
+        assert (np.diff(gray[2:].ravel()[np.argsort(values[2:], axis=None)].astype(int)) >= 0).all()
+
+    def test_a_small_object_on_an_even_ground_is_seen(self) -> None:
+        values = np.full(SHAPE, 7000, np.uint16)
+        values[5, 5:8] = 9000
+        gray = to_gray(values)
+        assert (gray[5, 5:8] == 255).all()
+        assert np.count_nonzero(gray) == 3
+
+    def test_64_bits(self) -> None:
+        assert to_gray(np.array([0, 2**63, 2**64 - 1], np.uint64)).tolist() == [0, 128, 255]
+        assert to_gray(np.array([-(2**63), 0, 2**63 - 1])).tolist() == [0, 128, 255]
+        assert to_gray(np.array([-1e308, 0, 1e308])).tolist() == [0, 128, 255]
+        assert to_gray(np.array([1e300, np.nan, 1e39]), hounsfield=True).tolist() == [255, 0, 255]
+
+    def test_volumes_keep_their_shape(self) -> None:
+        volume = np.stack([UNITS, UNITS - 5, UNITS])
+        np.testing.assert_array_equal(to_gray(volume)[0], SHOWN)
+        assert to_gray(np.float64(3)).shape == ()
+        assert to_gray(np.empty((0, 4))).shape == (0, 4)
+
+
+def test_luma_keeps_gray_exactly_and_the_type() -> None:
+    gray = np.arange(0, 65536, 7, dtype=np.uint16)
+    for dtype in ("u1", "u2", "i2", "u4", "i4", "u8", "f4"):
+        values = gray.astype(dtype)
+        result = luma(np.stack([values] * 3, -1))
+        np.testing.assert_array_equal(result, values)
+        assert dtype in ("u8", "f4") or result.dtype == values.dtype
+    assert luma(np.array([60_000, 0, 0], np.uint16)) == round(60_000 * 0.299)

@@ -56,7 +56,9 @@ class TiffPage:
     def __init__(self, file: BinaryIO, offset: int | None = None) -> None:
         file.seek(0)
         header = file.read(8)
-        if header[2:4] in (b"\x2b\x00", b"\x00\x2b"):  # BigTIFF
+        if header[:4] == b"MM\0+":  # PIL does not know it
+            raise Refusal("is a big-endian BigTIFF file, which is not read here; save it as a PNG")
+        if header[2] == 43:  # BigTIFF
             header += file.read(8)
         self.byte_order = "<" if header[:2] == b"II" else ">"
         self._file = file

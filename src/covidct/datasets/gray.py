@@ -220,11 +220,14 @@ def as_hounsfield(values: npt.ArrayLike) -> Values | None:
     unsigned 16-bit ones. Values less the offset pass for Hounsfield units if
 
     * at least 95 % lie from -1500 to 800 HU or equal the least value (padding);
-    * at least 2 % lie at or below -400 HU: air around the body or in the lung;
+    * at least 2 %, and a tenth of all values at or below -400 HU, lie there above the least value:
+      air around the body and in the lung. Bone windows clip nearly all of it to one value;
     * at least 2 % lie from -250 to 250 HU: soft tissue;
     * at least 0.5 % lie above 20 HU: muscle, blood and bone. A windowed picture with 10 bits, which
       ends at 1023 (that is, -1 HU with an offset of 1024), fails here; one with more bits fails the
       first condition, since its soft tissue lies higher.
+
+    Windowed pictures of 11 bits, which are rare, are told apart for lung windows alone.
 
     The shares are taken over at most 65,536 values, evenly spaced. Fewer than 64 finite values, and
     8-bit values, are never recognized.
@@ -277,10 +280,12 @@ def _as_float32(array: npt.NDArray[Any]) -> Values:
 
 
 def _is_chest(hu: npt.NDArray[np.float64]) -> bool:
-    body = (hu >= -1500) & (hu <= 800) | (hu == hu.min())
+    least = hu.min()
+    air = np.mean(hu <= -400)
+    uneven_air = np.mean((hu <= -400) & (hu > least))
     return bool(
-        np.mean(body) >= 0.95
-        and np.mean(hu <= -400) >= 0.02
+        np.mean((hu >= -1500) & (hu <= 800) | (hu == least)) >= 0.95
+        and uneven_air >= max(0.02, air / 10)
         and np.mean(np.abs(hu) <= 250) >= 0.02
         and np.mean(hu > 20) >= 0.005
     )
