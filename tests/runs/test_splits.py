@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.model_selection import LeaveOneGroupOut, RepeatedStratifiedKFold, StratifiedKFold
 
+import covidct
 from covidct import CTDataset
 from covidct.runs.splits import LeakageWarning, make_split
 
@@ -125,12 +127,12 @@ def test_an_official_split_that_tears_patients_or_is_never_run_is_refused(anonym
         ("five", None, "cv must be an integer, 'official', a scikit-learn splitter.*got 'five'"),
         ("official", None, "has no official split"),
         ("official", "patient", "the patients of dataset 'custom' are unknown"),
-        (3, "patients", "'patient', 'near-duplicate' or one label per slice, got 'patients'"),
+        (3, "patients", "one label per slice, got 'patients'"),
         (3, [1, 2], "2 labels for 12 slices"),
         (3, [None, float("nan"), ""] * 4, "no label .* for 12 slices, the first at position 0"),
         (3, [[1, 2]] * 12, "groups must have one value for each of 12"),
         (5.0, None, "cv must be an integer, .* or pairs of training and test positions, got 5.0"),
-        (3, [0] * 6 + [1] * 6, r"class 'non-COVID' has 1 groups \(given groups\), fewer than"),
+        (3, [0] * 6 + [1] * 6, r"1 of 'non-COVID' and 1 of 'COVID'; a split is impossible"),
     ],
 )
 def test_impossible_splits_say_why(anonymous, cv, groups, message):
@@ -167,3 +169,65 @@ def test_torn_groups_of_foreign_splitters_are_refused(phantoms):
     splitter = StratifiedKFold(3, shuffle=True, random_state=0)
     with pytest.raises(ValueError, match=r"group .* in both the training and the test part"):
         make_split(phantoms, splitter, groups="patient")
+
+
+def test_targets_alone_can_be_split() -> None:
+    targets = np.arange(40) % 2
+    split = make_split(targets, 4, groups=np.arange(40) // 4)
+    assert sorted(len(fold.test) for fold in split.folds) == [8, 8, 12, 12]
+    with pytest.raises(ValueError, match=r"needs a CTDataset|are unknown"):
+        make_split(targets, 4, groups="near-duplicate")
+
+
+@pytest.fixture
+def one_slice_of_two_patients(tmp_path: Path) -> covidct.CTDataset:
+    """Phantoms of 8 patients; a slice of patient 0 is also listed as patient 2's."""
+    phantoms = covidct.load_dataset("phantom", n=32, seed=0)
+    phantoms.save(tmp_path)
+    saved = covidct.load_dataset("folder", tmp_path)
+    first = saved.subset(np.argsort(saved.groups, kind="stable"))
+    copy = tmp_path / "COVID" / "copy.png"
+    copy.write_bytes(first.paths[0].read_bytes())
+    return covidct.CTDataset(
+        [*first.paths, copy], [*first.targets, 1], [*first.groups, "patient-0002"]
+    )
+
+
+def test_near_duplicates_of_other_patients_are_kept_together(
+    one_slice_of_two_patients: covidct.CTDataset,
+) -> None:
+    data = one_slice_of_two_patients
+    split = make_split(data, 2, groups="patient+near-duplicate")
+    assert split.protocol.group_kind == "patient+near-duplicate"
+    assert split.group_kind == "patient"  # intervals resample patients
+    for fold in split.folds:
+        side = np.isin(np.arange(len(data)), fold.test)
+        assert (
+            len(
+                {
+                    side[i]
+                    for i in range(len(data))
+                    if data.groups[i] in ("patient-0000", "patient-0002")
+                }
+            )
+            == 1
+        )
+
+
+def test_a_split_by_patient_warns_of_near_duplicates(
+    one_slice_of_two_patients: covidct.CTDataset,
+) -> None:
+    data = one_slice_of_two_patients
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        splits = [make_split(data, 4, groups="patient", seed=seed) for seed in range(4)]
+    torn = sum(
+        len({number for number, fold in enumerate(split.folds) for i in (0, 32) if i in fold.test})
+        == 2
+        for split in splits
+    )
+    told = [
+        str(w.message) for w in caught if "near-duplicates of another patient" in str(w.message)
+    ]
+    assert torn
+    assert len(told) == torn

@@ -59,6 +59,7 @@ from scipy import fft, ndimage, sparse
 from scipy.sparse.csgraph import connected_components
 from sklearn.neighbors import NearestNeighbors
 
+from ..datasets._cache import remembered_of
 from ..datasets.ct_dataset import CTDataset
 from .file_order import file_order
 from .measurements import SliceMeasurements, measure_slices
@@ -90,6 +91,8 @@ SAME = 0.90
 
 # Largest distance of neighboring files, in the order of their names.
 _FILES_APART = 5
+# Name and version of the whole rule: to be raised when the same slices would form other groups.
+_RULE = "near-duplicate groups 1"
 # Frequencies in a fingerprint, in each direction.
 _FREQUENCIES = 8
 # Largest distance between the fingerprints of candidates. In SARS-CoV-2 CT, 646 of 649 pairs of
@@ -132,7 +135,8 @@ def near_duplicate_groups(dataset: CTDataset) -> Ints:
     Parameters
     ----------
     dataset : CTDataset
-        Dataset of n_slices slices; each is read once.
+        Dataset of n_slices slices; each is read once. The groups are kept in covidct's cache
+        folder, by the dataset's content.
 
     Returns
     -------
@@ -153,8 +157,15 @@ def near_duplicate_groups(dataset: CTDataset) -> Ints:
     >>> near_duplicate_groups(slices.subset([0, 1, 2, 0, 3])).tolist()
     [0, 1, 2, 0, 3]
     """
-    measurements = measure_slices(dataset)
-    return group_labels(find_pairs(measurements, dataset.names), len(dataset))
+
+    def compute() -> list[int]:
+        measurements = measure_slices(dataset)
+        labels: list[int] = group_labels(
+            find_pairs(measurements, dataset.names), len(dataset)
+        ).tolist()
+        return labels
+
+    return np.array(remembered_of(_RULE, dataset.content_hash(), compute), np.int64)
 
 
 def find_pairs(measurements: SliceMeasurements, names: Sequence[str]) -> Pairs:

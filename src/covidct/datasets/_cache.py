@@ -28,11 +28,11 @@ def remembered(kind: str, files: Iterable[Path], compute: Callable[[], Any]) -> 
     kind : str
         Name of the fact, with a version of the rule that computes it.
     files : iterable of Path
-        The files, told by their paths, sizes and times of change.
+        The files, identified by their paths, sizes and times of change.
     compute : callable
         Computes the fact.
     """
-    digest = hashlib.sha256(kind.encode())
+    digest = hashlib.sha256()
     for file in files:
         status = file.stat()
         digest.update(
@@ -40,7 +40,23 @@ def remembered(kind: str, files: Iterable[Path], compute: Callable[[], Any]) -> 
                 errors="surrogateescape"
             )
         )
-    path = cache_folder() / "facts" / f"{digest.hexdigest()[:32]}.json"
+    return remembered_of(kind, digest.hexdigest(), compute)
+
+
+def remembered_of(kind: str, key: str, compute: Callable[[], Any]) -> Any:
+    """Return a fact that JSON can hold about whatever `key` identifies, computed once.
+
+    Parameters
+    ----------
+    kind : str
+        Name of the fact, with a version of the rule that computes it.
+    key : str
+        Identifies what the fact is about, such as the content hash of a dataset.
+    compute : callable
+        Computes the fact.
+    """
+    digest = hashlib.sha256(f"{kind}\0{key}".encode()).hexdigest()
+    path = cache_folder() / "facts" / f"{digest[:32]}.json"
     try:
         return json.loads(path.read_text(encoding="utf-8"))["value"]
     except (OSError, ValueError, LookupError, TypeError):

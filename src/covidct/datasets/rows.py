@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -174,7 +174,7 @@ def _parts(path: PurePath) -> tuple[str, ...]:
     return (*path.parent.parts, stem)
 
 
-def _are_masks(paths: pd.Series[object], group: list[int]) -> bool:
+def _are_masks(paths: pd.Series[Any], group: list[int]) -> bool:
     sample = [group[k] for k in np.linspace(0, len(group) - 1, min(len(group), 3)).astype(int)]
     return all(_has_two_levels(Path(str(paths.iloc[i]))) for i in sample)
 

@@ -182,7 +182,7 @@ def match_files(
             if row_of[i] < 0:
                 row_of[i] = row
     unknown = [str(path) for path, matched in zip(listed, files_of, strict=True) if not matched]
-    left = [files[i] for i in np.flatnonzero(row_of < 0)]
+    left = [files[i] for i in np.flatnonzero(row_of < 0).tolist()]
     return FileMatch(row_of, files_of, unknown, twice, left)
 
 

@@ -23,7 +23,12 @@ _DESCRIPTIONS = {
     "splitter": "folds of a scikit-learn splitter",
     "given": "folds given by the user",
 }
-_UNITS = {"near-duplicate": "near-duplicate group", "given groups": "group"}
+_UNITS = {
+    "near-duplicate": "near-duplicate group",
+    "given groups": "group",
+    "patient+near-duplicate": "patient",
+    "volume+near-duplicate": "volume",
+}
 
 
 @dataclass(frozen=True)
@@ -114,8 +119,8 @@ def split_options(protocol: str, dataset: CTDataset, folds: int) -> dict[str, An
     Parameters
     ----------
     protocol : {"paper", "grouped", "official"}
-        Name of the protocol. ``"grouped"`` keeps patients together, or near-duplicates if the
-        dataset has no groups.
+        Name of the protocol. ``"grouped"`` keeps patients, and patients that share
+        near-duplicates, together; near-duplicates alone if the dataset has no groups.
     dataset : CTDataset
         The dataset to be split.
     folds : int
@@ -136,13 +141,13 @@ def split_options(protocol: str, dataset: CTDataset, folds: int) -> dict[str, An
     >>> import covidct
     >>> from covidct.runs.protocol import split_options
     >>> split_options("grouped", covidct.load_dataset("phantom", n=8), 5)
-    {'cv': 5, 'groups': 'patient'}
+    {'cv': 5, 'groups': 'patient+near-duplicate'}
     """
     options: dict[str, dict[str, Any]] = {
         "paper": {"cv": folds},
         "grouped": {
             "cv": folds,
-            "groups": "near-duplicate" if dataset.groups is None else "patient",
+            "groups": "near-duplicate" if dataset.groups is None else "patient+near-duplicate",
         },
         "official": {"cv": "official"},
     }

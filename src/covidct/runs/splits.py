@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import typing
 import warnings
 from collections.abc import Iterable, Sequence
@@ -12,17 +13,24 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, check_cv
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from sklearn.model_selection import StratifiedKFold, check_cv
 
 from .._checks import whole
 from ..audit.duplicates import near_duplicate_groups
 from ..datasets.ct_dataset import CTDataset
-from ..evaluation._inputs import group_names
+from ..errors import InvalidFileError
+from ..evaluation._inputs import check_targets, group_names
+from .group_folds import GroupFolds, most_folds
 from .protocol import Protocol, group_unit, leakage_warning
 
 __all__ = ["Fold", "LeakageWarning", "Split", "Splitter", "make_split"]
 
 Index = npt.NDArray[np.int64]
+Labels = npt.NDArray[np.str_]
+
+_LOG = logging.getLogger(__name__)
 
 
 class LeakageWarning(UserWarning):
@@ -81,9 +89,9 @@ class Split:
     folds : tuple of Fold
         The folds.
     groups : ndarray of shape (n_slices,) or None
-        Labels of the groups of slices, whether the split keeps them together or not: those given,
-        those known to the dataset, or near-duplicates found by their pixels; None if no groups
-        are known or found.
+        Labels of the groups of slices that intervals resample, whether the split keeps them
+        together or not: those given, those known to the dataset, or near-duplicates found by their
+        pixels; None if no groups are known or found.
     group_kind : str or None
         Kind of the groups, such as ``"patient"``; None if no groups are known or found.
     """
@@ -95,7 +103,7 @@ class Split:
 
 
 def make_split(
-    data: CTDataset,
+    data: CTDataset | npt.ArrayLike,
     cv: int | str | Splitter | Iterable[tuple[Any, Any]] = 5,
     *,
     groups: str | Sequence[object] | npt.NDArray[Any] | None = None,
@@ -106,15 +114,17 @@ def make_split(
 
     Parameters
     ----------
-    data : CTDataset
-        The dataset.
+    data : CTDataset or array-like of shape (n_slices,)
+        The dataset, or its targets (0 or 1); targets alone have no patients, no official split and
+        no pixels in which near-duplicates could be found.
     cv : int, "official", splitter or iterable of (train, test), default=5
         Number of stratified folds; the split of the dataset's authors; a scikit-learn splitter;
         or pairs of training and test positions.
-    groups : {"patient", "near-duplicate"}, array-like of shape (n_slices,) or None, default=None
-        Groups of slices to keep together: the groups of the dataset, near-duplicates (found by
-        their pixels; a lower bound on the slices that belong together), or one label per slice.
-        None splits slices at random, as in the paper.
+    groups : str, array-like of shape (n_slices,) or None, default=None
+        Groups of slices to keep together: ``"patient"``, the groups of the dataset;
+        ``"near-duplicate"``, found by their pixels (a lower bound on the slices that belong
+        together); ``"patient+near-duplicate"``, patients that share near-duplicates together; or
+        one label per slice. None splits slices at random, as in the paper.
     seed : int, default=0
         Random seed of the shuffling.
     repeats : int or None, default=None
@@ -130,15 +140,15 @@ def make_split(
     Raises
     ------
     ValueError
-        If the groups or the official split are unknown, a class has fewer slices (or groups) than
-        there are folds, a part of a fold has slices of one class only, the parts of a fold
+        If the groups or the official split are unknown, the classes have too few slices (or groups)
+        for the folds, a part of a fold has slices of one class only, the parts of a fold
         overlap, or `repeats` is given for other folds than the official ones.
 
     Warns
     -----
     LeakageWarning
-        If slices are split at random and groups are torn apart: the groups of the dataset or, if
-        they are unknown, near-duplicates.
+        If a random split tears groups apart (the groups of the dataset or, if they are unknown,
+        near-duplicates), or a split by patient tears near-duplicates apart.
 
     Examples
     --------
@@ -149,28 +159,56 @@ def make_split(
     >>> str(split.protocol), [len(fold.test) for fold in split.folds]
     ('grouped by patient', [8, 8, 8, 8, 8])
     """
-    labels, kind = _resolve_groups(data, groups)
+    dataset = data if isinstance(data, CTDataset) else _Targets(data)
+    labels, kind = _resolve_groups(dataset, groups)
     times = _repeats(cv, repeats)
-    if cv == "official":
+    if isinstance(cv, str) and cv == "official":
         if groups is not None:
             raise ValueError(
                 "cv='official' does not take groups, since the split of the authors cannot be "
                 "changed; leave groups=None"
             )
-        return _official(data, times)
-    splitter, protocol = _splitter(data, cv, labels, kind, seed)
+        return _official(dataset, times)
+    splitter, protocol = _splitter(dataset, cv, labels, kind, seed)
     folds = tuple(
-        Fold(*(_positions(part, len(data)) for part in (train, test, ())))
-        for train, test in splitter.split(np.zeros(len(data)), data.targets, labels)
+        Fold(*(_positions(part, len(dataset)) for part in (train, test, ())))
+        for train, test in splitter.split(np.zeros(len(dataset)), dataset.targets, labels)
     )
     for number, fold in enumerate(folds):
-        _check_fold(number, fold, data, labels)
-    if labels is not None:
+        _check_fold(number, fold, dataset, labels)
+    if dataset.groups is not None and (labels is None or isinstance(groups, str)):
+        split = Split(protocol, folds, dataset.groups, dataset.group_kind)
+    elif labels is not None:
         return Split(protocol, folds, labels, kind)
-    known_or_found = _known_groups(data) if data.groups is not None else _near_duplicates(data)
-    split = Split(protocol, folds, *known_or_found)
-    _warn_if_torn(split)
+    else:
+        split = Split(protocol, folds, *_near_duplicates(dataset))
+    _warn_if_torn(split, dataset)
     return split
+
+
+class _Targets:
+    """Targets alone, with the attributes of a dataset of which nothing else is known."""
+
+    groups = official_split = None
+    group_kind = "patient"
+    classes = ("0", "1")
+    name = "targets"
+
+    def __init__(self, targets: npt.ArrayLike) -> None:
+        self.targets = check_targets(targets)
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+
+def _near_duplicates(dataset: CTDataset | _Targets) -> tuple[Labels | None, str | None]:
+    """Return the groups of near-duplicates; None if every slice is a group of its own."""
+    if isinstance(dataset, _Targets):
+        return None, None
+    groups = near_duplicate_groups(dataset)
+    if groups.max() == len(groups) - 1:
+        return None, None
+    return groups.astype(np.str_), "near-duplicate"
 
 
 def _repeats(cv: object, repeats: int | None) -> int:
@@ -188,7 +226,7 @@ def _repeats(cv: object, repeats: int | None) -> int:
 
 
 def _splitter(
-    dataset: CTDataset,
+    dataset: CTDataset | _Targets,
     cv: object,
     groups: npt.NDArray[np.str_] | None,
     kind: str,
@@ -222,23 +260,31 @@ def _positions(index: npt.ArrayLike, count: int) -> Index:
 
 
 def _resolve_groups(
-    dataset: CTDataset, groups: str | Sequence[object] | npt.NDArray[Any] | None
-) -> tuple[npt.NDArray[np.str_] | None, str]:
+    dataset: CTDataset | _Targets, groups: str | Sequence[object] | npt.NDArray[Any] | None
+) -> tuple[Labels | None, str]:
     if groups is None:
         return None, ""
     if isinstance(groups, str):
-        if groups == "near-duplicate":
-            return near_duplicate_groups(dataset).astype(np.str_), groups
-        if groups != "patient":
+        if groups not in ("patient", "near-duplicate", "patient+near-duplicate"):
             raise ValueError(
-                f"groups must be 'patient', 'near-duplicate' or one label per slice, got {groups!r}"
+                "groups must be 'patient', 'near-duplicate', 'patient+near-duplicate' or one label "
+                f"per slice, got {groups!r}"
             )
-        if dataset.groups is None:
+        if groups != "near-duplicate" and dataset.groups is None:
             raise ValueError(
                 f"the patients of dataset {dataset.name!r} are unknown; pass one label per slice, "
                 "or groups='near-duplicate'"
             )
-        return dataset.groups, dataset.group_kind
+        if groups == "patient":
+            return dataset.groups, dataset.group_kind
+        if isinstance(dataset, _Targets):
+            raise ValueError(f"groups={groups!r} needs a CTDataset, since it compares pixels")
+        found = near_duplicate_groups(dataset)
+        if dataset.groups is None or groups == "near-duplicate":
+            return found.astype(np.str_), groups
+        return _joined(dataset.groups, found, dataset.group_kind), (
+            f"{dataset.group_kind}+near-duplicate"
+        )
     if len(groups) != len(dataset):
         raise ValueError(
             f"groups has {len(groups)} labels for {len(dataset)} slices; give one per slice"
@@ -253,24 +299,54 @@ def _resolve_groups(
     return labels, "given groups"
 
 
+def _joined(groups: Labels, found: Index, kind: str) -> Labels:
+    """Join groups that share near-duplicates; a joined group has the name of its first member."""
+    names, codes = np.unique(groups, return_inverse=True)
+    size = (len(names), int(found.max()) + 1)
+    links = coo_array((np.ones(len(codes), bool), (codes, found)), shape=size).tocsr()
+    number, component = connected_components(links @ links.T, directed=False)
+    if number < len(names):
+        _LOG.info(
+            "%d of %d groups (%s) share near-duplicates with others and are kept together: %d "
+            "groups are left",
+            int((np.bincount(component)[component] > 1).sum()),
+            len(names),
+            kind,
+            number,
+        )
+    first = np.full(number, len(names))
+    np.minimum.at(first, component, np.arange(len(names)))
+    joined: Labels = names[first[component]][codes]
+    return joined
+
+
 def _stratified(
-    dataset: CTDataset, n_splits: int, groups: npt.NDArray[np.str_] | None, kind: str, seed: int
+    dataset: CTDataset | _Targets, n_splits: int, groups: Labels | None, kind: str, seed: int
 ) -> Splitter:
-    for target, name in enumerate(dataset.classes):
-        chosen = dataset.targets == target
-        units, what = int(chosen.sum()), "slices"
-        if groups is not None:
-            units, what = len(np.unique(groups[chosen])), f"groups ({kind})"
-        if units < n_splits:
-            raise ValueError(
-                f"class {name!r} has {units} {what}, fewer than the {n_splits} folds; add slices "
-                "of this class or use fewer folds"
-            )
-    kinds = StratifiedKFold if groups is None else StratifiedGroupKFold
-    return kinds(n_splits, shuffle=True, random_state=seed)  # type: ignore[no-any-return]  # scikit-learn has no types
+    if groups is None:
+        for target, name in enumerate(dataset.classes):
+            slices = int((dataset.targets == target).sum())
+            if slices < n_splits:
+                raise ValueError(
+                    f"class {name!r} has {slices} slices, fewer than the {n_splits} folds; add "
+                    "slices of this class or use fewer folds"
+                )
+        return StratifiedKFold(n_splits, shuffle=True, random_state=seed)  # type: ignore[no-any-return]  # scikit-learn has no types
+    most = most_folds(dataset.targets, groups)
+    if most < n_splits:
+        units = [len(np.unique(groups[dataset.targets == target])) for target in (0, 1)]
+        held = " and ".join(
+            f"{n} of {name!r}" for n, name in zip(units, dataset.classes, strict=True)
+        )
+        advice = f"use at most {most} folds" if most > 1 else "a split is impossible"
+        raise ValueError(
+            f"{n_splits} folds cannot each hold both classes: groups ({kind}) with slices of each "
+            f"class are {held}; {advice}, or add groups of the rarer class"
+        )
+    return GroupFolds(n_splits, seed=seed)
 
 
-def _official(dataset: CTDataset, repeats: int) -> Split:
+def _official(dataset: CTDataset | _Targets, repeats: int) -> Split:
     if dataset.official_split is None:
         raise ValueError(
             f"dataset {dataset.name!r} has no official split; use cv=5, with groups='patient' if "
@@ -284,12 +360,12 @@ def _official(dataset: CTDataset, repeats: int) -> Split:
     return Split(Protocol.official(), (fold,) * repeats, *_known_groups(dataset))
 
 
-def _known_groups(dataset: CTDataset) -> tuple[npt.NDArray[np.str_] | None, str | None]:
+def _known_groups(dataset: CTDataset | _Targets) -> tuple[npt.NDArray[np.str_] | None, str | None]:
     return dataset.groups, None if dataset.groups is None else dataset.group_kind
 
 
 def _check_fold(
-    number: int, fold: Fold, dataset: CTDataset, groups: npt.NDArray[np.str_] | None
+    number: int, fold: Fold, dataset: CTDataset | _Targets, groups: npt.NDArray[np.str_] | None
 ) -> None:
     parts = {"training": fold.train, "validation": fold.validation, "test": fold.test}
     for (one, a), (other, b) in combinations(parts.items(), 2):
@@ -309,32 +385,47 @@ def _check_fold(
             )
 
 
-def _near_duplicates(dataset: CTDataset) -> tuple[npt.NDArray[np.str_] | None, str | None]:
-    """Return the groups of near-duplicates; None if every slice is a group of its own."""
-    groups = near_duplicate_groups(dataset)
-    if groups.max() == len(groups) - 1:
-        return None, None
-    return groups.astype(np.str_), "near-duplicate"
+def _warn_if_torn(split: Split, dataset: CTDataset | _Targets) -> None:
+    """Warn if the folds tear groups or near-duplicates apart, with their number and a remedy."""
+    if split.groups is None or split.protocol.group_kind == "near-duplicate":
+        return
+    if torn := _torn(split.folds, split.groups):
+        unit = group_unit(split.group_kind)
+        sizes = np.unique(split.groups, return_counts=True)[1]
+        found = split.group_kind == "near-duplicate"
+        total = (sizes > 1).sum() if found else len(sizes)
+        largest = f", the largest with {sizes.max()} slices" if found else ""
+        remedy = "near-duplicate" if found else "patient+near-duplicate"
+        warnings.warn(
+            f"{leakage_warning(unit)} ({len(torn)} of {total} {unit}s{largest}); use "
+            f"groups={remedy!r} for an unbiased estimate",
+            LeakageWarning,
+            stacklevel=4,
+        )
+    elif split.protocol.group_kind == dataset.group_kind:
+        try:
+            groups, _ = _near_duplicates(dataset)
+        except (OSError, InvalidFileError) as error:
+            _LOG.warning("near-duplicates of other patients were not looked for: %s", error)
+            return
+        if groups is None or not _torn(split.folds, groups):
+            return
+        tested = sum(
+            int(
+                np.isin(
+                    groups[fold.test], np.intersect1d(groups[fold.train], groups[fold.test])
+                ).sum()
+            )
+            for fold in split.folds
+        )
+        warnings.warn(
+            f"{tested} of {len(dataset)} slices have near-duplicates of another "
+            f"{group_unit(split.group_kind)} in the training part of their fold; use "
+            "groups='patient+near-duplicate' to keep these together",
+            LeakageWarning,
+            stacklevel=4,
+        )
 
 
-def _warn_if_torn(split: Split) -> None:
-    """Warn if the folds tear groups apart, with the number of these groups and a remedy."""
-    if split.groups is None:
-        return
-    groups = split.groups
-    torn = {
-        g for fold in split.folds for g in np.intersect1d(groups[fold.train], groups[fold.test])
-    }
-    if not torn:
-        return
-    unit = group_unit(split.group_kind)
-    sizes = np.unique(groups, return_counts=True)[1]
-    found = split.group_kind == "near-duplicate"
-    total = (sizes > 1).sum() if found else len(sizes)
-    largest = f", the largest with {sizes.max()} slices" if found else ""
-    warnings.warn(
-        f"{leakage_warning(unit)} ({len(torn)} of {total} {unit}s{largest}); use "
-        f"groups={'near-duplicate' if found else 'patient'!r} for an unbiased estimate",
-        LeakageWarning,
-        stacklevel=4,
-    )
+def _torn(folds: Sequence[Fold], groups: Labels) -> set[str]:
+    return {str(g) for fold in folds for g in np.intersect1d(groups[fold.train], groups[fold.test])}
