@@ -216,6 +216,13 @@ def test_single_slices_are_images(tmp_path: Path) -> None:
     assert [path.name for path in found.images] == ["0.dcm", "1.dcm", "2.dcm", "a.png"]
 
 
+def test_single_slices_with_one_uid_and_one_position(tmp_path: Path) -> None:
+    paths = [save(make(stored(i), InstanceNumber=1), tmp_path / f"{i}.dcm") for i in range(3)]
+    assert find_slices(tmp_path).images == paths
+    twice = shutil.copy(paths[0], tmp_path / "0 (1).dcm")
+    assert find_slices([paths[0], twice]).images == [paths[0]]
+
+
 # Orientation
 
 

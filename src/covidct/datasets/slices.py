@@ -392,8 +392,7 @@ class _Search:
             return path, str(error).removeprefix(f"{str(path)!r} ")
 
     def _stacks(self, group: Sequence[Slice]) -> list[Stack]:
-        if group[0].series is None and not _is_orderly(group):
-            # Nothing says that these files belong together.
+        if _is_loose(group):
             return [stack for s in group for stack in arrange([s], self._refuse)]
         stacks = arrange(group, self._refuse)
         for stack in stacks:
@@ -467,8 +466,16 @@ def _by_series(slices: Sequence[Slice]) -> Iterator[list[Slice]]:
         yield list(group)
 
 
-def _is_orderly(group: Sequence[Slice]) -> bool:
-    """Return whether slices fit together, of one size and orientation and at different places."""
+def _is_loose(group: Sequence[Slice]) -> bool:
+    """Return whether nothing but a folder or a UID says that slices belong together.
+
+    Files without SeriesInstanceUID are a series only if they fit together at different places. And
+    single slices to which one UID and one position were given are no series.
+    """
+    corners = [s.corner for s in group]
+    is_one_place = all(c is not None and np.allclose(c, corners[0], atol=1e-3) for c in corners)
+    if group[0].series is not None and not is_one_place:
+        return False
 
     def refuse(path: Path, reason: str) -> None:
         raise InvalidFileError(f"{path} {reason}")
@@ -476,8 +483,10 @@ def _is_orderly(group: Sequence[Slice]) -> bool:
     try:
         stacks = arrange(group, refuse)
     except InvalidFileError:
+        return True
+    if group[0].series is not None:
         return False
-    return len(stacks) == 1 and bool(np.isfinite(stacks[0].positions).all())
+    return len(stacks) > 1 or not np.isfinite(stacks[0].positions).all()
 
 
 def _volume(stack: Stack, base: Path) -> FoundVolume:
