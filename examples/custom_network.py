@@ -32,13 +32,10 @@ info = covidct.ArchitectureInfo(
     name="three-stages",
     title="Three stages",
     source="this example",
-    builder=f"{__name__}:three_stages",
+    builder=three_stages,
     options={"width": 16},
     cam_layer="stage2",
-    feature_dim=64,
     custom_size=(112, 160),
-    parameters=0.02,
-    size_mb=0.1,
 )
 covidct.register_model(info)
 model = covidct.create_model("three-stages", weights=None)

@@ -143,7 +143,13 @@ class ArchitectureInfo:
         return min(self.feature_dim, self.parameters, self.size_mb) > 0
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the entry as plain values, for JSON; a callable builder becomes its location."""
+        """Return the fields as plain values, for JSON.
+
+        Returns
+        -------
+        dict of str to object
+            Values by field; a callable builder is given as ``"module:function"``.
+        """
         return {f.name: getattr(self, f.name) for f in fields(self)} | {"builder": self._locator()}
 
     def _locator(self) -> str:
