@@ -1,4 +1,4 @@
-"""What the benchmarks share: options, taking turns, tables, and the figures as JSON."""
+"""Shared parts of the benchmarks: options, turns, tables, and JSON files."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def make_parser(description: str | None, *, rounds: int | None = None) -> argpar
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers to this file")
     if rounds:
         text = f"turns of each contestant, at least 3 (default: {rounds})"
         parser.add_argument("--rounds", type=_at_least(3), default=rounds, help=text)
@@ -42,7 +42,7 @@ def add_machine(parser: argparse.ArgumentParser) -> None:
 
 def add_slices(parser: argparse.ArgumentParser, *, slices: int) -> None:
     parser.add_argument("--dataset", default="phantom", help="default: phantom")
-    parser.add_argument("--root", type=Path, help="its folder; phantoms have none")
+    parser.add_argument("--root", type=Path, help="folder of the dataset; phantoms have none")
     parser.add_argument("--slices", type=_at_least(4), default=slices, help=f"default: {slices}")
 
 

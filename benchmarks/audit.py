@@ -1,8 +1,8 @@
-"""What an audit costs: seconds for 1,000 slices, and how the search for duplicates grows.
+"""Cost of an audit: seconds for 1,000 slices, and the growth of the near-duplicate search.
 
-The search by hashing is compared with comparing all pairs of fingerprints, up to the size that
-``--all-pairs-up-to`` names. Half of the fingerprints lie beside another one, as neighboring slices
-do; the share of those that hashing finds is given too.
+The search by hashing is compared with comparing all pairs of fingerprints, up to the size of
+``--all-pairs-up-to``. Half of the fingerprints have a near-duplicate; the share that hashing finds
+is reported too.
 
     python benchmarks/audit.py --json audit.json
     python benchmarks/audit.py --dataset covid19-ct --root COVID19-CT --sizes 1000 10000
@@ -84,9 +84,11 @@ def audit(dataset: covidct.CTDataset) -> dict[str, float | int | str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = make_parser(__doc__)
-    parser.add_argument("--dataset", default="phantom", help="what to audit (default: phantom)")
-    parser.add_argument("--root", type=Path, help="its folder; phantoms have none")
-    parser.add_argument("--phantoms", type=int, default=1000, help="how many (default: 1000)")
+    parser.add_argument("--dataset", default="phantom", help="dataset to audit (default: phantom)")
+    parser.add_argument("--root", type=Path, help="folder of the dataset; phantoms have none")
+    parser.add_argument(
+        "--phantoms", type=int, default=1000, help="number of phantoms (default: 1000)"
+    )
     parser.add_argument("--sizes", type=int, nargs="+", default=[1_000, 10_000, 100_000])
     parser.add_argument("--all-pairs-up-to", type=int, default=20_000, metavar="N")
     options = parser.parse_args(arguments)

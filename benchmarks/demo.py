@@ -1,9 +1,9 @@
-"""Does the demo learn disease, and does Grad-CAM find it?
+"""Check that the demo learns the disease, and that Grad-CAM finds it.
 
-The demo's folds are run with the true labels, with labels shuffled by patient, or both.
-Shuffled by patient, a label is the same for all slices of one patient and says nothing of the
-disease: what is learnt then, a grouped split shows to be nothing. Of the run with true labels, the
-pointing game is played on the COVID-19 slices of each test fold.
+The folds of the demo are run with true labels, with labels shuffled by patient, or both. Shuffled
+labels are the same for all slices of a patient and carry no information about the disease; under a
+grouped split, the score must be at chance. For the run with true labels, the pointing game is
+played on the COVID-19 slices of each test fold.
 
     python benchmarks/demo.py --labels true shuffled --json demo.json
 """
@@ -60,9 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--labels", choices=("true", "shuffled"), nargs="+", default=["true"])
-    parser.add_argument("--threads", type=int, default=1, help="of each fold (default: 1)")
-    parser.add_argument("--jobs", type=int, default=1, help="folds at once (default: 1)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
+    parser.add_argument("--threads", type=int, default=1, help="threads of each fold (default: 1)")
+    parser.add_argument("--jobs", type=int, default=1, help="folds at a time (default: 1)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers to this file")
     options = parser.parse_args(arguments)
     network, slices = demo_network(), covidct.load_dataset("phantom", n=240, seed=0)
     figures = {}

@@ -1,10 +1,10 @@
-"""ONNX Runtime beside PyTorch: do the exported networks give the same logits on slices?
+"""Compare the logits of ONNX Runtime and PyTorch on slices.
 
 Every network is exported for each type of canvases, and the files score the slices in batches of
-other sizes than the export traced. Networks have random weights, but normalizations that know the
-slices and heads whose logits spread over them as fitted ones do; --runs adds networks that are
-fitted. The difference of a logit is divided by the logit where that is larger than 1; more than
-1e-3 is a failure.
+other sizes than the export traced. Networks have random weights, with normalization statistics of
+the slices, and heads whose logits vary as those of fitted networks. --runs adds fitted networks.
+The difference of a logit is divided by the logit if that is larger than 1; more than 1e-3 is a
+failure.
 
     python benchmarks/export.py --dataset covid19-ct --root COVID19-CT --json export.json
 """

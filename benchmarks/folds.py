@@ -1,9 +1,9 @@
-"""Five folds beside five times one fold, one by one and two at a time.
+"""Compare five folds with five times one fold, one by one and two at a time.
 
-Five folds should cost no more than five times one: canvases are made once, and what a fold leaves
-behind slows none that follows. Two at a time share the threads out, so that as many run as before.
-The contestants take turns, after one turn that isn't counted. The canvases that the first turn
-makes are kept, as between runs; the start of its two processes is part of "two at a time".
+Five folds should cost no more than five times one: canvases are made once, and a fold does not slow
+later folds. Two folds at a time share the threads, so that the number of threads stays the same. The
+contestants take turns, after one turn that is not counted. The canvases of the first turn are kept,
+as between runs; the start of two processes is part of "two at a time".
 
     python benchmarks/folds.py --dataset covid19-ct --root COVID19-CT --models shufflenet --epochs 2
 """
@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = make_parser(__doc__, rounds=3)
     add_machine(parser)
     add_slices(parser, slices=160)
-    parser.add_argument("--epochs", type=int, default=2, help="of each fold (default: 2)")
+    parser.add_argument("--epochs", type=int, default=2, help="epochs of each fold (default: 2)")
     parser.add_argument("--models", nargs="+", default=["shufflenet"], metavar="NAME")
     options = parser.parse_args(arguments)
     warnings.simplefilter("ignore", LeakageWarning)  # no score is looked at

@@ -1,9 +1,9 @@
-"""Grad-CAM beside its peers: images per second, in one run, on one batch.
+"""Compare Grad-CAM with captum and pytorch-grad-cam: images per second on one batch.
 
-The yardstick is the bare forward pass without gradients; the peers are captum's LayerGradCam and
-pytorch-grad-cam (``pip install 'covidct[benchmark]'``). The contestants take turns, so that what
-else the machine does falls on all of them, and the median over their turns counts. Each gives one
-map for each image; before anything is timed, captum's are compared with covidct's.
+The limit is the bare forward pass without gradients. The peers are captum's LayerGradCam and
+pytorch-grad-cam (``pip install 'covidct[benchmark]'``). The contestants take turns, so that other
+programs affect all of them, and the median over the turns counts. Each computes one map per image.
+Before the timing, captum's maps are compared with covidct's.
 
     python benchmarks/grad_cam.py --threads 2 --json grad_cam.json
 """

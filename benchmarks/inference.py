@@ -1,12 +1,12 @@
-"""Scoring a folder: covidct's Predictor, a script of timm and PIL, and the bare forward pass.
+"""Compare ways to score a folder: covidct's Predictor, a script of timm and PIL, the forward pass.
 
-The contestants take turns on the same files with one network of one architecture, after one turn
-that isn't counted; a ratio is the median over the turns. The bare forward pass scores canvases
-that lie ready in memory: nothing that reads files can be faster, but for what overlaps.
+The contestants take turns on the same files with the same network, after one turn that is not
+counted; a ratio is the median over the turns. The bare forward pass scores canvases in memory: only
+overlapping work can be faster.
 
-With ``--memory``, the peak of anonymous memory (RssAnon, what the process really holds; mapped
-files don't count) of make_canvases and of Predictor over more and more slices: each in a process of
-its own, on files that are links to a thousand small phantoms.
+With ``--memory``, the script measures the peak of anonymous memory (RssAnon, without mapped files) of
+make_canvases and of Predictor for growing numbers of slices, each in its own process, on links to a
+thousand small phantoms.
 
     python benchmarks/inference.py --dataset covid19-ct --root COVID19-CT --slices 256
     python benchmarks/inference.py --memory --sizes 1000 10000 100000 --canvas 48 64

@@ -1,7 +1,7 @@
-"""covidct's LAMB beside torch-optimizer's: milliseconds per step on the tensors of a network.
+"""Compare covidct's LAMB with torch-optimizer's: milliseconds per step for a network's tensors.
 
-The two take turns, so that what else the machine does falls on both, and the median of their
-turns counts. Before anything is timed, a few steps of both are compared.
+The two take turns, so that other programs affect both, and the median over the turns counts. Before
+the timing, a few steps of both are compared.
 
     python benchmarks/lamb.py --models shufflenet --threads 2 --json lamb.json
 """
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = make_parser(__doc__, rounds=5)
     add_machine(parser)
     parser.add_argument("--models", nargs="+", default=["shufflenet"], metavar="NAME")
-    parser.add_argument("--steps", type=int, default=10, help="in a turn (default: 10)")
+    parser.add_argument("--steps", type=int, default=10, help="steps per turn (default: 10)")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     results = [measure(name, options) for name in options.models]

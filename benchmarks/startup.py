@@ -1,7 +1,7 @@
-"""What it costs to start: milliseconds of processor time over an empty interpreter.
+"""Measure the start-up: milliseconds of processor time beyond an empty interpreter.
 
-The commands take turns, and the median of their turns counts. Processor time, unlike wall time,
-hardly depends on what else the machine does; both are written down.
+The commands take turns, and the median over the turns counts. Processor time, unlike wall time,
+hardly depends on other programs; both are reported.
 
     python benchmarks/startup.py --rounds 11 --json startup.json
 """

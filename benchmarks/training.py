@@ -1,16 +1,16 @@
-"""Whole epochs of training, in images per second: covidct, the usual script, and the limit.
+"""Compare whole epochs of training, in images per second: covidct, the usual script, the limit.
 
 An epoch takes four fifths of the slices through augmentation, forward, backward and LAMB, and then
-scores the last fifth. The contestants take turns, after one turn that isn't counted; a ratio is
+scores the last fifth. The contestants take turns, after one turn that is not counted; a ratio is
 the median over the turns.
 
-covidct  Trainer, on canvases that were made before (how long that took, once, is given too).
-peer     What one writes without it: files decoded and augmented by torchvision, one by one, in a
-         DataLoader with two lasting workers; float32; torch-optimizer's LAMB.
-limit    The same forward, backward and LAMB steps and the same evaluation forwards as covidct's, in
-         its arithmetic, on normalized images that lie ready in memory.
-naive    The limit without what covidct does for it: on a CPU each step asks the kernel for new
-         pages of memory, on a GPU each of a network's kernels is launched from Python.
+covidct  Trainer, on canvases that were made before; the time for making them is reported too.
+peer     The usual script: files decoded and augmented by torchvision, one by one, in a DataLoader
+         with two persistent workers; float32; torch-optimizer's LAMB.
+limit    The same forward, backward and LAMB steps and evaluations as covidct's, in its precision,
+         on normalized images in memory.
+naive    The limit without covidct's special measures: on a CPU, each step requests new pages of
+         memory from the kernel; on a GPU, Python launches every kernel.
 
     python benchmarks/training.py --models squeezenet resnet18 --slices 64
     python benchmarks/training.py --dataset covid19-ct --root COVID19-CT --json training.json
@@ -234,7 +234,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = make_parser(__doc__, rounds=3)
     add_machine(parser)
     add_slices(parser, slices=64)
-    parser.add_argument("--epochs", type=int, default=1, help="in a turn (default: 1)")
+    parser.add_argument("--epochs", type=int, default=1, help="epochs per turn (default: 1)")
     parser.add_argument(
         "--models", nargs="+", default=["squeezenet", "resnet18", "shufflenet"], metavar="NAME"
     )
