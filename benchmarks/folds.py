@@ -1,9 +1,9 @@
 """Compare five folds with five times one fold, one by one and two at a time.
 
-Five folds should cost no more than five times one: canvases are made once, and a fold does not slow
-later folds. Two folds at a time share the threads, so that the number of threads stays the same.
-The contestants take turns, after one turn that is not counted. The canvases of the first turn are kept,
-as between runs; the start of two processes is part of "two at a time".
+Five folds should cost no more than five times one: canvases are made once, and a fold does not
+slow later folds. Two folds at a time share the threads, so that the number of threads stays the
+same. The contestants take turns, after one turn that is not counted. The canvases of the first
+turn are kept, as between runs; the start of two processes is part of "two at a time".
 
     python benchmarks/folds.py --dataset covid19-ct --root COVID19-CT --models shufflenet --epochs 2
 """

@@ -4,9 +4,9 @@ The contestants take turns on the same files with the same network, after one tu
 counted; a ratio is the median over the turns. The bare forward pass scores canvases in memory: only
 overlapping work can be faster.
 
-With ``--memory``, the script measures the peak of anonymous memory (RssAnon, without mapped files)
-of make_canvases and of Predictor for growing numbers of slices, each in its own process, on links to a
-thousand small phantoms.
+With ``--memory``, the script measures the peak of anonymous memory (RssAnon, without mapped
+files) of make_canvases and of Predictor for growing numbers of slices, each in its own process,
+on links to a thousand small phantoms.
 
     python benchmarks/inference.py --dataset covid19-ct --root COVID19-CT --slices 256
     python benchmarks/inference.py --memory --sizes 1000 10000 100000 --canvas 48 64
