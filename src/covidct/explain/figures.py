@@ -252,8 +252,8 @@ def perturbation_curves(curves: Curves, *, chance: Curves | None = None) -> Figu
             _curve(ax, chance, kind, color="0.45", label="random map", linestyle="--")
         _curve(ax, curves, kind, color=_BLUE, label="Grad-CAM", linestyle="-")
         area = getattr(curves, f"{kind}_area").mean()
-        beside = f", random {getattr(chance, f'{kind}_area').mean():.2f}" if chance else ""
-        ax.set_title(f"{kind}: area {area:.2f}{beside}", fontsize=_SMALL + 1)
+        reference = f", random {getattr(chance, f'{kind}_area').mean():.2f}" if chance else ""
+        ax.set_title(f"{kind}: area {area:.2f}{reference}", fontsize=_SMALL + 1)
         ax.set_xlabel(f"share of pixels after {kind}", fontsize=_SMALL)
         ax.set(xlim=(0, 1), ylim=(0, 1.02))
         ax.tick_params(labelsize=_SMALL)

@@ -139,7 +139,7 @@ def draw_gallery(
             )
             if rows.size:
                 cam = GradCAM(model, layer=layer, target=cast("_Target", target))
-                maps = cam.over(canvases, index=chosen["index"][rows]).maps
+                maps = cam.over(canvases, index=chosen["index"].to_numpy()[rows]).maps
                 for row, saliency in zip(rows, maps, strict=True):
                     shown[int(row)] = _gallery_slice(result, dataset, chosen.iloc[row], saliency)
     return [shown[row] for row in sorted(shown)]

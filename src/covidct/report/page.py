@@ -343,7 +343,7 @@ def make_page(
     )
     several = len(results) > 1
     return Page(
-        title=f"{len(results)} runs compared" if several else sections[0].title,
+        title=f"Comparison of {len(results)} runs" if several else sections[0].title,
         notices=tuple(find_notices(named, audit)),
         findings=audit.findings if audit else (),
         verdict=audit.verdict if audit else "",
@@ -528,7 +528,7 @@ def _stages(result: CrossValidationResult) -> dict[str, tuple[npt.ArrayLike, npt
     """Return targets and probabilities before and, if possible, after calibration."""
     rows = result.predictions
     stages: dict[str, tuple[npt.ArrayLike, npt.ArrayLike]] = {
-        "as trained": (rows["target"], rows["probability"])
+        "uncalibrated": (rows["target"], rows["probability"])
     }
     with suppress(ValueError):
         calibrated = result.calibrate()
