@@ -308,11 +308,12 @@ def _unpack_bits(data: npt.NDArray[np.uint8], samples: int, depth: int) -> npt.N
 
 def _inverted(values: npt.NDArray[Any], depth: int) -> npt.NDArray[Any]:
     """Turn samples of which 0 is white into samples of which 0 is black."""
+    inverted = values
     if values.dtype.kind == "u":
-        return np.array(2**depth - 1, values.dtype) - values
-    if values.dtype.kind == "i":
-        flipped: npt.NDArray[Any] = ~values
-        return flipped
-    # Floats have no greatest value of their own: mirrored within their range.
-    finite = values[np.isfinite(values)]
-    return finite.min() + finite.max() - values if finite.size else values
+        inverted = np.array(2**depth - 1, values.dtype) - values
+    elif values.dtype.kind == "i":
+        inverted = ~values
+    elif (finite := values[np.isfinite(values)]).size:
+        # Floats have no greatest value of their own: mirrored within their range.
+        inverted = finite.min() + finite.max() - values
+    return inverted

@@ -84,9 +84,12 @@ _DECODERS = {
     "51": "pylibjpeg pylibjpeg-libjpeg",  # GDCM does not decode 12 bits
     **dict.fromkeys(("201", "202", "203"), "pylibjpeg pylibjpeg-openjpeg"),
 }
-# Hounsfield units from air to the end of 12 bits. Padding within them is taken for tissue, since
-# some scanners name a value as padding that occurs in the body.
-_PLAUSIBLE = (-1000, 3071)
+# Padding from this value in HU on, the end of 12 bits, is blackened, since it would look like bone.
+# Below air it is black anyway; between both it is left as it is, since some scanners name a value
+# as padding that occurs in the body.
+_BRIGHT = 3071
+# Value in HU that many scanners give to pixels outside the field of view.
+_OUTSIDE = -2000
 
 
 Gray = npt.NDArray[np.uint8]
@@ -390,7 +393,7 @@ class DicomFile:
         Returns
         -------
         ndarray of float32 of shape (height, width)
-            Padding has -1024 HU.
+            Padding is air or less: -2000 HU if it was stored as bright as bone.
         """
         self._require_gray_ct()
         values, known = self._rescaled(self._one(index), index)
@@ -407,14 +410,23 @@ class DicomFile:
             )
 
     def _shown(self, stored: npt.NDArray[Any], index: int, window: WindowChoice | Window) -> Gray:
+        window = as_window(window)
+        if window == "file":
+            window = self._own_window(index)
+        if isinstance(window, Window) and stored.dtype.kind in "iu" and stored.dtype.itemsize <= 2:
+            # A slice holds a few thousand different values: each is looked up in a table of them.
+            low, high = int(stored.min()), int(stored.max())
+            values, known = self._rescaled(np.arange(low, high + 1).astype(stored.dtype), index)
+            if known:
+                table = to_gray(values, window, hounsfield=True)
+                return self._displayed(table[stored.astype(np.intp) - low])
         values, known = self._rescaled(stored, index)
-        own = self._own_window(index) if as_window(window) == "file" else None
-        gray = to_gray(values, window, hounsfield=known or None, own=own)
+        return self._displayed(to_gray(values, window, hounsfield=known or None))
+
+    def _displayed(self, gray: Gray) -> Gray:
         return 255 - gray if self.tag("PhotometricInterpretation") == "MONOCHROME1" else gray
 
-    def _rescaled(
-        self, stored: npt.NDArray[Any], index: int
-    ) -> tuple[npt.NDArray[np.float32], bool]:
+    def _rescaled(self, stored: npt.NDArray[Any], index: int) -> tuple[npt.NDArray[Any], bool]:
         """Apply the modality transform; also tell if the result is known to be Hounsfield units.
 
         A lookup table, or a RescaleType other than HU ("US" is unspecified), leaves the unit to be
@@ -428,22 +440,24 @@ class DicomFile:
                 raise Refusal(
                     "has a malformed ModalityLUTSequence; export it again with valid tags"
                 ) from None
-            return table.astype(np.float32), False
+            return table, False
         slope = float(self.numbers("RescaleSlope", 1, frame=index)[0])
         intercept = float(self.numbers("RescaleIntercept", 1, frame=index)[0])
         if slope == 0:
             raise Refusal("has a RescaleSlope of 0, which leaves no values; export it again")
-        values = stored.astype(np.float32) * np.float32(slope) + np.float32(intercept)
-        values[self._is_padding(stored, slope, intercept)] = -1024
+        with np.errstate(over="ignore", invalid="ignore"):  # a slope may be absurd
+            values = stored.astype(np.float32) * np.float32(slope) + np.float32(intercept)
+        padding = self._bright_padding(stored, slope, intercept)
+        if padding is not None:
+            values[padding] = _OUTSIDE
         return values, self.tag("RescaleType", frame=index) in (None, "HU")
 
-    def _is_padding(
+    def _bright_padding(
         self, stored: npt.NDArray[Any], slope: float, intercept: float
-    ) -> npt.NDArray[np.bool_]:
-        """Mark pixels outside the field of view, by PixelPaddingValue and its range limit."""
-        nothing = np.zeros(stored.shape, np.bool_)
+    ) -> npt.NDArray[np.bool_] | None:
+        """Mark pixels outside the field of view (PixelPaddingValue) if they look like bone."""
         if self.tag("PixelPaddingValue") is None:
-            return nothing
+            return None
         limits = [
             int(self.numbers(keyword, 1)[0])
             for keyword in ("PixelPaddingValue", "PixelPaddingRangeLimit")
@@ -455,9 +469,8 @@ class DicomFile:
                 limit - (1 << bits) if limit >> (bits - 1) == 1 else limit for limit in limits
             ]
         low, high = min(limits), max(limits)
-        units = (low * slope + intercept, high * slope + intercept)
-        if max(units) >= _PLAUSIBLE[0] and min(units) <= _PLAUSIBLE[1]:
-            return nothing
+        if min(low * slope, high * slope) + intercept < _BRIGHT:
+            return None
         return (stored >= low) & (stored <= high)
 
     def _own_window(self, frame: int) -> Window:
