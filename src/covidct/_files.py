@@ -34,7 +34,7 @@ def atomic_path(path: Path, *, failures: tuple[type[Exception], ...] = ()) -> It
     OSError
         If the file cannot be written; it names ``path``.
     """
-    temporary = _claim_beside(path)
+    temporary = _create_temporary(path)
     try:
         yield temporary
         with temporary.open("rb+") as file:
@@ -53,7 +53,7 @@ def atomic_path(path: Path, *, failures: tuple[type[Exception], ...] = ()) -> It
         temporary.unlink(missing_ok=True)
 
 
-def _claim_beside(path: Path) -> Path:
+def _create_temporary(path: Path) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)

@@ -203,7 +203,7 @@ def test_a_head_of_other_classes_is_said(classes, tiny, tmp_path, caplog):
     torch.save(source, tmp_path / "source.pth")
     with caplog.at_level("INFO", logger="covidct"):
         covidct.create_model(tiny, weights=tmp_path / "source.pth")
-    assert "source.pth: its classifier is left out; the head is new" in caplog.text
+    assert "source.pth: its classifier is not used; the head is new" in caplog.text
 
 
 @pytest.mark.parametrize(

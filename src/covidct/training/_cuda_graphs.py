@@ -1,4 +1,4 @@
-"""Recording of the training passes as CUDA graphs, which are replayed instead of launched anew.
+"""Recording of the training passes as CUDA graphs, which are replayed in every step.
 
 A network of a hundred layers launches about a thousand small kernels per pass. Launching them one
 by one takes Python two to seven times as long as the GPU needs to run them at a batch size of 32.
