@@ -11,7 +11,7 @@ from covidct.audit import Finding
 from covidct.errors import UnknownNameError
 from covidct.evaluation.tables import percent
 from covidct.report import write_report
-from covidct.report.page import find_notices, render, shared_groups
+from covidct.report.page import find_notices, render
 from covidct.runs.protocol import Protocol
 
 HOSTILE = "<script>alert(1)</script>.png"
@@ -88,11 +88,11 @@ def test_names_are_escaped(tiny, phantoms, train, tmp_path, outline):
 
 def test_leakage_of_patients_is_noticed(random, grouped):
     (notice,) = find_notices({"random": random})
-    share = f"{100 * shared_groups(random):.0f} %"
+    share = f"{100 * random.shared_groups():.0f} %"
     assert notice.title == "Slices of the same patient are in training and test"
     assert share in notice.detail
     assert share != "0 %"
-    assert shared_groups(grouped) == 0
+    assert grouped.shared_groups() == 0
     assert list(find_notices({"grouped": grouped})) == []
 
 
@@ -113,7 +113,7 @@ def test_unknown_patients_are_noticed(random, changed):
 
 def test_groups_of_training_slices_may_be_unknown(grouped, changed):
     only_first = grouped.predictions[grouped.predictions["fold"] == 0]
-    assert shared_groups(changed(grouped, predictions=only_first)) is None
+    assert changed(grouped, predictions=only_first).shared_groups() is None
 
 
 def test_warnings_are_above_the_results(grouped, audit, outline):

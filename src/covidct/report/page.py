@@ -44,7 +44,6 @@ __all__ = [
     "find_notices",
     "make_page",
     "render",
-    "shared_groups",
     "write_report",
 ]
 
@@ -354,30 +353,6 @@ def make_page(
     )
 
 
-def shared_groups(result: CrossValidationResult) -> float | None:
-    """Compute the share of test slices with slices of the same group in the training part.
-
-    Parameters
-    ----------
-    result : CrossValidationResult
-        The run.
-
-    Returns
-    -------
-    float or None
-        Share over all folds, in [0, 1]; None if the group of a slice is unknown.
-    """
-    group = dict(zip(result.predictions["index"], result.predictions["group"], strict=True))
-    trained = set().union(*(fold.train.tolist() for fold in result.folds))
-    if not result.has_groups or not trained <= group.keys():
-        return None
-    shared = []
-    for fold in result.folds:
-        seen = {group[i] for i in fold.train}
-        shared += [group[i] in seen for i in fold.test]
-    return float(np.mean(shared))
-
-
 def find_notices(
     named: Mapping[str, CrossValidationResult], audit: AuditReport | None = None
 ) -> Iterator[Notice]:
@@ -400,7 +375,7 @@ def find_notices(
             yield Notice(finding.severity, finding.title, finding.detail)
     for name, result in named.items():
         where = f"{name}: " if len(named) > 1 else ""
-        unit, share = result.unit, shared_groups(result)
+        unit, share = result.unit, result.shared_groups()
         random = result.protocol.id == "paper"
         if share:
             yield Notice(

@@ -277,6 +277,25 @@ class ScoredFolds:
         """True if groups are known that are not near-duplicates."""
         return self.has_groups and self.unit != group_unit("near-duplicate")
 
+    def shared_groups(self) -> float | None:
+        """Compute the share of test slices with slices of the same group in the training part.
+
+        Returns
+        -------
+        float or None
+            Share over all folds, in [0, 1]; None if the group of a slice is unknown.
+        """
+        import pandas as pd
+
+        if not self.has_groups:
+            return None
+        codes = np.full(1 + max(max(f.train.max(), f.test.max()) for f in self.folds), -1)
+        codes[self.predictions["index"]] = pd.factorize(self.predictions["group"])[0]
+        if any((codes[fold.train] < 0).any() for fold in self.folds):
+            return None
+        shared = [np.isin(codes[fold.test], codes[fold.train]) for fold in self.folds]
+        return float(np.concatenate(shared).mean())
+
     def confusion_matrix(self, fold: int | None = None) -> npt.NDArray[np.float64]:
         """Count slices by true and predicted class.
 
@@ -380,7 +399,7 @@ class ScoredFolds:
                 f"{several.sum():,} slices; the largest has {0 if several.empty else several.max()}"
                 " slices. Other slices of the same patients may still be in both parts."
             )
-        if self.protocol.id == "paper":
+        if self.protocol.id == "paper" and self.shared_groups() != 0:
             warning = leakage_warning(self.unit if self.has_groups else None)
             yield f"{warning[:1].upper()}{warning[1:]}."
         yield from metrics.undefined_notes(self.fold_metrics)
