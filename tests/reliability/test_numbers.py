@@ -29,7 +29,7 @@ def test_constant_predictions_are_told(cross_validate, tmp_path):
         assert math.isnan(scores["mcc"])
         assert scores["auc"] == 0.5
         assert scores["recall"] == 0
-    assert "Precision is undefined (–) in 2 of 2 folds, and left out." in str(constant)
+    assert "Precision is undefined (–) in 2 of 2 folds; the mean leaves these out." in str(constant)
     assert constant.to_dict()["folds"][0]["precision"] is None
 
 
@@ -55,7 +55,7 @@ def test_a_fitted_network_that_answers_no_number_stops_its_fold_alone(
 
     with monkeypatch.context() as patch:
         patch.setattr(fold_module, "infer", broken)
-        with pytest.raises(TrainingDivergedError, match=r"fold 0: .*answers NaN or infinity; try"):
+        with pytest.raises(TrainingDivergedError, match=r"fold 0: .*returns NaN or infinity; try"):
             cross_validate(tmp_path / "run")
     assert (tmp_path / "run/folds/1/predictions.csv").exists()
     cross_validate(tmp_path / "run")
@@ -66,5 +66,5 @@ def test_a_fitted_network_that_answers_no_number_stops_its_fold_alone(
 def test_an_external_set_of_one_class_is_told(cross_validate, tmp_path, phantoms, target):
     result = cross_validate(tmp_path / "run")
     external = result.evaluate(phantoms.subset(phantoms.targets == target))
-    assert "AUC is undefined (–) in 2 of 2 folds, and left out." in str(external)
+    assert "AUC is undefined (–) in 2 of 2 folds; the mean leaves these out." in str(external)
     assert external.to_dict()["ensemble"]["auc"] is None

@@ -39,4 +39,4 @@ def test_other_versions_are_told(cross_validate, tmp_path, caplog):
     (run_dir / "run.json").write_text(json.dumps(spec))
     (run_dir / "folds/0/predictions.csv").unlink()
     cross_validate(run_dir)
-    assert "goes on under other versions, so that its bits may differ" in caplog.text
+    assert "is resumed with other versions, so its results may differ" in caplog.text
