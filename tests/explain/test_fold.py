@@ -58,7 +58,9 @@ def test_the_slices_recognized_most_surely_are_shown(
 ) -> None:
     monkeypatch.setattr(result, "predictions", result.predictions)  # put back afterwards
     rank = np.arange(len(result.predictions)) % len(result.folds[0].test)
-    scored(result, lambda rows: np.where((rows["target"] == 1) & (rows["fold"] == 0), -1.0 - rank, 9.0))
+    scored(
+        result, lambda rows: np.where((rows["target"] == 1) & (rows["fold"] == 0), -1.0 - rank, 9.0)
+    )
     covid = np.flatnonzero((result.predictions["target"] == 1) & (result.predictions["fold"] == 0))
     chosen = covid[:recognized]
     result.predictions.loc[chosen, "logit"] = [1.0, 3.0, 2.0][:recognized]

@@ -90,9 +90,9 @@ def test_small_disks(tmp_path, undisturbed, same_bits):
         full, read_only = (
             (tmp_path / f"{size}.{state}.log").read_text() for state in ("full", "read-only")
         )
-        assert "No space left on device" in full or "room on the disk" in full
+        assert "No space left on device" in full or "the disk may be full" in full
         assert f"{tmp_path}/mount/run" in full
-        assert "Read-only file system: a run must be able to write there; choose another run_dir" in read_only
+        assert "Read-only file system: a run must be able to write there;" in read_only
         assert "Traceback" not in full + read_only
         same_bits(tmp_path / size, undisturbed)
 

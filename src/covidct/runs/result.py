@@ -280,7 +280,8 @@ class CrossValidationResult(ScoredFolds):
                 for k, fold in enumerate(self.folds)
             ]
             validation = pd.concat(parts, ignore_index=True)
-            known = tuple(validation[name].to_numpy() for name in ("logit", "target", "fold"))
+            logits, targets, folds = (validation[c].to_numpy() for c in ("logit", "target", "fold"))
+            known = logits, targets, folds
         return CalibratedFolds(
             sensitivity=sensitivity,
             fitted_on="the other folds" if known is None else "the validation part",
