@@ -166,6 +166,21 @@ def test_a_broken_slice_comes_with_the_way_to_leave_it_out(slice_folder, capsys)
     assert cli.main([*arguments, "--on-error", "skip"]) == 0
 
 
+def test_skipping_is_offered_only_where_it_helps(run_dir, tmp_path, capsys):
+    (tmp_path / "broken.png").write_bytes(b"rubbish")
+    (tmp_path / "other.png").write_bytes(b"rubbish")
+    predict = ["predict", str(run_dir), str(tmp_path / "broken.png")]
+    assert cli.main(predict) == 1
+    assert "--on-error" not in capsys.readouterr().err  # nothing would be left
+    assert cli.main([*predict, str(tmp_path / "other.png")]) == 1
+    assert "--on-error skip" in capsys.readouterr().err
+    damaged = tmp_path / "run"
+    damaged.mkdir()
+    (damaged / "run.json").write_text("rubbish")
+    assert cli.main(["predict", str(damaged), *predict[2:], str(tmp_path / "other.png")]) == 1
+    assert "--on-error" not in capsys.readouterr().err
+
+
 def test_evaluate(run_dir, capsys):
     arguments = ["--dataset", "phantom", "--n", "8", "--json"]
     assert cli.main(["evaluate", str(run_dir), *arguments]) == 0

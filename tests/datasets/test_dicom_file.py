@@ -453,6 +453,24 @@ class TestHostileFrames:
         refused(path, "MPEG-4 .* is not decoded; export it without compression")
 
 
+class TestContradictions:
+    """The stated and the true compression differ."""
+
+    @pytest.mark.parametrize("compress", [True, False])
+    def test_the_tag_is_named(self, compress: bool, saved) -> None:
+        path = saved()
+        if compress:
+            dataset = pydicom.dcmread(path)
+            dataset.compress(RLELossless)
+            dataset.save_as(path)
+        true, stated = (RLELossless, ExplicitVRLittleEndian)[:: 1 if compress else -1]
+        content = path.read_bytes()
+        assert content.count(true.encode()) == 1
+        path.write_bytes(content.replace(true.encode(), stated.encode()))
+        found = "a" if compress else "no"
+        refused(path, f"has pixels with {found} compression, while its TransferSyntaxUID")
+
+
 class TestPictures:
     """Secondary captures have no unit."""
 

@@ -591,8 +591,15 @@ class DicomFile:
         start = file.tell()
         available = file.seek(0, io.SEEK_END) - start
         file.seek(start)
-        if self.syntax.is_encapsulated:  # ends with a mark that pydicom looks for
+        is_open = length == 0xFFFFFFFF  # ends with a mark, as only compressed pixels do
+        if self.syntax.is_encapsulated and is_open:
             return available
+        if self.syntax.is_encapsulated or is_open:
+            stated, found = ("a", "no") if self.syntax.is_encapsulated else ("no", "a")
+            raise Refusal(
+                f"has pixels with {found} compression, while its TransferSyntaxUID states {stated} "
+                f"compression ({self.syntax.name}); correct the tag or export it again"
+            )
         height, width = self.shape
         samples, bits = (int(self.needed(name)) for name in ("SamplesPerPixel", "BitsAllocated"))
         if self.tag("PhotometricInterpretation") == "YBR_FULL_422":
