@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import BinaryIO, Literal, NamedTuple
 
 #: Endings of volume files, each read by SimpleITK.
@@ -87,7 +87,12 @@ def is_slice(path: Path) -> bool:
         return True  # the error that reading it raises names the reason
 
 
-def volume_suffix(path: Path) -> str | None:
+def is_picture(name: str) -> bool:
+    """Judge by the suffix of a file's name."""
+    return name[name.rfind(".") :].lower() in _PICTURE_SUFFIXES
+
+
+def volume_suffix(path: PurePath) -> str | None:
     """Return the ending of a volume file's name, None for another file."""
     name = path.name.lower()
     return next((suffix for suffix in VOLUME_SUFFIXES[::-1] if name.endswith(suffix)), None)

@@ -475,19 +475,38 @@ def _as_classes(classes: Sequence[str]) -> tuple[str, str]:
     return str(classes[0]), str(classes[1])
 
 
+def relative_names(paths: Iterable[Path], root: Path) -> list[str]:
+    """Return paths below `root` relative to it, with forward slashes."""
+    # Half a million calls of Path.relative_to take ten seconds; slices of strings take one.
+    start = len(root.as_posix().rstrip("/")) + 1
+    return [
+        path.as_posix()[start:] if _is_below(path, root) else path.relative_to(root).as_posix()
+        for path in paths
+    ]
+
+
+def _is_below(path: Path, root: Path) -> bool:
+    return str(path).startswith(f"{root}{os.sep}")
+
+
 def _names(
     paths: tuple[Path, ...], frames: npt.NDArray[np.int64], root: Path | None
 ) -> tuple[str, ...]:
     """Name each slice by its path, with the frame where the file holds several slices."""
     if root is not None:
-        outside = [os.fspath(path) for path in paths if not path.is_relative_to(root)]
+        outside = [
+            os.fspath(path)
+            for path in paths
+            if not _is_below(path, root) and not path.is_relative_to(root)
+        ]
         if outside:
             raise ValueError(
                 f"{len(outside)} paths are not below root {os.fspath(root)!r}: {some(outside)}"
             )
     several = {path for path, frame in zip(paths, frames, strict=True) if frame}
     names: list[str] = []
-    for path, frame in zip(paths, frames.tolist(), strict=True):
-        name = printable((path if root is None else path.relative_to(root)).as_posix())
+    relative = [path.as_posix() for path in paths] if root is None else relative_names(paths, root)
+    for path, text, frame in zip(paths, relative, frames.tolist(), strict=True):
+        name = printable(text)
         names.append(f"{name}#{frame}" if path in several else name)
     return tuple(names)

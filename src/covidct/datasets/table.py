@@ -13,7 +13,7 @@ import numpy as np
 from .._text import printable
 from ..errors import InvalidFileError, UnknownNameError
 from ._parallel import some
-from .ct_dataset import CTDataset, OnError, StrPath
+from .ct_dataset import CTDataset, OnError, StrPath, relative_names
 from .gray import WindowChoice
 from .groups import Groups
 from .info import DatasetInfo
@@ -300,7 +300,7 @@ def _match(
     """Make a row of each slice that the table lists, with its label, split and source."""
     by_frame = "slice" in chosen
     every = slice_rows(found, slices="all" if by_frame else slices)
-    files = [path.relative_to(folder).as_posix() for path in every["path"]]
+    files = relative_names(every["path"], folder)
     match = match_files(table[chosen["path"]].tolist(), files, folders=True)
     pairs = _pairs(table, chosen, match.files_of, every, by_frame=by_frame)
     skipped = _refuse_or_skip(table, chosen, folder, match.unknown, found, pairs, origin, on_error)

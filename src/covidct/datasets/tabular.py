@@ -188,8 +188,10 @@ def match_files(
 
 def _key(path: object) -> str:
     """Write a path with forward slashes, in composed Unicode, without ``./``."""
-    text = unicodedata.normalize("NFC", str(path).strip().strip('"'))
-    return PurePosixPath(text.replace("\\", "/")).as_posix().removeprefix("./")
+    text = unicodedata.normalize("NFC", str(path).strip().strip('"')).replace("\\", "/")
+    if "//" in text or "./" in text or text.endswith("/"):  # else it is normal already
+        text = PurePosixPath(text).as_posix()
+    return text
 
 
 class _Index:

@@ -1,10 +1,10 @@
-"""The built-in entries of the dataset registry."""
+"""Entries of the two sets of the paper, and of the loaders of files of one's own."""
 
 from __future__ import annotations
 
-from .info import DatasetInfo
+from ..info import DatasetInfo
 
-__all__ = ["BUILT_IN", "COVID19_CT", "SARS_COV_2_CT"]
+__all__ = ["COVID19_CT", "FOLDER", "PHANTOM", "SARS_COV_2_CT", "TABLE"]
 
 COVID19_CT = DatasetInfo(
     name="covid19-ct",
@@ -13,10 +13,10 @@ COVID19_CT = DatasetInfo(
     counts=(397, 349),
     patients=384,
     values="PNG and JPEG, windowed",
-    split="train, val and test, by patient (425, 118 and 203 slices)",
+    split="train, val, test; by patient (425, 118 and 203 slices)",
     tested_on="real files",
-    license="none stated for the images, whose copyright stays with the authors and publishers "
-    "of the source papers; research use only",
+    license="none stated; the copyright of the images stays with the authors and publishers of "
+    "the source papers; research use only",
     home="https://github.com/UCSD-AI4H/COVID-CT",
     citation="Zhao, Zhang, He, Xie: COVID-CT-Dataset: a CT scan dataset about COVID-19, "
     "arXiv:2003.13865 (2020); He et al.: Sample-efficient deep learning for COVID-19 diagnosis "
@@ -54,7 +54,7 @@ SARS_COV_2_CT = DatasetInfo(
     counts=(1229, 1252),
     values="PNG, windowed",
     tested_on="real files",
-    license="as stated at its home, from where each user fetches it",
+    license="see its home; each user fetches it from there",
     home="https://www.kaggle.com/datasets/plameneduardo/sarscov2-ctscan-dataset",
     citation="Soares, Angelov, Biaso, Froes, Abe: SARS-CoV-2 CT-scan dataset: a large dataset "
     "of real patients CT scans for SARS-CoV-2 identification, medRxiv 2020.04.24.20078584 "
@@ -116,5 +116,3 @@ PHANTOM = DatasetInfo(
     known_faults=("Not real anatomy: for tests and demonstrations, never for a claim.",),
     group_kind="patient",
 )
-
-BUILT_IN = (COVID19_CT, SARS_COV_2_CT, FOLDER, TABLE, PHANTOM)

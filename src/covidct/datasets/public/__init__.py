@@ -1,0 +1,1 @@
+"""Readers of the public sets; the catalogue names one for each entry."""

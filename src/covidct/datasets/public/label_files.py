@@ -1,0 +1,349 @@
+"""Sets whose labels are in tables: Maftouni's slices, MosMed, STOIC and covid-chestxray."""
+
+from __future__ import annotations
+
+import logging
+import re
+
+import pandas as pd
+
+from ...errors import InvalidFileError
+from .._parallel import some
+from ..ct_dataset import CTDataset, OnError, StrPath
+from ..gray import WindowChoice
+from ..info import DatasetInfo
+from ..rows import SliceChoice
+from ..slices import Found
+from ..table import dataset_of_table
+from .local_copy import LocalCopy
+
+__all__ = [
+    "load_covid_chestxray",
+    "load_large_covid_19_ct_slices",
+    "load_mosmed_1110",
+    "load_stoic2021",
+]
+
+logger = logging.getLogger(__name__)
+
+# The curators put the number of a reference and its author before the names of most sources.
+_SOURCES = (
+    (r"\d+_Jun_", "COVID-19-CT-Seg"),
+    (r"\d+_Morozov_", "MosMedData"),
+    (r"\d+_Rahimzadeh_", "COVID-CTset"),
+    (r"\d+_Zhao_", "COVID19-CT"),
+    (r"\d+_Bjorke_", "MedSeg"),
+    (r"\d+_Cohen_", "covid-chestxray"),
+    (r"(P|N|normal|cap|cp)\d+_", "COVID-CT-MD"),
+)
+
+
+def load_large_covid_19_ct_slices(
+    root: StrPath,
+    *,
+    info: DatasetInfo,
+    positive: object = None,
+    negative: object = None,
+    window: WindowChoice = "lung",
+    on_error: OnError = "raise",
+) -> CTDataset:
+    """Load the large COVID-19 CT slice dataset, with patients and the set that a slice is from.
+
+    Parameters
+    ----------
+    root : str or Path
+        Folder with the three ``meta_data_*.csv`` and the images, at any depth.
+    info : DatasetInfo
+        Entry of the registry.
+    positive, negative : str or sequence of str, optional
+        Labels of both classes; by default "COVID-19" against "Normal" and "CAP".
+    window : "lung", "range", "file" or (level, width), default="lung"
+        Window for gray values of more than 8 bits.
+    on_error : {"raise", "skip"}, default="raise"
+        ``"skip"`` leaves out listed images that are missing.
+
+    Returns
+    -------
+    CTDataset
+        Its `sources` are the original sets, which are part of the patients' ids.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a label file is missing.
+    covidct.errors.InvalidFileError
+        If a label file lacks a column, or listed images are missing.
+    """
+    copy = LocalCopy(root, info)
+    parts = []
+    for name, label in (("covid", "COVID-19"), ("normal", "Normal"), ("cap", "CAP")):
+        part = copy.table(f"meta_data_{name}.csv")
+        _require(part, ("File name", "Patient ID"), f"meta_data_{name}.csv")
+        parts.append(part.assign(label=label).drop(columns="index", errors="ignore"))
+    table = pd.concat(parts, ignore_index=True)
+    table["source"] = [_source(name) for name in table["File name"]]
+    patients = table["Patient ID"].fillna("unknown").str.strip()
+    table["group"] = table["source"] + "/" + patients
+    images = copy.by_name(copy.pictures)
+    table["path"] = [images.get(name, name) for name in table["File name"]]
+    return _of_pictures(copy, table, positive, negative, window, on_error)
+
+
+def _source(name: str) -> str:
+    return next((source for start, source in _SOURCES if re.match(start, name)), "unknown")
+
+
+def load_covid_chestxray(
+    root: StrPath,
+    *,
+    info: DatasetInfo,
+    positive: object = None,
+    negative: object = None,
+    slices: SliceChoice = "lung",
+    window: WindowChoice = "lung",
+    on_error: OnError = "raise",
+) -> CTDataset:
+    """Load the axial CT images of covid-chestxray-dataset.
+
+    Volumes, which are not part of the repository, are taken where they are there.
+
+    Parameters
+    ----------
+    root : str or Path
+        Folder with ``metadata.csv``, ``images`` and, optionally, ``volumes``.
+    info : DatasetInfo
+        Entry of the registry.
+    positive, negative : str or sequence of str, optional
+        Labels of both classes; by default "COVID-19" against all others.
+    slices : "lung", "all" or (first, last), default="lung"
+        Slices to take of each volume.
+    window : "lung", "range", "file" or (level, width), default="lung"
+        Window for Hounsfield units and gray values of more than 8 bits.
+    on_error : {"raise", "skip"}, default="raise"
+        ``"skip"`` leaves out listed images that are missing.
+
+    Returns
+    -------
+    CTDataset
+        `table` holds the columns of the metadata, with the license of each image.
+
+    Raises
+    ------
+    FileNotFoundError
+        If ``metadata.csv`` is missing.
+    covidct.errors.InvalidFileError
+        If it lacks a column, has no axial CT rows, or lists missing images.
+    """
+    copy = LocalCopy(root, info)
+    table = copy.table("metadata.csv")
+    needed = ("patientid", "finding", "view", "modality", "folder", "filename")
+    _require(table, needed, "metadata.csv")
+    axial = table["view"].str.casefold().str.strip() == "axial"
+    table = table[axial & (table["modality"].str.casefold().str.strip() == "ct")]
+    table = table.loc[:, ~table.columns.str.fullmatch(r"column \d+|Unnamed.*")]
+    if table.empty:
+        raise InvalidFileError(f"metadata.csv in {str(copy.root)!r} has no rows of axial CT")
+    listed = table["folder"].fillna("images") + "/" + table["filename"]
+    present = {"/".join(name.split("/")[-2:]): name for name in [*copy.pictures, *copy.volumes]}
+    table["path"] = [present.get(name, name) for name in listed]
+    # Later versions of the table write a finding as a path: Pneumonia/Viral/COVID-19.
+    table["label"] = table["finding"].fillna("unknown").str.rpartition("/")[2].str.strip()
+    table["group"] = table["patientid"]
+    absent = (table["folder"] == "volumes") & ~listed.isin(present)
+    if absent.any():
+        logger.info("%d volumes of metadata.csv are not in %s", absent.sum(), copy.root)
+    table = table[~absent].reset_index(drop=True)
+    there = [name for name in table["path"] if name in set(present.values())]
+    return dataset_of_table(
+        table,
+        copy.root,
+        info=info,
+        origin="the rows of axial CT in metadata.csv",
+        found=copy.find(there, on_error=on_error),
+        positive=positive,
+        negative=negative,
+        slices=slices,
+        window=window,
+        on_error=on_error,
+    )
+
+
+def load_mosmed_1110(
+    root: StrPath,
+    *,
+    info: DatasetInfo,
+    positive: object = None,
+    negative: object = None,
+    slices: SliceChoice = "lung",
+    window: WindowChoice = "lung",
+    on_error: OnError = "raise",
+) -> CTDataset:
+    """Load the volumes of MosMedData COVID19_1110, with the lesion masks that are there.
+
+    Parameters
+    ----------
+    root : str or Path
+        Folder with ``CT-0`` to ``CT-4``, at any depth, and optionally ``masks``. Where volumes are
+        not in such folders, ``dataset_registry.csv`` (or ``.xlsx``) gives their class.
+    info : DatasetInfo
+        Entry of the registry.
+    positive, negative : str or sequence of str, optional
+        Labels of both classes; by default "CT-1" to "CT-4" against "CT-0".
+    slices : "lung", "all" or (first, last), default="lung"
+        Slices to take of each volume.
+    window : "lung", "range", "file" or (level, width), default="lung"
+        Window for Hounsfield units.
+    on_error : {"raise", "skip"}, default="raise"
+        ``"skip"`` leaves out volumes that cannot be read.
+
+    Returns
+    -------
+    CTDataset
+        ``masks(i)["lesion"]`` is the mask of slice ``i`` for the volumes that have one.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there are no volumes in such folders, and no registry.
+    covidct.errors.InvalidFileError
+        If the registry lacks a column or lists missing files, or a volume cannot be read.
+    """
+    copy = LocalCopy(root, info)
+    studies = [name for name in copy.volumes if re.search(r"study_\d+\.\w+(\.gz)?$", name)]
+    try:
+        table = copy.by_class(studies, {f"ct{k}": f"CT-{k}" for k in range(5)})
+        table = table.drop(columns=["above", "below"])
+    except FileNotFoundError:
+        if copy.file("dataset_registry.*") is None:
+            raise
+        table = copy.table("dataset_registry.csv", "dataset_registry.xlsx")
+        _require(table, ("category", "study_file"), "dataset_registry")
+        there = copy.by_name(studies)
+        names = table["study_file"].str.rpartition("/")[2]
+        table = table[["study_id"]].assign(
+            path=[there.get(name, name) for name in names], label=table["category"]
+        )
+    table["group"] = [re.search(r"study_\d+", name)[0] for name in table["path"]]  # type: ignore[index]
+    masks = {}
+    for name in copy.volumes:
+        if match := re.search(r"(study_\d+)_mask\.", name):
+            masks[match[1]] = copy.root / name
+    table["lesion_mask"] = (
+        table["group"].map(masks).astype(object).where(table["group"].isin(masks), None)
+    )
+    return _of_volumes(copy, table, positive, negative, slices, window, on_error, masks=("lesion",))
+
+
+def load_stoic2021(
+    root: StrPath,
+    *,
+    info: DatasetInfo,
+    positive: object = None,
+    negative: object = None,
+    slices: SliceChoice = "lung",
+    window: WindowChoice = "lung",
+    on_error: OnError = "raise",
+) -> CTDataset:
+    """Load the public training volumes of STOIC2021.
+
+    Parameters
+    ----------
+    root : str or Path
+        Folder with ``reference.csv`` and the MHA files, at any depth.
+    info : DatasetInfo
+        Entry of the registry.
+    positive, negative : str or sequence of str, optional
+        Labels of both classes; by default "COVID-19" against "RT-PCR negative".
+    slices : "lung", "all" or (first, last), default="lung"
+        Slices to take of each volume.
+    window : "lung", "range", "file" or (level, width), default="lung"
+        Window for Hounsfield units.
+    on_error : {"raise", "skip"}, default="raise"
+        ``"skip"`` leaves out listed volumes that are missing: a part of the set loads.
+
+    Returns
+    -------
+    CTDataset
+        `table` holds ``severe`` (1 for severe COVID-19, else 0).
+
+    Raises
+    ------
+    FileNotFoundError
+        If ``reference.csv`` is missing.
+    covidct.errors.InvalidFileError
+        If it is malformed or lists missing volumes.
+    """
+    copy = LocalCopy(root, info)
+    listed = copy.table("reference.csv")
+    _require(listed, ("PatientID", "probCOVID", "probSevere"), "reference.csv")
+    there = {re.sub(r"\.\w+(\.gz)?$", "", name.rpartition("/")[2]): name for name in copy.volumes}
+    labels = {"0": "RT-PCR negative", "1": "COVID-19"}
+    positives = [str(value).partition(".")[0] for value in listed["probCOVID"]]
+    if wrong := sorted(set(positives) - set(labels)):
+        raise InvalidFileError(f"probCOVID in reference.csv must be 0 or 1, got {some(wrong)}")
+    table = listed.drop(columns=["PatientID", "probCOVID", "probSevere"]).assign(
+        path=[there.get(patient, f"{patient}.mha") for patient in listed["PatientID"]],
+        label=[labels[value] for value in positives],
+        group=listed["PatientID"],
+        severe=[int(float(value)) for value in listed["probSevere"]],
+    )
+    return _of_volumes(copy, table, positive, negative, slices, window, on_error)
+
+
+def _require(table: pd.DataFrame, columns: tuple[str, ...], name: str) -> None:
+    if missing := [column for column in columns if column not in table.columns]:
+        raise InvalidFileError(
+            f"{name} lacks the columns {', '.join(missing)}; it has {some(table.columns, limit=12)}"
+        )
+
+
+def _of_pictures(
+    copy: LocalCopy,
+    table: pd.DataFrame,
+    positive: object,
+    negative: object,
+    window: WindowChoice,
+    on_error: OnError,
+) -> CTDataset:
+    there = set(copy.pictures)
+    return dataset_of_table(
+        table,
+        copy.root,
+        info=copy.info,
+        origin="the label files",
+        found=copy.as_pictures(name for name in table["path"] if name in there),
+        positive=positive,
+        negative=negative,
+        window=window,
+        on_error=on_error,
+    )
+
+
+def _of_volumes(
+    copy: LocalCopy,
+    table: pd.DataFrame,
+    positive: object,
+    negative: object,
+    slices: SliceChoice,
+    window: WindowChoice,
+    on_error: OnError,
+    masks: tuple[str, ...] = (),
+) -> CTDataset:
+    there = set(copy.volumes)
+    known = [name for name in table["path"] if name in there]
+    complete = len(known) == len(table) or on_error == "skip"
+    # Reading volumes takes minutes: missing ones are told before.
+    found = copy.find(known, on_error=on_error) if complete else Found([], [], [], {})
+    return dataset_of_table(
+        table,
+        copy.root,
+        info=copy.info,
+        origin="the label files",
+        found=found,
+        positive=positive,
+        negative=negative,
+        slices=slices,
+        window=window,
+        on_error=on_error,
+        masks=masks,
+    )
