@@ -69,7 +69,14 @@ _PIXEL_TAGS = (
 # All that is read of a file: the patient's name, for one, is not.
 _TAGS = (
     *("SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID", "PatientID"),
-    *("ImageType", "SeriesDescription", "InstanceNumber", "AcquisitionNumber", "AcquisitionTime"),
+    *(
+        "ImageType",
+        "SeriesDescription",
+        "InstanceNumber",
+        "SliceLocation",
+        "AcquisitionNumber",
+        "AcquisitionTime",
+    ),
     *("TemporalPositionIdentifier", "NominalPercentageOfCardiacPhase", "ConvolutionKernel"),
     "SliceThickness",
     *("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence", *_MACROS),

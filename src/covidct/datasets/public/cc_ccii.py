@@ -47,8 +47,8 @@ def load(
         Entry of the registry.
     faulty : {"keep", "clean", "drop"}, default="keep"
         Treatment of the scans with repeated or foreign slices that ``CT_cleaned_v2.csv`` in the
-        copy lists: ``"clean"`` leaves out these slices and puts the rest in order, ``"drop"``
-        leaves out the scans.
+        copy lists: ``"clean"`` leaves out these slices, and scans that it discards, and puts the
+        rest in order; ``"drop"`` leaves out all of these scans.
     masked : {"keep", "drop"}, default="keep"
         ``"drop"`` leaves out the scans that show the lung only, by the same list. Most are normal,
         so that the black background tells the class.
@@ -132,9 +132,11 @@ def _without_faults(
         if (masked == "drop" and is_masked == "1") or (faulty == "drop" and is_faulty):
             dropped.add(key)
         elif faulty == "clean":
-            if isinstance(repeated, str):
+            if repeated == "discard" or in_order == "discard":
+                dropped.add(key)
+            elif isinstance(repeated, str):
                 bad[key] = set(_numbers(repeated, ";"))
-            if isinstance(in_order, str):
+            if isinstance(in_order, str) and key not in dropped:
                 order[key] = [-1] if in_order == "reverse" else _numbers(in_order, "+")
     number = [_slice_number(name) for name in table["path"]]
     kept = [
@@ -152,7 +154,8 @@ def _without_faults(
         -n if order.get(key) == [-1] else rank.get(key, {}).get(n, n)
         for key, n in zip(table["key"], number, strict=True)
     ]
-    scan = table["key"].map({key: i for i, key in enumerate(dict.fromkeys(table["key"]))})
+    scan_number = {key: i for i, key in enumerate(dict.fromkeys(table["key"]))}
+    scan = [scan_number[key] for key in table["key"]]
     table = table.assign(place=place, number_of_scan=scan)[kept]
     if table.empty:
         raise ValueError(f"the options leave no slice of {str(copy.root)!r}; use 'keep'")

@@ -13,7 +13,6 @@ from ..ct_dataset import CTDataset, OnError, StrPath
 from ..gray import WindowChoice
 from ..info import DatasetInfo
 from ..rows import SliceChoice
-from ..slices import Found
 from ..table import dataset_of_table
 from .local_copy import LocalCopy
 
@@ -330,16 +329,18 @@ def _of_volumes(
     masks: tuple[str, ...] = (),
 ) -> CTDataset:
     there = set(copy.volumes)
-    known = [name for name in table["path"] if name in there]
-    complete = len(known) == len(table) or on_error == "skip"
-    # Reading volumes takes minutes: missing ones are told before.
-    found = copy.find(known, on_error=on_error) if complete else Found([], [], [], {})
+    missing = [name for name in table["path"] if name not in there]
+    if missing and on_error == "raise":  # told before minutes are spent on reading volumes
+        raise InvalidFileError(
+            f"{len(missing):,} of {len(table):,} listed volumes are not in {str(copy.root)!r}: "
+            f"{some(missing)}; load those that are there with on_error='skip' (--on-error skip)"
+        )
     return dataset_of_table(
         table,
         copy.root,
         info=copy.info,
         origin="the label files",
-        found=found,
+        found=copy.find((name for name in table["path"] if name in there), on_error=on_error),
         positive=positive,
         negative=negative,
         slices=slices,

@@ -181,8 +181,8 @@ def load_medseg_covid_19(
     rows["label"] = "COVID-19"
     for kind in _MASKS:
         names = [images[path].get(kind) for path in rows["path"]]
-        files = [None if name is None else copy.root / name for name in names]
-        rows[f"{kind}_mask"] = pd.Series(files, dtype=object)
+        paths = [None if name is None else copy.root / name for name in names]
+        rows[f"{kind}_mask"] = pd.Series(paths, dtype=object)
     return as_dataset(
         rows,
         Groups(rows["volume"].tolist(), info.group_kind, "file"),
