@@ -80,8 +80,8 @@ def run_sweep(
     >>> planned = PlannedRun(dataset="phantom", model="shufflenet", variant="demo", recipe=recipe,
     ...                      protocol="grouped", weights=None)
     >>> done = run_sweep([planned], tempfile.mkdtemp(), datasets={"phantom": slices}, folds=2)
-    >>> str(done.results[planned].protocol), done.failures
-    ('grouped by patient', {})
+    >>> done.results[planned].protocol.id, done.failures
+    ('grouped', {})
     """
     _check_plan(planned, datasets)
     sizes = {name: len(dataset) for name, dataset in datasets.items()}
