@@ -67,11 +67,16 @@ def made_up_run(tmp_path):
                 {
                     "index": test,
                     "path": [f"{i}.png" for i in test],
+                    "frame": 0,
                     "target": targets[test],
+                    "label": np.array(["non-COVID", "COVID"])[targets[test]],
+                    "source": "phantom",
+                    "group": "" if groups is None else [groups[i] for i in test],
+                    "volume": "",
                     "fold": k,
+                    "repeat": 0,
                     "probability": np.clip(judge(targets[test], test), 0, 1).astype(float),
                     "logit": 0.0,
-                    "group": "" if groups is None else [groups[i] for i in test],
                 }
             )
             path = directory.fold(k)

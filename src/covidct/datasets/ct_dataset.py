@@ -33,8 +33,8 @@ SPLITS = ("train", "val", "test")
 
 # Attributes with one value per slice; `subset` takes the chosen ones of each that is known.
 _PER_SLICE = (
-    *("paths", "names", "targets", "frames", "labels", "groups", "sources", "volumes"),
-    *("positions", "official_split", "_digests"),
+    *("paths", "names", "file_names", "targets", "frames", "labels", "groups", "sources"),
+    *("volumes", "positions", "official_split", "_digests"),
 )
 
 
@@ -91,6 +91,8 @@ class CTDataset:
     names : tuple of str
         Paths relative to `root` with forward slashes; slices of a file with several frames end in
         ``#`` and the frame. Bytes that are not UTF-8 are written as hexadecimal digits.
+    file_names : tuple of str
+        The same without the frame.
     targets : ndarray of int64 of shape (n_slices,)
     frames : ndarray of int64 of shape (n_slices,)
     labels : ndarray of str of shape (n_slices,)
@@ -185,7 +187,8 @@ class CTDataset:
             _check_length(f"mask_files[{kind!r}]", len(files), n)
         self.name = name
         self.root = None if root is None else Path(root)
-        self.names = _names(self.paths, self.frames, self.root)
+        self.file_names = _file_names(self.paths, self.root)
+        self.names = _names(self.file_names, self.frames)
         self.group_kind = group_kind
         self.window = window
         self.skipped = tuple(skipped)
@@ -489,24 +492,25 @@ def _is_below(path: Path, root: Path) -> bool:
     return str(path).startswith(f"{root}{os.sep}")
 
 
-def _names(
-    paths: tuple[Path, ...], frames: npt.NDArray[np.int64], root: Path | None
-) -> tuple[str, ...]:
-    """Name each slice by its path, with the frame where the file holds several slices."""
-    if root is not None:
-        outside = [
-            os.fspath(path)
-            for path in paths
-            if not _is_below(path, root) and not path.is_relative_to(root)
-        ]
-        if outside:
-            raise ValueError(
-                f"{len(outside)} paths are not below root {os.fspath(root)!r}: {some(outside)}"
-            )
-    several = {path for path, frame in zip(paths, frames, strict=True) if frame}
-    names: list[str] = []
-    relative = [path.as_posix() for path in paths] if root is None else relative_names(paths, root)
-    for path, text, frame in zip(paths, relative, frames.tolist(), strict=True):
-        name = printable(text)
-        names.append(f"{name}#{frame}" if path in several else name)
-    return tuple(names)
+def _file_names(paths: tuple[Path, ...], root: Path | None) -> tuple[str, ...]:
+    if root is None:
+        return tuple(printable(path.as_posix()) for path in paths)
+    outside = [
+        os.fspath(path)
+        for path in paths
+        if not _is_below(path, root) and not path.is_relative_to(root)
+    ]
+    if outside:
+        raise ValueError(
+            f"{len(outside)} paths are not below root {os.fspath(root)!r}: {some(outside)}"
+        )
+    return tuple(map(printable, relative_names(paths, root)))
+
+
+def _names(files: tuple[str, ...], frames: npt.NDArray[np.int64]) -> tuple[str, ...]:
+    """Name each slice by its file, with the frame where the file holds several slices."""
+    several = {file for file, frame in zip(files, frames, strict=True) if frame}
+    return tuple(
+        f"{file}#{frame}" if file in several else file
+        for file, frame in zip(files, frames.tolist(), strict=True)
+    )

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,9 @@ from .fold import FoldJob, run_fold
 from .result import CrossValidationResult
 from .splits import Split, Splitter, make_split
 from .storage import DatasetSpec, RunDirectory, RunSpec, WeightsSpec, software_versions
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["CrossValidator"]
 
@@ -177,8 +180,9 @@ class CrossValidator:
         directory = RunDirectory(run_dir)
         self._claim(directory, self._describe(dataset, split))
         canvases = make_canvases(dataset, size, resize=self.recipe.resize)
+        slices = _slices(dataset, split)
         jobs = [
-            self._job(run_dir, number, dataset, split, canvases)
+            self._job(run_dir, number, split, slices, canvases)
             for number in range(len(split.folds))
             if not directory.is_finished(number)
         ]
@@ -214,21 +218,20 @@ class CrossValidator:
         self,
         run_dir: Path,
         number: int,
-        dataset: CTDataset,
         split: Split,
+        slices: pd.DataFrame,
         canvases: npt.NDArray[np.uint8],
     ) -> FoldJob:
         return FoldJob(
             run_dir=run_dir.resolve(),
             number=number,
+            repeat=split.repeats[number],
             fold=split.folds[number],
             model=self.model,
             weights=self.weights,
             recipe=self.recipe,
             canvases=canvases,
-            targets=dataset.targets,
-            names=dataset.names,
-            groups=split.groups,
+            slices=slices,
             device=_device_of_fold(self.device, number),
             precision=self.precision,
             seed=self.seed,
@@ -271,6 +274,7 @@ class CrossValidator:
                 classes=dataset.classes,
                 slices=len(dataset),
                 content_hash=dataset.content_hash(),
+                window=dataset.window,
                 skipped=tuple((name, reason) for name, reason in dataset.skipped),
             ),
             protocol=split.protocol,
@@ -320,6 +324,23 @@ class CrossValidator:
                     key,
                     _change(before[key], now[key], key),
                 )
+
+
+def _slices(dataset: CTDataset, split: Split) -> pd.DataFrame:
+    """Return what the predictions repeat of each slice; empty texts stand for unknown values."""
+    import pandas as pd
+
+    return pd.DataFrame(
+        {
+            "path": dataset.file_names,
+            "frame": dataset.frames,
+            "target": dataset.targets,
+            "label": dataset.labels,
+            "source": dataset.name if dataset.sources is None else dataset.sources,
+            "group": "" if split.groups is None else split.groups,
+            "volume": "" if dataset.volumes is None else dataset.volumes,
+        }
+    )
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -25,10 +25,10 @@ from ..training.recipe import Recipe
 from ..training.trainer import EpochRecord, Trainer
 from .out_of_distribution import TrainingReference, descriptors
 from .splits import Fold
+from .storage import PREDICTION_COLUMNS, RunDirectory
 
 if TYPE_CHECKING:
     import pandas as pd
-from .storage import PREDICTION_COLUMNS, RunDirectory
 
 __all__ = ["FoldJob", "run_fold"]
 
@@ -39,14 +39,13 @@ class FoldJob:
 
     run_dir: Path
     number: int
+    repeat: int
     fold: Fold
     model: ArchitectureInfo
     weights: str | None
     recipe: Recipe
     canvases: npt.NDArray[np.uint8]
-    targets: npt.NDArray[np.int64]
-    names: tuple[str, ...]
-    groups: npt.NDArray[Any] | None
+    slices: pd.DataFrame  # what predictions repeat of each slice, such as its path and target
     device: str
     precision: Precision
     seed: int
@@ -106,10 +105,11 @@ def _fit_and_score(job: FoldJob, directory: RunDirectory, profile: Profile | Non
         compile_model=job.compile_model,
         profile=profile,
     )
+    targets = job.slices["target"].to_numpy()
     history = trainer.fit(
         job.canvases[train],
-        job.targets[train],
-        monitor=(job.canvases[test], job.targets[test]),
+        targets[train],
+        monitor=(job.canvases[test], targets[test]),
         monitor_every=job.monitor_every,
         description=f"fold {job.number}",
         progress=job.progress,
@@ -140,25 +140,19 @@ def _initial_model(job: FoldJob) -> CTClassifier:
 
 
 def _score(job: FoldJob, model: CTClassifier, index: npt.NDArray[np.int64]) -> pd.DataFrame:
-    import pandas as pd
-
     scored = infer(model, job.canvases, index=index)
     if not np.isfinite(scored.logits).all():
         raise TrainingDivergedError(
             "the trained network returns NaN or infinity; try a smaller learning_rate"
         )
-    table = pd.DataFrame(
-        {
-            "index": index,
-            "path": [job.names[i] for i in index],
-            "target": job.targets[index],
-            "fold": job.number,
-            "probability": scored.probabilities,
-            "logit": scored.logits,
-            "group": "" if job.groups is None else job.groups[index],
-        }
+    table = job.slices.iloc[index].assign(
+        index=index,
+        fold=job.number,
+        repeat=job.repeat,
+        probability=scored.probabilities,
+        logit=scored.logits,
     )
-    return table.astype(dict(PREDICTION_COLUMNS))
+    return table[list(PREDICTION_COLUMNS)].astype(dict(PREDICTION_COLUMNS))
 
 
 def _training_reference(job: FoldJob, model: CTClassifier) -> TrainingReference:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .._files import json_ready
+from ..errors import UnknownNameError
 from ..evaluation import intervals, metrics
 from ..evaluation.intervals import Interval, describe_resampling
 from ..evaluation.metrics import TABLE_METRICS
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["ScoredFolds"]
+
+#: Metrics of subgroups.
+SUBGROUP_METRICS = ("accuracy", "recall", "specificity", "auc")
 
 _MOST_COLUMNS = 10  # folds that a table shows one by one, so that it fits on a screen
 
@@ -62,7 +66,7 @@ class ScoredFolds:
     >>> predictions = pd.DataFrame({
     ...     "index": range(4), "path": ["0.png", "1.png", "2.png", "3.png"],
     ...     "target": [0, 1, 0, 1], "fold": [0, 0, 1, 1],
-    ...     "probability": [0.2, 0.7, 0.2, 0.7], "logit": 0.0, "group": "",
+    ...     "probability": [0.2, 0.7, 0.2, 0.7], "logit": 0.0, "group": "", "label": "",
     ... })
     >>> scored = ScoredFolds(
     ...     "mine", "four", "", ("no", "yes"), Protocol.paper(),
@@ -270,7 +274,7 @@ class ScoredFolds:
     @property
     def unit(self) -> str:
         """Noun for one group of slices, such as ``"patient"``."""
-        return group_unit(self.protocol.group_kind or self.group_kind)
+        return group_unit(self.group_kind or self.protocol.group_kind)
 
     @property
     def has_patients(self) -> bool:
@@ -295,6 +299,61 @@ class ScoredFolds:
             return None
         shared = [np.isin(codes[fold.test], codes[fold.train]) for fold in self.folds]
         return float(np.concatenate(shared).mean())
+
+    def by(self, column: str) -> pd.DataFrame:
+        """Return the metrics of subgroups of the slices.
+
+        Parameters
+        ----------
+        column : str
+            Column of `predictions` that names the subgroup of each slice, such as ``"label"`` (the
+            original class) or ``"source"``.
+
+        Returns
+        -------
+        DataFrame
+            One row per subgroup: ``slices``, ``groups`` (number of patients or other units that
+            the intervals resample), and for accuracy, recall, specificity and AUC the mean over
+            the folds that test the subgroup, as a fraction, with the ends of its 95 % interval
+            (``"recall_low"``, ``"recall_high"``). What is undefined is NaN: a subgroup of one
+            class has no AUC, and either recall or specificity.
+
+        Raises
+        ------
+        UnknownNameError
+            If `predictions` has no such column.
+
+        Examples
+        --------
+        >>> import covidct
+        >>> slices = covidct.load_dataset("phantom", n=16, seed=0)
+        >>> recipe = covidct.Recipe.demo().scaled(1)
+        >>> cv = covidct.CrossValidator("shufflenet", recipe, cv=2, groups="patient", weights=None)
+        >>> cv.run(slices).by("label")["slices"].to_dict()
+        {'COVID': 8, 'non-COVID': 8}
+        """
+        import pandas as pd
+
+        if column not in self.predictions:
+            raise UnknownNameError.among("column", column, map(str, self.predictions.columns))
+        found = {
+            str(name): self._metrics_of(rows) for name, rows in self.predictions.groupby(column)
+        }
+        return pd.DataFrame.from_dict(found, orient="index").rename_axis(index=column)
+
+    def _metrics_of(self, rows: pd.DataFrame) -> dict[str, float]:
+        """Return the mean metrics of some rows over their folds, with intervals."""
+        units = rows["group" if self.has_groups else "index"]
+        parts = [part for _, part in rows.groupby("fold")]
+        means = metrics.summarize([metrics.score(p["target"], p["probability"]) for p in parts])
+        ends = intervals.bootstrap(
+            rows["target"], rows["probability"], groups=units, folds=rows["fold"]
+        )
+        found: dict[str, float] = {"slices": rows["index"].nunique(), "groups": units.nunique()}
+        for name in SUBGROUP_METRICS:
+            low, high = ends[name]
+            found |= {name: means[name][0], f"{name}_low": low, f"{name}_high": high}
+        return found
 
     def confusion_matrix(self, fold: int | None = None) -> npt.NDArray[np.float64]:
         """Count slices by true and predicted class.
@@ -391,7 +450,9 @@ class ScoredFolds:
                 f"({percent_range(*ends[name])})"
                 for name in ("accuracy", "recall", "specificity")
             )
-        if self.protocol.group_kind == "near-duplicate":
+        if self.predictions["label"].nunique() > 2:
+            yield f"By label: {', '.join(self._by_label())}."
+        if self.protocol.group_kind == self.group_kind == "near-duplicate":
             sizes = self.pooled_predictions()["group"].value_counts()
             several = sizes[sizes > 1]
             yield (
@@ -403,3 +464,10 @@ class ScoredFolds:
             warning = leakage_warning(self.unit if self.has_groups else None)
             yield f"{warning[:1].upper()}{warning[1:]}."
         yield from metrics.undefined_notes(self.fold_metrics)
+
+    def _by_label(self) -> Iterator[str]:
+        """Yield the recall or specificity of each original label in words."""
+        for name, row in self.by("label").iterrows():
+            metric = "recall" if np.isnan(row["specificity"]) else "specificity"
+            ends = percent_range(row[f"{metric}_low"], row[f"{metric}_high"])
+            yield f"{metric} on {name!r} {percent(row[metric])} ({ends})"

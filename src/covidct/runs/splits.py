@@ -101,6 +101,17 @@ class Split:
     groups: npt.NDArray[np.str_] | None
     group_kind: str | None
 
+    @property
+    def repeats(self) -> tuple[int, ...]:
+        """Number of the repeat of each fold: how often its slices were tested before."""
+        largest = max(int(fold.test.max()) for fold in self.folds)
+        tested = np.zeros(largest + 1, np.int64)
+        numbers = []
+        for fold in self.folds:
+            numbers.append(int(tested[fold.test].max()))
+            tested[fold.test] += 1
+        return tuple(numbers)
+
 
 def make_split(
     data: CTDataset | npt.ArrayLike,

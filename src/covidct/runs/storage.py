@@ -25,6 +25,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from .._files import atomic_path, clear_remains, write_json, write_text
+from ..datasets.gray import as_window
 from ..errors import InvalidFileError
 from ..training.checkpoint import CheckpointStore
 from ..training.recipe import Recipe
@@ -47,11 +48,16 @@ __all__ = [
 PREDICTION_COLUMNS: Mapping[str, str] = {
     "index": "int64",
     "path": "str",
+    "frame": "int64",
     "target": "int64",
+    "label": "str",
+    "source": "str",
+    "group": "str",
+    "volume": "str",
     "fold": "int64",
+    "repeat": "int64",
     "probability": "float64",
     "logit": "float64",
-    "group": "str",
 }
 
 _FORMAT = 2
@@ -119,6 +125,8 @@ class DatasetSpec:
         Number of slices.
     content_hash : str
         Hash of the decoded content; runs with equal hashes have the same slices.
+    window : str or tuple of (float, float), default="lung"
+        Display window of the slices, as in :class:`covidct.CTDataset`.
     skipped : tuple of (str, str), default=()
         Files that could not be read, each with the reason.
     """
@@ -127,6 +135,7 @@ class DatasetSpec:
     classes: tuple[str, str]
     slices: int
     content_hash: str
+    window: str | tuple[float, float] = "lung"
     skipped: tuple[tuple[str, str], ...] = ()
 
 
@@ -540,8 +549,15 @@ def _parse_dataset(content: Mapping[str, Any]) -> DatasetSpec:
         classes=(classes[0], classes[1]),
         slices=_entry(dataset, "slices", int, place="dataset."),
         content_hash=_entry(dataset, "content_hash", str, place="dataset."),
+        window=_parse_window(_entry(dataset, "window", str, list, place="dataset.")),
         skipped=tuple((name, reason) for name, reason in skipped),
     )
+
+
+def _parse_window(value: Any) -> str | tuple[float, float]:
+    window: Any = value if isinstance(value, str) else tuple(value)
+    as_window(window)
+    return window  # type: ignore[no-any-return]  # checked by as_window
 
 
 def _entry(values: Mapping[str, Any], key: str, *kinds: type, place: str = "") -> Any:
