@@ -78,7 +78,12 @@ def test_lists(capsys):
     assert cli.main(["models", "squeezenet", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["custom_size"] == [255, 335]
     assert cli.main(["datasets"]) == 0
-    assert "covid19-ct" in capsys.readouterr().out
+    header, *rows = capsys.readouterr().out.splitlines()
+    assert header.split() == ["name", "unit", "license", "split", "non-COVID", "COVID", "patients"]
+    (row,) = (row for row in rows if row.startswith("covid-ctset"))
+    cells = [cell.strip() for cell in row.split("  ") if cell.strip()]
+    assert cells[:4] == ["covid-ctset", "slices", "CC BY-NC 4.0", "5 folds"]
+    assert cells[4:] == ["9,776", "2,282", "377"]
     assert cli.main(["datasets", "covid19-ct", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["counts"] == [397, 349]
 

@@ -104,6 +104,18 @@ def test_options_of_tables_and_volumes(slice_folder):
         load_datasets(parse(f"table={table}", "phantom", "--images", "x"))
 
 
+def test_further_options_of_a_dataset(tmp_path, capsys):
+    root = tmp_path / "set"
+    call = ["audit", "--dataset", f"covid-ctset={root}", "--option"]
+    assert cli.main([*call, "fold=7"]) == 1
+    assert "fold must be 1 to 5 or None, got 7" in capsys.readouterr().err
+    assert cli.main([*call, "folds=1"]) == 2
+    assert "--option folds does not apply to covid-ctset" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        cli.main([*call, "fold"])
+    assert "takes NAME=VALUE, got 'fold'" in capsys.readouterr().err
+
+
 def test_one_dataset_where_one_is_meant(capsys):
     assert cli.main(["audit", "--dataset", "phantom", "folder=x"]) == 2
     assert "covidct audit takes one dataset, got 2" in capsys.readouterr().err

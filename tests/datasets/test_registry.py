@@ -6,8 +6,10 @@ import logging
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from PIL import Image
 
 import covidct
 from covidct import DatasetInfo
@@ -96,6 +98,63 @@ def test_register_and_load_under_the_new_name(slice_folder: Path) -> None:
     dataset = covidct.load_dataset("mine", slice_folder)
     assert dataset.name == "mine"
     assert len(dataset) == 12
+
+
+CLASSES = (
+    {"classes": ("kontrolle", "fall")},
+    {"classes": ("Kontrolle", "Fall")},
+    {"positive": ("fall",), "negative": ("Kontrolle",)},
+)
+
+
+@pytest.mark.parametrize("facts", CLASSES)
+def test_classes_of_ones_own(facts: dict[str, Any], tmp_path: Path) -> None:
+    for label in ("andere", "fall", "kontrolle"):
+        for patient in ("p1", "p2"):
+            (tmp_path / label / patient).mkdir(parents=True)
+            Image.new("L", (9, 9)).save(tmp_path / label / patient / "1.png")
+    covidct.register_dataset(DatasetInfo("mine", "Mine", **facts))
+    dataset = covidct.load_dataset("mine", tmp_path)
+    assert dataset.classes == ("kontrolle", "fall")
+    assert dataset.labels.tolist() == ["fall", "fall", "kontrolle", "kontrolle"]
+    assert dataset.targets.tolist() == [1, 1, 0, 0]
+    assert set(dataset.groups) == {"p1", "p2"}
+    other = covidct.load_dataset("mine", tmp_path, positive="andere")
+    assert other.targets.tolist() == [1, 1, 0, 0, 0, 0]
+    per_class = DatasetInfo("mine", "Mine", **facts, ids_per_class=True)
+    covidct.register_dataset(per_class, overwrite=True)
+    groups = covidct.load_dataset("mine", tmp_path).groups
+    assert set(groups) == {"fall/p1", "fall/p2", "kontrolle/p1", "kontrolle/p2"}
+
+
+@pytest.mark.parametrize("facts", CLASSES)
+@pytest.mark.parametrize("label", ["fall", "kontrolle"])
+def test_one_class_of_ones_own(facts: dict[str, Any], label: str, tmp_path: Path) -> None:
+    (tmp_path / label).mkdir()
+    Image.new("L", (9, 9)).save(tmp_path / label / "1.png")
+    covidct.register_dataset(DatasetInfo("mine", "Mine", **facts))
+    assert covidct.load_dataset("mine", tmp_path).targets.tolist() == [int(label == "fall")]
+
+
+def test_a_table_with_classes_of_ones_own(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        Image.new("L", (9, 9)).save(tmp_path / f"{name}.png")
+    (tmp_path / "slices.csv").write_text("path,label,patient\na.png,ill,1\nb.png,well,2\n")
+    info = DatasetInfo("mine", "Mine", positive=("ill",), loader="covidct.datasets.table:load")
+    covidct.register_dataset(info)
+    with pytest.raises(ValueError, match="'mine' needs root: the folder of its files"):
+        covidct.load_dataset("mine")
+    dataset = covidct.load_dataset("mine", tmp_path / "slices.csv")
+    assert dataset.targets.tolist() == [1, 0]
+    assert dataset.name == "mine"
+
+
+def test_a_loader_that_passes_options_on(slice_folder: Path) -> None:
+    def load(root: Path, **options: Any) -> covidct.CTDataset:
+        return covidct.load_dataset("folder", root, **options)
+
+    covidct.register_dataset(DatasetInfo("mine", "Mine", loader=load))
+    assert covidct.load_dataset("mine", slice_folder, positive="non-COVID").classes[1] != "COVID"
 
 
 def test_register_does_not_overwrite_unless_told() -> None:

@@ -177,6 +177,16 @@ def add_dataset(
         "--version", metavar="VERSION", help="version of a published dataset, such as 3A"
     )
     parser.add_argument(
+        "--option",
+        type=_option,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        dest="loader_options",
+        help="another option of a published dataset, such as fold=1 of covid-ctset (may be "
+        "repeated)",
+    )
+    parser.add_argument(
         "--n", type=int, metavar="N", help="number of slices of 'phantom' (default: 240)"
     )
 
@@ -207,6 +217,15 @@ def _columns(text: str) -> dict[str, str]:
             raise argparse.ArgumentTypeError(f"takes MEANING=COLUMN,..., got {text!r}")
         columns[meaning.strip()] = column.strip()
     return columns
+
+
+def _option(text: str) -> tuple[str, str | int]:
+    """Read an option of a loader, which checks it."""
+    name, equals, value = text.partition("=")
+    if not (equals and name.strip() and value.strip()):
+        raise argparse.ArgumentTypeError(f"takes NAME=VALUE, got {text!r}")
+    value = value.strip()
+    return name.strip(), int(value) if value.isdigit() else value
 
 
 def add_on_error(parser: argparse.ArgumentParser) -> None:
@@ -249,6 +268,7 @@ def load_datasets(args: argparse.Namespace) -> dict[str, CTDataset]:
     accepted = {own: _loader_parameters(source.dataset) for own, source in named.items()}
     given = {name: getattr(args, name) for name in _LOADER_OPTIONS}
     given = {name: value for name, value in given.items() if value is not None}
+    given |= dict(args.loader_options)
     if given.get("groups") == "none":
         given["groups"] = None
     if "images" in given and len(named) > 1:
@@ -256,7 +276,8 @@ def load_datasets(args: argparse.Namespace) -> dict[str, CTDataset]:
     for option in given:
         if not any(option in parameters for parameters in accepted.values()):
             names = ", ".join(source.dataset for source in named.values())
-            raise WrongCallError(f"--{option} does not apply to {names}")
+            flag = f"--option {option}" if option not in _LOADER_OPTIONS else f"--{option}"
+            raise WrongCallError(f"{flag} does not apply to {names}")
     loaded = {}
     for own, (name, root) in named.items():
         loaded[own] = load_dataset(

@@ -180,8 +180,11 @@ def some_plain(texts: list[str], *, limit: int = 3) -> str:
 
 def _nested(root: Path, names: list[str]) -> str:
     """Recognize parts of a set, such as "train" and "test", each with the same classes."""
+    parts = ("train", "training", "val", "valid", "validation", "test", "testing", "dev")
     inner = [{folder.name for folder in folders_in(root / name)} for name in names]
-    if not inner or any(len(classes) < 2 or classes != inner[0] for classes in inner):
+    if not any(name.casefold() in parts for name in names):
+        return ""
+    if any(len(classes) < 2 or classes != inner[0] for classes in inner):
         return ""
     classes = ", ".join(map(repr, sorted(inner[0])))
     return f". Each of these folders holds {classes}: give one of them as the root"

@@ -168,12 +168,20 @@ class DatasetInfo:
             return "depends on what is loaded"
         return " + ".join(f"{count:,}" for count in self.counts) + f" {self.unit}"
 
+    @property
+    def _labels(self) -> str:
+        """Labels of class 0 and class 1 in words."""
+        if self.classes is not None:
+            return " / ".join(self.classes)
+        if not self.positive:
+            return "found in what is loaded"
+        rest = ", ".join(self.negative) or "all others"
+        return f"{rest} / {', '.join(self.positive)}"
+
     def __str__(self) -> str:
         """Return a description of several lines."""
         facts = {
-            "classes": "found in what is loaded"
-            if self.classes is None
-            else " / ".join(self.classes),
+            "classes": self._labels,
             "size": self.size,
             "patients": "" if self.patients is None else f"{self.patients:,}",
             "values": self.values,

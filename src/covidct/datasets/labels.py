@@ -107,6 +107,8 @@ def binarize(
     ([0, 1, 0], ('non-COVID-19', 'COVID-19'))
     """
     counts = Counter(labels)
+    if default is not None:
+        default = [as_spelled(name, counts) for name in default]
     if positive is None and default is not None and set(default) & set(counts):
         chosen = [label for label in default[1:] if label in counts]
         negative = [default[0]] if negative is None and default[0] in counts else negative
@@ -145,6 +147,13 @@ def plain_label(value: object) -> str:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return str(value).strip()
+
+
+def as_spelled(name: str, labels: Iterable[str]) -> str:
+    """Return a label as it is spelled among `labels`, if its case alone differs there."""
+    labels = list(labels)
+    alike = [label for label in labels if label.casefold() == name.casefold()]
+    return alike[0] if name not in labels and len(alike) == 1 else name
 
 
 def _matching(option: str, names: list[str], counts: Counter[str]) -> list[str]:

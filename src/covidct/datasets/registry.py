@@ -181,7 +181,8 @@ def load_dataset(
     loader = _import_loader(info)
     accepted = inspect.signature(loader).parameters
     if root is None and "root" in accepted and accepted["root"].default is inspect.Parameter.empty:
-        raise ValueError(f"dataset {dataset!r} needs root: {info.layout}")
+        layout = info.layout or "the folder of its files"
+        raise ValueError(f"dataset {dataset!r} needs root: {layout}")
     if root is not None and "root" not in accepted:
         raise ValueError(f"dataset {dataset!r} takes no root, got {str(root)!r}")
     if download and "download" not in accepted:
@@ -193,9 +194,10 @@ def load_dataset(
         "verify": verify,
         "on_error": on_error,
     }
+    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in accepted.values())
     known = set(accepted) - set(general)
     for option in options:
-        if option not in known:
+        if option not in known and not takes_any:
             raise UnknownNameError.among(f"{dataset} option", option, known)
     given = {key: value for key, value in general.items() if key in accepted}
     loaded = loader(**given, **options)

@@ -18,7 +18,7 @@ from .ct_dataset import CTDataset
 from .gray import WindowChoice
 from .groups import Groups
 from .info import DatasetInfo
-from .labels import binarize
+from .labels import as_spelled, binarize
 from .lung import lung_slices
 from .reading import read_image
 from .slices import Found, FoundVolume
@@ -229,8 +229,8 @@ def as_dataset(
     labels = rows["label"].tolist()
     if positive is None and info.positive:
         occurring = set(labels)
-        positive = [label for label in info.positive if label in occurring]
-        usual = [label for label in info.negative if label in occurring]
+        positive = [n for name in info.positive if (n := as_spelled(name, occurring)) in occurring]
+        usual = [n for name in info.negative if (n := as_spelled(name, occurring)) in occurring]
         negative = usual if negative is None and usual else negative
     targets, names = binarize(
         labels, positive=positive, negative=negative, default=info.classes, where=str(root)

@@ -31,6 +31,8 @@ class Table:
         Title of the table.
     notes : sequence of str, default=()
         Sentences printed below the table.
+    left_columns : int, default=1
+        Number of columns, from the first, that are aligned to the left; the rest hold numbers.
 
     Raises
     ------
@@ -56,6 +58,7 @@ class Table:
     footer: Sequence[Sequence[str]] = ()
     caption: str = ""
     notes: Sequence[str] = ()
+    left_columns: int = 1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "header", tuple(self.header))
@@ -120,13 +123,16 @@ class Table:
 
     def _markdown(self) -> str:
         header, *rows = self._aligned()
-        rule = ["-" * len(header[0]), *("-" * (len(cell) - 1) + ":" for cell in header[1:])]
+        left = self.left_columns
+        rule = ["-" * len(cell) for cell in header[:left]]
+        rule += ["-" * (len(cell) - 1) + ":" for cell in header[left:]]
         table = "\n".join("| " + " | ".join(cells) + " |" for cells in [header, rule, *rows])
         return "\n\n".join([*filter(None, [self.caption]), table, *self.notes])
 
     def _latex(self) -> str:
+        left = self.left_columns
         lines = [
-            rf"\begin{{tabular}}{{l{'r' * (len(self.header) - 1)}}}",
+            rf"\begin{{tabular}}{{{'l' * left}{'r' * (len(self.header) - left)}}}",
             r"\toprule",
             _latex_row(self.header),
             r"\midrule",
@@ -154,15 +160,18 @@ class Table:
         return caption + "\n".join([table, *(f"<p>{escape(note)}</p>" for note in self.notes)])
 
     def _aligned(self) -> list[list[str]]:
-        """Pad the cells of a column to one width: names to the left, all other cells to the right.
+        """Pad the cells of a column to one width: text to the left, numbers to the right.
 
         pandas aligns every column to the right and needs another package for Markdown.
         """
         lines = [self.header, *self.rows, *self.footer]
-        first, *widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         return [
-            [name.ljust(first), *(c.rjust(width) for c, width in zip(cells, widths, strict=True))]
-            for name, *cells in lines
+            [
+                cell.ljust(width) if k < self.left_columns else cell.rjust(width)
+                for k, (cell, width) in enumerate(zip(cells, widths, strict=True))
+            ]
+            for cells in lines
         ]
 
 

@@ -23,7 +23,7 @@ COVIDX_CT = DatasetInfo(
     values="PNG, windowed",
     split="train, val, test; by patient. Versions 2B and 3B add training slices and share val and "
     "test with 2A and 3A",
-    license="that of each source, some CC BY-NC-ND; together for non-commercial use",
+    license="per source, partly CC BY-NC-ND; together for non-commercial use",
     home="https://github.com/haydengunraj/COVIDNet-CT",
     citation="version 1: Gunraj, Wang, Wong, Front. Med. 7:608525 (2020); version 2: Front. Med. "
     "8:729287 (2022); version 3: arXiv:2206.03043 (2022)",
@@ -170,7 +170,7 @@ LARGE_COVID_19_CT_SLICES = DatasetInfo(
     counts=(9511, 7593),
     patients=1130,
     values="PNG, windowed in several ways",
-    license="see its home, and that of each source",
+    license="per source; see its home",
     home="https://www.kaggle.com/datasets/maedemaftouni/large-covid19-ct-slice-dataset",
     citation="Maftouni et al.: IISE Annual Conference (2021), "
     "https://github.com/maftouni/Curated_Covid_CT",
@@ -241,7 +241,7 @@ CC_CCII = DatasetInfo(
     counts=(208_673, 131_517),
     patients=2698,
     values="PNG and JPEG, windowed, in part with all but the lung masked",
-    split="train, val, test; unofficial lists of HKBU, option split=",
+    split="unofficial; option split='hkbu' takes the lists of HKBU",
     license="CC BY 3.0 CN; as quoted by others, to be checked at its home",
     home="http://ncov-ai.big.ac.cn/download",
     citation="Zhang et al.: Cell 181:1423 (2020); counts of the cleaned release of He et al.",
