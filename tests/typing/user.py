@@ -38,7 +38,7 @@ def train(dataset: covidct.CTDataset) -> covidct.CrossValidationResult:
     result = validator.run(dataset)
     assert_type(result, covidct.CrossValidationResult)
     mean, deviation = result.summary()["accuracy"]
-    print(f"{mean:.3f} ± {deviation:.3f}", result.table("latex").splitlines()[0])
+    print(f"{mean:.3f} ± {deviation:.3f}", result.table().render("latex").splitlines()[0])
     return result
 
 

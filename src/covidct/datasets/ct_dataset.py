@@ -23,7 +23,7 @@ from .gray import WindowChoice, to_grayscale
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["CTDataset"]
+__all__ = ["CTDataset", "relative_names"]
 
 logger = logging.getLogger(__name__)
 

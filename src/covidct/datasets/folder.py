@@ -170,10 +170,10 @@ def _what_is_there(root: Path, found: dict[str, Found], outside: list[Path]) -> 
         for path, reason in listing.set_aside
     ]
     folders = f"no slices were found in its folders {some(found)}"
-    return f"{folders} ({some_plain(reasons)})" if reasons else folders
+    return f"{folders} ({_some_plain(reasons)})" if reasons else folders
 
 
-def some_plain(texts: list[str], *, limit: int = 3) -> str:
+def _some_plain(texts: list[str], *, limit: int = 3) -> str:
     """Join the first few texts for a message."""
     return "; ".join(texts[:limit]) + ("; ..." if len(texts) > limit else "")
 

@@ -33,6 +33,8 @@ __all__ = [
     "WindowChoice",
     "as_hounsfield",
     "as_window",
+    "luma",
+    "over_black",
     "to_gray",
     "to_grayscale",
 ]
@@ -82,7 +84,18 @@ class Window(NamedTuple):
         return self.shape in _SHAPES and finite and bool(self.width >= least)
 
     def show(self, hu: npt.ArrayLike) -> Gray:
-        """Map Hounsfield units to gray values, 0 (black) to 255 (white); NaN becomes 0."""
+        """Map Hounsfield units to gray values, 0 (black) to 255 (white); NaN becomes 0.
+
+        Parameters
+        ----------
+        hu : array-like
+            Hounsfield units.
+
+        Returns
+        -------
+        ndarray of uint8
+            Gray values, of the same shape.
+        """
         with np.errstate(over="ignore", invalid="ignore"):
             part = _SHAPES[self.shape](np.asarray(hu, np.float32), self.level, self.width)
         return _as_uint8(part * 255)

@@ -472,8 +472,10 @@ def _is_loose(group: Sequence[Slice]) -> bool:
     Files without SeriesInstanceUID are a series only if they fit together at different places. And
     single slices to which one UID and one position were given are no series.
     """
-    corners = [s.corner for s in group]
-    is_one_place = all(c is not None and np.allclose(c, corners[0], atol=1e-3) for c in corners)
+    corners = [s.corner for s in group if s.corner is not None]
+    is_one_place = len(corners) == len(group) and all(
+        np.allclose(corner, corners[0], atol=1e-3) for corner in corners
+    )
     if group[0].series is not None and not is_one_place:
         return False
 

@@ -239,6 +239,18 @@ class CrossDatasetMatrix:
     cells : mapping of (str, str) to CrossValidationResult or ExternalEvaluation
         Scores by name of run and dataset: the run itself, with its out-of-fold predictions, on the
         slices that it was trained on, and the evaluation of its fitted folds on other slices.
+
+    Examples
+    --------
+    >>> import covidct
+    >>> from covidct.runs.external_test import evaluate_across
+    >>> slices = covidct.load_dataset("phantom", n=16, seed=0)
+    >>> recipe = covidct.Recipe.demo().scaled(1)
+    >>> cv = covidct.CrossValidator("shufflenet", recipe, cv=2, groups="patient", weights=None)
+    >>> others = {"other": covidct.load_dataset("phantom", n=8, seed=1)}
+    >>> matrix = evaluate_across({"mine": cv.run(slices)}, others)
+    >>> matrix.table().header
+    ('trained on', 'other')
     """
 
     cells: Mapping[tuple[str, str], CrossValidationResult | ExternalEvaluation]

@@ -73,6 +73,12 @@ class PairedTests:
         Unit that was resampled and swapped as a whole.
     tests : tuple of PairedTest
         The tests.
+
+    Examples
+    --------
+    >>> from covidct.runs.paired_tests import PairedTests
+    >>> PairedTests("accuracy", "group", ()).table().header[:2]
+    ('runs', 'difference')
     """
 
     metric: str

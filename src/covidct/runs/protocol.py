@@ -10,7 +10,7 @@ from ..errors import UnknownNameError
 if TYPE_CHECKING:
     from ..datasets.ct_dataset import CTDataset
 
-__all__ = ["PROTOCOLS", "Protocol", "leakage_warning", "split_options"]
+__all__ = ["PROTOCOLS", "Protocol", "group_unit", "leakage_warning", "split_options"]
 
 #: Protocols that commands and sweeps take by name: random slices, as in the paper; whole patients
 #: (or, where patients are unknown, whole groups of near-duplicates); the split of the dataset's

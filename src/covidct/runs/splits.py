@@ -60,6 +60,14 @@ class Fold:
     validation : ndarray of shape (n_validation,)
         Positions in neither of the two parts, on which temperature and threshold of an official
         split are fitted; empty in other protocols.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from covidct.runs.splits import Fold
+    >>> fold = Fold(train=np.array([0, 1]), test=np.array([2]), validation=np.array([], int))
+    >>> len(fold.train), len(fold.test)
+    (2, 1)
     """
 
     train: Index
@@ -94,6 +102,13 @@ class Split:
         pixels; None if no groups are known or found.
     group_kind : str or None
         Kind of the groups, such as ``"patient"``; None if no groups are known or found.
+
+    Examples
+    --------
+    >>> from covidct.runs.splits import make_split
+    >>> split = make_split([0, 1, 0, 1], 2)
+    >>> split.protocol.id, len(split.folds), split.repeats
+    ('paper', 2, (0, 0))
     """
 
     protocol: Protocol

@@ -129,6 +129,12 @@ class DatasetSpec:
         Display window of the slices, as in :class:`covidct.CTDataset`.
     skipped : tuple of (str, str), default=()
         Files that could not be read, each with the reason.
+
+    Examples
+    --------
+    >>> from covidct.runs.storage import DatasetSpec
+    >>> DatasetSpec("ward-7", ("non-COVID", "COVID"), slices=120, content_hash="0123").window
+    'lung'
     """
 
     name: str
@@ -170,6 +176,16 @@ class RunSpec:
         ``"cpu"`` or ``"cuda"``.
     versions : mapping of str to str
         Versions of the software, as :func:`software_versions` returns them.
+
+    Examples
+    --------
+    >>> import covidct
+    >>> slices = covidct.load_dataset("phantom", n=16, seed=0)
+    >>> recipe = covidct.Recipe.demo().scaled(1)
+    >>> cv = covidct.CrossValidator("shufflenet", recipe, cv=2, groups="patient", weights=None)
+    >>> spec = cv.run(slices).spec
+    >>> spec.model, spec.dataset.slices, spec.recipe.epochs
+    ('shufflenet', 16, 1)
     """
 
     model: str
