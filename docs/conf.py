@@ -28,6 +28,7 @@ extensions = [
     "measured",
     "mathml",
     "public_names",
+    "public_sets_table",
     "published_table",
     "command_help",
 ]
