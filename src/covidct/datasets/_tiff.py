@@ -166,7 +166,7 @@ class TiffPage:
             return _unpack_bits(data, width * channels, depth).reshape(height, width, channels)
         code = {2: "i", 3: "f"}.get(self.one(_FORMAT, 1), "u")
         stored = np.dtype(f"{self.byte_order}{code}{depth // 8}")
-        if predictor != 1:
+        if predictor != 1 and self.one(_COMPRESSION, 1) not in (1, 32773):  # as in libtiff
             for start in range(0, data.shape[1], block_row):
                 part = data[:, start : start + block_row]
                 part[:] = _undo_predictor(part, stored, predictor, channels)

@@ -194,6 +194,7 @@ def _tiff(file: BinaryIO, window: WindowChoice) -> Image.Image:
             f"is a {page.description}, which is not read here; save it as a PNG of 8 or 16 bits"
         ) from None
     _check_size(image.size)
+    image.info.pop("xmp", None)  # a broken one fails while loading; the orientation has a tag
     return _upright(image, window)
 
 
