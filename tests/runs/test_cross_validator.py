@@ -393,3 +393,9 @@ def test_groups_of_both_classes_have_no_metrics_of_their_own(run, phantoms):
     result = run(groups=pairs)
     assert result.patient_metrics is None
     assert result.to_dict()["patients"] is None
+
+
+@pytest.mark.parametrize("data", ["slices/", [1, 2], None])
+def test_other_datasets_are_refused(data):
+    with pytest.raises(TypeError, match=r'covidct\.load_dataset\("folder", root\)'):
+        covidct.CrossValidator("shufflenet", weights=None).run(data)

@@ -23,7 +23,7 @@ from .gray import WindowChoice, to_grayscale
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["CTDataset", "relative_names"]
+__all__ = ["CTDataset", "check_dataset", "relative_names"]
 
 logger = logging.getLogger(__name__)
 
@@ -397,6 +397,16 @@ class CTDataset:
             raise FileNotFoundError(
                 f"{len(missing)} of {len(self)} paths are not files: {some(missing)}"
             )
+
+
+def check_dataset(value: object) -> None:
+    """Raise TypeError, with the ways to make one, unless `value` is a dataset."""
+    if not isinstance(value, CTDataset):
+        raise TypeError(
+            f"dataset must be a covidct.CTDataset, got {type(value).__module__}."
+            f'{type(value).__qualname__}; load a folder with covidct.load_dataset("folder", root), '
+            "or list image files with covidct.CTDataset(paths, targets)"
+        )
 
 
 def _counted(number: int, kind: str) -> str:

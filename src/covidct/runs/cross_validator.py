@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from .._checks import whole
 from ..datasets.canvases import make_canvases
-from ..datasets.ct_dataset import CTDataset
+from ..datasets.ct_dataset import CTDataset, check_dataset
 from ..devices import Precision, resolve_device, resolve_precision
 from ..errors import TrainingDivergedError
 from ..models.classifier import CTClassifier
@@ -162,6 +162,8 @@ class CrossValidator:
 
         Raises
         ------
+        TypeError
+            If `dataset` is not a CTDataset.
         ValueError
             If the dataset cannot be split in this way, the canvases are too small for the network,
             or `run_dir` contains another run.
@@ -170,6 +172,7 @@ class CrossValidator:
         TrainingDivergedError
             If the loss of a fold became NaN; the other folds are finished and kept.
         """
+        check_dataset(dataset)
         split = make_split(
             dataset, self.cv, groups=self.groups, seed=self.seed, repeats=self.repeats
         )

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from .._files import json_ready, write_json
 from ..datasets.canvases import make_canvases
+from ..datasets.ct_dataset import check_dataset
 from ..datasets.registry import dataset_info
 from ..errors import InvalidFileError
 from ..evaluation import published
@@ -366,6 +367,7 @@ class CrossValidationResult(ScoredFolds):
         InvalidFileError
             If a file of the run was damaged.
         """
+        check_dataset(dataset)
         if dataset.content_hash() == self.content_hash:
             raise ValueError(
                 f"{dataset.name!r} has the same slices as the run in {str(self.run_dir)!r}, which "
