@@ -243,7 +243,7 @@ def test_redirects_in_circles_end(server: Server, root: Path) -> None:
 
 def test_server_cannot_fill_the_disk(server: Server, root: Path) -> None:
     server.script[FIRST] = [endless] * 10
-    with pytest.raises(OSError, match="sends more than the dataset holds"):
+    with pytest.raises(OSError, match="sends more bytes than the dataset has"):
         download(root)
     assert server.requests == {FIRST: 1}, "an attack is not tried again"
     assert_nothing_installed(root)

@@ -21,7 +21,7 @@ MAX_BYTES = 1_000_000_000
 #: The most pixels that a slice may have: usual ones have a few hundred thousand.
 MAX_PIXELS = 100_000_000
 
-# PIL promises no closed list of what its parsers raise on a broken file; all these it has raised.
+# PIL does not document the errors of its parsers for broken files; it has raised all of these.
 PARSER_ERRORS = (
     ArithmeticError,
     AssertionError,
@@ -47,7 +47,7 @@ class Refusal(Exception):
     ----------
     skippable : bool
         False if the file may be intact and something is missing to read it, so that leaving it out
-        is no remedy.
+        does not help.
     """
 
     def __init__(self, reason: str, *, skippable: bool = True) -> None:

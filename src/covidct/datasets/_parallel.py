@@ -1,4 +1,4 @@
-"""Work on many files at once: reading and decoding release the interpreter's lock."""
+"""Work on many files in threads; reading and decoding release the interpreter's lock."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from tqdm import tqdm
 Item = TypeVar("Item")
 Value = TypeVar("Value")
 
-# Results that wait at most until they are asked for; each may hold a slice.
+# Largest number of results that wait in memory; each may hold a slice.
 _AHEAD = 128
 
 
 def each_in_threads(
     function: Callable[[Item], Value], items: Iterable[Item]
 ) -> Generator[Value, None, None]:
-    """Call ``function`` on every item in threads; yield results in the items' order.
+    """Call `function` on every item in threads; yield the results in the order of the items.
 
-    However slowly they are taken and however many there are, only a few wait in memory.
+    Only a few results wait in memory, whatever their number.
     """
     pool = ThreadPoolExecutor()
     waiting: deque[Future[Value]] = deque()
@@ -37,14 +37,14 @@ def each_in_threads(
         while waiting:
             yield waiting.popleft().result()
     finally:
-        # The first failure, or a Ctrl-C, ends the work: what still waits is not begun.
+        # After the first failure, or Ctrl-C, waiting items are not started.
         pool.shutdown(cancel_futures=True)
 
 
 def map_in_threads(
     function: Callable[[Item], Value], items: Sequence[Item], *, description: str
 ) -> list[Value]:
-    """Call ``function`` on every item in threads, with progress; results keep the items' order."""
+    """Call `function` on every item in threads, with a progress bar; keep the items' order."""
     results = each_in_threads(function, items)
     with closing(results):
         return list(tqdm(results, description, len(items), disable=None, leave=False))

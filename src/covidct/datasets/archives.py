@@ -1,8 +1,7 @@
-"""Unpacking archives that strangers made.
+"""Safe unpacking of untrusted archives.
 
-Every member is checked before anything of it is written: it must be a plain file or a folder, its
-path must stay below the target, and all of them together must not be larger, nor more, than what
-the dataset is known to hold.
+Every member is checked before it is written: it must be a plain file or a folder, and its path must
+stay below the target. Number and total size of the members must not exceed those of the dataset.
 """
 
 from __future__ import annotations
@@ -25,16 +24,16 @@ from ._listing import is_hidden
 
 __all__ = ["is_archive", "unpack"]
 
-# Images hardly compress: a set of them that shrinks more than this is made to fill a disk.
+# Images hardly compress; an archive with a higher ratio is meant to fill the disk.
 _MAX_RATIO = 100
 _CHUNK = 1 << 20
-# What Python's parsers raise for a broken archive, as seen when fuzzing them.
+# Errors that Python's parsers raise for a broken archive, found by fuzzing.
 _PARSER_ERRORS = (
     *(EOFError, LookupError, NotImplementedError, OSError, RuntimeError, ValueError),
     *(lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile, zlib.error),
 )
-# OSErrors that the archive is to blame for: those of a decompressor have no number, the others
-# come from names. A full disk is no fault of the archive.
+# OSErrors caused by the archive: those of decompressors have no number, the others come from names.
+# A full disk is not the fault of the archive.
 _ITS_FAULT = (None, errno.EEXIST, errno.EINVAL, errno.EISDIR, errno.ENAMETOOLONG, errno.ENOTDIR)
 
 
@@ -45,37 +44,39 @@ class _Member(NamedTuple):
 
 
 def is_archive(path: Path) -> bool:
-    """Tell whether a file is a ZIP or TAR archive (of any compression that Python knows)."""
+    """Return True if a file is a ZIP or TAR archive, of any compression that Python supports."""
     try:
         return zipfile.is_zipfile(path) or tarfile.is_tarfile(path)
-    except EOFError:  # A compressed TAR archive that is cut short.
+    except EOFError:  # a truncated, compressed TAR archive
         return False
 
 
 def unpack(archive: Path, target: Path, *, max_files: int, max_bytes: int) -> None:
     """Unpack a ZIP or TAR archive into a new folder, completely or not at all.
 
-    Hidden files, and the shadows that macOS adds, are left out.
+    Hidden files and the metadata files of macOS are left out.
 
     Parameters
     ----------
-    archive
-        The file to unpack.
-    target
-        Folder to make; it must not exist.
-    max_files, max_bytes
-        How many members the archive may have, and how large they may be together.
+    archive : Path
+        The archive.
+    target : Path
+        Folder to create; it must not exist.
+    max_files : int
+        Largest number of members.
+    max_bytes : int
+        Largest total size of the members, in bytes.
 
     Raises
     ------
     covidct.errors.InvalidFileError
-        If the archive is damaged or encrypted; if it holds a link, a device, an absolute path or
-        one with ``..``, or one name twice; or if it holds more than allowed.
+        If the archive is damaged or encrypted; if it has a link, a device, an absolute path, a
+        path with ``..`` or the same name twice; or if it exceeds a limit.
     FileExistsError
-        If ``target`` exists.
+        If `target` exists.
     """
     if target.exists():
-        raise FileExistsError(f"cannot unpack {archive} into {target}: that exists")
+        raise FileExistsError(f"cannot unpack {archive} into {target}: the folder exists")
     budget = min(max_bytes, _MAX_RATIO * archive.stat().st_size)
     target.parent.mkdir(parents=True, exist_ok=True)
     partial_folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
@@ -88,7 +89,7 @@ def unpack(archive: Path, target: Path, *, max_files: int, max_bytes: int) -> No
     except _PARSER_ERRORS as error:
         if isinstance(error, OSError) and error.errno not in _ITS_FAULT:
             raise
-        raise InvalidFileError(f"{archive} is no intact archive: {error}") from error
+        raise InvalidFileError(f"{archive} is not an intact archive: {error}") from error
     finally:
         shutil.rmtree(partial_folder, ignore_errors=True)
 
@@ -101,18 +102,18 @@ def _unpack_members(archive: Path, target: Path, max_files: int, budget: int) ->
             raise InvalidFileError(f"{archive} is refused: more than {max_files:,} members")
         if member.open is None or any(map(is_hidden, parts)):
             continue
-        # The size that a header states may be a lie, so the bytes are counted as well.
+        # The size in a header may be wrong, so the written bytes are counted as well.
         left = _copy(member, target.joinpath(*parts), budget) if member.size <= budget else -1
         if left < 0:
             raise InvalidFileError(
-                f"{archive} is refused: {member.name!r} would exceed the {budget:,} bytes left of "
-                "what the dataset may hold"
+                f"{archive} is refused: {member.name!r} would exceed the {budget:,} bytes that are "
+                "left of the size of the dataset"
             )
         budget = left
 
 
 def _copy(member: _Member, path: Path, budget: int) -> int:
-    """Write one member and return what is left of ``budget``; negative once it is exceeded."""
+    """Write one member and return the rest of `budget`, negative if it was exceeded."""
     path.parent.mkdir(parents=True, exist_ok=True)
     source = member.open() if member.open is not None else None
     if source is None:
@@ -125,8 +126,8 @@ def _copy(member: _Member, path: Path, budget: int) -> int:
 
 
 def _safe_parts(name: str, archive: Path) -> tuple[str, ...]:
-    """Split a member's path, refusing one that leads elsewhere on any operating system."""
-    path = PureWindowsPath(name)  # Splits at both kinds of slash and knows drives.
+    """Split a member's path; refuse a path that leaves the target on any operating system."""
+    path = PureWindowsPath(name)  # splits at both kinds of slash and knows drives
     if path.anchor or ".." in path.parts:
         raise InvalidFileError(
             f"{archive} is refused: its member {name!r} would be written outside of the target"

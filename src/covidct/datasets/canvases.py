@@ -38,9 +38,9 @@ RESIZES: dict[str, Callable[[Size], Callable[[Image.Image], Image.Image]]] = {
     "stretch": v2.Resize,
 }
 
-# Part of every key in the cache: to be raised when the same slices would give other pixels.
+# part of every key in the cache; raise it when the same slices would give other pixels
 _VERSION = 2
-# Slices decoded before they are written: what bounds the memory.
+# slices decoded before they are written, which bounds the memory
 _BLOCK = 64
 
 _logger = logging.getLogger(__name__)
@@ -54,23 +54,23 @@ def to_canvas(image: Image.Image, size: Sequence[int], *, resize: str = "pad") -
 
     Parameters
     ----------
-    image
+    image : PIL.Image.Image
         The slice, in any mode.
-    size
+    size : tuple of (int, int)
         Height and width of the canvas.
-    resize
+    resize : {"pad", "stretch"}, default="pad"
         ``"pad"`` keeps the aspect ratio (:class:`covidct.AspectPreservingPad`, black margin);
         ``"stretch"`` does not, and fills the canvas.
 
     Returns
     -------
-    ndarray of uint8, shape (height, width)
-        With ``"pad"``, exactly ``AspectPreservingPad(size)(to_grayscale(image))``.
+    ndarray of uint8 of shape (height, width)
+        With ``"pad"``, equal to ``AspectPreservingPad(size)(to_grayscale(image))``.
 
     Raises
     ------
     ValueError
-        If ``size`` is not two positive integers, or ``resize`` is unknown.
+        If `size` is not two positive integers, or `resize` is unknown.
 
     Examples
     --------
@@ -91,36 +91,35 @@ def make_canvases(
 ) -> CanvasMap:
     """Turn every slice of a dataset into a canvas, once.
 
-    The canvases are kept in a file below ``canvases`` in the folder that the environment variable
-    ``COVIDCT_CACHE`` names, or else in the user's cache folder; it can be deleted at any time. Its
-    name is made of the dataset's content, the size and ``resize``, and later calls map that file.
-    It is written under another name and then renamed, so what bears its name is whole, and what a
-    killed process left is cleared away. Of several processes that want the same canvases at once,
-    one makes them and the others wait.
+    The canvases are kept in a file in ``canvases`` below covidct's cache folder (the environment
+    variable ``COVIDCT_CACHE``, or the user's cache folder); it can be deleted at any time. Its name
+    depends on the dataset's content, the size and `resize`, and later calls map the same file. It
+    is written under another name and then renamed, so that it is always complete; remains of killed
+    processes are removed. If several processes need the same canvases, one makes them and the
+    others wait.
 
     Parameters
     ----------
-    dataset
+    dataset : CTDataset
         The slices.
-    size
+    size : tuple of (int, int)
         Height and width of the canvases.
-    resize
-        ``"pad"`` or ``"stretch"``, as in :func:`to_canvas`.
-    n_jobs
-        Number of threads, in joblib's notation; None takes every core. Decoding and scaling
-        release Python's lock.
+    resize : {"pad", "stretch"}, default="pad"
+        As in :func:`to_canvas`.
+    n_jobs : int, optional
+        Number of threads, as in joblib; by default one per core.
 
     Returns
     -------
-    memmap of uint8, shape (N, height, width)
-        Read-only, in the order of the dataset.
+    memmap of uint8 of shape (n_slices, height, width)
+        Read-only canvases in the order of the dataset.
 
     Raises
     ------
     covidct.errors.InvalidFileError
-        If a slice cannot be read. The message names its file; nothing is kept.
+        If a slice cannot be read; the message names its file.
     ValueError
-        If ``size`` is not two positive integers, or ``resize`` is unknown.
+        If `size` is not two positive integers, or `resize` is unknown.
     OSError
         If the cache cannot be written.
 
@@ -228,7 +227,7 @@ def _clear_remains(path: Path) -> None:
 
 @contextmanager
 def _storage_errors(folder: Path, n_bytes: int) -> Iterator[None]:
-    """Say what to do when the cache cannot be written."""
+    """Add a remedy to the error that is raised if the cache cannot be written."""
     try:
         yield
     except OSError as error:

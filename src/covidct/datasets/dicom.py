@@ -253,7 +253,7 @@ def patient_group(path: StrPath) -> str | None:
 
 
 def is_volume(path: StrPath) -> bool:
-    """Tell whether a path holds several slices of one CT series, and nothing else.
+    """Check that a path holds several slices of one CT series and nothing else.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Fetching datasets: from the web with pooch, from Kaggle with kagglehub."""
+"""Downloads of datasets: from the web with pooch, from Kaggle with kagglehub."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ __all__ = ["Limits", "install"]
 
 logger = logging.getLogger(__name__)
 
-TIMEOUT = 30  # Seconds without a byte before a connection counts as dead.
+TIMEOUT = 30  # seconds without a byte before a connection is given up
 RETRIES = 3
 _CHUNK = 1 << 18
 
 
 class Limits(NamedTuple):
-    """How much a dataset may bring: the sum over its files, with some allowance."""
+    """Largest number and total size (in bytes) of the files of a dataset, with some allowance."""
 
     files: int
     bytes: int
@@ -41,32 +41,32 @@ def install(
     limits: Limits,
     check: Callable[[Path], None],
 ) -> None:
-    """Fetch a dataset and put those of its class folders into ``root`` that are not there.
+    """Download a dataset and move its missing class folders into `root`.
 
-    Everything is fetched, unpacked and checked in a hidden folder first, so that a class folder
-    is there completely or not at all. Processes that install into one root wait for one another.
+    Everything is downloaded, unpacked and checked in a hidden folder first, so that a class folder
+    is installed completely or not at all. Processes that install into one root wait for each other.
 
     Parameters
     ----------
-    info
-        Says what to fetch, and from where.
-    root
-        Folder to install into; it is made where needed.
-    folders
+    info : DatasetInfo
+        Entry of the registry; its `source` and `archives` name the files.
+    root : Path
+        Folder to install into; it is created if needed.
+    folders : iterable of str
         Names of the class folders.
-    limits
-        Refuse to download or unpack more than this.
-    check
-        Called with the hidden folder that holds the class folders; raises if they are not right.
+    limits : Limits
+        Limits of the download and of the unpacked files.
+    check : callable
+        Called with the hidden folder that holds the class folders; raises if they are wrong.
 
     Raises
     ------
     ValueError
-        If ``info`` names no source.
+        If `info` has no `source`.
     OSError
-        If the download fails, after retries.
+        If the download fails after several attempts.
     covidct.errors.InvalidFileError
-        If what came is not what was expected.
+        If the downloaded files are not those expected.
     """
     scheme = info.source.partition(":")[0]
     if scheme not in _FETCHERS:
@@ -77,9 +77,9 @@ def install(
     with FileLock(root / ".download.lock"):
         absent = [folder for folder in folders if not (root / folder).exists()]
         if not absent:
-            return  # Another process was faster.
+            return  # another process was faster
         staging = root / ".download"
-        shutil.rmtree(staging, ignore_errors=True)  # Left by a process that was killed.
+        shutil.rmtree(staging, ignore_errors=True)  # left by a process that was killed
         try:
             fetched, content = staging / "fetched", staging / "content"
             content.mkdir(parents=True)
@@ -103,7 +103,7 @@ def _from_web(info: DatasetInfo, target: Path, limits: Limits) -> None:
     web = pooch.create(
         path=target.with_name("archives"),
         base_url=info.source,
-        registry=dict.fromkeys(info.archives),  # Their content is checked, file by file.
+        registry=dict.fromkeys(info.archives),  # the content of each file is checked later
         retry_if_failed=RETRIES,
     )
     for name in info.archives:
@@ -123,18 +123,18 @@ def _from_web(info: DatasetInfo, target: Path, limits: Limits) -> None:
 
 
 def _download_archive(url: str, path: Path, max_bytes: int) -> None:
-    """Download one file; a ValueError makes pooch try again."""
+    """Download one file; pooch tries again after a ValueError."""
     name = url.rpartition("/")[2]
     bar = tqdm(total=1, desc=name, unit="B", unit_scale=True, disable=None, leave=False)
     with path.open("wb") as file, bar:
         get = pooch.HTTPDownloader(progressbar=bar, chunk_size=_CHUNK, timeout=TIMEOUT)
         get(url, _Bounded(file, max_bytes), None)
     if not archives.is_archive(path):
-        raise ValueError("what came is cut short, or no archive")
+        raise ValueError("the downloaded file is truncated or not an archive")
 
 
 class _Bounded:
-    """A file to write to that does not let a server fill the disk."""
+    """File object that accepts a limited number of bytes, so that a server cannot fill the disk."""
 
     def __init__(self, file: IO[bytes], max_bytes: int) -> None:
         self._file = file
@@ -143,7 +143,7 @@ class _Bounded:
     def write(self, chunk: bytes) -> None:
         self._left -= len(chunk)
         if self._left < 0:
-            raise OSError("the server sends more than the dataset holds")
+            raise OSError("the server sends more bytes than the dataset has")
         self._file.write(chunk)
 
     def flush(self) -> None:
@@ -151,7 +151,7 @@ class _Bounded:
 
 
 def _from_kaggle(info: DatasetInfo, target: Path, limits: Limits) -> None:
-    """Copy what kagglehub fetches; it unpacks into its own cache, by its own limits."""
+    """Copy the download of kagglehub, which unpacks into its own cache with its own limits."""
     del limits
     kagglehub = require("kagglehub", extra="kaggle")
     handle = info.source.partition(":")[2]
@@ -163,18 +163,18 @@ def _from_kaggle(info: DatasetInfo, target: Path, limits: Limits) -> None:
 
 
 def _find_folder(name: str, below: Path, info: DatasetInfo) -> Path:
-    """Find the class folder: archives differ in what they wrap around it."""
+    """Find a class folder; archives differ in the folders around it."""
     found = [Path(parent) / name for parent, folders, _ in os.walk(below) if name in folders]
     if not found:
         raise FileNotFoundError(
-            f"what {info.source} gave for dataset {info.name!r} holds no folder {name!r}; "
+            f"the download of dataset {info.name!r} from {info.source} has no folder {name!r}; "
             f"expected: {info.layout}. {_by_hand(info)}"
         )
     return max(found, key=lambda path: len(path.parts))
 
 
 def _by_hand(info: DatasetInfo) -> str:
-    return f"Try again, or get it by hand from {info.home}: {info.how_to_get}"
+    return f"Try again, or download it by hand from {info.home}: {info.how_to_get}"
 
 
 _FETCHERS: dict[str, Callable[[DatasetInfo, Path, Limits], None]] = {

@@ -1,4 +1,4 @@
-"""Which slices are of one patient: lists of groups, DICOM headers and folders."""
+"""Patients of slices, from lists, DICOM headers and folders."""
 
 from __future__ import annotations
 

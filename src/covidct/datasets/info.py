@@ -1,4 +1,4 @@
-"""What the registry knows of a dataset before it is loaded."""
+"""Entries of the dataset registry."""
 
 from __future__ import annotations
 

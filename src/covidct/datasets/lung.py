@@ -41,7 +41,7 @@ _USUAL_SPACING = 0.7  # mm
 def lung_slices(
     volume: FoundVolume, *, on_error: Literal["raise", "skip"] = "raise"
 ) -> npt.NDArray[np.bool_]:
-    """Tell which slices of a volume show lung.
+    """Find the slices of a volume that show lung.
 
     The result is kept in covidct's cache folder as long as the files do not change.
 
@@ -143,7 +143,7 @@ def lung_area(hu: npt.NDArray[np.float32], spacing: tuple[float, float]) -> floa
 def lung_run(
     areas: npt.NDArray[np.float64], positions: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.bool_]:
-    """Tell which slices show lung by the area on each.
+    """Find the slices that show lung by the area of lung on each.
 
     Parameters
     ----------

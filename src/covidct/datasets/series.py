@@ -42,7 +42,7 @@ _SAME_PLACE = 1e-3
 # Least component of the normal along the body of an axial slice: gantries tilt by up to 30 degrees.
 _AXIAL = 0.8
 
-# Words of ImageType (or FrameType) and of the description that tell what is no axial CT slice.
+# Words of ImageType (or FrameType) and of the description that mark other objects than slices.
 _LOCALIZER = {"LOCALIZER", "SCOUT", "TOPOGRAM", "SURVIEW"}
 _PROJECTION = {"MIP", "MINIP", "MAX_IP", "MIN_IP", "MEAN_IP", "PROJECTION", "VOLUME_RENDER", "VRT"}
 _PROJECTION |= {"RENDERING", "CSA MIP", "PROJECTION IMAGE", "MAXIMUM", "MINIMUM", "SURFACE_RENDER"}
@@ -135,7 +135,7 @@ def _text(file: DicomFile, keyword: str, frame: int = 0) -> str | None:
 
 
 def _reason_aside(file: DicomFile) -> str:
-    """Tell localizers, projections and pictures of class CT from slices by ImageType."""
+    """Recognize localizers, projections and pictures of class CT by ImageType."""
     words: set[str] = set()
     for keyword in ("ImageType", "FrameType", "VolumeBasedCalculationTechnique"):
         value = file.tag(keyword)

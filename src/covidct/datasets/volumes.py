@@ -152,7 +152,7 @@ def read_pixels(path: Path) -> VolumePixels:
 
 
 def read_content(path: Path) -> Content:
-    """Tell Hounsfield units, gray values and masks apart; kept in covidct's cache folder."""
+    """Return the content of a volume; it is kept in covidct's cache folder."""
     content: Content = remembered("content 1", [path], lambda: read_pixels(path).content)
     return content
 
@@ -247,7 +247,7 @@ _NIFTI_TYPES = dict(
 
 
 class _Nifti(NamedTuple):
-    """What a NIfTI header tells about voxels; ITK reads the geometry."""
+    """Facts of a NIfTI header about the voxels; ITK reads the geometry."""
 
     size: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -477,7 +477,7 @@ def _pixels(path: Path) -> VolumePixels:
 
 
 def _interpreted(array: npt.NDArray[Any]) -> VolumePixels:
-    """Tell Hounsfield units from gray values of a window and from masks, by the range of values.
+    """Distinguish Hounsfield units, windowed gray values and masks, by the range of values.
 
     Values below 0 that span more than 50 are Hounsfield units. Values from 0 to 255 are the gray of
     a window, or a mask where few whole numbers occur. Larger ones are Hounsfield units with an

@@ -1,4 +1,4 @@
-"""Procedural chest-CT slices with patients and lesion masks, for examples, tests and scale."""
+"""Procedural chest-CT slices with patients and lesion masks, for examples and tests."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ MARROW = 200
 
 @dataclass(frozen=True, kw_only=True)
 class Patient:
-    """What all slices of one patient share: build, scanner, display window, size of the picture."""
+    """Properties that all slices of a patient share: build, scanner, window, picture size."""
 
     width: int  # of the picture, in pixels
     height: int
@@ -79,24 +79,24 @@ class Chest(Painting):
 
     Parameters
     ----------
-    patient
-        Whose chest.
-    level
-        0 at the apex of the lungs, 1 at their base.
-    rng
-        Draws what differs from slice to slice.
-    size
-        (height, width) of the picture, instead of the patient's own.
+    patient : Patient
+        The patient.
+    level : float
+        Position along the body: 0 at the apex of the lungs, 1 at their base.
+    rng : numpy.random.Generator
+        Source of the differences between the slices of a patient.
+    size : tuple of (int, int), optional
+        Height and width of the picture; by default the patient's own.
 
     Attributes
     ----------
-    cavity : (H, W) float32
+    cavity : ndarray of float32 of shape (height, width)
         Depth below the chest wall.
-    lung : (H, W) float32
+    lung : ndarray of float32 of shape (height, width)
         Depth below the surface of the lungs; negative outside.
-    vessels : (H, W) float32
-        Part of each pixel that is a vessel of the lung.
-    radii : tuple of float
+    vessels : ndarray of float32 of shape (height, width)
+        Share of each pixel that is a vessel of the lung.
+    radii : tuple of (float, float)
         Half the width and half the depth of the cavity.
 
     Examples

@@ -1,4 +1,4 @@
-"""The dataset of procedural slices: who has what, and how the scanner shows it."""
+"""Dataset of procedural slices."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from .painting import FloatImage
 
 __all__ = ["Phantom", "PhantomDataset", "SliceSpec", "load"]
 
-VERSION = 1  # Raised whenever a pixel changes: it enters the content hash.
+VERSION = 1  # part of the content hash; raise it whenever a pixel changes
 CLASSES = ("non-COVID", "COVID")
-# Independent streams of random numbers: what is healthy never depends on the class.
+# Independent streams of random numbers, so that healthy anatomy does not depend on the class.
 BUILD, SLICE, DISEASE, ILLNESS = range(4)
 
-# Once an array of this size was freed, glibc keeps the memory of smaller ones for the next. Else
-# each of the many temporary arrays of a slice is fetched from the kernel, at half of all time.
+# After an array of this size was freed, glibc keeps the memory of smaller arrays for the next ones.
+# Otherwise half of the time goes into fetching memory for temporary arrays from the kernel.
 np.empty(2**24, np.uint8)
 
 
 class SliceSpec(NamedTuple):
-    """All that a slice depends on."""
+    """Parameters that determine a slice."""
 
     seed: int
     patient: int
@@ -54,32 +54,33 @@ class Phantom(NamedTuple):
 
 
 class PhantomDataset(CTDataset):
-    """Slices made when they are read, from a seed.
+    """Procedural slices, computed from a seed when they are read.
 
     COVID slices show ground-glass opacities along the pleura; non-COVID slices are normal or show
     nodules, a consolidation, an effusion, emphysema, or the central ground glass of an oedema.
-    Build, picture size, window, noise and what lies around the patient are drawn alike for both
-    classes, so that only disease tells them apart. The slices of a patient share all of these:
-    folds of slices leak, as they do with real scans.
+    Build, picture size, window, noise and surroundings have the same distribution in both classes,
+    so that only the disease differs. The slices of a patient share all of these, so that random
+    folds leak, as they do with real scans.
 
-    Slice ``i`` depends on ``seed``, ``slices_per_patient`` and ``size`` alone, not on ``n``.
+    Slice i depends on `seed`, `slices_per_patient` and `size` only, not on `n`.
 
     Parameters
     ----------
-    n
+    n : int, default=240
         Number of slices; even ones are COVID, odd ones are not.
-    seed
-        Same seed, same pixels.
-    slices_per_patient
-        How many slices a patient has at most.
-    size
-        (height, width) of all slices; None draws one per patient, 140-348 by 210-400 pixels.
+    seed : int, default=0
+        Random seed.
+    slices_per_patient : int, default=4
+        Largest number of slices of a patient.
+    size : tuple of (int, int), optional
+        Height and width of all slices in pixels, at least 64; by default a size is drawn per
+        patient, 140 to 348 by 210 to 400 pixels.
 
     Raises
     ------
     ValueError
-        If ``n`` or ``slices_per_patient`` is below 1, ``seed`` is negative, ``size`` is below
-        64 pixels, or one of them is no integer.
+        If `n` or `slices_per_patient` is below 1, `seed` is negative, `size` is below 64 pixels, or
+        one of them is not an integer.
 
     Examples
     --------
@@ -124,37 +125,42 @@ class PhantomDataset(CTDataset):
         return Image.fromarray(self._make(index).pixels)
 
     def masks(self, index: int) -> dict[str, npt.NDArray[np.bool_]]:
-        """Return where disease and lung are in one slice.
+        """Return the masks of one slice.
+
+        Parameters
+        ----------
+        index : int
+            Position of the slice.
 
         Returns
         -------
-        dict of str to (H, W) bool array
-            ``"lung"``: both lungs, with what is in them. ``"lesion"``: ground-glass opacities,
+        dict of str to ndarray of bool of shape (height, width)
+            ``"lung"``: both lungs, lesions included. ``"lesion"``: ground-glass opacities,
             empty in non-COVID slices. ``"finding"``: other disease, empty in COVID slices.
         """
         return {name: mask.copy() for name, mask in self._make(index).masks.items()}
 
     def subset(self, index: npt.ArrayLike) -> PhantomDataset:
-        """Return the dataset of the chosen slices, in the order of ``index``."""
+        """Return the dataset of the chosen slices, in the order of `index`."""
         part = super().subset(index)
         chosen = self._positions(index)
         part._patients, part._numbers = self._patients[chosen], self._numbers[chosen]
         return part
 
     def content_hash(self) -> str:
-        """Return a SHA-256 (hex) of all that the pixels and targets depend on."""
+        """Return a SHA-256 of all parameters that pixels and targets depend on."""
         facts = [VERSION, self.seed, self.slices_per_patient, self.size, self.names]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
     def save(self, root: str | os.PathLike[str]) -> None:
         """Write the slices as PNG files in class folders, and ``groups.csv``.
 
-        ``covidct.load_dataset("folder", root)`` then gives the same pixels, targets and groups.
+        ``covidct.load_dataset("folder", root)`` then returns the same pixels, targets and groups.
 
         Parameters
         ----------
-        root
-            Folder to write into; it is made where needed.
+        root : str or Path
+            Folder to write into; it is created if needed.
 
         Examples
         --------
@@ -176,7 +182,7 @@ class PhantomDataset(CTDataset):
         write_text(folder / "groups.csv", table.getvalue())
 
     def _check_files(self) -> None:
-        """Accept the paths: no files lie behind them."""
+        """Accept the paths, which are names without files."""
 
     def _make(self, index: int) -> Phantom:
         return _make(
@@ -198,11 +204,11 @@ def load(
     slices_per_patient: int = 4,
     size: tuple[int, int] | None = None,
 ) -> PhantomDataset:
-    """Make the registry's ``"phantom"``; the options are those of :class:`PhantomDataset`."""
+    """Draw the dataset ``"phantom"``; the options are those of :class:`PhantomDataset`."""
     return PhantomDataset(n=n, seed=seed, slices_per_patient=slices_per_patient, size=size)
 
 
-@lru_cache(maxsize=2)  # The masks of a slice are usually asked for right after its pixels.
+@lru_cache(maxsize=2)  # the masks of a slice are usually read right after its pixels
 def _make(spec: SliceSpec) -> Phantom:
     seed, patient, number = spec.seed, spec.patient, spec.number
     build = Patient.draw(_generator(seed, BUILD, patient))
@@ -227,7 +233,7 @@ def _generator(seed: int, *key: int) -> np.random.Generator:
 
 
 def _scan(chest: Chest, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """Blur, add noise, and show through the patient's window."""
+    """Blur, add noise, and apply the patient's window."""
     patient = chest.patient
     image = chest.hu
     soft = _smooth(image)

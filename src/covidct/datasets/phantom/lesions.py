@@ -1,7 +1,7 @@
-"""Disease painted onto a procedural chest: that of COVID-19, and what else a chest CT may show.
+"""Diseases painted onto a procedural chest: COVID-19 and other findings.
 
-Each painter takes the slice and a generator, changes ``chest.hu`` in place, and returns the mask
-of what it painted, (H, W) bool.
+Each painter takes the slice and a generator, changes ``chest.hu`` in place, and returns the mask of
+the painted region, a boolean array of shape (height, width).
 """
 
 from __future__ import annotations

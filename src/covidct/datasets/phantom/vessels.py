@@ -1,4 +1,4 @@
-"""The vessels of the lungs in an axial slice: lines where they run within it, dots across it."""
+"""Vessels of the lungs in an axial slice: lines within its plane, and dots across it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["draw_vessels"]
 
 Points = npt.NDArray[np.float64]  # (N, 3): x, y, radius
 
-# Of each lung.
+# numbers for each lung
 GENERATIONS, ROOTS, DOTS = 4, 5, 110
 
 
@@ -23,17 +23,17 @@ def draw_vessels(painting: Painting, lung: FloatImage, rng: np.random.Generator)
 
     Parameters
     ----------
-    painting
-        Gives the grid.
-    lung
-        (H, W) depth below the pleura.
-    rng
-        Where they run.
+    painting : Painting
+        Grid of the picture.
+    lung : ndarray of float32 of shape (height, width)
+        Depth below the pleura.
+    rng : numpy.random.Generator
+        Source of the vessels' course.
 
     Returns
     -------
-    (H, W) float32 array
-        Part of each pixel, 0 to 1, that is vessel. It fades in the outermost centimetre, where
+    ndarray of float32 of shape (height, width)
+        Share of each pixel, 0 to 1, that is vessel. It fades in the outermost centimeter, where
         vessels are too fine to be seen.
     """
     points = np.concatenate([_trees(rng, 1 / painting.scale), _dots(rng)])
