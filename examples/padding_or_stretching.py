@@ -46,6 +46,7 @@ test = covidct.evaluation.significance.permutation_test(
     pad["probability"],
     stretch["probability"],
     groups=pad["group"].astype(str),
+    folds=pad["fold"],
     metric="auc",
 )
 print(test)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from itertools import count
 from math import isnan
 
 import numpy as np
 import pytest
+from scipy import special
 
 import covidct
 from covidct.evaluation import significance
@@ -42,11 +44,13 @@ def test_each_number_is_that_of_the_evaluation(runs):
         ("bad", "worse"),
     ]
     first = tests.tests[0]
-    good, bad = (runs[name].pooled_predictions() for name in ("good", "bad"))
+    good, bad = (runs[name].predictions for name in ("good", "bad"))
     pair = good["target"], good["probability"], bad["probability"]
-    options = {"groups": np.array(PATIENTS), "metric": "auc", "seed": 3}
+    options = {"groups": PATIENTS, "folds": good["fold"], "metric": "auc", "seed": 3}
     swapped = significance.permutation_test(*pair, n_permutations=499, **options)
     assert (first.difference, first.p_permutation) == (swapped.difference, swapped.p_value)
+    means = [runs[name].summary()["auc"][0] for name in ("good", "bad")]
+    assert first.difference == pytest.approx(means[0] - means[1])
     assert first.interval == significance.difference_interval(*pair, **options)
     differences = [
         a["auc"] - b["auc"]
@@ -57,6 +61,33 @@ def test_each_number_is_that_of_the_evaluation(runs):
     for kind in ("p_permutation", "p_folds"):
         expected = significance.holm([getattr(t, kind) for t in tests.tests])
         np.testing.assert_array_equal([getattr(t, f"{kind}_holm") for t in tests.tests], expected)
+
+
+@pytest.mark.parametrize("repeats", [None, 3])
+@pytest.mark.parametrize("metric", ["auc", "accuracy", "f1"])
+def test_the_difference_is_that_of_the_tables(made_up_run, metric, repeats):
+    """Networks of different folds are on scales of their own, and repeats vary."""
+
+    def judge(seed, signal, offset):
+        calls = count()
+
+        def judge(targets, index):
+            call = next(calls)
+            rng = np.random.default_rng((seed, call))
+            logits = signal * (2 * targets - 1) + rng.normal(0, 1, len(index))
+            return special.expit(logits + offset * (call - 2))
+
+        return judge
+
+    options = {"slices": 500, "repeats": repeats, "groups": [f"p{i // 5}" for i in range(500)]}
+    runs = {
+        "a": made_up_run(judge(0, 1.1, 1.5), **options),
+        "b": made_up_run(judge(1, 1.0, 0.0), **options),
+    }
+    (test,) = compare_runs(runs, metric=metric, n_permutations=199).tests
+    means = [run.summary()[metric][0] for run in runs.values()]
+    assert test.difference == pytest.approx(means[0] - means[1])
+    assert test.interval.low < test.difference < test.interval.high
 
 
 def test_text_and_json(runs):
@@ -89,9 +120,12 @@ def test_runs_may_differ_in_their_split_alone(made_up_run):
     )
     tests = compare_runs({"leaking": leaking, "grouped": grouped}, n_permutations=199)
     (test,) = tests.tests
-    pair = [run.pooled_predictions() for run in (leaking, grouped)]
+    pair = [run.predictions for run in (leaking, grouped)]
     expected = significance.difference_interval(
-        pair[0]["target"], *(rows["probability"] for rows in pair), groups=np.array(PATIENTS)
+        pair[0]["target"],
+        *(rows["probability"] for rows in pair),
+        groups=PATIENTS,
+        folds=[rows["fold"] for rows in pair],
     )
     assert test.interval == expected
     assert tests.unit == "group"

@@ -30,7 +30,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from ._inputs import Floats, Ints, check_fraction, check_labels, check_predictions, group_codes
+from ._inputs import Floats, Ints, check_fraction, check_predictions, group_codes
 from ._weighted_counts import batches
 from .metrics import METRICS, weighted_scores
 
@@ -131,21 +131,10 @@ def bootstrap(
     """
     labels, values = check_predictions(targets, probabilities)
     wanted = tuple(names)
-    fold_of = check_labels("folds", np.zeros(len(labels)) if folds is None else folds, len(labels))
-    parts = [np.flatnonzero(fold_of == number) for number in np.unique(fold_of)]
+    options = {"folds": folds, "threshold": threshold, "names": wanted}
 
     def statistic(weights: Floats) -> Mapping[str, Floats]:
-        of_folds = [
-            weighted_scores(
-                labels[part],
-                values[part],
-                weights=weights[:, part],
-                threshold=threshold,
-                names=wanted,
-            )
-            for part in parts
-        ]
-        return {name: _mean([scores[name] for scores in of_folds]) for name in wanted}
+        return weighted_scores(labels, values, weights=weights, **options)
 
     return cluster_bootstrap(
         statistic,
@@ -246,14 +235,6 @@ def cluster_bootstrap(
         name: _bca(float(value[0]), drawn[name], left_out=left_out[name], z=z)
         for name, value in point.items()
     }
-
-
-def _mean(of_folds: list[Floats]) -> Floats:
-    """Average over the folds in which a metric is defined; NaN if it is defined in none."""
-    values = np.stack(of_folds)
-    defined = np.isfinite(values)
-    with np.errstate(invalid="ignore"):
-        return np.asarray(values.sum(axis=0, where=defined) / defined.sum(axis=0))
 
 
 def _draws(codes: Ints, n_groups: int, rows: int, rng: np.random.Generator) -> Iterator[Floats]:

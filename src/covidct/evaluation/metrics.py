@@ -23,7 +23,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import UnknownNameError
-from ._inputs import Floats, Ints, check_fraction, check_predictions, group_names
+from ._inputs import (
+    Floats,
+    Ints,
+    check_fraction,
+    check_labels,
+    check_predictions,
+    group_names,
+)
 from ._weighted_counts import WeightedCounts, ratio
 
 __all__ = [
@@ -58,6 +65,8 @@ class Metric:
         such as slice or patient.
     greater_is_better : bool, default=True
         False for a loss, such as the Brier score.
+    ranking : bool, default=False
+        True if the metric depends on the order of the probabilities alone, such as the AUC.
     formula : callable
         Function from the weighted counts of predictions to the values of the metric.
 
@@ -74,6 +83,7 @@ class Metric:
     title: str
     undefined: str = ""
     greater_is_better: bool = True
+    ranking: bool = False
     formula: Callable[[WeightedCounts], Floats] = field(kw_only=True, repr=False)
 
     def __call__(
@@ -147,6 +157,7 @@ METRICS: dict[str, Metric] = {
             "auc",
             "AUC",
             _ONE_CLASS,
+            ranking=True,
             formula=lambda c: ratio(c.concordance, c.positives * c.negatives),
         ),
         # Step-wise, as in scikit-learn; the trapezoidal rule would be optimistic.
@@ -154,6 +165,7 @@ METRICS: dict[str, Metric] = {
             "average_precision",
             "Average precision",
             "no {unit} is COVID-19",
+            ranking=True,
             formula=lambda c: ratio(c.summed_precision, c.positives),
         ),
         Metric(
@@ -212,6 +224,7 @@ def weighted_scores(
     probabilities: npt.ArrayLike,
     *,
     weights: npt.ArrayLike,
+    folds: npt.ArrayLike | None = None,
     threshold: float = 0.5,
     names: Iterable[str] = tuple(METRICS),
 ) -> dict[str, Floats]:
@@ -226,6 +239,10 @@ def weighted_scores(
     weights : array-like of shape (n_weightings, n_slices)
         Weight of each slice in each weighting, not negative. For a bootstrap, this is how often
         a resample contains the slice.
+    folds : array-like of shape (n_slices,), default=None
+        Fold of each prediction. If given, a metric is the mean of its values in the folds, as in
+        the tables, so that probabilities of different networks are never ranked together. Folds in
+        which it is undefined are left out.
     threshold : float, default=0.5
         Lowest probability that is predicted positive, in [0, 1].
     names : iterable of str, default=all metrics
@@ -258,8 +275,22 @@ def weighted_scores(
     if not (rows >= 0).all():
         raise ValueError("weights must be finite and not negative")
     cutoff = check_fraction("threshold", threshold, closed=True)
-    counts = WeightedCounts(labels, values, rows, cutoff)
-    return {name: find_metric(name).formula(counts) for name in names}
+    wanted = [find_metric(name) for name in names]
+    of = check_labels("folds", np.zeros(len(labels)) if folds is None else folds, len(labels))
+    of_folds = []
+    for number in np.unique(of):
+        part = np.flatnonzero(of == number)
+        counts = WeightedCounts(labels[part], values[part], rows[:, part], cutoff)
+        of_folds.append([metric.formula(counts) for metric in wanted])
+    means = map(_mean_of_defined, zip(*of_folds, strict=True))
+    return dict(zip((metric.name for metric in wanted), means, strict=True))
+
+
+def _mean_of_defined(values: Sequence[Floats]) -> Floats:
+    """Average over the folds in which a metric is defined; NaN if it is defined in none."""
+    stacked = np.stack(values)
+    defined = np.isfinite(stacked)
+    return ratio(stacked.sum(axis=0, where=defined), defined.sum(axis=0))
 
 
 def score(

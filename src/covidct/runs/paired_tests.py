@@ -6,10 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from math import isnan, nan
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from tqdm import tqdm
 
 from .._files import json_ready
@@ -25,6 +24,9 @@ from ..evaluation.significance import (
 from ..evaluation.tables import Table
 from .scores import ScoredFolds
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 __all__ = ["PairedTest", "PairedTests", "check_same_folds", "compare_runs", "same_folds"]
 
 
@@ -36,11 +38,13 @@ class PairedTest(NamedTuple):
     a, b : str
         Names of the runs.
     difference : float
-        Metric of `a` minus metric of `b`, over all out-of-fold predictions, as a fraction.
+        Mean of the metric over the folds of `a` minus that of `b`, as in the tables of the runs, as
+        a fraction.
     interval : Interval
         95 % confidence interval of the difference, from resampling groups as a whole.
     p_permutation : float
         P-value of swapping the predictions of whole groups: do these fitted networks differ?
+        For the AUC, ranks within network and fold are swapped, not probabilities.
     p_permutation_holm : float
         `p_permutation`, corrected for the number of tests by Holm's method.
     p_folds : float
@@ -113,7 +117,10 @@ class PairedTests:
     def _notes(self) -> tuple[str, ...]:
         untested = any(isnan(test.p_folds) for test in self.tests)
         return (
-            f"Interval and permutation test: whole {self.unit}s, for the networks as fitted.",
+            (
+                "Difference of the means over folds. Interval and permutation test resample whole "
+                f"{self.unit}s and do not include the variation between trainings."
+            ),
             "Folds: corrected resampled t-test (Nadeau and Bengio 2003), for retrained networks.",
             *([_UNTESTED] if untested else []),
             f"Holm: p-value corrected for the number of tests, {len(self.tests)}.",
@@ -312,10 +319,18 @@ def _differences_but_split(a: ScoredFolds, b: ScoredFolds) -> str:
     return ", ".join(name for name, differs in differ.items() if differs)
 
 
-def _groups(a: ScoredFolds, b: ScoredFolds) -> npt.NDArray[np.str_] | None:
-    """Return the groups to resample: patients if a run knows them, else near-duplicates."""
+def _by_slice(run: ScoredFolds) -> pd.DataFrame:
+    """Return the predictions in the order of the slices, and of the folds that repeat a slice."""
+    return run.predictions.sort_values(["index", "fold"], kind="stable", ignore_index=True)
+
+
+def _units(a: ScoredFolds, b: ScoredFolds) -> pd.Series[Any]:
+    """Return the units to resample: patients if a run knows them, else near-duplicates or slices.
+
+    All predictions of a slice, in whatever fold, are in one unit.
+    """
     best = max((a, b), key=lambda run: (run.has_patients, run.has_groups))
-    return best.pooled_predictions()["group"].to_numpy() if best.has_groups else None
+    return _by_slice(best)["group" if best.has_groups else "index"]
 
 
 def _test(
@@ -329,21 +344,29 @@ def _test(
 ) -> PairedTest:
     """Test one pair; the corrected p-values are NaN."""
     a, b = results[name_a], results[name_b]
-    rows_a, rows_b = a.pooled_predictions(), b.pooled_predictions()
+    rows_a, rows_b = _by_slice(a), _by_slice(b)
     predictions = rows_a["target"], rows_a["probability"], rows_b["probability"]
-    groups = _groups(a, b)
+    units, folds = _units(a, b), np.stack([rows_a["fold"], rows_b["fold"]])
     swapped = permutation_test(
-        *predictions, groups=groups, metric=metric, n_permutations=n_permutations, seed=seed
+        *predictions,
+        groups=units,
+        folds=folds,
+        metric=metric,
+        n_permutations=n_permutations,
+        seed=seed,
     )
-    folds = _test_folds(a, b, metric)
+    interval = difference_interval(
+        *predictions, groups=units, folds=folds, metric=metric, seed=seed
+    )
+    over_folds = _test_folds(a, b, metric)
     return PairedTest(
         a=name_a,
         b=name_b,
         difference=swapped.difference,
-        interval=difference_interval(*predictions, groups=groups, metric=metric, seed=seed),
+        interval=interval,
         p_permutation=swapped.p_value,
         p_permutation_holm=nan,
-        p_folds=nan if folds is None else folds.p_value,
+        p_folds=nan if over_folds is None else over_folds.p_value,
         p_folds_holm=nan,
     )
 
