@@ -131,10 +131,11 @@ def bootstrap(
     """
     labels, values = check_predictions(targets, probabilities)
     wanted = tuple(names)
-    options = {"folds": folds, "threshold": threshold, "names": wanted}
 
     def statistic(weights: Floats) -> Mapping[str, Floats]:
-        return weighted_scores(labels, values, weights=weights, **options)
+        return weighted_scores(
+            labels, values, weights=weights, folds=folds, threshold=threshold, names=wanted
+        )
 
     return cluster_bootstrap(
         statistic,

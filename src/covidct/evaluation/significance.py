@@ -216,8 +216,8 @@ def permutation_test(
     changes no AUC [1]_. With a shift of the logits between equally good models, this test rejects
     at the 5 % level in 3 to 6 % of simulated runs, and its p-values are close to those of
     DeLong's test [2]_ if each group is one slice and of Obuchowski's [3]_ otherwise; see
-    ``benchmarks/intervals_and_tests.py``. Metrics at a threshold, such as accuracy and recall, need no
-    common scale, since calls are swapped.
+    ``benchmarks/intervals_and_tests.py``. Metrics at a threshold, such as accuracy and recall, need
+    no common scale, since calls are swapped.
 
     References
     ----------
@@ -350,8 +350,12 @@ def difference_interval(
     models = list(zip((a, b), _folds_of_both(folds, len(labels)), strict=True))
 
     def statistic(weights: Floats) -> Mapping[str, Floats]:
-        options = {"weights": weights, "threshold": threshold, "names": [name]}
-        first, second = (weighted_scores(labels, p, folds=of, **options)[name] for p, of in models)
+        first, second = (
+            weighted_scores(
+                labels, p, weights=weights, folds=of, threshold=threshold, names=[name]
+            )[name]
+            for p, of in models
+        )
         return {name: first - second}
 
     codes = group_codes(groups, len(labels))
