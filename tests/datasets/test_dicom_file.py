@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import tracemalloc
 from collections.abc import Callable
@@ -451,6 +452,12 @@ class TestHostileFrames:
     def test_a_syntax_that_nothing_decodes(self, saved) -> None:
         path = saved(encapsulate([bytes(90)]), syntax=UID("1.2.840.10008.1.2.4.102"))
         refused(path, "MPEG-4 .* is not decoded; export it without compression")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_a_pipe_does_not_block(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.dcm")
+    refused(tmp_path / "pipe.dcm", "is not a regular file")
 
 
 class TestContradictions:

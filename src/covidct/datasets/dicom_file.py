@@ -168,6 +168,8 @@ class DicomFile:
             raise Refusal("is a folder; use covidct.datasets.dicom.read_series")
         self.path = path
         self._size = path.stat().st_size
+        if not path.is_file():
+            raise Refusal("is not a regular file (but a device, pipe or socket); give a file")
         if self._size > MAX_BYTES:
             raise Refusal(
                 f"has {self._size} bytes, more than the {MAX_BYTES} allowed; split the file"

@@ -438,7 +438,31 @@ _DETOURS = {"LAB": "RGB", "La": "LA"}
 def over_black(
     values: npt.NDArray[Any], alpha: npt.NDArray[Any], window: WindowChoice | Window
 ) -> Gray:
-    """Show values laid over black with an opacity of 0 to 1; hidden ones do not enter the range."""
+    """Turn stored values with an opacity into 8-bit gray over black.
+
+    Hidden values do not count for the range or the unit of the others.
+
+    Parameters
+    ----------
+    values : ndarray
+        Numbers of any real type and shape.
+    alpha : ndarray
+        Opacity from 0 to 1, or False and True, in the shape of `values`.
+    window : {"lung", "range", "file"}, (float, float) or Window
+        As in :func:`to_gray`.
+
+    Returns
+    -------
+    ndarray of uint8
+        In the shape of `values`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from covidct.datasets.gray import over_black
+    >>> over_black(np.array([0, 200, 255], np.uint8), np.array([1, 0.5, 0]), "lung")
+    array([  0, 100,   0], dtype=uint8)
+    """
     gray = np.zeros(values.shape, np.uint8)
     seen = alpha > 0
     if seen.any():
@@ -447,9 +471,26 @@ def over_black(
 
 
 def luma(color: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Weigh red, green and blue, ``(..., 3)``, as ITU-R BT.601 and PIL do, in the same type.
+    """Turn color into gray with the weights of ITU-R BT.601, as PIL does for 8 bits.
 
     Equal channels keep their value exactly.
+
+    Parameters
+    ----------
+    color : ndarray of shape (..., 3)
+        Red, green and blue, of any real type.
+
+    Returns
+    -------
+    ndarray of shape (...)
+        Of the type of `color` for integers of up to 32 bits, else of float64.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from covidct.datasets.gray import luma
+    >>> luma(np.array([[1000, 1000, 1000], [1000, 0, 0]], np.uint16))
+    array([1000,  299], dtype=uint16)
     """
     if color.dtype.kind in "iu" and color.dtype.itemsize <= 4:
         weights = np.array([19595, 38470, 7471], np.int64)  # PIL's, of 2**16
