@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -549,6 +550,24 @@ def test_masks(name: str, make: Callable[[str], Path]) -> None:
         np.testing.assert_array_equal(masks["lesion"], expected)
         if "lung" in masks:
             assert masks["lung"].all()
+
+
+@pytest.mark.parametrize("name", ["mosmed-1110", "covid-19-ct-seg", "medseg-covid-19"])
+def test_labelled_slices_of_masks(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half = np.array([0, 1, 1, 0], np.uint8)[:, None, None] * mask_array()
+    monkeypatch.setattr(sys.modules[__name__], "mask_array", lambda: half)
+    MINIATURES[name].write(tmp_path)
+    dataset = load(name, tmp_path, slices="labelled")
+    negatives = {"mosmed-1110": 4, "covid-19-ct-seg": 0, "medseg-covid-19": 0}[name]
+    positives = {"mosmed-1110": 2, "covid-19-ct-seg": 10, "medseg-covid-19": 6}[name]
+    assert counts(dataset.targets).get(0, 0) == negatives
+    assert counts(dataset.targets)[1] == positives
+    for i in np.flatnonzero(dataset.targets):
+        masks = dataset.masks(i)
+        assert masks is not None
+        assert masks["lesion"].any()
 
 
 # COVIDx CT

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,9 @@ from ..rows import SliceChoice, as_dataset, check_slices, slice_rows
 from ..slices import find_slices
 from ..tabular import read_table
 from .local_copy import LocalCopy
+from .slice_labels import labeled_slices
 
 __all__ = ["load"]
-
-logger = logging.getLogger(__name__)
 
 _LABELS = {
     f"{name}{kind}": label
@@ -122,30 +120,13 @@ def load(
         return dataset
     of_class_0 = {dataset.paths[i] for i in np.flatnonzero(dataset.targets == 0)}
     part = [volume for volume in found.volumes if volume.paths[0] in of_class_0]
-    lung = slice_rows(found._replace(volumes=part, images=[]), slices="lung")
-    return _labeled(dataset, {*lung["path"], *found.images})
+    lung = slice_rows(found._replace(volumes=part), slices="lung")  # with single slices
+    keys = set(zip(lung["path"], lung["frame"], strict=True))
+    return labeled_slices(dataset, dataset.table["lesion"].to_numpy(np.float64), keys)
 
 
 def _patient_folder(name: str, above: tuple[str, ...]) -> str:
     return "/".join(name.split("/")[: len(above) + 2])
-
-
-def _labeled(dataset: CTDataset, lung: set[Path]) -> CTDataset:
-    """Take the lesion slices of class 1 and the lung slices of class 0."""
-    lesion = dataset.table["lesion"].to_numpy(np.float64)
-    positive = dataset.targets == 1
-    kept = np.where(positive, lesion == 1, [path in lung for path in dataset.paths])
-    unknown = positive & np.isnan(lesion)
-    logger.info(
-        "slices='labelled' leaves out %d slices without a lesion of labeled COVID-19 patients, %d "
-        "slices of %d COVID-19 patients without slice labels, and %d slices of class 0 that do not "
-        "show lung",
-        np.sum(positive & (lesion == 0)),
-        np.sum(unknown),
-        dataset.table.loc[unknown, "group"].nunique(),
-        np.sum(~positive & ~kept),
-    )
-    return dataset.subset(kept)
 
 
 def _lesions(copy: LocalCopy, rows: pd.DataFrame, *, needed: bool) -> npt.NDArray[np.float64]:

@@ -9,12 +9,13 @@ import pandas as pd
 
 from ...errors import InvalidFileError
 from .._parallel import some
-from ..ct_dataset import CTDataset, OnError, StrPath
+from ..ct_dataset import CTDataset, OnError, StrPath, relative_names
 from ..gray import WindowChoice
 from ..info import DatasetInfo
-from ..rows import SliceChoice
+from ..rows import SliceChoice, check_slices
 from ..table import dataset_of_table
 from .local_copy import LocalCopy
+from .slice_labels import labeled_slices, lesions_of_masks, slice_keys
 
 __all__ = [
     "load_covid_chestxray",
@@ -188,8 +189,10 @@ def load_mosmed_1110(
         Entry of the registry.
     positive, negative : str or sequence of str, optional
         Labels of both classes; by default "CT-1" to "CT-4" against "CT-0".
-    slices : "lung", "all" or (first, last), default="lung"
-        Slices to take of each volume.
+    slices : "lung", "all", "labelled" or (first, last), default="lung"
+        Slices to take of each volume. "labelled" takes the slices of class 1 whose lesion mask is
+        not empty, and the slices of class 0 that show lung; volumes of class 1 without a mask are
+        left out.
     window : "lung", "range", "file" or (level, width), default="lung"
         Window for Hounsfield units.
     on_error : {"raise", "skip"}, default="raise"
@@ -207,6 +210,7 @@ def load_mosmed_1110(
     covidct.errors.InvalidFileError
         If the registry lacks a column or lists missing files, or a volume cannot be read.
     """
+    check_slices(slices, labelled=True)
     copy = LocalCopy(root, info)
     studies = [name for name in copy.volumes if re.search(r"study_\d+\.\w+(\.gz)?$", name)]
     try:
@@ -230,7 +234,19 @@ def load_mosmed_1110(
     table["lesion_mask"] = (
         table["group"].map(masks).astype(object).where(table["group"].isin(masks), None)
     )
-    return _of_volumes(copy, table, positive, negative, slices, window, on_error, masks=("lesion",))
+
+    def read(part: pd.DataFrame, slices: SliceChoice) -> CTDataset:
+        return _of_volumes(
+            copy, part, positive, negative, slices, window, on_error, masks=("lesion",)
+        )
+
+    if slices != "labelled":
+        return read(table, slices)
+    dataset = read(table, "all")
+    paths = [path for path, k in zip(dataset.paths, dataset.targets, strict=True) if k == 0]
+    part = table[table["path"].isin(set(relative_names(paths, copy.root)))]
+    lung = slice_keys(read(part.reset_index(drop=True), "lung")) if paths else set()
+    return labeled_slices(dataset, lesions_of_masks(dataset), lung)
 
 
 def load_stoic2021(

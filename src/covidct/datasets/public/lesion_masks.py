@@ -16,6 +16,7 @@ from ..info import DatasetInfo
 from ..rows import SliceChoice, as_dataset, check_slices, slice_rows
 from ..table import dataset_of_table
 from .local_copy import LocalCopy, plain
+from .slice_labels import labeled_slices, lesions_of_masks
 
 __all__ = ["load_covid_19_ct_seg", "load_medseg_covid_19"]
 
@@ -42,9 +43,9 @@ def load_covid_19_ct_seg(
         The names of the copy at Kaggle, such as ``coronacases_org_001.nii``, are read as well.
     info : DatasetInfo
         Entry of the registry.
-    slices : "lung", "all" or (first, last), default="lung"
+    slices : "lung", "all", "labelled" or (first, last), default="lung"
         Slices to take of each volume in Hounsfield units. Of the windowed ones, all are taken
-        with "lung".
+        with "lung". "labelled" takes the slices whose lesion mask is not empty.
     window : "lung", "range", "file" or (level, width), default="lung"
         Window for Hounsfield units; the Radiopaedia volumes are windowed already.
     on_error : {"raise", "skip"}, default="raise"
@@ -62,6 +63,7 @@ def load_covid_19_ct_seg(
     covidct.errors.InvalidFileError
         If a volume cannot be read.
     """
+    check_slices(slices, labelled=True)
     copy = LocalCopy(root, info)
     volumes: dict[str, str] = {}
     masks: dict[str, dict[str, Path]] = {kind: {} for kind in _MASKS}
@@ -87,17 +89,22 @@ def load_covid_19_ct_seg(
             **{f"{kind}_mask": [masks[kind].get(case) for case in volumes] for kind in _MASKS},
         }
     )
-    return dataset_of_table(
+    dataset = dataset_of_table(
         table,
         copy.root,
         info=info,
         origin="the listing of the folders",
         found=copy.find(table["path"], on_error=on_error),
-        slices=slices,
+        slices="all" if slices == "labelled" else slices,
         window=window,
         on_error=on_error,
         masks=_MASKS,
     )
+    return _with_lesions(dataset) if slices == "labelled" else dataset
+
+
+def _with_lesions(dataset: CTDataset) -> CTDataset:
+    return labeled_slices(dataset, lesions_of_masks(dataset), set())
 
 
 def _case(name: str) -> str | None:
@@ -138,9 +145,9 @@ def load_medseg_covid_19(
         them, at any depth.
     info : DatasetInfo
         Entry of the registry.
-    slices : "lung", "all" or (first, last), default="lung"
+    slices : "lung", "all", "labelled" or (first, last), default="lung"
         Slices to take of each volume. The 100 slices of ``tr_im`` are of many patients and all
-        taken.
+        taken. "labelled" takes the slices whose lesion mask is not empty.
     window : "lung", "range", "file" or (level, width), default="lung"
         Window for Hounsfield units.
     on_error : {"raise", "skip"}, default="raise"
@@ -159,7 +166,7 @@ def load_medseg_covid_19(
     covidct.errors.InvalidFileError
         If a volume cannot be read.
     """
-    check_slices(slices)
+    check_slices(slices, labelled=True)
     copy = LocalCopy(root, info)
     files = _medseg_files(copy.volumes)
     if not files:
@@ -172,7 +179,7 @@ def load_medseg_covid_19(
     others = [v for v in found.volumes if v not in stacks]
     parts = [
         slice_rows(found._replace(volumes=part, images=[]), slices=choice)
-        for part, choice in ((stacks, "all"), (others, slices))
+        for part, choice in ((stacks, "all"), (others, "all" if slices == "labelled" else slices))
         if part
     ]
     if not parts:
@@ -183,7 +190,7 @@ def load_medseg_covid_19(
         names = [images[path].get(kind) for path in rows["path"]]
         paths = [None if name is None else copy.root / name for name in names]
         rows[f"{kind}_mask"] = pd.Series(paths, dtype=object)
-    return as_dataset(
+    dataset = as_dataset(
         rows,
         Groups(rows["volume"].tolist(), info.group_kind, "file"),
         info=info,
@@ -194,6 +201,7 @@ def load_medseg_covid_19(
         masks=_MASKS,
         skipped=[(str(path), reason) for path, reason in found.set_aside],
     )
+    return _with_lesions(dataset) if slices == "labelled" else dataset
 
 
 # Files that hold single slices of many patients.
