@@ -151,7 +151,7 @@ def read_series(
     path
         A folder with one file per slice, a multi-frame file, or one slice. In a folder, other
         files than DICOM are passed over and logged, hidden ones silently.
-    window
+    window : "lung", "range", "file" or (level, width), default="lung"
         As in :func:`read_slice`.
     series
         SeriesInstanceUID to read, where the folder holds several.
@@ -220,13 +220,13 @@ def read_series(
 def patient_group(path: StrPath) -> str | None:
     """Return a pseudonym of the patient: the start of the SHA-256 of PatientID.
 
-    It serves to keep a patient's slices in one fold. It is no anonymization: without a salt, so
-    that it is the same everywhere, it can be undone by trying all ids of a hospital.
+    It serves to keep a patient's slices in one fold. It is not an anonymization: it has no salt, so
+    that it is the same everywhere, and can be reversed by trying all ids of a hospital.
 
     Parameters
     ----------
-    path
-        A DICOM file.
+    path : str or Path
+        DICOM file.
 
     Returns
     -------

@@ -25,18 +25,18 @@ class Painting:
 
     Parameters
     ----------
-    size
-        (height, width) in pixels.
-    scale
+    size : tuple of (int, int)
+        Height and width in pixels.
+    scale : float
         Pixels per unit of length.
-    shift
-        Where the center of the picture lies.
-    tilt
-        Small rotation, in radians.
-    warp
-        (2, 3, 3) weights of the polynomials that displace x and y.
-    hu
-        Ground.
+    shift : tuple of (float, float)
+        Position of the center of the picture.
+    tilt : float
+        Small rotation in radians.
+    warp : ndarray of shape (2, 3, 3)
+        Weights of the polynomials that displace x and y.
+    hu : float
+        Value of the background in Hounsfield units.
 
     Attributes
     ----------
