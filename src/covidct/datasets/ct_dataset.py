@@ -243,8 +243,8 @@ class CTDataset:
         --------
         >>> import covidct
         >>> table = covidct.load_dataset("phantom", n=4).table
-        >>> table.loc[0, ["label", "target", "group"]].tolist()
-        ['COVID', 1, 'patient-0000']
+        >>> table.loc[0, ["label", "group"]].tolist()
+        ['COVID', 'patient-0000']
         """
         import pandas as pd
 

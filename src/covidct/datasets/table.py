@@ -124,13 +124,21 @@ def load(
     >>> covidct.load_dataset("table", folder / "slices.csv")
     CTDataset 'table': 2 slices (1 COVID-19, 1 CAP), 2 patients
     """
+    check_slices(slices)
     table, origin = _table(root)
+    folder = _image_folder(root, images)
+    chosen = _columns(table, columns or {}, origin)
+    found = find_slices(folder, root=folder, on_error=on_error)
+    if isinstance(root, str | os.PathLike):  # the table itself is not a file that is left out
+        aside = [(path, reason) for path, reason in found.set_aside if path != Path(root)]
+        found = found._replace(set_aside=aside)
     return dataset_of_table(
         table,
-        _image_folder(root, images),
+        folder,
         info=info,
-        columns=_columns(table, columns or {}, origin),
+        columns=chosen,
         origin=origin,
+        found=found,
         positive=positive,
         negative=negative,
         slices=slices,
@@ -146,7 +154,7 @@ def dataset_of_table(
     info: DatasetInfo,
     columns: Mapping[str, str] | None = None,
     origin: str,
-    found: Found | None = None,
+    found: Found,
     positive: object = None,
     negative: object = None,
     slices: SliceChoice = "lung",
@@ -171,8 +179,8 @@ def dataset_of_table(
         Column of each meaning in :data:`COLUMNS`; by default the columns of these names.
     origin : str
         Name of the table, for messages.
-    found : Found, optional
-        Slices below `folder`, if they are known; by default they are searched.
+    found : Found
+        Slices below `folder`.
     positive, negative, slices, window, on_error
         As in :func:`load`.
     masks : sequence of str, default=()
@@ -193,8 +201,6 @@ def dataset_of_table(
     check_slices(slices)
     chosen = dict(columns or {name: name for name in COLUMNS if name in table.columns})
     table = _usable_rows(table, chosen, origin)
-    if found is None:
-        found = find_slices(folder, root=folder, on_error=on_error)
     rows, skipped = _match(
         table, chosen, folder, found, origin=origin, slices=slices, on_error=on_error
     )
