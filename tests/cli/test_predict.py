@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ import pytest
 
 import covidct
 from covidct import cli
-from covidct.errors import InvalidFileError
-from covidct.runs.predictor import Prediction, VolumePrediction, with_images
+from covidct.datasets.slices import FoundVolume
+from covidct.runs import predictor as module
+from covidct.runs.predictor import Prediction, Predictions, VolumePrediction, with_images
 
 NAME, IDENTITY = "Doe^Jane", "secret-0815"
 
@@ -54,41 +56,118 @@ def series(phantoms, tmp_path):
     return path.parent
 
 
-def test_a_series_comes_in_the_order_of_the_body(run_dir, series):
+NO_LUNG = "no lung was recognized"
+
+
+@pytest.fixture
+def some_lung(monkeypatch):
+    """Let only the second to fourth slice of each volume show lung."""
+
+    def lung_slices(volume: FoundVolume, *, on_error: str) -> np.ndarray:
+        return np.isin(np.arange(len(volume)), (1, 2, 3))
+
+    monkeypatch.setattr(module, "lung_slices", lung_slices)
+
+
+def rows_of(capsys) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+
+
+def test_a_series_comes_in_the_order_of_the_body(run_dir, series, some_lung):
     predictor = covidct.Predictor.from_run(run_dir)
     predictions = predictor.predict(series)
     (volume,) = predictions.volumes
     assert volume.slices == tuple(predictions)
     assert [Path(p.path).name for p in volume.slices] == [f"{9 - i}.dcm" for i in range(5)]
     assert volume.positions.tolist() == [0, 2.5, 5, 7.5, 10]
-    by_name = {p.path: p.probability for p in predictor.predict(series.iterdir())}
+    by_name = {p: predictor.predict(p)[0] for p in sorted(series.iterdir())}
+    assert {p.volume for p in by_name.values()} == {None}
     for prediction in volume.slices:
-        assert prediction.probability == pytest.approx(by_name[prediction.path], abs=1e-5)
-    assert predictions.to_frame()["position"].tolist() == volume.positions.tolist()
-    assert set(predictions.to_frame()["volume"]) == {str(series)}
+        alone = by_name[Path(prediction.path)]
+        assert prediction.probability == pytest.approx(alone.probability, abs=1e-5)
+    assert len(predictor.predict(by_name).volumes) == 1  # files of a series, one by one
+    frame = predictions.to_frame()
+    assert frame["position"].tolist() == volume.positions.tolist()
+    assert frame["lung"].tolist() == [False, True, True, True, False]
+    assert set(frame["volume"]) == {series.as_posix()}
+    assert frame["patient"].nunique() == 1
     assert "\n" not in repr(volume)
-    assert "1 volumes" in repr(predictions)
-    highest = sorted(by_name.values())[-2:]
-    assert volume.probability == pytest.approx(np.mean(highest), abs=1e-5)
+    assert "1 volume\n" in repr(predictions)
+    lung = np.array([p.by_fold for p in volume.slices[1:4]])
+    assert volume.probability == pytest.approx(lung.mean())
+    assert volume.spread == pytest.approx(lung.mean(axis=0).std(ddof=1))
+    assert set(frame["volume_probability"]) == {volume.probability}
 
 
-@pytest.mark.parametrize(("n", "counted"), [(1, 1), (2, 1), (3, 1), (6, 2), (300, 100)])
-def test_a_volume_has_the_mean_of_its_highest_third(n, counted):
-    values = np.random.default_rng(n).permutation(n) / n
-    volume = VolumePrediction("", tuple(Prediction("", p, 0.0, (), (8, 8)) for p in values))
-    assert volume.probability == pytest.approx(np.sort(values)[-counted:].mean())
+def test_slices_that_show_lung_are_counted():
+    def volume(*rows: tuple[float, bool | None]) -> VolumePrediction:
+        slices = [Prediction("", p, 0.0, (), (8, 8), lung=lung) for p, lung in rows]
+        return VolumePrediction("", tuple(slices))
+
+    assert volume((0.1, False), (0.3, True), (0.5, True)).probability == pytest.approx(0.4)
+    assert volume((0.1, False), (0.3, False)).probability == pytest.approx(0.2)  # no lung
+    assert volume((0.1, None), (0.3, None)).probability == pytest.approx(0.2)  # unknown
+    assert volume((0.1, None)).lung_slices is None
+    unread = volume((float("nan"), True), (0.3, True), (0.9, False))
+    assert unread.probability == pytest.approx(0.3)
+    assert unread.doubts == ("1 of 3 slices could not be read",)
+    assert np.isnan(volume((float("nan"), None)).probability)
+
+
+def test_patients_put_their_volumes_together():
+    def row(path: str, p: float, volume: str | None, patient: str | None, lung: bool) -> Prediction:
+        return Prediction(path, p, 0.0, (), (8, 8), volume=volume, patient=patient, lung=lung)
+
+    predictions = Predictions(
+        [
+            row("x.dcm", 0.6, None, "a", lung=True),
+            row("1.dcm", 0.2, "v", "a", lung=True),
+            row("2.dcm", 0.9, "v", "a", lung=False),
+            row("3.dcm", 0.4, "w", "a", lung=True),
+            row("4.nii", 0.5, "4.nii", None, lung=True),
+        ]
+    )
+    assert [volume.name for volume in predictions.volumes] == ["v", "w", "4.nii"]
+    table = predictions.by_patient()
+    assert table["patient"].tolist() == ["a", "4.nii"]
+    assert table["probability"].tolist() == pytest.approx([0.4, 0.5])
+    assert table[["slices", "lung_slices", "volumes"]].to_numpy().tolist() == [[4, 3, 2], [1, 1, 1]]
+    assert predictions.by_volume()["volume"].tolist() == ["x.dcm", "v", "w", "4.nii"]
+
+
+def test_doubts_of_a_volume_are_about_its_counted_slices():
+    gray, layout, seen = "gray", "layout", "seen"
+    texts = {kind: module._DOUBTS[kind] for kind in (gray, layout)} | {seen: "seen"}
+
+    def doubted(*slices: tuple[str, ...], lung: list[bool]) -> list[tuple[str, ...]]:
+        predictions = [
+            Prediction("", 0.5, 0.0, tuple(texts[kind] for kind in kinds), (8, 8), lung=shown)
+            for kinds, shown in zip(slices, lung, strict=True)
+        ]
+        return [p.doubts for p in module._as_volume(predictions, lung)]
+
+    outside = (gray, layout)
+    lung = [False, True, True, True]
+    assert doubted(outside, (), (gray,), (), lung=lung) == [()] * 4
+    mostly = doubted(outside, (gray,), (gray,), (seen,), lung=lung)
+    assert mostly == [(), (texts[gray],), (texts[gray],), ("seen",)]
+    none = doubted(outside, (gray,), (gray,), (), lung=[False] * 4)
+    assert all(NO_LUNG in doubts[0] for doubts in none)
+    assert [len(doubts) for doubts in none] == [2, 2, 2, 1]
 
 
 def test_predict_a_series_beside_an_image(run_dir, series, phantoms, tmp_path, capsys, caplog):
     phantoms[0][0].save(image := tmp_path / "image.png")
     out = tmp_path / "out"
-    call = ["predict", str(run_dir), str(image), str(series), "--device", "cpu"]
+    call = ["predict", str(run_dir), str(series), str(image), "--device", "cpu"]
     assert cli.main([*call, "--cam", str(out / "cam"), "--plot", str(out)]) == 0
-    text = capsys.readouterr().out
-    alone, *slices = csv.DictReader(io.StringIO(text))
-    assert (alone["position"], alone["volume"], alone["volume_probability"]) == ("", "", "")
+    captured = capsys.readouterr()
+    assert "scored 1 volume with 5 slices, 5 of lung; 1 single image; 1 patient" in captured.err
+    alone, *slices = csv.DictReader(io.StringIO(captured.out))
+    unknown = ("position", "volume", "volume_probability", "lung", "patient")
+    assert [alone[column] for column in unknown] == [""] * 5
     assert [float(row["position"]) for row in slices] == [0, 2.5, 5, 7.5, 10]
-    assert {row["volume"] for row in slices} == {str(series)}
+    assert {row["volume"] for row in slices} == {series.as_posix()}
     assert len({row["volume_probability"] for row in slices}) == 1
     pictures = sorted(p.name for p in (out / "cam").iterdir())
     assert pictures[:2] == ["00001-image.png.png", "00002-9.dcm.png"]
@@ -100,8 +179,103 @@ def test_predict_a_series_beside_an_image(run_dir, series, phantoms, tmp_path, c
     assert lines[1]["position"] == 0
     written = [p.read_bytes() for p in out.rglob("*") if p.is_file()]
     for secret in ("Doe", "Jane", IDENTITY):
-        assert secret not in text + caplog.text
+        assert secret not in captured.out + captured.err + caplog.text
         assert not any(secret.encode() in content for content in written)
+
+
+def test_an_archive_has_a_row_per_slice_volume_or_patient(run_dir, series, tmp_path, capsys):
+    import pydicom  # which the fixture has found
+
+    archive = tmp_path / "archive"
+    for patient, study, uid in (("a", "1", "7.1"), ("a", "2", "7.2"), ("b", "1", "7.3")):
+        for path in series.iterdir():
+            file = pydicom.dcmread(path)
+            file.PatientID, file.SeriesInstanceUID = patient, uid
+            place = archive / "COVID" / patient / study / "CT" / path.name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            file.save_as(place)
+    (archive / "COVID" / "notes.txt").write_text("")
+    call = ["predict", str(run_dir), str(archive), "--device", "cpu"]
+    assert cli.main([*call, "--plot", str(tmp_path / "plots")]) == 0
+    slices = rows_of(capsys)
+    assert len(slices) == 15
+    assert [row["volume"] for row in slices[::5]] == [
+        (archive / "COVID" / name / "CT").as_posix() for name in ("a/1", "a/2", "b/1")
+    ]
+    plots = sorted(path.name for path in (tmp_path / "plots").iterdir())
+    assert plots == ["a-1-CT.png", "a-2-CT.png", "b-1-CT.png"]
+    assert cli.main([*call, "--per", "volume"]) == 0
+    volumes = rows_of(capsys)
+    assert [row["slices"] for row in volumes] == ["5"] * 3
+    assert volumes[0]["probability"] == slices[0]["volume_probability"]
+    assert volumes[0]["lung_slices"] == "5"
+    assert cli.main([*call, "--per", "patient", "--json"]) == 0
+    patients = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["volumes"] for row in patients] == [2, 1]
+    assert {row["patient"] for row in patients} == {row["patient"] for row in volumes}
+    assert cli.main([*call, "--per", "patient", "--one-per-patient"]) == 0
+    assert [row["slices"] for row in rows_of(capsys)] == ["5", "5"]
+
+
+def test_a_volume_file_is_predicted_as_its_series(run_dir, series, tmp_path):
+    sitk = pytest.importorskip("SimpleITK", reason="needs the extra volumes")
+    names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(series))
+    sitk.WriteImage(sitk.ReadImage(names), path := tmp_path / "volume.nii.gz")
+    predictor = covidct.Predictor.from_run(run_dir, device="cpu")
+    one, other = predictor.predict([series, path]).volumes
+    assert other.name == path.as_posix()
+    assert [p.frame for p in other.slices] == [0, 1, 2, 3, 4]
+    assert other.positions.tolist() == pytest.approx(one.positions.tolist())
+    for a, b in zip(one.slices, other.slices, strict=True):
+        assert a.probability == pytest.approx(b.probability, abs=1e-3)
+
+
+def test_the_window_of_the_run_is_used(run_dir, series, tmp_path):
+    shutil.copytree(run_dir, tmp_path / "run")
+    path = tmp_path / "run" / "run.json"
+    content = json.loads(path.read_text())
+    assert content["dataset"]["window"] == "lung"
+    content["dataset"]["window"] = [40, 400]
+    path.write_text(json.dumps(content))
+    (tmp_path / "run" / "SHA256SUMS").unlink()
+    own = covidct.Predictor.from_run(tmp_path / "run", device="cpu")
+    assert own.window == (40, 400)
+    usual = covidct.Predictor.from_run(run_dir, device="cpu")
+    expected = usual.predict(series, window=(40, 400))
+    assert [p.by_fold for p in own.predict(series)] == [p.by_fold for p in expected]
+    assert [p.by_fold for p in usual.predict(series)] != [p.by_fold for p in expected]
+    with pytest.raises(ValueError, match="window must"):
+        usual.stream(series, window="bone")  # type: ignore[arg-type]
+
+
+def test_a_volume_holds_no_pixels(run_dir, series, monkeypatch):
+    """However long the series, only some of its slices wait in memory."""
+    import pydicom  # which the fixture has found
+
+    base = pydicom.dcmread(next(series.iterdir()))
+    for i in range(300):
+        base.SOPInstanceUID, base.ImagePositionPatient = f"1.2.4.{i}", [0, 0, float(i)]
+        base.SeriesInstanceUID = "1.2.9"
+        base.save_as(series / f"long-{i}.dcm")
+    predictor = covidct.Predictor.from_run(run_dir, device="cpu")
+    alive = most = 0
+    canvas = predictor.canvas
+
+    class Counted(np.ndarray):
+        def __del__(self) -> None:
+            nonlocal alive
+            alive -= 1
+
+    def counted(image: object) -> np.ndarray:
+        nonlocal alive, most
+        made = canvas(image).copy().view(Counted)  # type: ignore[arg-type]
+        alive += 1
+        most = max(most, alive)
+        return made
+
+    monkeypatch.setattr(predictor, "canvas", counted)
+    assert len(predictor.predict(series, series="1.2.9")) == 300
+    assert 0 < most < 250
 
 
 def test_files_shipped_with_pydicom(run_dir, capsys):
@@ -109,7 +283,10 @@ def test_files_shipped_with_pydicom(run_dir, capsys):
     small = data.get_testdata_file("CT_small.dcm", download=False)
     one = data.get_testdata_file("dicomdirtests/98892001/CT5N/2062", download=False)
     assert cli.main(["predict", str(run_dir), small, str(Path(one).parent), "--json"]) == 0
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    captured = capsys.readouterr()
+    assert captured.err.count(NO_LUNG) == 1  # of the pelvis
+    lines = [json.loads(line) for line in captured.out.splitlines()]
+    assert all(NO_LUNG in line["doubts"][0] for line in lines[1:])
     assert lines[0]["volume"] is None
     assert np.allclose(np.diff([line["position"] for line in lines[1:]]), 2.5, atol=1e-3)
     assert len(lines) == 6
@@ -140,6 +317,7 @@ def test_a_multi_frame_file_is_a_volume(run_dir, series, tmp_path):
     predictor = covidct.Predictor.from_run(run_dir, device="cpu")
     predictions = predictor.predict([path, series])
     frames, single = predictions.volumes
+    frames, single = sorted((frames, single), key=lambda volume: volume.name)
     assert {p.path for p in frames.slices} == {str(path)}
     assert [p.frame for p in frames.slices] == [4, 3, 2, 1, 0]
     assert frames.positions.tolist() == single.positions.tolist()
@@ -150,32 +328,43 @@ def test_a_multi_frame_file_is_a_volume(run_dir, series, tmp_path):
         assert one == other
 
 
-def test_a_volume_that_cannot_be_read_may_be_skipped(run_dir, series):
-    path = next(series.iterdir())
+def test_a_slice_that_cannot_be_read_costs_itself(run_dir, series, capsys):
+    path = series / "7.dcm"
     path.write_bytes(path.read_bytes()[:-99])
-    predictor = covidct.Predictor.from_run(run_dir, device="cpu")
-    with pytest.raises(InvalidFileError, match=path.name):
-        predictor.predict(series)
-    (prediction,) = predictor.predict(series, on_error="skip")
-    assert not prediction.readable
-    assert path.name in prediction.doubts[0]
+    call = ["predict", str(run_dir), "--device", "cpu"]
+    assert cli.main([*call, str(series)]) == 1
+    error = capsys.readouterr().err
+    assert path.name in error
+    assert "--on-error skip" in error
+    assert cli.main([*call, str(series), "--on-error", "skip"]) == 0
+    captured = capsys.readouterr()
+    rows = list(csv.DictReader(io.StringIO(captured.out)))
+    assert [row["probability"] == "" for row in rows] == [False, False, True, False, False]
+    assert path.name in rows[2]["doubts"]
+    assert "1 of 5 slices could not be read" in captured.err
+    assert cli.main([*call, str(path)]) == 1  # nothing else would be left
+    assert "--on-error skip" not in capsys.readouterr().err
 
 
-def test_a_series_may_be_chosen(run_dir, series, phantoms, tmp_path, capsys, caplog):
+def test_what_is_set_aside_is_named(run_dir, tmp_path, capsys):
+    (tmp_path / "notes.txt").write_text("")
+    assert cli.main(["predict", str(run_dir), str(tmp_path)]) == 1
+    error = capsys.readouterr().err
+    assert "no images found" in error
+    assert "1 not an image ('notes.txt')" in error
+    assert "--on-error skip" not in error
+
+
+def test_a_series_may_be_chosen(run_dir, series, phantoms, tmp_path, capsys):
     import pydicom  # which the fixture has found
 
     other = pydicom.dcmread(next(series.iterdir()))
     other.SeriesInstanceUID = "1.2.4"
     other.save_as(series / "other.dcm")
-    plots = tmp_path / "plots"
-    arguments = ["predict", str(run_dir), str(series), "--plot", str(plots)]
-    assert cli.main(arguments) == 0
-    assert "no plot saved" in caplog.text
-    capsys.readouterr()
-    phantoms[6][0].save(tmp_path / "6.png")
-    image = str(tmp_path / "6.png")  # beside a series, of none
-    assert cli.main([*arguments[:3], image, *arguments[3:], "--series", "1.2.3"]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == 7
-    assert [path.name for path in plots.iterdir()] == [f"{series.name}.png"]
+    phantoms[6][0].save(image := tmp_path / "6.png")  # beside a series, of none
+    arguments = ["predict", str(run_dir), str(image), str(series), "--device", "cpu"]
+    for chosen, expected in (([], 7), (["--series", "1.2.3"], 6), (["--series", "1.2.4"], 2)):
+        assert cli.main([*arguments, *chosen]) == 0
+        assert len(rows_of(capsys)) == expected
     assert cli.main([*arguments, "--series", "9"]) == 2
     assert capsys.readouterr().out == ""

@@ -286,7 +286,7 @@ def test_other_planes_are_set_aside(
         )
     found = find_slices(tmp_path / "x")
     assert [list(volume.paths) for volume in found.volumes] == [axial]
-    assert reasons(found) == {f"{i}.dcm": f"{plane} slices" for i in range(3)}
+    assert reasons(found) == {f"{i}.dcm": f"{plane} rather than axial slices" for i in range(3)}
     assert plane in caplog.text
     assert find_slices(tmp_path / "x" / plane).volumes == []
 

@@ -89,7 +89,7 @@ def test_reformats_are_set_aside(
     spacing: tuple[float, ...], plane: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = write(image(voxels(), spacing=spacing), tmp_path / "a.nii.gz")
-    assert find_slices(path).set_aside == [(path, f"{plane} slices")]
+    assert find_slices(path).set_aside == [(path, f"{plane} rather than axial slices")]
     assert "a.nii.gz" in caplog.text
 
 

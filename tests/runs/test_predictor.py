@@ -56,15 +56,18 @@ def test_predictions_are_a_sequence_and_a_table(result, folder):
     frame = predictions.to_frame()
     assert frame.columns.tolist() == [
         *("path", "probability", "spread", "doubts"),
-        *("position", "volume", "volume_probability", "frame", "lung"),
+        *("position", "volume", "volume_probability", "frame", "lung", "patient"),
     ]
     assert frame["probability"].tolist()[:5] == [p.probability for p in predictions[:5]]
     assert "trained on this slice" in frame["doubts"][0]
-    assert frame[["position", "volume", "volume_probability", "lung"]].isna().all(axis=None)
+    unknown = ["position", "volume", "volume_probability", "lung", "patient"]
+    assert frame[unknown].isna().all(axis=None)
+    assert predictions.by_volume()["volume"].tolist() == frame["path"].tolist()
+    assert predictions.by_patient()["patient"].tolist() == frame["path"].tolist()
     assert frame["frame"].tolist() == [0] * 6
     assert repr(predictions).startswith("Predictions of 6 slices\n  probability: ")
     assert "not readable: 1" in repr(predictions)
-    assert "trained on this slice (5)" in repr(predictions)
+    assert "trained on this slice (5 slices)" in repr(predictions)
     assert len(repr(predictions).splitlines()) <= 6
     assert "<table" in predictions._repr_html_()
     assert len(Predictions([]).to_frame()) == 0
@@ -82,7 +85,7 @@ def test_other_files_of_a_folder_are_passed_over(result, folder, caplog):
     (folder / "groups.csv").write_text("path,group\n")
     predictor = Predictor.from_run(result.run_dir)
     assert len(predictor.predict(folder)) == 5
-    assert "skipped 1 files that are neither images nor DICOM: 'groups.csv'" in caplog.text
+    assert "1 file set aside: 1 not an image ('groups.csv')" in caplog.text
     with pytest.raises(InvalidFileError, match=r"groups\.csv"):
         predictor.predict(folder / "groups.csv")
 

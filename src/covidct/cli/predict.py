@@ -1,9 +1,11 @@
-"""Score new slices with the fitted folds of a run.
+"""Score new slices, volumes and patients with the fitted folds of a run.
 
-A folder with one DICOM series, or a multi-frame file, is a volume: its slices are listed in the
-order of the body, each with its position in mm and the score of the volume, which is the mean of
-the highest third of its slices. The column of doubts marks slices that look unlike the training
-slices, or that are training slices. For research; not a medical device.
+Each CT series of a folder, in DICOM files of any depth, and each NIfTI, MHA or NRRD file is a
+volume. Its slices are listed from the feet to the head. The probability of a volume, or with --per
+patient of all slices of a patient, is the mean over the slices that show lung; if no lung is
+recognized, over all slices, with a doubt. The column of doubts marks what looks unlike the training
+slices, or is one of them. A summary is written to standard error. For research; not a medical
+device.
 """
 
 from __future__ import annotations
@@ -14,8 +16,8 @@ import io
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterator
-from itertools import groupby
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,18 +27,45 @@ from .options import add_layer, add_on_error, emit
 if TYPE_CHECKING:
     from PIL import Image
 
-    from ..runs.predictor import Prediction, Predictor
+    from ..datasets.slices import Found
+    from ..runs.predictor import PatientPrediction, Prediction, Predictor, VolumePrediction
 
 _LOG = logging.getLogger(__name__)
 
-EXAMPLE = "covidct predict runs/mine new-slices/ --json > predictions.jsonl"
+EXAMPLE = (
+    "covidct predict runs/mine new-slices/ --json > predictions.jsonl\n"
+    "  covidct predict runs/mine dicom-archive/ --per patient > patients.csv"
+)
+# Volumes that the summary names, and characters of a name in that of a picture.
+_NAMED = 10
+_LONGEST = 100
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the verb."""
     parser.add_argument("run_dir", type=Path, metavar="RUN", help="folder of a finished run")
     parser.add_argument(
-        "paths", type=Path, nargs="+", metavar="PATH", help="images, folders or DICOM series"
+        "paths",
+        type=Path,
+        nargs="+",
+        metavar="PATH",
+        help="images, DICOM files, volume files, or folders of any depth with them",
+    )
+    parser.add_argument(
+        "--per",
+        choices=("slice", "volume", "patient"),
+        default="slice",
+        help="print a row for each of these (default: %(default)s). A patient is known by the "
+        "PatientID of DICOM files, else each volume or image is one",
+    )
+    parser.add_argument(
+        "--one-per-patient",
+        action="store_true",
+        help="score only one series of each patient: original slices rather than derived ones, "
+        "then the one with the most slices",
+    )
+    parser.add_argument(
+        "--series", metavar="UID", help="DICOM series to score, if a folder holds several"
     )
     add_on_error(parser)
     parser.add_argument(
@@ -50,9 +79,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_layer(parser)
     parser.add_argument(
-        "--series", metavar="UID", help="DICOM series to score, if a folder holds several"
-    )
-    parser.add_argument(
         "--plot",
         type=Path,
         metavar="FOLDER",
@@ -64,81 +90,150 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
     from .. import Predictor
-    from ..runs.predictor import with_images
+    from ..runs.predictor import Predictions, by_volume, find_in_order
 
     predictor = Predictor.from_run(args.run_dir, device=args.device)
+    found = find_in_order(args.paths, on_error=args.on_error, one_per_patient=args.one_per_patient)
     stream = predictor.stream(
-        args.paths, on_error=args.on_error, batch_size=args.batch_size, series=args.series
+        found, on_error=args.on_error, batch_size=args.batch_size, series=args.series
     )
-    if args.plot is not None:
-        stream = _plot_volumes(stream, args.plot)
-    pairs = with_images(stream) if args.cam is not None else ((p, None) for p in stream)
-    write = _write_json if args.json else _csv_writer()
-    for number, (prediction, image) in enumerate(pairs, start=1):
-        if image is not None:
-            _draw_map(args, predictor, prediction, image, number)
-        write(prediction)
+    summary, write = _Summary(), _Writer(as_json=args.json)
+    plots = _plot_names(found) if args.plot is not None else {}
+    scored: list[Prediction] = []  # without pixels; kept only if patients are printed
+    number = 0
+    for volume in by_volume(stream):
+        summary.add(volume)
+        if volume.name in plots:
+            _plot(volume, args.plot / plots[volume.name])
+        if args.cam is not None:
+            _draw_maps(args, predictor, volume, number)
+        number += len(volume)
+        if args.per == "patient":
+            scored.extend(volume.slices)
+        for row in volume.slices if args.per == "slice" else [volume] * (args.per == "volume"):
+            write(row)
+    for patient in Predictions(scored).patients:
+        write(patient)
+    if args.plot is not None and not summary.volumes:
+        _LOG.warning("no plot saved: there is no volume among the paths")
+    sys.stderr.write(f"{summary}\n")
 
 
-def _plot_volumes(stream: Iterator[Prediction], folder: Path) -> Iterator[Prediction]:
-    """Plot each volume before passing on its slices."""
+class _Summary:
+    """Counts of what was scored, and the doubts about each volume."""
+
+    def __init__(self) -> None:
+        self.volumes = 0
+        self._counts: Counter[str] = Counter()
+        self._patients: set[str] = set()
+        self._doubts: Counter[str] = Counter()
+        self._lines: list[str] = []
+
+    def add(self, volume: VolumePrediction) -> None:
+        """Add a volume, or a single image."""
+        self._counts["unread"] += sum(not p.readable for p in volume.slices)
+        self._patients.update(filter(None, [volume.patient]))
+        if volume.slices[0].volume is None:
+            self._counts["images"] += 1
+            self._doubts.update(d for p in volume.counted for d in p.doubts)
+            return
+        self.volumes += 1
+        self._counts["slices"] += len(volume)
+        self._counts["lung"] += volume.lung_slices or 0
+        if len(self._lines) < _NAMED:
+            doubts = "".join(f"; {doubt}" for doubt in volume.doubts)
+            self._lines.append(
+                f"  {printable(volume.name)}: {volume.probability:.3f} "
+                f"(spread {volume.spread:.3f}, {_counted(len(volume.counted), 'slice')} counted "
+                f"of {len(volume):,}){doubts}"
+            )
+
+    def __str__(self) -> str:
+        parts = []
+        if self.volumes:
+            parts.append(
+                f"{_counted(self.volumes, 'volume')} with "
+                f"{_counted(self._counts['slices'], 'slice')}, {self._counts['lung']:,} of lung"
+            )
+        if self._counts["images"]:
+            parts.append(_counted(self._counts["images"], "single image"))
+        if self._patients:
+            parts.append(_counted(len(self._patients), "patient") + " by PatientID")
+        if self._counts["unread"]:
+            parts.append(f"{_counted(self._counts['unread'], 'slice')} not readable")
+        lines = [f"scored {'; '.join(parts)}", *self._lines]
+        if self.volumes > len(self._lines):
+            lines.append(f"  and {_counted(self.volumes - len(self._lines), 'more volume')}")
+        lines += [f"  doubt: {d} ({_counted(n, 'image')})" for d, n in self._doubts.most_common(5)]
+        return "\n".join(lines)
+
+
+def _counted(number: int, unit: str) -> str:
+    return f"{number:,} {unit}{'' if number == 1 else 's'}"
+
+
+def _plot_names(found: Found) -> dict[str, str]:
+    """Return a file name for each volume: its path below the folder that all have in common."""
+    from ..explain.figures import below_common_folder
+
+    names: dict[str, str] = {}
+    used: Counter[str] = Counter()
+    short = below_common_folder([volume.name for volume in found.volumes]) if found.volumes else []
+    for volume, name in zip(found.volumes, short, strict=True):
+        # The end tells names apart; a file system allows about 255 bytes, and may ignore case.
+        stem = printable(name.replace("/", "-").replace("\\", "-").lstrip("."))[-_LONGEST:]
+        used[stem.lower()] += 1
+        count = used[stem.lower()]
+        names[volume.name] = f"{stem}.png" if count == 1 else f"{stem} ({count}).png"
+    return names
+
+
+def _plot(volume: VolumePrediction, path: Path) -> None:
     from ..explain.figures import volume_profile
     from ..explain.fold import save_figure
-    from ..runs.predictor import VolumePrediction
 
-    plotted = False
-    for path, slices in groupby(stream, key=lambda prediction: prediction.volume):
-        if path is None:
-            yield from slices
-            continue
-        volume = VolumePrediction(path, tuple(slices))
-        parts = zip(*((p.probability, p.spread) for p in volume.slices), strict=True)
-        figure = volume_profile(volume.positions, *parts, aggregate=volume.probability)
-        save_figure(figure, folder / f"{Path(path).resolve().name}.png")
-        plotted = True
-        yield from volume.slices
-    if not plotted:
-        _LOG.warning(
-            "no plot saved: no PATH is a single DICOM series; choose one of several by --series"
-        )
+    probabilities = [p.probability for p in volume.slices]
+    spreads = [p.spread for p in volume.slices]
+    figure = volume_profile(volume.positions, probabilities, spreads, aggregate=volume.probability)
+    save_figure(figure, path)
 
 
-def _draw_map(
-    args: argparse.Namespace,
-    predictor: Predictor,
-    prediction: Prediction,
-    image: Image.Image,
-    number: int,
+def _draw_maps(
+    args: argparse.Namespace, predictor: Predictor, volume: VolumePrediction, drawn: int
 ) -> None:
     from ..explain.fold import draw_map
+    from ..runs.predictor import with_images
 
-    # Numbered, since files in several folders may share a name; cut, since a name may have the
-    # length that the file system allows.
-    name = printable(Path(prediction.path).name)[:60]
-    picture = args.cam / f"{number:05d}-{name}.png"
-    draw_map(predictor, prediction, image, picture, layer=args.layer)
+    pairs: Iterator[tuple[Prediction, Image.Image | None]]
+    pairs = with_images(volume.slices, window=predictor.window)
+    for number, (prediction, image) in enumerate(pairs, start=drawn + 1):
+        if image is not None:
+            # Numbered, since files in several folders may share a name; cut, since a name may have
+            # the length that the file system allows.
+            name = printable(Path(prediction.name).name)[:60]
+            picture = args.cam / f"{number:05d}-{name}.png"
+            draw_map(predictor, prediction, image, picture, layer=args.layer)
 
 
-def _write_json(prediction: Prediction) -> None:
-    from .._files import json_ready
+class _Writer:
+    """Write rows to standard output as CSV, or as one JSON object per line."""
 
-    emit(json.dumps(json_ready(prediction.to_dict()), allow_nan=False))
+    def __init__(self, *, as_json: bool) -> None:
+        self._as_json = as_json
+        self._has_header = False
+        if not as_json and isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="surrogateescape")  # file names may be any bytes
+        self._csv = csv.writer(sys.stdout, lineterminator="\n")
 
+    def __call__(self, row: Prediction | VolumePrediction | PatientPrediction) -> None:
+        from .._files import json_ready
 
-def _csv_writer() -> Callable[[Prediction], None]:
-    from .._files import json_ready
-
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="surrogateescape")  # file names may be any bytes
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    header = True
-
-    def write(prediction: Prediction) -> None:
-        nonlocal header
-        row = prediction.to_dict() | {"doubts": "; ".join(prediction.doubts)}
-        if header:  # written with the first row, so that a wrong path leaves an empty file
-            writer.writerow(row)
-            header = False
-        writer.writerow(json_ready(row).values())
-
-    return write
+        content = row.to_dict()
+        if self._as_json:
+            emit(json.dumps(json_ready(content), allow_nan=False))
+            return
+        if not self._has_header:  # not before the first row, so that a wrong path prints nothing
+            self._csv.writerow(content)
+            self._has_header = True
+        content["doubts"] = "; ".join(row.doubts)
+        self._csv.writerow(json_ready(content).values())

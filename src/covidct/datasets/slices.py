@@ -80,6 +80,8 @@ class FoundVolume:
         True if the values are Hounsfield units, False if they are gray values of an unknown window.
     is_derived : bool, default=False
         True if ImageType calls the slices derived or reformatted.
+    series : str or None, default=None
+        SeriesInstanceUID; None if unknown.
 
     Examples
     --------
@@ -107,6 +109,7 @@ class FoundVolume:
     patient: str | None
     in_hu: bool
     is_derived: bool = field(default=False, repr=False)
+    series: str | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         """Return the number of slices."""
@@ -369,7 +372,8 @@ class _Search:
         """Add the slices of a series; return whether they are a volume."""
         if stack.plane != "axial":
             planes = " and ".join(sorted({plane_of(s) for s in stack.slices}))
-            self._aside({s.path: None for s in stack.slices}, f"{planes} slices")
+            reason = f"{planes} rather than axial slices"
+            self._aside({s.path: None for s in stack.slices}, reason)
             return False
         if len(stack.slices) == 1 and stack.slices[0].frames == 1:
             self._add_image(stack.slices[0].path, stack.slices[0].patient)
@@ -412,7 +416,7 @@ class _Search:
                 self._aside([path], str(error).removeprefix(f"{str(path)!r} "))
                 continue
             if header.plane != "axial":
-                self._aside([path], f"{header.plane} slices")
+                self._aside([path], f"{header.plane} rather than axial slices")
                 continue
             if content == "mask":
                 self._aside([path], "mask (few different values)")
@@ -504,6 +508,7 @@ def _volume(stack: Stack, base: Path) -> FoundVolume:
         patient=first.patient,
         in_hu=True,
         is_derived=first.is_derived,
+        series=first.series,
     )
 
 

@@ -21,7 +21,7 @@ from ..datasets.ct_dataset import CTDataset
 from ..devices import resolve_device
 from ..inference import infer
 from ..models.classifier import CTClassifier
-from ..runs.predictor import Prediction, Predictor, with_images
+from ..runs.predictor import Prediction, Predictor, by_volume, with_images
 from ..runs.result import CrossValidationResult
 from . import faithfulness, figures, tsne
 from .faithfulness import Faithfulness, Measure
@@ -147,6 +147,8 @@ def explain_predictions(
 ) -> Faithfulness | None:
     """Draw and measure the maps of new slices, as in the external test of the paper.
 
+    Of a volume, the slices that count for its probability are drawn: those that show lung.
+
     Parameters
     ----------
     predictor : Predictor
@@ -188,31 +190,36 @@ def explain_predictions(
     >>> slices.subset([0, 1]).save(folder)
     >>> table = explain_predictions(predictor, predictor.predict(f"{folder}/COVID"), folder)
     """
-    readable = [p for p in predictions if p.readable]
+    volumes = by_volume(predictions)
+    readable = [prediction for volume in volumes for prediction in volume.counted]
     if not readable:
         raise ValueError("no slice to explain: no prediction is of a readable slice")
     pages = [readable[i : i + _SLICES_PER_PAGE] for i in range(0, len(readable), _SLICES_PER_PAGE)]
-    canvases: list[npt.NDArray[np.uint8]] = []
+    covid: list[Prediction] = []
+    canvases: list[npt.NDArray[np.uint8]] = []  # of the slices predicted as COVID-19
     for number, page in enumerate(pages, start=1):
-        images = [image for _, image in with_images(page) if image is not None]
-        canvases += map(predictor.canvas, images)
+        pairs = with_images(page, window=predictor.window)
+        images = [image for _, image in pairs if image is not None]
+        drawn = np.stack([predictor.canvas(image) for image in images])
+        positive = [i for i, p in enumerate(page) if p.probability >= 0.5]
+        covid += [page[i] for i in positive]
+        canvases += drawn[positive]
         name = f"grad_cam-{number:03d}.png" if len(pages) > 1 else "grad_cam.png"
         drawing = figures.saliency_maps(
             images,
-            mean_maps(predictor, np.stack(canvases[-len(page) :]), layer=layer),
+            mean_maps(predictor, drawn, layer=layer),
             probabilities=[p.probability for p in page],
-            names=figures.below_common_folder([p.path for p in page]),
+            names=figures.below_common_folder([p.name for p in page]),
             resize=predictor.resize,
         )
         save_figure(drawing, Path(folder) / name)
-    covid = [i for i, p in enumerate(readable) if p.probability >= 0.5]
     if len(covid) < 2:
         return None
     tables = [
         faithfulness.table(
             model,
-            np.stack([canvases[i] for i in covid]),
-            sizes=[readable[i].size for i in covid],
+            np.stack(canvases),
+            sizes=[p.size for p in covid],
             layer=layer,
             resize=predictor.resize,
             n_perturbed=max(2, _PERTURBED // len(predictor.models)),
@@ -281,7 +288,7 @@ def draw_map(
         [image],
         mean_maps(predictor, predictor.canvas(image)[None], layer=layer),
         probabilities=[prediction.probability],
-        names=figures.below_common_folder([prediction.path]),
+        names=figures.below_common_folder([prediction.name]),
         resize=predictor.resize,
     )
     return save_figure(drawing, Path(path))

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from ..datasets.ct_dataset import CTDataset
+from ..datasets.slices import Found, FoundVolume, find_slices
 from ..errors import UnknownNameError
 from ..evaluation.figures import confusion_matrices
 from ..models.registry import model_info
-from ..runs.predictor import Predictor, find_slices
+from ..runs.predictor import Predictor
 from ..runs.result import CrossValidationResult
 from ..runs.sweep import SweepResult
 from .fold import explain_fold, explain_predictions, save_figure
@@ -21,6 +22,8 @@ from .fold import explain_fold, explain_predictions, save_figure
 __all__ = ["draw_paper_figures"]
 
 _IN_A_FIGURE = 8  # slices
+
+_Slice = tuple[Path, int]  # file and frame
 
 
 @dataclass(frozen=True)
@@ -143,32 +146,39 @@ def draw_paper_figures(
 
 def _other_sources(
     others: Mapping[str, CTDataset], images: Sequence[str | PathLike[str]]
-) -> Iterator[tuple[str, int, list[Path]]]:
-    """Yield the name of each other source, the number of the figure (0 or 1) and its files."""
-    sources: dict[str, list[Path]] = {name: _covid_slices(other) for name, other in others.items()}
+) -> Iterator[tuple[str, int, list[_Slice]]]:
+    """Yield the name of each other source, the number of the figure (0 or 1) and its slices."""
+    sources = {name: _covid_slices(other) for name, other in others.items()}
     if images:
-        sources = {"images": list(find_slices(images))}
-    for name, found in sources.items():
-        files = _spread(found)
+        found = find_slices(images)
+        of_volumes = [pair for v in found.volumes for pair in zip(v.paths, v.frames, strict=True)]
+        sources = {"images": [*((path, 0) for path in found.images), *of_volumes]}
+    for name, slices in sources.items():
+        files = _spread(slices)
         for number in range(2):
             part = files[number * _IN_A_FIGURE : (number + 1) * _IN_A_FIGURE]
             if part:
                 yield name, number, part
 
 
-def _covid_slices(dataset: CTDataset) -> list[Path]:
-    """Return the files of the COVID-19 slices; phantoms have no files."""
-    pairs = zip(dataset.paths, dataset.targets, strict=True)
-    return [path for path, target in pairs if target == 1 and path.is_file()]
+def _covid_slices(dataset: CTDataset) -> list[_Slice]:
+    """Return the COVID-19 slices; phantoms have no files."""
+    rows = zip(dataset.paths, dataset.frames.tolist(), dataset.targets, strict=True)
+    return [(path, frame) for path, frame, target in rows if target == 1 and path.is_file()]
 
 
-def _spread(files: Sequence[Path]) -> list[Path]:
+def _spread(files: Sequence[_Slice]) -> list[_Slice]:
     """Select as many files as two figures show, at equal intervals."""
     count = min(2 * _IN_A_FIGURE, len(files))
     return [files[i] for i in np.linspace(0, len(files) - 1, count).astype(int)] if files else []
 
 
-def _draw_external(result: CrossValidationResult, files: Sequence[Path], place: Path) -> Path:
+def _draw_external(result: CrossValidationResult, slices: Sequence[_Slice], place: Path) -> Path:
     predictor = Predictor.from_run(result.run_dir)
-    explain_predictions(predictor, predictor.predict(files), place)
+    # Each slice by itself, whatever file it is from.
+    alone = [
+        FoundVolume(str(path), (path,), (frame,), np.array([np.nan]), (np.nan, np.nan), None, False)
+        for path, frame in slices
+    ]
+    explain_predictions(predictor, predictor.predict(Found(alone, [], [], {})), place)
     return place / "grad_cam.png"

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from .out_of_distribution import TrainingReference
     from .paired_tests import PairedTest, PairedTests, compare_runs, same_folds
     from .predictor import (
+        PatientPrediction,
         Prediction,
         Predictions,
         Predictor,
         VolumePrediction,
-        find_slices,
         with_images,
     )
     from .protocol import PROTOCOLS, Protocol, split_options
@@ -54,11 +54,11 @@ else:
                 "same_folds",
             ),
             "predictor": (
+                "PatientPrediction",
                 "Prediction",
                 "Predictions",
                 "Predictor",
                 "VolumePrediction",
-                "find_slices",
                 "with_images",
             ),
             "protocol": (
@@ -104,6 +104,7 @@ __all__ = [
     "LeakageWarning",
     "PairedTest",
     "PairedTests",
+    "PatientPrediction",
     "PlannedRun",
     "Prediction",
     "Predictions",
@@ -120,7 +121,6 @@ __all__ = [
     "compare_runs",
     "distinctions",
     "evaluate_across",
-    "find_slices",
     "make_split",
     "plan",
     "run_sweep",

@@ -1,4 +1,4 @@
-"""Predictions of a run's fitted folds on new slices and volumes."""
+"""Predictions of a run's fitted folds on new slices, volumes and patients."""
 
 from __future__ import annotations
 
@@ -7,28 +7,30 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from html import escape
 from itertools import groupby, islice
 from math import isnan, nan
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple, Self, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, overload
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from tqdm import tqdm
 
 from .._checks import whole
 from .._memory import keep_freed_memory
-from ..datasets._listing import is_slice, walk
-from ..datasets._parallel import each_in_threads, some
+from ..datasets._listing import file_kind
+from ..datasets._parallel import each_in_threads
 from ..datasets.canvases import to_canvas
-from ..datasets.dicom import Volume, is_volume, read_series
-from ..datasets.gray import WindowChoice, to_grayscale
-from ..datasets.reading import read_image
+from ..datasets.gray import WindowChoice, as_window, to_grayscale
+from ..datasets.lung import lung_slices
+from ..datasets.series import read_header
+from ..datasets.slices import Found, FoundVolume, find_slices, read_frame, set_aside_text
 from ..devices import Precision, resolve_device
-from ..errors import InvalidFileError, InvalidSliceError
+from ..errors import InvalidFileError, UnknownNameError
 from ..inference import infer
 from ..models.classifier import CTClassifier
 from .out_of_distribution import TrainingReference, descriptors, seen_by_any
@@ -38,11 +40,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
+    "PatientPrediction",
     "Prediction",
     "Predictions",
     "Predictor",
     "VolumePrediction",
-    "find_slices",
+    "by_volume",
+    "find_in_order",
     "with_images",
 ]
 
@@ -57,7 +61,7 @@ _SMALLEST_FILLING = 0.4
 
 _COLUMNS = (
     *("path", "probability", "spread", "doubts"),
-    *("position", "volume", "volume_probability", "frame", "lung"),
+    *("position", "volume", "volume_probability", "frame", "lung", "patient"),
 )
 
 
@@ -69,26 +73,31 @@ class Prediction(NamedTuple):
     path : str
         File of the slice.
     probability : float
-        Probability of COVID-19 in [0, 1], the mean over the folds. NaN if the file could not be
+        Probability of COVID-19 in [0, 1], the mean over the folds. NaN if the slice could not be
         read.
     spread : float
         Sample standard deviation of the probability over the folds; 0 for a single fold.
     doubts : tuple of str
         Reasons for caution: the slice differs from the training slices, is one of them, or could
-        not be read.
+        not be read. Slices of a volume that are not counted, see `VolumePrediction`, are doubted
+        only if they could not be read.
     size : tuple of (int, int)
         Height and width of the image in pixels; (0, 0) if it could not be read.
     frame : int, default=0
         Index of the slice within its file; 0 if the file holds one slice.
     position : float, default=nan
-        Position along the normal of the slices, in mm; NaN if the slice was not scored as part of a
-        volume.
+        Position along the body in mm, larger towards the head; NaN if unknown.
     volume : str or None, default=None
-        Path of the volume that the slice was scored as part of.
+        Name of the volume that the slice belongs to; None for a single image.
     volume_probability : float, default=nan
         Probability of the volume, see `VolumePrediction`.
     lung : bool or None, default=None
-        True if the slice shows lung; None if unknown.
+        True if the slice shows lung, see :func:`covidct.datasets.lung.lung_slices`; None if
+        unknown.
+    patient : str or None, default=None
+        Pseudonym of the patient, see :func:`covidct.datasets.dicom.patient_group`; None if unknown.
+    by_fold : tuple of float, default=()
+        Probability by each fold; empty if the slice could not be read.
     """
 
     path: str
@@ -101,10 +110,17 @@ class Prediction(NamedTuple):
     volume: str | None = None
     volume_probability: float = nan
     lung: bool | None = None
+    patient: str | None = None
+    by_fold: tuple[float, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Path, followed by ``#`` and the frame if it is not 0."""
+        return f"{self.path}#{self.frame}" if self.frame else self.path
 
     @property
     def readable(self) -> bool:
-        """False if the file could not be read."""
+        """False if the slice could not be read."""
         return not isnan(self.probability)
 
     def to_dict(self) -> dict[str, object]:
@@ -118,54 +134,163 @@ class Prediction(NamedTuple):
         return {name: getattr(self, name) for name in _COLUMNS}
 
 
-@dataclass(frozen=True, eq=False)
-class VolumePrediction:
-    """Predictions of the slices of one volume, without pixels.
+@dataclass(frozen=True, eq=False, repr=False)
+class _Aggregate:
+    """Prediction of several slices as one, without pixels."""
 
-    Parameters
-    ----------
-    path : str
-        Folder of the series, or multi-frame file.
-    slices : tuple of Prediction
-        Slices ordered by position: from the feet to the head if they are axial.
-
-    Examples
-    --------
-    >>> from covidct.runs.predictor import Prediction, VolumePrediction
-    >>> slices = [Prediction("", p, 0.0, (), (512, 512)) for p in (0.1, 0.9, 0.3)]
-    >>> VolumePrediction("series", tuple(slices))
-    VolumePrediction(path='series', slices=3, probability=0.900)
-    """
-
-    path: str
+    name: str
     slices: tuple[Prediction, ...]
+
+    @cached_property
+    def counted(self) -> tuple[Prediction, ...]:
+        """Slices that count: those that show lung, or all readable ones if lung is unknown."""
+        readable = tuple(p for p in self.slices if p.readable)
+        return tuple(p for p in readable if p.lung is not False) or readable
 
     @property
     def probability(self) -> float:
-        """Probability of COVID-19: the mean of the highest third of the slices.
+        """Probability of COVID-19: the mean over the counted slices; NaN if there are none.
 
-        Most slices of a patient with COVID-19 show no lesion, so that the mean of all slices
-        depends on the length of the scan. The maximum rests on a single slice, and grows with the
-        number of slices in healthy patients too. The value is not calibrated: choose a threshold
-        on volumes with a known diagnosis.
+        The lung slices are found by their anatomy alone, so that neither the length of the scan nor
+        the number of slices changes the value. It is not calibrated: choose a threshold on volumes
+        with a known diagnosis.
         """
-        ordered = np.sort([prediction.probability for prediction in self.slices])
-        return float(ordered[-max(1, round(len(ordered) / 3)) :].mean())
+        values = [p.probability for p in self.counted]
+        return float(np.mean(values)) if values else nan
 
     @property
-    def positions(self) -> npt.NDArray[np.float64]:
-        """Positions of the slices along their normal in mm, ascending; shape (n_slices,)."""
-        return np.array([prediction.position for prediction in self.slices])
+    def spread(self) -> float:
+        """Sample standard deviation of the probability over the folds; 0 for a single fold."""
+        if not self.counted:
+            return nan
+        folds = np.mean([p.by_fold or (p.probability,) for p in self.counted], axis=0)
+        return float(folds.std(ddof=1)) if len(folds) > 1 else 0.0
+
+    @property
+    def lung_slices(self) -> int | None:
+        """Number of slices that show lung; None if unknown."""
+        known = [p.lung for p in self.slices if p.lung is not None]
+        return sum(known) if known else None
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Reasons for caution, each once."""
+        unread = sum(not p.readable for p in self.slices)
+        found = dict.fromkeys(doubt for p in self.counted for doubt in p.doubts)
+        if unread:
+            found[f"{unread} of {len(self):,} slices could not be read"] = None
+        return tuple(found)
 
     def __len__(self) -> int:
         """Return the number of slices."""
         return len(self.slices)
 
     def __repr__(self) -> str:
+        lung = "" if self.lung_slices is None else f", lung_slices={self.lung_slices}"
         return (
-            f"VolumePrediction(path={self.path!r}, slices={len(self)}, "
+            f"{type(self).__name__}(name={self.name!r}, slices={len(self)}{lung}, "
             f"probability={self.probability:.3f})"
         )
+
+    def _row(self) -> dict[str, object]:
+        return {
+            "probability": self.probability,
+            "spread": self.spread,
+            "slices": len(self),
+            "lung_slices": self.lung_slices,
+            "doubts": self.doubts,
+        }
+
+
+class VolumePrediction(_Aggregate):
+    """Prediction of one volume, without pixels.
+
+    The slices that show lung are counted. If lung is not known, as in a volume that is not in
+    Hounsfield units, or if no lung was recognized, all slices are counted; the latter is a doubt.
+
+    Parameters
+    ----------
+    name : str
+        Name of the volume: the folder of the series, or the file.
+    slices : tuple of Prediction
+        All slices, from the feet to the head.
+
+    Attributes
+    ----------
+    counted : tuple of Prediction
+        Slices that count.
+    probability : float
+        Mean probability of the counted slices.
+    spread : float
+        Sample standard deviation of the probability over the folds.
+    lung_slices : int or None
+        Number of slices that show lung; None if unknown.
+    doubts : tuple of str
+        Reasons for caution. The volume differs from the training slices if most of the counted
+        slices do.
+
+    Examples
+    --------
+    >>> from covidct.runs.predictor import Prediction, VolumePrediction
+    >>> rows = [(0.1, False), (0.9, True), (0.3, True)]
+    >>> slices = [Prediction("", p, 0.0, (), (512, 512), lung=lung) for p, lung in rows]
+    >>> VolumePrediction("series", tuple(slices))
+    VolumePrediction(name='series', slices=3, lung_slices=2, probability=0.600)
+    """
+
+    @property
+    def positions(self) -> npt.NDArray[np.float64]:
+        """Positions of the slices in mm, ascending; NaN if unknown; shape (n_slices,)."""
+        return np.array([prediction.position for prediction in self.slices])
+
+    @property
+    def patient(self) -> str | None:
+        """Pseudonym of the patient; None if unknown."""
+        return self.slices[0].patient
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the row of this volume in :meth:`Predictions.by_volume`.
+
+        Returns
+        -------
+        dict
+            Column to value; ``doubts`` is a tuple.
+        """
+        return {"volume": self.name, **self._row(), "patient": self.patient}
+
+
+class PatientPrediction(_Aggregate):
+    """Prediction of one patient, without pixels.
+
+    The slices of all volumes and images of the patient are put together; those that show lung are
+    counted, as in `VolumePrediction`.
+
+    Parameters
+    ----------
+    name : str
+        Pseudonym of the patient; where it is unknown, the name of the volume, or the path of the
+        image.
+    slices : tuple of Prediction
+        All slices.
+
+    Examples
+    --------
+    >>> from covidct.runs.predictor import PatientPrediction, Prediction
+    >>> slices = [Prediction("", p, 0.0, (), (512, 512)) for p in (0.2, 0.4)]
+    >>> PatientPrediction("0123456789abcdef", tuple(slices))
+    PatientPrediction(name='0123456789abcdef', slices=2, probability=0.300)
+    """
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the row of this patient in :meth:`Predictions.by_patient`.
+
+        Returns
+        -------
+        dict
+            Column to value; ``doubts`` is a tuple.
+        """
+        volumes = len({p.volume for p in self.slices if p.volume is not None})
+        return {"patient": self.name, **self._row(), "volumes": volumes}
 
 
 class Predictions(Sequence[Prediction]):
@@ -174,8 +299,7 @@ class Predictions(Sequence[Prediction]):
     Parameters
     ----------
     predictions : iterable of Prediction
-        Predictions in the order of the files; slices of a volume are in the order of their
-        positions.
+        Predictions; the slices of a volume follow each other.
 
     Examples
     --------
@@ -205,9 +329,16 @@ class Predictions(Sequence[Prediction]):
 
     @cached_property
     def volumes(self) -> tuple[VolumePrediction, ...]:
-        """Volumes among the paths, in their order; empty if all slices are single images."""
-        parts = groupby(self, key=lambda prediction: prediction.volume)
-        return tuple(VolumePrediction(path, tuple(s)) for path, s in parts if path is not None)
+        """Volumes in their order; empty if all slices are single images."""
+        return tuple(v for v in by_volume(self) if v.slices[0].volume is not None)
+
+    @cached_property
+    def patients(self) -> tuple[PatientPrediction, ...]:
+        """Patients in the order of their first slices; see `PatientPrediction`."""
+        slices: dict[str, list[Prediction]] = {}
+        for p in self:
+            slices.setdefault(p.patient or p.volume or p.path, []).append(p)
+        return tuple(PatientPrediction(name, tuple(found)) for name, found in slices.items())
 
     def to_frame(self) -> pd.DataFrame:
         """Return a table with a row per slice.
@@ -217,20 +348,47 @@ class Predictions(Sequence[Prediction]):
         pandas.DataFrame
             Columns ``path``, ``probability``, ``spread``, ``doubts`` (joined by "; "),
             ``position`` (mm, NaN if unknown), ``volume`` (None for single images),
-            ``volume_probability``, ``frame`` and ``lung`` (missing if unknown); see `Prediction`.
+            ``volume_probability``, ``frame``, ``lung`` and ``patient`` (missing if unknown); see
+            `Prediction`.
         """
-        import pandas as pd
+        return _table(
+            self,
+            columns=_COLUMNS,
+            types={"probability": float, "spread": float, "position": float}
+            | {"volume_probability": float, "frame": int, "lung": "boolean"},
+        )
 
-        rows = [p.to_dict() | {"doubts": "; ".join(p.doubts)} for p in self]
-        return pd.DataFrame(rows, columns=list(_COLUMNS)).astype(
-            {"probability": float, "spread": float, "position": float}
-            | {"volume_probability": float, "frame": int, "lung": "boolean"}
+    def by_volume(self) -> pd.DataFrame:
+        """Return a table with a row per volume; a single image is a volume of one slice.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns ``volume`` (the path of a single image), ``probability``, ``spread``,
+            ``slices``, ``lung_slices`` (missing if unknown), ``doubts`` (joined by "; ") and
+            ``patient`` (missing if unknown); see `VolumePrediction`.
+        """
+        return _table(by_volume(self), columns=("volume", *_ROW, "patient"), types=_ROW)
+
+    def by_patient(self) -> pd.DataFrame:
+        """Return a table with a row per patient.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns ``patient`` (where it is unknown, the volume, or the path of a single image),
+            ``probability``, ``spread``, ``slices``, ``lung_slices`` (missing if unknown),
+            ``doubts`` (joined by "; ") and ``volumes``, the number of volumes; see
+            `PatientPrediction`.
+        """
+        return _table(
+            self.patients, columns=("patient", *_ROW, "volumes"), types=_ROW | {"volumes": int}
         )
 
     def __repr__(self) -> str:
         counts = [
-            f"{len(self):,} slices",
-            *([f"{len(self.volumes):,} volumes"] if self.volumes else []),
+            _counted(len(self), "slice"),
+            *([_counted(len(self.volumes), "volume")] if self.volumes else []),
         ]
         lines = [f"Predictions of {', '.join(counts)}"]
         found = [p.probability for p in self if p.readable]
@@ -238,20 +396,82 @@ class Predictions(Sequence[Prediction]):
             positive = sum(probability >= 0.5 for probability in found)
             lines.append(
                 f"probability: {min(found):.3f} to {max(found):.3f}, "
-                f"mean {np.mean(found):.3f}; {positive:,} slices at 0.5 or above"
+                f"mean {np.mean(found):.3f}; {_counted(positive, 'slice')} at 0.5 or above"
             )
+        for volume in self.volumes[:_SHOWN]:
+            lines.append(f"volume {_shortened(volume.name)}: {volume.probability:.3f}")
+        if len(self.volumes) > _SHOWN:
+            lines.append(f"and {len(self.volumes) - _SHOWN:,} more volumes")
         if len(found) < len(self):
             lines.append(f"not readable: {len(self) - len(found):,}")
-        doubts = Counter(doubt for p in self if p.readable for doubt in set(p.doubts))
-        lines += [f"doubt: {doubt} ({count:,})" for doubt, count in doubts.most_common(3)]
+        doubts = Counter(doubt for v in by_volume(self) for doubt in v.doubts)
+        unit = "volumes" if self.volumes else "slices"
+        lines += [f"doubt: {doubt} ({count:,} {unit})" for doubt, count in doubts.most_common(3)]
         return "\n  ".join(lines)
 
     def _repr_html_(self) -> str:
         return f"<pre>{escape(repr(self))}</pre>{self.to_frame().to_html(max_rows=10)}"
 
 
+# Columns that volumes and patients share, and their types.
+_ROW: dict[str, Any] = {
+    "probability": float,
+    "spread": float,
+    "slices": int,
+    "lung_slices": "Int64",
+    "doubts": object,
+}
+# Volumes named by the repr.
+_SHOWN = 5
+
+
+def _table(
+    rows: Iterable[Prediction | VolumePrediction | PatientPrediction],
+    *,
+    columns: Iterable[str],
+    types: dict[str, Any],
+) -> pd.DataFrame:
+    import pandas as pd
+
+    content = [row.to_dict() for row in rows]
+    joined = [row | {"doubts": "; ".join(row["doubts"])} for row in content]  # type: ignore[arg-type]
+    return pd.DataFrame(joined, columns=list(columns)).astype(types)
+
+
+def by_volume(predictions: Iterable[Prediction]) -> Iterator[VolumePrediction]:
+    """Group the slices of each volume; a single image is a volume of one slice.
+
+    Parameters
+    ----------
+    predictions : iterable of Prediction
+        Predictions; the slices of a volume follow each other.
+
+    Yields
+    ------
+    VolumePrediction
+        Volumes in their order.
+
+    Examples
+    --------
+    >>> from covidct.runs.predictor import Prediction, by_volume
+    >>> [volume.name for volume in by_volume([Prediction("a.png", 0.9, 0.1, (), (512, 512))])]
+    ['a.png']
+    """
+    for _, part in groupby(predictions, key=lambda p: (p.volume, p.volume is None and p.path)):
+        slices = tuple(part)
+        yield VolumePrediction(slices[0].volume or slices[0].path, slices)
+
+
+def _counted(number: int, unit: str) -> str:
+    return f"{number:,} {unit}{'' if number == 1 else 's'}"
+
+
+def _shortened(name: str) -> str:
+    return repr(name if len(name) <= 60 else f"...{name[-57:]}")
+
+
 class _Loaded(NamedTuple):
-    """A slice before it is scored; the canvas is None if `problem` is set."""
+    """A slice before it is scored; the canvas is None if it could not be read."""
 
     prediction: Prediction
     canvas: npt.NDArray[np.uint8] | None
@@ -272,6 +492,9 @@ class Predictor:
         Device, see :func:`covidct.devices.resolve_device`.
     precision : {"float32", "bfloat16", "auto"}, default="float32"
         Arithmetic precision, see :func:`covidct.devices.resolve_precision`.
+    window : {"lung", "range", "file"} or tuple of (float, float), default="lung"
+        Display window of slices in Hounsfield units, as in training; see
+        :func:`covidct.datasets.gray.to_gray`.
 
     Attributes
     ----------
@@ -283,7 +506,7 @@ class Predictor:
     Raises
     ------
     ValueError
-        If `models` is empty, or `references` has another length.
+        If `models` is empty, `references` has another length, or `window` is invalid.
 
     Examples
     --------
@@ -310,6 +533,7 @@ class Predictor:
         resize: Literal["pad", "stretch"] = "pad",
         device: str = "auto",
         precision: Precision = "float32",
+        window: WindowChoice = "lung",
     ) -> None:
         if not models or len(models) != len(references):
             raise ValueError(
@@ -320,13 +544,15 @@ class Predictor:
         self.references = list(references)
         self.resize: Literal["pad", "stretch"] = resize
         self.precision: Precision = precision
+        as_window(window)
+        self.window: WindowChoice = window
         self.input_size = self.models[0].input_size
 
     @classmethod
     def from_run(
         cls, run_dir: StrPath, *, device: str = "auto", precision: Precision = "float32"
     ) -> Self:
-        """Load the fitted folds of a finished run.
+        """Load the fitted folds of a finished run, with its window.
 
         Parameters
         ----------
@@ -359,75 +585,80 @@ class Predictor:
             resize=result.recipe.resize,
             device=device,
             precision=precision,
+            window=result.spec.dataset.window,
         )
 
     def predict(
         self,
-        paths: StrPath | Iterable[StrPath],
+        paths: StrPath | Iterable[StrPath] | Found,
         *,
         on_error: Literal["raise", "skip"] = "raise",
         batch_size: int = 32,
         series: str | None = None,
-        window: WindowChoice = "lung",
+        window: WindowChoice | None = None,
     ) -> Predictions:
-        """Score slices and volumes.
+        """Score slices, volumes and patients.
 
-        A folder that contains the DICOM files of one series and nothing else, and a multi-frame
-        DICOM file, are scored as volumes. Other files are scored as single slices. Use
-        :meth:`stream` to score more slices than memory has room for predictions.
+        Single images are scored first, then volumes, both in the order of `paths`. Each CT series
+        and each file with several slices is a volume, see
+        :func:`covidct.datasets.slices.find_slices`. Use :meth:`stream` to score more slices than
+        memory has room for predictions.
 
         Parameters
         ----------
-        paths : str, Path or iterable of them
-            Images, DICOM files, and folders of them, which are searched recursively.
+        paths : str, Path, iterable of them, or Found
+            Images, DICOM files, NIfTI, MHA, MHD and NRRD volumes, and folders of any depth with
+            them; or what :func:`covidct.datasets.slices.find_slices` found.
         on_error : {"raise", "skip"}, default="raise"
-            With ``"skip"``, a file or volume that cannot be read yields a prediction of NaN, with
-            the reason among its doubts.
+            With ``"skip"``, files that cannot be sorted into volumes are left out and logged, and
+            a slice that cannot be read yields a prediction of NaN, with the reason among its
+            doubts.
         batch_size : int, default=32
             Number of slices per forward pass.
         series : str or None, default=None
-            SeriesInstanceUID of the series to score. Each folder among `paths` is then read as a
-            volume, and may contain other series.
-        window : {"lung", "file"} or tuple of (float, float), default="lung"
-            Display window of volumes, see :func:`covidct.datasets.dicom.read_series`.
+            SeriesInstanceUID of the series to score; other DICOM series in folders are left out.
+        window : {"lung", "range", "file"} or tuple of (float, float), optional
+            Display window of slices in Hounsfield units. By default, the window that the networks
+            were trained with.
 
         Returns
         -------
         Predictions
-            Predictions in the order of the files.
+            Predictions without pixels; the slices of a volume follow each other from the feet to
+            the head.
 
         Raises
         ------
         FileNotFoundError
             If a path does not exist, or no images are found.
         InvalidFileError
-            If a file or volume cannot be read and `on_error` is ``"raise"``.
+            If a file or series cannot be read and `on_error` is ``"raise"``.
         ModuleNotFoundError
-            If a file is DICOM and pydicom is not installed.
+            If a file is DICOM and pydicom is not installed, or a volume file and SimpleITK is not.
         UnknownNameError
-            If a folder does not contain `series`.
+            If no file belongs to `series`.
         ValueError
             If `on_error`, `batch_size` or `window` is invalid.
         """
-        return Predictions(
-            self.stream(
-                paths, on_error=on_error, batch_size=batch_size, series=series, window=window
-            )
+        stream = self.stream(
+            paths, on_error=on_error, batch_size=batch_size, series=series, window=window
         )
+        return Predictions(tqdm(stream, "predicting", unit="slice", leave=False, disable=None))
 
     def stream(
         self,
-        paths: StrPath | Iterable[StrPath],
+        paths: StrPath | Iterable[StrPath] | Found,
         *,
         on_error: Literal["raise", "skip"] = "raise",
         batch_size: int = 32,
         series: str | None = None,
-        window: WindowChoice = "lung",
+        window: WindowChoice | None = None,
     ) -> Iterator[Prediction]:
-        """Score slices and volumes one by one, in memory that does not grow with their number.
+        """Score slices one by one, without keeping the pixels of a volume.
 
-        Files are decoded in other threads while the networks compute. A volume is read as a whole,
-        so that memory is bounded by the largest volume.
+        Files are decoded in other threads while the networks compute. Memory holds the names of all
+        files, a few slices, and, for volume files such as NIfTI, the decoded file. The slices of a
+        volume follow when all of them are scored.
 
         Parameters
         ----------
@@ -437,90 +668,64 @@ class Predictor:
         Yields
         ------
         Prediction
-            Predictions in the order of the files.
+            Predictions in the order of :meth:`predict`.
 
         Raises
         ------
         FileNotFoundError, InvalidFileError, ModuleNotFoundError, UnknownNameError
             During iteration, see :meth:`predict`.
         ValueError
-            If `on_error` or `batch_size` is invalid (at the call) or `window` is (during
-            iteration).
+            At the call, if `on_error`, `batch_size` or `window` is invalid.
         """
         if on_error not in ("raise", "skip"):
             raise ValueError(f"on_error must be 'raise' or 'skip', got {on_error!r}")
         size = whole("batch_size", batch_size)
-        given = [paths] if isinstance(paths, str | PathLike) else paths
-        return self._stream(
-            map(Path, given), size, skip=on_error == "skip", series=series, window=window
-        )
+        as_window(chosen := self.window if window is None else window)
+        return self._stream(paths, size, on_error=on_error, series=series, window=chosen)
 
     def _stream(
         self,
-        paths: Iterable[Path],
+        paths: StrPath | Iterable[StrPath] | Found,
         batch_size: int,
         *,
-        skip: bool,
+        on_error: Literal["raise", "skip"],
         series: str | None,
         window: WindowChoice,
     ) -> Iterator[Prediction]:
-        def as_volume(path: Path) -> bool:
-            return is_volume(path) or (series is not None and path.is_dir())
+        found = paths if isinstance(paths, Found) else find_in_order(paths, on_error=on_error)
+        if series is not None:
+            found = _of_series(found, series)
+        if not found.images and not found.volumes:
+            aside = f"; {set_aside_text(found.set_aside)}" if found.set_aside else ""
+            raise FileNotFoundError(_NOTHING_FOUND + aside)
+        score = partial(
+            self._score_seeds, batch_size=batch_size, skip=on_error == "skip", window=window
+        )
+        yield from score(
+            Prediction(str(path), nan, nan, (), (0, 0), patient=found.patients.get(path))
+            for path in found.images
+        )
+        for volume in found.volumes:
+            lung = lung_slices(volume, on_error=on_error).tolist() if volume.in_hu else None
+            yield from _as_volume(score(_seeds(volume, lung)), lung)
 
-        any_found = False
-        for volumes, part in groupby(paths, key=as_volume):
-            any_found = True
-            if not volumes:
-                yield from self._stream_images(find_slices(part), batch_size, skip=skip)
-                continue
-            for path in part:
-                try:
-                    chosen = series if path.is_dir() else None
-                    volume = read_series(path, series=chosen, window=window)
-                except InvalidFileError as error:
-                    if not skip:
-                        raise
-                    yield _unreadable(path, error)
-                    continue
-                yield from self._score_volume(path, volume, batch_size)
-        if not any_found:
-            raise FileNotFoundError(_NOTHING_FOUND)
-
-    def _stream_images(
-        self, paths: Iterator[Path], batch_size: int, *, skip: bool
+    def _score_seeds(
+        self, seeds: Iterable[Prediction], *, batch_size: int, skip: bool, window: WindowChoice
     ) -> Iterator[Prediction]:
-        loaded = each_in_threads(self._load, paths)
+        """Fill in the probability, spread, doubts and size of predictions."""
+        loaded = each_in_threads(partial(self._load, skip=skip, window=window), seeds)
         with keep_freed_memory(), closing(loaded):
-            for batch in _batches(loaded, batch_size):
-                unread = [found.prediction for found in batch if found.canvas is None]
-                if unread and not skip:
-                    raise InvalidSliceError(unread[0].doubts[0])
+            while batch := list(islice(loaded, batch_size)):
                 yield from self._score_batch(batch)
 
-    def _load(self, path: Path) -> _Loaded:
+    def _load(self, seed: Prediction, *, skip: bool, window: WindowChoice) -> _Loaded:
         try:
-            image = read_image(path)
+            image = read_frame(seed.path, seed.frame, window=window)
         except InvalidFileError as error:
-            return _Loaded(_unreadable(path, error), None)
-        prediction = Prediction(str(path), nan, nan, (), image.size[::-1])
-        return _Loaded(prediction, self.canvas(image))
-
-    def _score_volume(self, path: Path, volume: Volume, batch_size: int) -> Iterator[Prediction]:
-        size = volume.slices.shape[1:]
-        images = map(Image.fromarray, volume.slices)
-        parts = zip(volume.paths, volume.frames, volume.positions, images, strict=True)
-        loaded = (
-            _Loaded(
-                Prediction(str(file), nan, nan, (), size, frame, float(position), volume=str(path)),
-                self.canvas(image),
-            )
-            for file, frame, position, image in parts
-        )
-        batches = _batches(loaded, batch_size)
-        scored = tuple(p for batch in batches for p in self._score_batch(batch))
-        probability = VolumePrediction(str(path), scored).probability
-        for prediction in scored:
-            yield prediction._replace(volume_probability=probability)
+            if not skip:
+                raise
+            return _Loaded(seed._replace(doubts=(str(error),)), None)
+        return _Loaded(seed._replace(size=image.size[::-1]), self.canvas(image))
 
     def canvas(self, image: Image.Image) -> npt.NDArray[np.uint8]:
         """Resize a slice to the input of the networks, as in training.
@@ -585,6 +790,7 @@ class Predictor:
             yield prediction._replace(
                 probability=float(of_folds.mean()),
                 spread=float(of_folds.std(ddof=1)) if len(of_folds) > 1 else 0.0,
+                by_fold=tuple(of_folds.tolist()),
                 doubts=(*_doubt_size(prediction.size, canvas.shape), *found),
             )
 
@@ -595,55 +801,105 @@ _DOUBTS = {
     "features": "features are far from those of the training slices",
 }
 _SEEN = "a network was trained on this slice"
-_NOTHING_FOUND = "no images found: give images, DICOM files, or folders that contain some"
+_NO_LUNG = "no lung was recognized in the volume, so that all of its slices are counted"
+_NOTHING_FOUND = (
+    "no images found: give images, DICOM files, NIfTI, MHA or NRRD volumes, or folders that "
+    "contain some"
+)
 
 
-def find_slices(paths: StrPath | Iterable[StrPath]) -> Iterator[Path]:
-    """Iterate over files, and over the images and DICOM files in folders.
-
-    Folders are searched recursively in the order of names, without a list of all files in memory.
-    Links are followed, and each folder is visited once. Other files in folders are counted in a
-    logged warning; hidden files are skipped silently.
+def find_in_order(
+    paths: StrPath | Iterable[StrPath],
+    *,
+    on_error: Literal["raise", "skip"] = "raise",
+    one_per_patient: bool = False,
+) -> Found:
+    """Find slices as :func:`covidct.datasets.slices.find_slices`, in the order of the given paths.
 
     Parameters
     ----------
     paths : str, Path or iterable of them
-        Files and folders.
+        Files and folders. Volumes are named by their paths, relative to the current folder where
+        they are below it.
+    on_error : {"raise", "skip"}, default="raise"
+        With ``"skip"``, files that cannot be read are set aside.
+    one_per_patient : bool, default=False
+        If True, keep the best volume of each patient.
 
-    Yields
-    ------
-    Path
-        Files among `paths`, and images and DICOM files in folders.
-
-    Raises
-    ------
-    FileNotFoundError
-        If a path does not exist, or no images are found.
+    Returns
+    -------
+    Found
+        Images and volumes, each in the order of the path that contains them.
 
     Examples
     --------
-    >>> from covidct.runs.predictor import find_slices
-    >>> list(find_slices([]))
-    Traceback (most recent call last):
-    FileNotFoundError: no images found: give images, DICOM files, or folders that contain some
+    >>> from covidct.runs.predictor import find_in_order
+    >>> find_in_order([]).images
+    []
     """
-    given = [paths] if isinstance(paths, str | PathLike) else paths
-    count, skipped = 0, []
-    for path in map(Path, given):
-        if not path.exists():
-            raise FileNotFoundError(f"{str(path)!r} does not exist")
-        for file in walk(path) if path.is_dir() else (path,):
-            if path.is_dir() and not is_slice(file):
-                skipped.append(file.name)
-                continue
-            count += 1
-            yield file
-    if skipped:
-        _LOG.warning(
-            "skipped %d files that are neither images nor DICOM: %s", len(skipped), some(skipped)
+    given = [Path(path) for path in ([paths] if isinstance(paths, str | PathLike) else paths)]
+    found = find_slices(given, root=Path(), on_error=on_error, one_per_patient=one_per_patient)
+    ranks: dict[Path, int] = {}
+    for path in given:
+        ranks.setdefault(path, len(ranks))
+
+    def rank(path: Path) -> int:
+        return min(
+            (ranks[part] for part in (path, *path.parents) if part in ranks), default=len(ranks)
         )
-    if count == 0:
-        raise FileNotFoundError(_NOTHING_FOUND)
+
+    # The sort is stable: within a folder, the order of the paths stays.
+    return found._replace(
+        images=sorted(found.images, key=rank),
+        volumes=sorted(found.volumes, key=lambda volume: min(map(rank, set(volume.paths)))),
+    )
+
+
+def _of_series(found: Found, series: str) -> Found:
+    """Keep pictures, and of the DICOM files those of one series."""
+    volumes = [volume for volume in found.volumes if volume.series == series]
+    dicom = {path for path in found.images if file_kind(path) == "dicom"}
+    chosen = {p for p in dicom if any(s.series == series for s in read_header(p).slices)}
+    if not volumes and not chosen:
+        names = {volume.series for volume in found.volumes if volume.series is not None}
+        raise UnknownNameError.among("series", series, names)
+    images = [path for path in found.images if path not in dicom or path in chosen]
+    return found._replace(volumes=volumes, images=images)
+
+
+def _seeds(volume: FoundVolume, lung: Sequence[bool] | None) -> Iterator[Prediction]:
+    """Yield the predictions of a volume's slices before they are scored."""
+    for i, (path, frame) in enumerate(zip(volume.paths, volume.frames, strict=True)):
+        yield Prediction(
+            *(str(path), nan, nan, (), (0, 0)),
+            frame=frame,
+            position=float(volume.positions[i]),
+            volume=volume.name,
+            lung=None if lung is None else lung[i],
+            patient=volume.patient,
+        )
+
+
+def _as_volume(
+    predictions: Iterable[Prediction], lung: Sequence[bool] | None
+) -> Iterator[Prediction]:
+    """Add the probability of the volume, and keep the doubts that concern it.
+
+    One slice in a hundred exceeds each limit of `TrainingReference` by its definition, and slices
+    without lung are unlike training slices by their nature. So slices that are not counted keep no
+    doubts about how they look, and counted slices keep them if most of these share them.
+    """
+    scored = VolumePrediction("", tuple(predictions))
+    of_slices = Counter(doubt for p in scored.counted for doubt in set(p.doubts))
+    dropped = {d for d in _DOUBTS.values() if of_slices[d] <= len(scored.counted) / 2}
+    general = () if lung is None or any(lung) else (_NO_LUNG,)
+    counted = set(map(id, scored.counted))
+    for p in scored.slices:
+        doubts = p.doubts
+        if p.readable:
+            own = (d for d in p.doubts if d not in dropped)
+            doubts = (*general, *own) if id(p) in counted else ()
+        yield p._replace(doubts=doubts, volume_probability=scored.probability)
 
 
 def with_images(
@@ -654,10 +910,9 @@ def with_images(
     Parameters
     ----------
     predictions : iterable of Prediction
-        Predictions; the frames of a multi-frame file should follow each other, since the file is
-        read again otherwise.
-    window : {"lung", "file"} or tuple of (float, float), default="lung"
-        Display window of volumes, as in :meth:`Predictor.predict`.
+        Predictions.
+    window : {"lung", "range", "file"} or tuple of (float, float), default="lung"
+        Display window of slices in Hounsfield units; that of the networks is `Predictor.window`.
 
     Yields
     ------
@@ -678,21 +933,9 @@ def with_images(
     >>> [image for _, image in with_images([unreadable])]
     [None]
     """
-    path, volume = "", None
-    for prediction in predictions:
-        if not prediction.readable:
-            yield prediction, None
-            continue
-        if prediction.volume is None:
-            yield prediction, to_grayscale(read_image(prediction.path))
-            continue
-        if volume is None or path != prediction.path:
-            path, volume = prediction.path, read_series(prediction.path, window=window)
-        yield prediction, volume[volume.frames.index(prediction.frame)]
-
-
-def _unreadable(path: Path, error: InvalidFileError) -> Prediction:
-    return Prediction(str(path), nan, nan, (str(error),), (0, 0))
+    for p in predictions:
+        image = read_frame(p.path, p.frame, window=window) if p.readable else None
+        yield p, None if image is None else to_grayscale(image)
 
 
 def _doubt_size(size: tuple[int, int], canvas: tuple[int, ...]) -> Iterator[str]:
@@ -702,8 +945,3 @@ def _doubt_size(size: tuple[int, int], canvas: tuple[int, ...]) -> Iterator[str]
         yield f"the image has only {size[1]} x {size[0]} pixels"
     if filling < _SMALLEST_FILLING:
         yield f"most of the canvas is empty: the image has {size[1]} x {size[0]} pixels"
-
-
-def _batches(items: Iterator[_Loaded], size: int) -> Iterator[list[_Loaded]]:
-    while batch := list(islice(items, size)):
-        yield batch

@@ -25,7 +25,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from .._files import atomic_path, clear_remains, write_json, write_text
-from ..datasets.gray import as_window
+from ..datasets.gray import WindowChoice, as_window
 from ..errors import InvalidFileError
 from ..training.checkpoint import CheckpointStore
 from ..training.recipe import Recipe
@@ -125,7 +125,7 @@ class DatasetSpec:
         Number of slices.
     content_hash : str
         Hash of the decoded content; runs with equal hashes have the same slices.
-    window : str or tuple of (float, float), default="lung"
+    window : {"lung", "range", "file"} or tuple of (float, float), default="lung"
         Display window of the slices, as in :class:`covidct.CTDataset`.
     skipped : tuple of (str, str), default=()
         Files that could not be read, each with the reason.
@@ -141,7 +141,7 @@ class DatasetSpec:
     classes: tuple[str, str]
     slices: int
     content_hash: str
-    window: str | tuple[float, float] = "lung"
+    window: WindowChoice = "lung"
     skipped: tuple[tuple[str, str], ...] = ()
 
 
@@ -570,10 +570,10 @@ def _parse_dataset(content: Mapping[str, Any]) -> DatasetSpec:
     )
 
 
-def _parse_window(value: Any) -> str | tuple[float, float]:
-    window: Any = value if isinstance(value, str) else tuple(value)
+def _parse_window(value: Any) -> WindowChoice:
+    window: WindowChoice = value if isinstance(value, str) else tuple(value)
     as_window(window)
-    return window  # type: ignore[no-any-return]  # checked by as_window
+    return window
 
 
 def _entry(values: Mapping[str, Any], key: str, *kinds: type, place: str = "") -> Any:
