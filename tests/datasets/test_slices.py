@@ -299,7 +299,7 @@ def test_a_scout_of_two_directions_is_set_aside(tmp_path: Path) -> None:
         save(make(stored(9), **tags), tmp_path / "x" / f"{name}.dcm")
     found = find_slices(tmp_path / "x")
     assert [list(volume.paths) for volume in found.volumes] == [axial]
-    assert set(reasons(found).values()) == {"coronal and sagittal slices"}
+    assert set(reasons(found).values()) == {"coronal and sagittal rather than axial slices"}
 
 
 def test_a_tilted_gantry_is_axial(tmp_path: Path) -> None:

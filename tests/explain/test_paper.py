@@ -86,7 +86,7 @@ def test_external_slices_are_covid_and_spread_over_two_figures(drawn, sources, t
     dataset = sources["covid19-ct"]
     files = paper._spread(paper._covid_slices(dataset))
     assert len(files) == 6
-    assert all(Path(file).parent.name == "COVID" for file in files)
+    assert all(Path(file).parent.name == "COVID" for file, _ in files)
     many = tmp_path / "many"
     many.mkdir()
     for i in range(20):
@@ -96,7 +96,7 @@ def test_external_slices_are_covid_and_spread_over_two_figures(drawn, sources, t
         {"sars-cov-2-ct": sources["sars-cov-2-ct"]},
         images=[many],
     )
-    shown = [[path.name for path in call[1]] for call in calls[1:]]
+    shown = [[path.name for path, _ in call[1]] for call in calls[1:]]
     assert list(map(len, shown)) == [8, 8]
     assert (shown[0][0], shown[1][-1]) == ("00.png", "19.png")
     assert [title[:7] for title in titles][-2:] == ["Fig. 15", "Fig. 16"]

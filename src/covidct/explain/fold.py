@@ -203,7 +203,7 @@ def explain_predictions(
         drawn = np.stack([predictor.canvas(image) for image in images])
         positive = [i for i, p in enumerate(page) if p.probability >= 0.5]
         covid += [page[i] for i in positive]
-        canvases += drawn[positive]
+        canvases.extend(drawn[positive])
         name = f"grad_cam-{number:03d}.png" if len(pages) > 1 else "grad_cam.png"
         drawing = figures.saliency_maps(
             images,

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -571,9 +571,9 @@ def _parse_dataset(content: Mapping[str, Any]) -> DatasetSpec:
 
 
 def _parse_window(value: Any) -> WindowChoice:
-    window: WindowChoice = value if isinstance(value, str) else tuple(value)
+    window: Any = value if isinstance(value, str) else tuple(value)
     as_window(window)
-    return window
+    return cast("WindowChoice", window)
 
 
 def _entry(values: Mapping[str, Any], key: str, *kinds: type, place: str = "") -> Any:
