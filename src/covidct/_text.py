@@ -1,8 +1,20 @@
-"""File names in a form that can be printed."""
+"""File names and sizes in a form that can be printed."""
 
 from __future__ import annotations
 
-__all__ = ["printable", "shortened"]
+__all__ = ["in_bytes", "printable", "shortened"]
+
+
+def in_bytes(number: int) -> str:
+    """Return a number of bytes in megabytes or gigabytes.
+
+    Examples
+    --------
+    >>> from covidct._text import in_bytes
+    >>> in_bytes(7_000_000), in_bytes(30_700_000_000)
+    ('7.0 MB', '30.7 GB')
+    """
+    return f"{number / 1e6:.1f} MB" if number < 1e9 else f"{number / 1e9:.1f} GB"
 
 
 def printable(name: str) -> str:

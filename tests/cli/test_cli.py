@@ -12,6 +12,7 @@ import pytest
 
 from covidct import CrossValidator, cli
 from covidct.cli.options import add_recipe, read_recipe
+from covidct.datasets.canvases import make_canvases
 
 
 def _standard_showwarning(*warning, **_):
@@ -88,9 +89,32 @@ def test_lists(capsys):
     assert json.loads(capsys.readouterr().out)[0]["counts"] == [397, 349]
 
 
+def test_cached_canvases_are_listed_and_cleared(phantoms, cache, capsys):
+    assert cli.main(["datasets", "--cache"]) == 0
+    assert capsys.readouterr().out == f"0.0 MB of canvases in {cache / 'canvases'}\n"
+    for size in ((40, 56), (400, 560)):
+        make_canvases(phantoms, size)
+    assert cli.main(["datasets", "--cache"]) == 0
+    first, second, total = capsys.readouterr().out.splitlines()
+    assert first.split()[:7] == ["5.4", "MB", "24", "slices", "of", "400", "x"]
+    assert "0.1 MB" in second
+    assert total.startswith("5.4 MB of canvases in")
+    assert cli.main(["datasets", "--cache", "--json"]) == 0
+    entries = json.loads(capsys.readouterr().out)
+    assert [(e["n_slices"], e["height"], e["resize"]) for e in entries] == [
+        (24, 400, "pad"),
+        (24, 40, "pad"),
+    ]
+    assert cli.main(["datasets", "--cache", "--clear"]) == 0
+    assert "5.4 MB of canvases removed from" in capsys.readouterr().out
+    assert not list((cache / "canvases").glob("*.npy"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["datasets", "--clear"], "--clear needs --cache"),
+        (["datasets", "covid19-ct", "--cache"], "omit the name"),
         (["models", "resnet1"], "did you mean 'resnet18'"),
         (["audit", "--dataset", "folder", "--n", "5"], "--n does not apply to folder"),
         (["datasets", "covid"], "unknown dataset 'covid'"),

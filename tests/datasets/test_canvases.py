@@ -6,6 +6,7 @@ import hashlib
 import logging
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -17,12 +18,18 @@ from pathlib import Path
 import joblib
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
 from torchvision.transforms import v2
 
 import covidct
 from covidct.datasets import canvases as module
-from covidct.datasets.canvases import make_canvases, to_canvas
+from covidct.datasets.canvases import (
+    cached_canvases,
+    clear_canvases,
+    make_canvases,
+    to_canvas,
+)
 from covidct.datasets.gray import to_grayscale
 from covidct.errors import InvalidFileError, UnknownNameError
 from covidct.transforms import AspectPreservingPad
@@ -302,6 +309,17 @@ class TestFailures:
         assert not leftovers(cache)
         np.testing.assert_array_equal(make_canvases(slices, size), expected(slices.images, size))
 
+    def test_full_disk_is_foreseen(
+        self, slices: Slices, cache: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        usage = shutil.disk_usage(cache)._replace(free=8399)
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+        with pytest.raises(OSError, match=r"0\.0 MB of canvases in .*0\.0 MB are free.*--clear"):
+            make_canvases(slices, SIZE)
+        assert not slices.reads
+        usage = usage._replace(free=8400)
+        assert len(make_canvases(slices, SIZE)) == 7
+
     def test_interrupt(self, slices: Slices, cache: Path) -> None:
         def read(index: int) -> Image.Image:
             raise KeyboardInterrupt
@@ -311,6 +329,35 @@ class TestFailures:
             make_canvases(slices, SIZE, n_jobs=1)
         assert not files(cache)
         assert not leftovers(cache)
+
+
+class TestListing:
+    def test_largest_first(self, slices: Slices, cache: Path) -> None:
+        assert cached_canvases() == []
+        make_canvases(slices, SIZE)
+        make_canvases(slices, (60, 40), resize="stretch")
+        (cache / "canvases" / "30x40-pad-other.npy").write_bytes(b"damaged")
+        first, second = cached_canvases()
+        assert (first.n_slices, first.height, first.width, first.resize) == (7, 60, 40, "stretch")
+        assert first.n_bytes == first.path.stat().st_size > second.n_bytes
+        assert second.resize == "pad"
+
+    def test_clearing_keeps_maps_and_what_is_being_written(
+        self, slices: Slices, cache: Path
+    ) -> None:
+        made = make_canvases(slices, SIZE)
+        folder = cache / "canvases"
+        writing, killed = folder / ".a.npy.xyz.part", folder / ".b.npy.xyz.part"
+        for path in (writing, killed):
+            path.touch()
+        with FileLock(folder / "a.lock"):
+            (removed,) = clear_canvases()
+        assert removed.path == Path(made.filename)
+        assert not removed.path.exists()
+        assert writing.exists()
+        assert not killed.exists()
+        np.testing.assert_array_equal(made, expected(slices.images))
+        np.testing.assert_array_equal(make_canvases(slices, SIZE), made)
 
 
 class Tracked(Slices):

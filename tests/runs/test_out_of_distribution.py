@@ -83,3 +83,32 @@ def test_numbers_that_do_not_go_together_are_refused(spoil, phantoms, tmp_path):
 def test_gray_levels_are_the_deciles(canvases):
     deciles = np.quantile(canvases, np.linspace(0.1, 0.9, 9), axis=(1, 2)).T
     np.testing.assert_allclose(gray_levels(canvases) * 255, deciles, atol=1e-9)
+
+
+@pytest.mark.parametrize("sizes", [(2600, 1), (700, 1901), (1, 2600)])
+def test_blocks_give_the_reference_of_the_whole(sizes, monkeypatch):
+    rng = np.random.default_rng(0)
+    train = {"features": rng.normal(1e4, 1, (2601, 8)), "gray": rng.normal(0, 1, (2601, 9))}
+    test = {kind: values[:60] + 0.1 for kind, values in train.items()}
+
+    def parts(slices, stops):
+        for start, stop in zip((0, *stops[:-1]), stops, strict=True):
+            yield {kind: values[start:stop] for kind, values in slices.items()}
+
+    whole = TrainingReference.fit(train, test)
+    blocks = TrainingReference.fit(parts(train, np.cumsum(sizes)), parts(test, (7, 60)))
+    for kind, values in train.items():
+        np.testing.assert_allclose(whole.mean[kind], values.mean(axis=0), rtol=1e-12)
+        np.testing.assert_allclose(whole.sd[kind], values.std(axis=0) + 1e-3, rtol=1e-9)
+        np.testing.assert_allclose(blocks.mean[kind], whole.mean[kind], rtol=1e-12)
+        np.testing.assert_allclose(blocks.sd[kind], whole.sd[kind], rtol=1e-9)
+        assert blocks.limit[kind] == pytest.approx(whole.limit[kind], rel=1e-6)
+    assert len(whole.kept["gray"]) == 2000
+    np.testing.assert_allclose(blocks.kept["gray"], whole.kept["gray"], rtol=1e-4, atol=1e-5)
+
+
+def test_few_training_slices_are_all_kept_in_order():
+    values = np.random.default_rng(0).normal(size=(40, 9))
+    reference = TrainingReference.fit({"gray": values}, {"gray": values})
+    kept = reference.kept["gray"] * reference.sd["gray"] + reference.mean["gray"]
+    np.testing.assert_allclose(kept, values, atol=1e-5)

@@ -210,14 +210,102 @@ def test_every_slice_is_used_once_an_epoch(tiny):
     _, trainer = fit(tiny, RECIPE.scaled(1))
     step, used = trainer._step, []
 
-    def counted(data, labels, batch, augment):
-        used.append(batch.tolist())
-        return step(data, labels, batch, augment)
+    def counted(canvases, truth, augment):
+        used.append(canvases[:, 0, 0].tolist())
+        return step(canvases, truth, augment)
 
     trainer._step = counted
-    trainer.fit(*slices(9))
+    canvases, targets = slices(9)
+    canvases[:, 0, 0] = range(9)
+    trainer.fit(canvases, targets)
     assert [len(batch) for batch in used] == [3, 3, 3]
     assert sorted(index for batch in used for index in batch) == list(range(9))
+
+
+@pytest.fixture
+def mapped(tmp_path):
+    """Canvases in a memory-mapped file, of which the training takes a part."""
+    canvases, targets = slices(23)
+    np.save(tmp_path / "canvases.npy", canvases)
+    return np.load(tmp_path / "canvases.npy", mmap_mode="r"), targets
+
+
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)]
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+@pytest.mark.parametrize("device", DEVICES)
+def test_an_index_gives_the_weights_of_a_copy(tiny, mapped, tmp_path, device, share):
+    canvases, targets = mapped
+    train, test = np.arange(23)[::-2], np.arange(1, 23, 2)
+    copied, trainer = fit(tiny, device=device, checkpoint_dir=tmp_path, checkpoint_every=0)
+    monitor = canvases[test].copy(), targets[test]
+    expected = trainer.fit(np.array(canvases[train]), targets[train], monitor=monitor)
+    streamed, trainer = fit(tiny, device=device, resident_share=share)
+    history = trainer.fit(canvases, targets, index=train, monitor=(canvases, targets, test))
+    if device == "cpu":
+        assert torch.equal(state(copied), state(streamed))
+        assert [r[:4] for r in history] == [r[:4] for r in expected]
+        assert history[-1][4:6] == expected[-1][4:6]
+    assert [r.loss for r in history] == pytest.approx([r.loss for r in expected], rel=2e-2)
+    _, resumed = fit(tiny, device=device, checkpoint_dir=tmp_path)
+    assert len(resumed.fit(canvases, targets, index=train)) == 3  # the same training
+
+
+def test_canvases_that_are_not_contiguous_are_not_copied_whole(tiny, mapped):
+    canvases, targets = mapped
+    models = []
+    for given in (canvases[::-1], canvases[::-1].copy()):
+        model, trainer = fit(tiny)
+        trainer.fit(given, targets)
+        models.append(state(model))
+    assert torch.equal(*models)
+
+
+@pytest.mark.parametrize(
+    ("index", "message"),
+    [
+        ([], "at least one, got shape"),
+        ([0.5], "float64"),
+        (np.ones(23, bool), "bool"),
+        ([[0, 1]], r"shape \(1, 2\)"),
+        ([0, 23], "positions from 0 to 22, got 23"),
+        ([-1, 2], "positions from 0 to 22, got -1"),
+    ],
+)
+def test_an_index_that_is_none_is_refused(tiny, mapped, index, message):
+    _, trainer = fit(tiny)
+    with pytest.raises(ValueError, match=message):
+        trainer.fit(*mapped, index=index)
+
+
+def test_targets_outside_of_the_index_are_not_looked_at(tiny, mapped):
+    canvases, targets = mapped
+    _, trainer = fit(tiny, RECIPE.scaled(1))
+    trainer.fit(canvases, np.where(np.arange(23) < 8, targets, -1), index=np.arange(8))
+    with pytest.raises(ValueError, match="targets must be 0 or 1, got"):
+        trainer.fit(canvases, np.where(np.arange(23) < 8, targets, -1), index=np.arange(9))
+
+
+def test_a_file_that_cannot_be_read_ends_the_training(tiny, monkeypatch):
+    def fails(*_):
+        raise OSError("input/output error")
+
+    monkeypatch.setattr("covidct.training._slices._gather", fails)
+    _, trainer = fit(tiny)
+    with pytest.raises(OSError, match="input/output error"):
+        trainer.fit(*slices())
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.5, "much"])
+def test_share_of_the_device_out_of_range_is_refused(tiny, monkeypatch, share):
+    with pytest.raises(ValueError, match=r"resident_share must be .*got"):
+        fit(tiny, resident_share=share)
+    monkeypatch.setenv("COVIDCT_RESIDENT_SHARE", str(share))
+    with pytest.raises(ValueError, match=r"COVIDCT_RESIDENT_SHARE must be .*got"):
+        fit(tiny)
+    monkeypatch.setenv("COVIDCT_RESIDENT_SHARE", "0.5")
+    assert fit(tiny)[1].resident_share == 0.5
 
 
 class PooledNorm(nn.Module):
@@ -250,7 +338,7 @@ def test_a_network_that_needs_two_slices_is_refused_before_training(count, batch
 def test_a_single_slice_changes_nothing_before_training(tiny):
     model, trainer = fit(tiny)
     before = state(model)
-    trainer._check_single_slice(torch.zeros(3, 40, 56, dtype=torch.uint8))
+    trainer._check_single_slice(3, (40, 56))
     assert torch.equal(state(model), before)
 
 

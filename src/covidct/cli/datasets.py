@@ -1,4 +1,7 @@
-"""List the datasets, or describe one: its origin, its license and its known faults."""
+"""List the datasets or describe one: its origin, its license and its known faults.
+
+--cache lists the canvases of earlier runs on this computer instead; --clear removes them.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from .options import emit, emit_json
+from .options import WrongCallError, emit, emit_json
 
 if TYPE_CHECKING:
     from ..datasets.info import DatasetInfo
@@ -20,10 +23,55 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the verb."""
     parser.add_argument("name", nargs="?", help="name of the dataset to describe")
     parser.add_argument("--json", action="store_true", help="print the full entries as JSON")
+    parser.add_argument(
+        "--cache",
+        action="store_true",
+        help="list the cached canvases, which are made from the slices of a dataset before it is "
+        "first trained on, and their sizes",
+    )
+    parser.add_argument(
+        "--clear",
+        action="store_true",
+        help="with --cache: remove the cached canvases; they are made again when needed",
+    )
 
 
 def run(args: argparse.Namespace) -> None:
     """Run the verb."""
+    if args.clear and not args.cache:
+        raise WrongCallError("--clear needs --cache")
+    if args.cache:
+        if args.name is not None:
+            raise WrongCallError("--cache lists the canvases of all datasets: omit the name")
+        _run_cache(args)
+    else:
+        _run_datasets(args)
+
+
+def _run_cache(args: argparse.Namespace) -> None:
+    from .._text import in_bytes
+    from ..datasets._cache import cache_folder
+    from ..datasets.canvases import cached_canvases, clear_canvases
+
+    entries = clear_canvases() if args.clear else cached_canvases()
+    if args.json:
+        rows = [
+            entry._asdict() | {"path": str(entry.path), "made": entry.made.isoformat()}
+            for entry in entries
+        ]
+        emit_json(rows)
+        return
+    lines = [
+        f"{in_bytes(entry.n_bytes):>10}  {entry.n_slices:>7,} slices of "
+        f"{entry.height} x {entry.width}  {entry.made:%Y-%m-%d}  {entry.path.name}"
+        for entry in entries
+    ]
+    total = in_bytes(sum(entry.n_bytes for entry in entries))
+    verb = "removed from" if args.clear else "in"
+    emit("\n".join([*lines, f"{total} of canvases {verb} {cache_folder() / 'canvases'}"]))
+
+
+def _run_datasets(args: argparse.Namespace) -> None:
     from ..datasets.registry import dataset_info, list_datasets
 
     names = list_datasets() if args.name is None else [args.name]

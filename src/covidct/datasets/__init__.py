@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .._lazy import attach
 
 if TYPE_CHECKING:
-    from .canvases import make_canvases, to_canvas
+    from .canvases import cached_canvases, clear_canvases, make_canvases, to_canvas
     from .ct_dataset import CTDataset
     from .dicom import patient_group, read_series, read_slice
     from .gray import Window, as_hounsfield, to_gray, to_grayscale
@@ -20,7 +20,7 @@ else:
     __getattr__, __dir__ = attach(
         __name__,
         {
-            "canvases": ("make_canvases", "to_canvas"),
+            "canvases": ("cached_canvases", "clear_canvases", "make_canvases", "to_canvas"),
             "ct_dataset": ("CTDataset",),
             "dicom": ("patient_group", "read_series", "read_slice"),
             "gray": ("Window", "as_hounsfield", "to_gray", "to_grayscale"),
@@ -39,6 +39,8 @@ __all__ = [
     "FoundVolume",
     "Window",
     "as_hounsfield",
+    "cached_canvases",
+    "clear_canvases",
     "dataset_info",
     "find_slices",
     "list_datasets",

@@ -2,31 +2,44 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
 import math
+import os
+import re
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import joblib
 import numpy as np
 import numpy.typing as npt
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from PIL import Image
 from torchvision.transforms import v2
 from tqdm import tqdm
 
 from .._files import atomic_path
+from .._text import in_bytes
 from ..errors import InvalidSliceError, UnknownNameError
 from ..transforms import AspectPreservingPad, checked_size
 from ._cache import cache_folder
 from .ct_dataset import CTDataset
 from .gray import to_grayscale
 
-__all__ = ["RESIZES", "make_canvases", "to_canvas"]
+__all__ = [
+    "RESIZES",
+    "CachedCanvases",
+    "cached_canvases",
+    "clear_canvases",
+    "make_canvases",
+    "to_canvas",
+]
 
 Canvas = npt.NDArray[np.uint8]
 CanvasMap = np.memmap[Any, np.dtype[np.uint8]]
@@ -121,7 +134,8 @@ def make_canvases(
     ValueError
         If `size` is not two positive integers, or `resize` is unknown.
     OSError
-        If the cache cannot be written.
+        If the cache cannot be written, or its disk has not enough free space, which is checked
+        before the first slice is decoded.
 
     Examples
     --------
@@ -135,7 +149,7 @@ def make_canvases(
     shape = (len(dataset), *size)
     key = json.dumps([_VERSION, dataset.content_hash(), size, resize])
     digest = hashlib.sha256(key.encode()).hexdigest()
-    path = cache_folder() / "canvases" / f"{size[0]}x{size[1]}-{resize}-{digest}.npy"
+    path = _folder() / f"{size[0]}x{size[1]}-{resize}-{digest}.npy"
 
     # Without the lock first: a cache that is only read may lie on a disk that is only read.
     canvases = _load(path, shape)
@@ -146,9 +160,106 @@ def make_canvases(
                 canvases = _load(path, shape)
                 if canvases is None:
                     _clear_remains(path)
+                    _check_free_space(path.parent, math.prod(shape))
                     _make(path, shape, dataset, fit, n_jobs=n_jobs)
                     canvases = _map(path, shape)
     return canvases
+
+
+class CachedCanvases(NamedTuple):
+    """One file of canvases in the cache.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    n_slices, height, width : int
+        Shape of the canvases.
+    resize : {"pad", "stretch"}
+        Option of :func:`make_canvases`.
+    n_bytes : int
+        Size of the file.
+    made : datetime
+        Time when the file was written.
+    """
+
+    path: Path
+    n_slices: int
+    height: int
+    width: int
+    resize: str
+    n_bytes: int
+    made: datetime
+
+
+def cached_canvases() -> list[CachedCanvases]:
+    """List the canvases in the cache, the largest first.
+
+    Returns
+    -------
+    list of CachedCanvases
+        One entry per file.
+
+    Examples
+    --------
+    >>> from covidct.datasets.canvases import cached_canvases
+    >>> total = sum(canvases.n_bytes for canvases in cached_canvases())
+    """
+    found = [_describe(path) for path in _folder().glob("*.npy")]
+    return sorted((f for f in found if f is not None), key=lambda f: f.n_bytes, reverse=True)
+
+
+def clear_canvases() -> list[CachedCanvases]:
+    """Remove the canvases from the cache, and what killed processes left of others.
+
+    Canvases that a process is making at the moment are kept. They are all made again when they are
+    needed; a training that has mapped a file continues, except on Windows, where the file is kept.
+
+    Returns
+    -------
+    list of CachedCanvases
+        The removed files.
+    """
+    removed = []
+    for canvases in cached_canvases():
+        try:
+            canvases.path.unlink(missing_ok=True)
+        except PermissionError as error:  # mapped by another process, on Windows
+            _logger.warning("%s is kept: %s", canvases.path, error)
+        else:
+            removed.append(canvases)
+    for remains in _folder().glob(".*.part"):
+        path = _folder() / re.sub(r"^\.(.*\.npy)\..*\.part$", r"\1", remains.name)
+        try:
+            with FileLock(path.with_suffix(".lock"), timeout=0):
+                remains.unlink(missing_ok=True)
+        except Timeout:
+            _logger.info("%s is kept: it is being written", remains)
+    return removed
+
+
+def _folder() -> Path:
+    return cache_folder() / "canvases"
+
+
+def _describe(path: Path) -> CachedCanvases | None:
+    """Describe a file of canvases; None for a file that is not readable as one."""
+    name = re.match(rf"\d+x\d+-({'|'.join(RESIZES)})-", path.name)
+    try:
+        n_slices, height, width = np.load(path, mmap_mode="r").shape
+        status = path.stat()
+    except (OSError, ValueError):
+        return None
+    made = datetime.fromtimestamp(status.st_mtime).astimezone()
+    resize = name[1] if name else ""
+    return CachedCanvases(path, n_slices, height, width, resize, status.st_size, made)
+
+
+def _check_free_space(folder: Path, n_bytes: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if n_bytes > free:
+        raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: {in_bytes(free)} are free")
+    _logger.info("%s of canvases are written to %s", in_bytes(n_bytes), folder)
 
 
 def _fitter(size: Size, resize: str) -> Callable[[Image.Image], Image.Image]:
@@ -195,11 +306,12 @@ def _make(
     def make(index: int) -> Canvas:
         return _canvas(_read(dataset, index), fit)
 
+    description = f"Making canvases ({in_bytes(math.prod(shape))})"
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     with (
         # Threads even within another joblib backend: they share the dataset and start at once.
         joblib.Parallel(-1 if n_jobs is None else n_jobs, require="sharedmem") as parallel,
-        tqdm(total=len(dataset), desc="Making canvases", disable=None, leave=False) as progress,
+        tqdm(total=len(dataset), desc=description, disable=None, leave=False) as progress,
         atomic_path(path) as temporary,
         temporary.open("wb") as file,
     ):
@@ -233,6 +345,7 @@ def _storage_errors(folder: Path, n_bytes: int) -> Iterator[None]:
     except OSError as error:
         raise OSError(
             error.errno,
-            f"cannot keep {n_bytes / 1e6:.1f} MB of canvases in {str(folder)!r} "
-            f"({error.strerror or error}); set COVIDCT_CACHE to a folder with room for them",
+            f"cannot keep {in_bytes(n_bytes)} of canvases in {str(folder)!r} "
+            f"({error.strerror or error}); set COVIDCT_CACHE to a folder with room for them, or "
+            "remove earlier canvases with 'covidct datasets --cache --clear'",
         ) from error

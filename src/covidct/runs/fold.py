@@ -14,6 +14,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from .._files import clear_remains
+from .._memory import keep_freed_memory
 from ..devices import Precision
 from ..errors import TrainingDivergedError
 from ..inference import infer
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["FoldJob", "run_fold"]
+
+# Slices that are described at a time: some batches of the network.
+_BLOCK = 256
 
 
 @dataclass(frozen=True)
@@ -107,9 +111,10 @@ def _fit_and_score(job: FoldJob, directory: RunDirectory, profile: Profile | Non
     )
     targets = job.slices["target"].to_numpy()
     history = trainer.fit(
-        job.canvases[train],
-        targets[train],
-        monitor=(job.canvases[test], targets[test]),
+        job.canvases,
+        targets,
+        index=train,
+        monitor=(job.canvases, targets, test),
         monitor_every=job.monitor_every,
         description=f"fold {job.number}",
         progress=job.progress,
@@ -157,11 +162,15 @@ def _score(job: FoldJob, model: CTClassifier, index: npt.NDArray[np.int64]) -> p
 
 def _training_reference(job: FoldJob, model: CTClassifier) -> TrainingReference:
     """Compute statistics of the slices of the fold, with which new slices are compared."""
-    parts = []
-    for index in (job.fold.train, job.fold.test):
-        features = np.asarray(infer(model, job.canvases, index=index, features=True).features)
-        parts.append({"features": features, **descriptors(job.canvases[index])})
-    return TrainingReference.fit(*parts)
+
+    def described(index: npt.NDArray[np.int64]) -> Iterator[dict[str, npt.NDArray[np.floating]]]:
+        for start in range(0, len(index), _BLOCK):
+            block = index[start : start + _BLOCK]
+            features = infer(model, job.canvases, index=block, features=True).features
+            yield {"features": np.asarray(features), **descriptors(job.canvases[block])}
+
+    with keep_freed_memory():  # once for all blocks
+        return TrainingReference.fit(described(job.fold.train), described(job.fold.test))
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from ..errors import InvalidFileError
 __all__ = ["TrainingReference", "descriptors", "gray_levels", "layout", "seen_by_any"]
 
 Array = npt.NDArray[np.float64]
+Block = Mapping[str, npt.NDArray[np.floating]]
+Descriptors = Block | Iterable[Block]
 # One test slice in a hundred exceeds the limit.
 _QUANTILE = 0.99
 # Descriptors of few dimensions: the distance is that to the nearest training slice, which are kept.
@@ -81,30 +84,41 @@ class TrainingReference:
     kept: dict[str, npt.NDArray[np.float32]]
 
     @classmethod
-    def fit(cls, train: Mapping[str, Array], test: Mapping[str, Array]) -> Self:
+    def fit(cls, train: Descriptors, test: Descriptors) -> Self:
         """Describe training slices, and set the limits on test slices.
 
         Parameters
         ----------
-        train, test : dict of str to ndarray of shape (n_slices, n_dimensions)
-            Descriptors of the training and test slices of a fold.
+        train, test : dict of str to ndarray of shape (n_slices, n_dimensions), or iterable of dict
+            Descriptors of the training and test slices of a fold; or blocks of them, which need not
+            be in memory at the same time: each iterable is consumed once, `train` first.
 
         Returns
         -------
         TrainingReference
             The description.
         """
-        mean = {kind: values.mean(axis=0) for kind, values in train.items()}
+        moments: defaultdict[str, _Moments] = defaultdict(_Moments)
+        sample = _Sample(_MOST_KEPT)
+        for block in _blocks(train):
+            for kind, values in block.items():
+                moments[kind].add(values)
+            sample.add({kind: block[kind] for kind in _KEPT if kind in block})
+        mean = {kind: of_kind.mean for kind, of_kind in moments.items()}
         # The constant keeps distances finite in a dimension that is equal in all training slices.
-        sd = {kind: values.std(axis=0) + 1e-3 for kind, values in train.items()}
+        sd = {kind: of_kind.sd + 1e-3 for kind, of_kind in moments.items()}
         kept = {
-            kind: ((_draw(train[kind]) - mean[kind]) / sd[kind]).astype(np.float32)
-            for kind in _KEPT
-            if kind in train
+            kind: ((rows - mean[kind]) / sd[kind]).astype(np.float32)
+            for kind, rows in sample.rows.items()
         }
-        unlimited = cls(mean, sd, dict.fromkeys(train, np.inf), kept)
-        distances = {kind: unlimited.distance(kind, test[kind]) for kind in train}
-        limit = {kind: float(np.quantile(distances[kind], _QUANTILE)) for kind in train}
+        unlimited = cls(mean, sd, dict.fromkeys(mean, np.inf), kept)
+        distances: defaultdict[str, list[Array]] = defaultdict(list)
+        for block in _blocks(test):
+            for kind in mean:
+                distances[kind].append(unlimited.distance(kind, block[kind]))
+        limit = {
+            kind: float(np.quantile(np.concatenate(distances[kind]), _QUANTILE)) for kind in mean
+        }
         return cls(mean, sd, limit, kept)
 
     def distance(self, kind: str, values: npt.NDArray[np.floating]) -> Array:
@@ -327,8 +341,63 @@ def _check_arrays(
             raise ValueError(f"the arrays of {kind!r} contain NaN or infinite values")
 
 
-def _draw(values: Array) -> Array:
-    """Draw the training slices to keep, the same at every call."""
-    if len(values) <= _MOST_KEPT:
-        return values
-    return values[np.random.default_rng(0).choice(len(values), _MOST_KEPT, replace=False)]
+def _blocks(slices: Descriptors) -> Iterable[Block]:
+    return (slices,) if isinstance(slices, Mapping) else slices
+
+
+class _Moments:
+    """Mean and standard deviation of rows that arrive in blocks.
+
+    Blocks are combined by the formula of Chan, Golub and LeVeque, "Algorithms for computing the
+    sample variance" (1983), which does not lose digits as the sum of squares does.
+    """
+
+    def __init__(self) -> None:
+        self._count = 0
+        self.mean: Array = np.zeros(())
+        self._squares: Array = np.zeros(())
+
+    def add(self, rows: npt.NDArray[np.floating]) -> None:
+        """Add a block of shape (n_rows, n_dimensions)."""
+        mean = rows.mean(axis=0, dtype=np.float64)
+        difference = mean - self.mean
+        total = self._count + len(rows)
+        self.mean = self.mean + difference * (len(rows) / total)
+        self._squares = (
+            self._squares
+            + ((rows - mean) ** 2).sum(axis=0)
+            + difference**2 * (self._count * len(rows) / total)
+        )
+        self._count = total
+
+    @property
+    def sd(self) -> Array:
+        """Standard deviation of all rows, of shape (n_dimensions,)."""
+        return np.asarray(np.sqrt(self._squares / self._count))
+
+
+class _Sample:
+    """Random slices out of those that arrive in blocks, the same at every call.
+
+    Each slice gets a random number, and those with the smallest numbers are kept: a uniform sample
+    that does not depend on the sizes of the blocks.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._generator = np.random.default_rng(0)
+        self._keys: Array = np.empty(0)
+        self.rows: dict[str, npt.NDArray[np.floating]] = {}
+
+    def add(self, block: Block) -> None:
+        """Add a block of rows by descriptor, each of shape (n_slices, n_dimensions)."""
+        if not block:
+            return
+        length = len(next(iter(block.values())))
+        keys = np.concatenate([self._keys, self._generator.random(length)])
+        chosen = np.sort(np.argsort(keys, kind="stable")[: self._size])
+        self._keys = keys[chosen]
+        self.rows = {
+            kind: np.concatenate([self.rows[kind], rows] if self.rows else [rows])[chosen]
+            for kind, rows in block.items()
+        }

@@ -27,6 +27,7 @@ from ..models.classifier import CTClassifier
 from ..models.modes import preserved_buffers
 from ._cuda_graphs import recorded_passes
 from ._depthwise import float32_depthwise
+from ._slices import TrainingSlices, blocks, checked_share
 from .augment import Augmenter
 from .checkpoint import CheckpointStore
 from .lamb import Lamb
@@ -34,6 +35,12 @@ from .profile import Profile
 from .recipe import Recipe
 
 __all__ = ["EpochRecord", "Trainer"]
+
+# Canvases, targets and, optionally, positions of the slices to use.
+Monitor = (
+    tuple[npt.NDArray[np.uint8], npt.NDArray[np.integer]]
+    | tuple[npt.NDArray[np.uint8], npt.NDArray[np.integer], npt.NDArray[np.integer]]
+)
 
 
 class EpochRecord(NamedTuple):
@@ -87,6 +94,11 @@ class Trainer:
         checkpoints.
     checkpoint_every : float, default=30.0
         Smallest number of seconds between two checkpoints.
+    resident_share : float or None, default=None
+        Largest share of the free memory of a CUDA device that the training canvases may take, in
+        [0, 1]. If they fit, they are kept on the device; else each batch is copied to it while the
+        step before runs. 0 copies every batch. None: the value of the environment variable
+        ``COVIDCT_RESIDENT_SHARE``, or 0.25.
     compile_model : bool, default=False
         Compile the network by :func:`torch.compile`. This pays off in long trainings only, since
         compilation takes a while.
@@ -99,6 +111,10 @@ class Trainer:
     replayed: hooks on the network's modules run at the recording but not in each step. A network
     that waits for the device during its passes cannot be recorded; it is trained without graphs,
     and a warning is logged.
+
+    Main memory does not grow with the number of slices: batches are gathered from `canvases`, which
+    may be memory-mapped, in a background thread. The weights do not depend on where the canvases
+    are.
 
     Examples
     --------
@@ -122,6 +138,7 @@ class Trainer:
         seed: int | tuple[int, ...] = 0,
         checkpoint_dir: Path | None = None,
         checkpoint_every: float = 30.0,
+        resident_share: float | None = None,
         compile_model: bool = False,
         profile: Profile | None = None,
     ) -> None:
@@ -131,6 +148,7 @@ class Trainer:
         self.seed = tuple(map(operator.index, np.atleast_1d(seed)))
         self.store = CheckpointStore(checkpoint_dir) if checkpoint_dir else None
         self.checkpoint_every = checkpoint_every
+        self.resident_share = checked_share(resident_share)
         self.profile = profile or Profile()
         if self.recipe.strategy == "feature-extraction":
             model.freeze_backbone()
@@ -146,7 +164,8 @@ class Trainer:
         canvases: npt.NDArray[np.uint8],
         targets: npt.NDArray[np.integer],
         *,
-        monitor: tuple[npt.NDArray[np.uint8], npt.NDArray[np.integer]] | None = None,
+        index: npt.NDArray[np.integer] | None = None,
+        monitor: Monitor | None = None,
         monitor_every: int = 10,
         description: str = "train",
         progress: bool = True,
@@ -156,12 +175,16 @@ class Trainer:
         Parameters
         ----------
         canvases : ndarray of shape (N, H, W)
-            Training canvases, uint8.
+            Canvases, uint8, in memory or memory-mapped.
         targets : array-like of shape (N,)
-            Targets, 0 or 1.
-        monitor : tuple of (canvases, targets) or None, default=None
-            Slices to score from time to time, for learning curves. They do not influence the
-            training: the model of the last epoch is kept.
+            Targets of the canvases, 0 or 1.
+        index : array-like of int of shape (n_slices,) or None, default=None
+            Positions of the training slices among the canvases. None: all canvases. The weights are
+            those of ``fit(canvases[index], targets[index])``, which copies the canvases.
+        monitor : tuple or None, default=None
+            Slices to score from time to time, for learning curves: ``(canvases, targets)`` or
+            ``(canvases, targets, index)``. They do not influence the training: the model of the
+            last epoch is kept.
         monitor_every : int, default=10
             Number of epochs between two scorings; the last epoch is always scored.
         description : str, default="train"
@@ -179,8 +202,8 @@ class Trainer:
         TrainingDivergedError
             If a loss becomes NaN or infinite.
         ValueError
-            If canvases or targets do not have the shapes, types and values above; or a batch has
-            one slice and the network cannot be trained on it.
+            If canvases, targets or index do not have the shapes, types and values above; or a batch
+            has one slice and the network cannot be trained on it.
         InvalidFileError
             If the checkpoints in ``checkpoint_dir`` belong to a different training.
 
@@ -190,14 +213,13 @@ class Trainer:
         that every slice is used once and no batch is much smaller than the rest: 33 slices in
         batches of at most 32 give 17 and 16, not 32 and 1.
         """
-        _check(canvases, targets)
-        with self.profile("data"):
-            data = torch.tensor(canvases, device=self.device)  # a copy: canvases are read-only
-            labels = torch.from_numpy(np.asarray(targets, dtype=np.float32)).to(self.device)
-        sizes = _batch_sizes(len(data), self.recipe.batch_size)
+        chosen = _check(canvases, targets, index)
+        sizes = _batch_sizes(len(chosen), self.recipe.batch_size)
+        shape = canvases.shape[1:]
         if min(sizes) == 1:
-            self._check_single_slice(data)
-        training = self._fingerprint(canvases, targets) if self.store else ""
+            self._check_single_slice(len(chosen), shape)
+        labels = torch.from_numpy(np.asarray(targets)[chosen].astype(np.float32)).to(self.device)
+        training = self._fingerprint(canvases, targets, chosen, progress) if self.store else ""
         history = self._resume(training)
         saved = time.monotonic()
         epochs = range(len(history), self.recipe.epochs)
@@ -213,11 +235,12 @@ class Trainer:
         with (
             keep_freed_memory(),
             float32_depthwise(self.model, self.device, self.dtype),
-            self._recorded(data, sizes),
+            self._open(canvases, chosen, sizes) as slices,
+            self._recorded(shape, sizes),
         ):
             for epoch in bar:
                 start = time.perf_counter()
-                rate, loss, accuracy = self._run_epoch(epoch, data, labels, sizes)
+                rate, loss, accuracy = self._run_epoch(epoch, slices, labels, sizes)
                 last = epoch + 1 == self.recipe.epochs
                 monitored = (float("nan"), float("nan"))
                 if monitor is not None and (last or (epoch + 1) % monitor_every == 0):
@@ -230,13 +253,19 @@ class Trainer:
                     saved = time.monotonic()
         return history
 
-    def _check_single_slice(self, data: Tensor) -> None:
+    def _open(
+        self, canvases: npt.NDArray[np.uint8], index: npt.NDArray[np.int64], sizes: Sequence[int]
+    ) -> TrainingSlices:
+        with self.profile("data"):
+            return TrainingSlices(canvases, index, max(sizes), self.device, self.resident_share)
+
+    def _check_single_slice(self, n_slices: int, shape: tuple[int, ...]) -> None:
         """Refuse batches of one slice for a network with batch normalization behind a global pool.
 
         Such a network normalizes one value per channel, which PyTorch refuses in training mode.
         """
         self.model.train()
-        batch = torch.zeros(1, 1, *data.shape[1:], device=self.device)
+        batch = torch.zeros(1, 1, *shape, device=self.device)
         devices = [self.device] if self.device.type == "cuda" else []
         try:
             with (
@@ -247,22 +276,24 @@ class Trainer:
             ):
                 self.model(batch)
         except ValueError as error:
-            fix = "choose batch_size=3 or larger" if len(data) > 1 else "give two slices or more"
+            fix = "choose batch_size=3 or larger" if n_slices > 1 else "give two slices or more"
             raise ValueError(
                 f"{self.model.info.name!r} cannot be trained on a batch of one slice ({error}); "
-                f"batch_size={self.recipe.batch_size} and {len(data)} training slices give one: "
+                f"batch_size={self.recipe.batch_size} and {n_slices} training slices give one: "
                 f"{fix}"
             ) from error
 
-    def _recorded(self, data: Tensor, sizes: Sequence[int]) -> AbstractContextManager[None]:
+    def _recorded(
+        self, shape: tuple[int, ...], sizes: Sequence[int]
+    ) -> AbstractContextManager[None]:
         if self._forward is not self.model:  # compiled
             return nullcontext()
-        shapes = [(size, 1, *data.shape[1:]) for size, _ in Counter(sizes).most_common()]
-        batches = [torch.zeros(shape, device=self.device) for shape in shapes]
+        common = [size for size, _ in Counter(sizes).most_common()]
+        batches = [torch.zeros((size, 1, *shape), device=self.device) for size in common]
         return recorded_passes(self.model, batches, self.dtype)
 
     def _run_epoch(
-        self, epoch: int, data: Tensor, labels: Tensor, sizes: Sequence[int]
+        self, epoch: int, slices: TrainingSlices, labels: Tensor, sizes: Sequence[int]
     ) -> tuple[float, float, float]:
         """Train for one epoch; return the learning rate, the mean loss and the accuracy."""
         rate = self.recipe.rate_at(epoch)
@@ -272,13 +303,16 @@ class Trainer:
         draws, dropout = (int(word) for word in sequence.generate_state(2, np.uint64) >> 1)
         generator = torch.Generator().manual_seed(draws)
         augment = Augmenter(self.recipe.augmentation, generator, self.device)
-        order = torch.randperm(len(data), generator=generator).to(self.device)
-        batches = torch.split(order, list(sizes))
+        order = torch.randperm(len(labels), generator=generator)
+        truths = torch.split(labels[order.to(self.device)], list(sizes))
         self.model.train()
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices):
             torch.manual_seed(dropout)
-            steps = [self._step(data, labels, batch, augment) for batch in batches]
+            steps = [
+                self._step(batch, truth, augment)
+                for batch, truth in zip(slices.batches(order, sizes), truths, strict=True)
+            ]
         losses, right = (torch.stack(column).cpu() for column in zip(*steps, strict=True))
         if not losses.isfinite().all():
             batch = int((~losses.isfinite()).nonzero()[0])
@@ -286,15 +320,13 @@ class Trainer:
                 f"the loss is {losses[batch].item()} in epoch {epoch}, batch {batch}, at learning "
                 f"rate {rate:g}; try a smaller learning_rate or precision='float32'"
             )
-        loss = float((losses * torch.tensor(sizes)).sum() / len(data))
-        return rate, loss, float(right.sum() / len(data))
+        loss = float((losses * torch.tensor(sizes)).sum() / len(labels))
+        return rate, loss, float(right.sum() / len(labels))
 
-    def _step(
-        self, data: Tensor, labels: Tensor, batch: Tensor, augment: Augmenter
-    ) -> tuple[Tensor, Tensor]:
+    def _step(self, canvases: Tensor, truth: Tensor, augment: Augmenter) -> tuple[Tensor, Tensor]:
         """Take one step; return the loss and the number of correct answers, on the device."""
         with self.profile("augment"):
-            images, truth = augment(data[batch]), labels[batch]
+            images = augment(canvases)
         with self.profile("forward"), autocast(self.device, self.dtype):
             logits = self._forward(images).float()
             loss: Tensor = self._loss(logits, truth)
@@ -306,22 +338,32 @@ class Trainer:
         return loss.detach(), ((logits > 0) == (truth > 0)).sum()
 
     def _score(
-        self, canvases: npt.NDArray[np.uint8], targets: npt.NDArray[np.integer]
+        self,
+        canvases: npt.NDArray[np.uint8],
+        targets: npt.NDArray[np.integer],
+        index: npt.NDArray[np.integer] | None = None,
     ) -> tuple[float, float]:
         """Compute loss and accuracy of the monitored slices."""
+        chosen = _positions(index, len(canvases))
         with self.profile("evaluation"):
-            logits = torch.from_numpy(infer(self.model, canvases).logits)
-        truth = torch.from_numpy(np.asarray(targets, dtype=np.float32))
+            logits = torch.from_numpy(infer(self.model, canvases, index=chosen).logits)
+        truth = torch.from_numpy(np.asarray(targets)[chosen].astype(np.float32))
         loss = nn.functional.binary_cross_entropy_with_logits(logits, truth)
         return float(loss), float(((logits > 0) == (truth > 0)).float().mean())
 
     def _fingerprint(
-        self, canvases: npt.NDArray[np.uint8], targets: npt.NDArray[np.integer]
+        self,
+        canvases: npt.NDArray[np.uint8],
+        targets: npt.NDArray[np.integer],
+        index: npt.NDArray[np.int64],
+        progress: bool,
     ) -> str:
         """Hash everything that determines the fitted weights, to identify checkpoints."""
         digest = hashlib.sha256(json.dumps([self.recipe.to_dict(), self.seed]).encode())
-        digest.update(np.ascontiguousarray(canvases).data)
-        digest.update(np.asarray(targets, dtype=np.int64).tobytes())
+        parts = list(blocks(index))
+        for block in tqdm(parts, "hash", disable=None if progress else True, leave=False):
+            digest.update(canvases[block].data)
+        digest.update(np.asarray(targets, dtype=np.int64)[index].tobytes())
         return digest.hexdigest()
 
     def _save(self, history: Iterable[EpochRecord], training: str) -> None:
@@ -385,7 +427,12 @@ def _batch_sizes(n_slices: int, largest: int) -> list[int]:
     return [size + 1] * remainder + [size] * (n_batches - remainder)
 
 
-def _check(canvases: npt.NDArray[np.uint8], targets: npt.NDArray[np.integer]) -> None:
+def _check(
+    canvases: npt.NDArray[np.uint8],
+    targets: npt.NDArray[np.integer],
+    index: npt.NDArray[np.integer] | None,
+) -> npt.NDArray[np.int64]:
+    """Check the training slices; return their positions among the canvases."""
     if canvases.dtype != np.uint8 or canvases.ndim != 3:
         raise ValueError(
             f"canvases must be (N, H, W) uint8, got {canvases.shape} {canvases.dtype}; "
@@ -395,5 +442,23 @@ def _check(canvases: npt.NDArray[np.uint8], targets: npt.NDArray[np.integer]) ->
         raise ValueError(
             f"give as many targets as canvases, got {len(targets)} and {len(canvases)}"
         )
-    if not np.isin(targets, (0, 1)).all():
-        raise ValueError(f"targets must be 0 or 1, got {np.unique(targets).tolist()}")
+    chosen = _positions(index, len(canvases))
+    used = np.asarray(targets)[chosen]
+    if not np.isin(used, (0, 1)).all():
+        raise ValueError(f"targets must be 0 or 1, got {np.unique(used).tolist()}")
+    return chosen
+
+
+def _positions(index: npt.NDArray[np.integer] | None, n_canvases: int) -> npt.NDArray[np.int64]:
+    if index is None:
+        return np.arange(n_canvases)
+    array = np.asarray(index)
+    if array.ndim != 1 or len(array) == 0 or not np.issubdtype(array.dtype, np.integer):
+        raise ValueError(
+            f"index must hold positions of canvases, at least one, got shape {array.shape} "
+            f"{array.dtype}"
+        )
+    outside = array[(array < 0) | (array >= n_canvases)]
+    if len(outside):
+        raise ValueError(f"index must hold positions from 0 to {n_canvases - 1}, got {outside[0]}")
+    return array.astype(np.int64)
