@@ -17,7 +17,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from .._text import printable
-from ._parallel import map_in_threads, sha256_of_file, some
+from ._hashes import sha256_of_files
+from ._parallel import some
 from .gray import WindowChoice, to_grayscale
 
 if TYPE_CHECKING:
@@ -354,8 +355,10 @@ class CTDataset:
     def content_hash(self) -> str:
         """Return a SHA-256 of the slices: names, frames, targets and bytes, and the window.
 
-        The place of the files does not matter if `root` was given. Each file is read once per
-        object, and none is decoded.
+        The place of the files does not matter if `root` was given. No file is decoded. Each file is
+        read once; its hash is kept in the cache together with the size and times of the file, and
+        used as long as they do not change. The environment variable ``COVIDCT_CACHE_HASHES=0``
+        makes every object read its files.
 
         Returns
         -------
@@ -364,8 +367,7 @@ class CTDataset:
         """
         if self._digests is None:
             files = list(dict.fromkeys(self.paths))
-            digests = map_in_threads(sha256_of_file, files, description="Hashing slices")
-            known = dict(zip(files, digests, strict=True))
+            known = dict(zip(files, sha256_of_files(files), strict=True))
             self._digests = tuple(known[path] for path in self.paths)
         total = hashlib.sha256(f"{self.window}\n".encode())
         for name, target, digest in zip(self.names, self.targets, self._digests, strict=True):
