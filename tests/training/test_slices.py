@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -62,3 +63,46 @@ def test_blocks():
     index = np.arange(600)
     assert [len(block) for block in blocks(index)] == [256, 256, 88]
     np.testing.assert_array_equal(np.concatenate(list(blocks(index))), index)
+
+
+def test_transfers_and_steps_wait_for_each_other(monkeypatch):
+    """The order of the events of a buffer, on a device that only takes notes."""
+    notes = []
+
+    class Event:
+        def __init__(self):
+            self.name = ("copied", "used")[len([n for n in notes if n == "new"])]
+            notes.append("new")
+
+        def record(self, stream):
+            notes.append(f"{stream.name} records {self.name}")
+
+        def synchronize(self):
+            notes.append(f"host waits for {self.name}")
+
+    class Stream:
+        def __init__(self, name):
+            self.name = name
+
+        def wait_event(self, event):
+            notes.append(f"{self.name} waits for {event.name}")
+
+    empty = torch.empty
+    monkeypatch.setattr(torch, "empty", lambda *a, pin_memory, **o: empty(*a, **o))
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: nullcontext())
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: Stream("step"))
+    buffer = module._Buffer((4, 6, 8), torch.device("cpu"), Stream("copy"))
+    assert notes == ["new", "new", "step records used"]
+    del notes[:]
+    batch = buffer.fill(CANVASES, np.array([3, 1]))
+    buffer.acquire()
+    buffer.release()
+    np.testing.assert_array_equal(batch.numpy(), CANVASES[[3, 1]])
+    assert notes == [
+        "host waits for copied",
+        "copy waits for used",
+        "copy records copied",
+        "step waits for copied",
+        "step records used",
+    ]
