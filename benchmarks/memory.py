@@ -125,6 +125,7 @@ def measure_memory(options: argparse.Namespace, folder: Path, n: int) -> dict[st
     command += ["--device", options.device]
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     path.unlink()
+    print(n, printed.strip(), file=sys.stderr, flush=True)
     return {"n": n, "canvases": size, **json.loads(printed)}
 
 

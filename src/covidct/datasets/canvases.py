@@ -219,6 +219,16 @@ def clear_canvases() -> list[CachedCanvases]:
     -------
     list of CachedCanvases
         The removed files.
+
+    Examples
+    --------
+    >>> import covidct
+    >>> from covidct.datasets.canvases import clear_canvases, make_canvases
+    >>> canvases = make_canvases(covidct.load_dataset("phantom", n=4, seed=0), (64, 96))
+    >>> [removed.n_slices for removed in clear_canvases()]
+    [4]
+    >>> len(canvases)  # still mapped
+    4
     """
     removed = []
     for canvases in cached_canvases():
