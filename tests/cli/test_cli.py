@@ -222,7 +222,7 @@ def test_evaluate_without_a_dataset_prints_the_runs(run_dir, tmp_path, capsys):
     shutil.copytree(run_dir, other)
     assert cli.main(["evaluate", str(run_dir), str(other), "--sensitivity", "0.9"]) == 0
     out = capsys.readouterr().out
-    assert out.count("no confidence interval") == 2
+    assert out.count("not a confidence interval") == 2
     assert out.count("for a sensitivity of 90.0 %") == 2
     assert "accuracy per patient  95 % interval" in out
     assert cli.main(["evaluate", str(run_dir), "--json"]) == 0
@@ -313,7 +313,7 @@ def test_explain_several_folds(run_dir, tmp_path, capsys):
 def test_export_and_share(run_dir, tmp_path):
     assert cli.main(["export", str(run_dir), str(tmp_path / "model")]) == 0
     card = json.loads((tmp_path / "model/card.json").read_text())
-    assert card["protocol"] == "grouped by patient"
+    assert card["protocol"] == "grouped by patient+near-duplicate"
     assert cli.main(["export", str(run_dir), str(tmp_path / "model.onnx")]) == 0
 
 

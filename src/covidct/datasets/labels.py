@@ -14,7 +14,7 @@ import numpy.typing as npt
 from ..errors import UnknownNameError
 from ._parallel import some
 
-__all__ = ["Binary", "binarize", "plain_label"]
+__all__ = ["Binary", "as_spelled", "binarize", "plain_label"]
 
 logger = logging.getLogger(__name__)
 

@@ -665,9 +665,9 @@ class Predictor:
         paths, on_error, batch_size, series, window
             See :meth:`predict`.
 
-        Yields
-        ------
-        Prediction
+        Returns
+        -------
+        iterator of Prediction
             Predictions in the order of :meth:`predict`.
 
         Raises
