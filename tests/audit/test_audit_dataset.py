@@ -40,7 +40,7 @@ def test_one_slice_under_both_labels_is_fatal(folder):
     with Image.open(image) as pixels:
         pixels.save(copy, compress_level=1)  # other bytes, the same pixels
     report = audit(folder, groups=None)
-    (finding,) = named(report, "the same slice in both classes")
+    (finding,) = named(report, "the same slice under both labels")
     assert finding.severity == "fatal"
     assert "copy.png" in json.dumps(report.to_dict())
     assert "copy.png" in str(report)

@@ -71,7 +71,8 @@ def test_identical_slices_are_paired_with_the_first_only(patients):
 
 def test_groups_are_chains_of_pairs_in_order_of_appearance():
     index = np.array([[1, 3], [3, 4], [2, 5]])
-    pairs = Pairs(index, np.ones(3, np.float32), np.zeros(3, np.bool_))
+    zeros = np.zeros(3, np.int64)
+    pairs = Pairs(index, np.ones(3, np.float32), zeros > 0, zeros, zeros > 0)
     assert group_labels(pairs, 6).tolist() == [0, 1, 2, 1, 1, 2]
 
 

@@ -23,6 +23,8 @@ def measurements_of(n, **changes):
         "sizes": np.full((n, 2), 300),
         "bit_depths": np.full(n, 8),
         "colored": np.zeros(n),
+        "trimmed": np.zeros((n, 64, 64), np.uint8),
+        "two_valued": np.zeros(n, np.bool_),
     }
     return SliceMeasurements(**values | changes)
 

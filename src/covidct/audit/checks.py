@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..datasets.ct_dataset import CTDataset
-from .duplicates import NEAR, SAME, Pairs
+from .duplicates import CHANGES, NEAR, Pairs
 from .findings import RULES, Finding
 from .leakage import Probe
 from .shortcuts import Shortcut
@@ -114,12 +114,12 @@ def check_duplicates(dataset: CTDataset, pairs: Pairs, groups: Labels) -> Iterat
     """
     negative, positive = dataset.classes
     cross = _differs(dataset.targets, pairs)
-    same = cross & (pairs.similarity >= SAME)
+    same = cross & pairs.same
     yield from _pairs_finding(
         "conflicting labels",
         (dataset, pairs, same),
         subject=("pair of files shows", "pairs of files show"),
-        predicate="the same slice in both classes",
+        predicate="the same slice under both labels",
         detail=f"One file is labeled {positive}, the other {negative}, so one label is wrong. "
         "Find and remove the wrong file.",
     )
@@ -144,7 +144,7 @@ def check_duplicates(dataset: CTDataset, pairs: Pairs, groups: Labels) -> Iterat
         apart, kinds = _differs(dataset.groups, pairs), _plural(dataset.group_kind)
         yield from _pairs_finding(
             "same across patients",
-            (dataset, pairs, apart & (pairs.similarity >= SAME)),
+            (dataset, pairs, apart & pairs.same),
             subject=("pair of files shows", "pairs of files show"),
             predicate=f"the same slice in different {kinds}",
             detail=f"A split by {dataset.group_kind} may still separate them. Either an id is "
@@ -152,7 +152,7 @@ def check_duplicates(dataset: CTDataset, pairs: Pairs, groups: Labels) -> Iterat
         )
         yield from _pairs_finding(
             "similar across patients",
-            (dataset, pairs, apart & (pairs.similarity < SAME)),
+            (dataset, pairs, apart & ~pairs.same),
             subject=("pair of similar slices is", "pairs of similar slices are"),
             predicate=f"in different {kinds}",
             detail="The anatomy may be similar, or an id may be wrong; inspect them.",
@@ -296,6 +296,8 @@ def _pairs_finding(
                 "labels": [dataset.classes[dataset.targets[i]] for i in pairs.index[k]],
                 "similarity": float(pairs.similarity[k]),
                 "identical": bool(pairs.identical[k]),
+                "change": CHANGES[pairs.change[k]],
+                "aligned": bool(pairs.aligned[k]),
             }
             for k in np.flatnonzero(mask)[:_LISTED]
         ],

@@ -69,7 +69,7 @@ class Rule(NamedTuple):
 #: Rule of each kind of finding. Greater values are worse for all of them.
 RULES: dict[str, Rule] = {
     "one class": Rule("number of classes without slices", fatal=1),
-    "conflicting labels": Rule("pairs of files with the same slice in both classes", fatal=1),
+    "conflicting labels": Rule("pairs of files with the same slice under both labels", fatal=1),
     "similar across classes": Rule("pairs of similar slices in different classes", warning=1),
     "exact duplicates": Rule("files with the same pixels as another of their class", warning=1),
     "near-duplicates": Rule("share of slices in groups of near-duplicates", note=0.0001),
@@ -123,7 +123,8 @@ class Finding:
         lines = []
         for pair in self.evidence.get("pairs", ())[:_EXAMPLES]:
             sign = "=" if pair["identical"] else f"~ {pair['similarity']:.2f}"
-            lines.append(f"{pair['files'][0]}  {sign}  {pair['files'][1]}")
+            change = f"  ({pair['change']})" if pair["change"] else ""
+            lines.append(f"{pair['files'][0]}  {sign}  {pair['files'][1]}{change}")
         return tuple(lines)
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .duplicates import chunks, standardize
+from .alignment import chunks, standardize
 from .fold_assignment import assign_folds
 
 __all__ = ["Probe", "probe_leakage"]

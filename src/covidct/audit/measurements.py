@@ -16,7 +16,7 @@ from ..datasets.ct_dataset import CTDataset
 from ..datasets.gray import to_grayscale
 from ..datasets.reading import image_format
 
-__all__ = ["CANVAS", "SliceMeasurements", "measure_slices"]
+__all__ = ["CANVAS", "SliceMeasurements", "content_box", "measure_slices"]
 
 #: Height and width in pixels of the gray canvases on which slices are compared.
 CANVAS = 64
@@ -24,6 +24,11 @@ CANVAS = 64
 # Smallest difference between the channels of a colored pixel, of 255. JPEG tints gray by much less,
 # while arrows, labels and color bars have nearly pure colors.
 _COLORED_FROM = 64
+# Gray levels by which a margin varies, as by JPEG; share of its pixels that differ more, as by dust;
+# and pixels that must remain.
+_MARGIN_LEVELS, _MARGIN_NOISE, _LEAST_CONTENT = 16, 0.02, 16
+# Gray levels by which each of the two values of a mask varies, as by JPEG.
+_LEVELS_OF_MASKS = 8
 # Bits per channel of PIL's modes; modes that are not listed have 8.
 _BIT_DEPTHS = {"1": 1, "I;16": 16, "I;16L": 16, "I;16B": 16, "I;16N": 16, "I": 32, "F": 32}
 
@@ -50,6 +55,11 @@ class SliceMeasurements:
         Bits per channel.
     colored : ndarray of float64, shape (n_slices,)
         Share of colored pixels, in [0, 1].
+    trimmed : ndarray of uint8, shape (n_slices, 64, 64)
+        Slices in gray without uniform margins, resized to a square.
+    two_valued : ndarray of bool, shape (n_slices,)
+        True if at least 99 % of the pixels are within 8 gray levels of the darkest or the brightest
+        pixel, and 0.1 % of each, as in a segmentation mask.
     """
 
     digests: npt.NDArray[np.str_]
@@ -59,6 +69,8 @@ class SliceMeasurements:
     sizes: npt.NDArray[np.int64]
     bit_depths: npt.NDArray[np.int64]
     colored: npt.NDArray[np.float64]
+    trimmed: npt.NDArray[np.uint8]
+    two_valued: npt.NDArray[np.bool_]
 
     @property
     def borders(self) -> npt.NDArray[np.float64]:
@@ -75,6 +87,8 @@ class _Slice(NamedTuple):
     size: tuple[int, int]
     bit_depth: int
     colored: float
+    trimmed: npt.NDArray[np.uint8]
+    two_valued: bool
 
 
 def measure_slices(dataset: CTDataset) -> SliceMeasurements:
@@ -115,16 +129,81 @@ def measure_slices(dataset: CTDataset) -> SliceMeasurements:
 def _measure(image: Image.Image, path: Path) -> _Slice:
     gray = to_grayscale(image)
     shape = (gray.height, gray.width)
+    # Of all filters, the box filter is the least sensitive to shifts and noise.
+    canvas = np.asarray(gray.resize((CANVAS, CANVAS), Image.Resampling.BOX))
+    box = content_box(np.asarray(gray))
+    trimmed = canvas
+    if box != (0, 0, gray.width, gray.height):
+        trimmed = np.asarray(gray.resize((CANVAS, CANVAS), Image.Resampling.BOX, box))
     return _Slice(
         digest=hashlib.sha256(repr(shape).encode() + gray.tobytes()).hexdigest(),
-        # Of all filters, the box filter is the least sensitive to shifts and noise.
-        canvas=np.asarray(gray.resize((CANVAS, CANVAS), Image.Resampling.BOX)),
+        canvas=canvas,
         file_format=image_format(path),
         mode=image.mode,
         size=shape,
         bit_depth=image.info.get("stored_bits", _BIT_DEPTHS.get(image.mode, 8)),
         colored=_colored_share(image),
+        trimmed=trimmed,
+        two_valued=_is_two_valued(gray),
     )
+
+
+def content_box(gray: npt.NDArray[np.uint8]) -> tuple[int, int, int, int]:
+    """Find the part of an image that remains without uniform margins.
+
+    The gray level of the margin is the median of the outermost pixels. A row or column belongs to
+    the margin if at most 2 % of its pixels differ from that level by more than 16. The search is
+    repeated twice, for margins inside margins. Air around the body counts as a margin too.
+
+    Parameters
+    ----------
+    gray : ndarray of uint8, shape (height, width)
+        Gray image.
+
+    Returns
+    -------
+    tuple of (int, int, int, int)
+        Left, upper, right and lower edge, as in PIL. At least 16 x 16 pixels remain.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from covidct.audit.measurements import content_box
+    >>> content_box(np.pad(np.full((30, 40), 200, np.uint8), ((5, 6), (7, 8)), constant_values=9))
+    (7, 5, 47, 35)
+    """
+    top, bottom, left, right = 0, gray.shape[0], 0, gray.shape[1]
+    for _ in range(3):
+        part = gray[top:bottom, left:right]
+        sides = (part[0], part[-1], part[:, 0], part[:, -1])
+        level = int(np.median(np.concatenate(sides)))
+        if not any(_differing(side, level) <= _MARGIN_NOISE for side in sides):
+            break
+        low, high = max(level - _MARGIN_LEVELS, 0), min(level + _MARGIN_LEVELS, 255)
+        content = (part < low) | (part > high)
+        rows = np.flatnonzero(content.mean(axis=1) > _MARGIN_NOISE)
+        columns = np.flatnonzero(content.mean(axis=0) > _MARGIN_NOISE)
+        if not len(rows) or not len(columns):
+            break
+        if min(np.ptp(rows), np.ptp(columns)) < _LEAST_CONTENT:
+            break
+        top, bottom = top + int(rows[0]), top + int(rows[-1]) + 1
+        left, right = left + int(columns[0]), left + int(columns[-1]) + 1
+    return left, top, right, bottom
+
+
+def _differing(side: npt.NDArray[np.uint8], level: int) -> float:
+    return float(np.mean(np.abs(side.astype(np.int16) - level) > _MARGIN_LEVELS))
+
+
+def _is_two_valued(gray: Image.Image) -> bool:
+    counts = np.asarray(gray.histogram())
+    low, high = np.flatnonzero(counts)[[0, -1]]
+    if high - low <= 2 * _LEVELS_OF_MASKS:
+        return False
+    dark = counts[low : low + _LEVELS_OF_MASKS + 1].sum() / counts.sum()
+    bright = counts[high - _LEVELS_OF_MASKS : high + 1].sum() / counts.sum()
+    return bool(dark + bright >= 0.99 and min(dark, bright) >= 0.001)
 
 
 def _colored_share(image: Image.Image) -> float:
