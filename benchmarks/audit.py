@@ -4,7 +4,11 @@ The search by hashing is compared with comparing all pairs of fingerprints, up t
 ``--all-pairs-up-to``. Half of the fingerprints have a near-duplicate; the share that hashing finds
 is reported too.
 
+With ``--null N``, it also reports how often N datasets without leak and without shortcut are warned
+about.
+
     python benchmarks/audit.py --json audit.json
+    python benchmarks/audit.py --null 400
     python benchmarks/audit.py --dataset covid19-ct --root COVID19-CT --sizes 1000 10000
 """
 
@@ -21,6 +25,10 @@ from sklearn.neighbors import NearestNeighbors
 
 import covidct
 from covidct.audit import duplicates
+from covidct.audit.checks import check_leakage, check_shortcuts
+from covidct.audit.leakage import probe_leakage
+from covidct.audit.measurements import SliceMeasurements
+from covidct.audit.shortcuts import measure_shortcuts
 
 # The distance of two neighboring slices' fingerprints in SARS-CoV-2 CT, in the median.
 APART = 0.15
@@ -82,6 +90,39 @@ def audit(dataset: covidct.CTDataset) -> dict[str, float | int | str]:
     }
 
 
+def false_alarms(repeats: int) -> dict[str, float | int]:
+    """Audit datasets of 24 patients with three slices each; nothing depends on the class."""
+    rng = np.random.default_rng(0)
+    patients = np.repeat(np.arange(24), 3)
+    n, leaks, shortcuts = len(patients), 0, 0
+    for _ in range(repeats):
+        targets = rng.permutation(np.arange(24) % 2)[patients]
+        canvases = rng.integers(0, 256, (n, 64, 64), np.uint8)
+        border = rng.integers(0, 256, 24, np.uint8)[patients, None, None]
+        canvases[:, [0, -1]] = border
+        canvases[:, :, [0, -1]] = border
+        measurements = SliceMeasurements(
+            digests=np.arange(n).astype(str),
+            canvases=canvases,
+            formats=rng.choice(["PNG", "JPEG"], 24)[patients],
+            modes=rng.choice(["L", "RGB"], 24)[patients],
+            sizes=rng.integers(200, 400, (24, 2))[patients],
+            bit_depths=np.full(n, 8),
+            colored=rng.random(24)[patients],
+            trimmed=canvases,
+            two_valued=np.zeros(n, np.bool_),
+        )
+        found = check_shortcuts(measure_shortcuts(measurements, targets, groups=patients))
+        shortcuts += any(finding.severity != "note" for finding in found)
+        probes = probe_leakage(
+            rng.integers(0, 256, (n, 16, 16), np.uint8),
+            targets,
+            groupings={"random": None, "by patient": patients},
+        )
+        leaks += any(f.severity != "note" for f in check_leakage(probes, advice=""))
+    return {"datasets": repeats, "leak": leaks / repeats, "shortcut": shortcuts / repeats}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = make_parser(__doc__)
     parser.add_argument("--dataset", default="phantom", help="dataset to audit (default: phantom)")
@@ -90,6 +131,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--phantoms", type=int, default=1000, help="number of phantoms (default: 1000)"
     )
     parser.add_argument("--sizes", type=int, nargs="+", default=[1_000, 10_000, 100_000])
+    parser.add_argument(
+        "--null", type=int, default=0, metavar="N", help="number of datasets without a problem"
+    )
     parser.add_argument("--all-pairs-up-to", type=int, default=20_000, metavar="N")
     options = parser.parse_args(arguments)
     if min(options.sizes) < 2:
@@ -117,7 +161,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for row in searched
     )
     print("\n" + table(header, rows))
-    write_json(options, {"audit": cost, "search": searched}, "numpy", "scikit-learn")
+    alarms = false_alarms(options.null) if options.null else None
+    if alarms:
+        print(
+            f"\nfalse alarms in {alarms['datasets']} datasets: leak {alarms['leak']:.1%}, "
+            f"shortcut {alarms['shortcut']:.1%}"
+        )
+    values = {"audit": cost, "search": searched, "false_alarms": alarms}
+    write_json(options, values, "numpy", "scikit-learn")
     return 0
 
 

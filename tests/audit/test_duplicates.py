@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 import covidct
 from covidct.audit import duplicates
@@ -54,6 +54,52 @@ def test_copies_are_one_slice_and_strangers_are_not(patients, change, least):
     assert similarities(canvases, strangers).max() < duplicates.NEAR
     found = {tuple(pair) for pair in candidate_pairs(fingerprints(canvases)).tolist()}
     assert {tuple(pair) for pair in own.tolist()} <= found
+
+
+def _shifted(image):
+    return Image.fromarray(np.pad(np.asarray(image), ((4, 0), (4, 0)))[:-4, :-4])
+
+
+def _cropped(image):
+    width, height = image.size
+    return image.crop((width // 50, height // 50, width - width // 50, height - height // 50))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _cropped,
+        _shifted,
+        lambda image: ImageOps.expand(image, 20),
+        lambda image: image.rotate(3, Image.Resampling.BILINEAR),
+        ImageOps.mirror,
+        lambda image: ImageOps.mirror(_cropped(image)),
+        ImageOps.invert,
+        lambda image: jpeg(image, 50),
+        lambda image: image.resize((image.width // 2, image.height // 2)),
+    ],
+    ids=[
+        *("cropped", "shifted", "margin", "rotated", "mirrored", "mirrored crop"),
+        *("inverted", "JPEG", "half"),
+    ],
+)
+@pytest.mark.parametrize("all_up_to", [4096, 0], ids=["all pairs", "hashed"])
+def test_changed_copies_are_found_and_strangers_are_not(
+    patients, tmp_path, monkeypatch, change, all_up_to
+):
+    monkeypatch.setattr(duplicates, "_COMPARE_ALL_UP_TO", all_up_to)
+    images = [patients.read(i) for i in range(len(patients))]
+    paths = []
+    for i, image in enumerate(images + [change(image) for image in images]):
+        paths.append(tmp_path / f"{i % 16 * 7 % 16}{'xy'[i // 16]}{i}.png")
+        image.save(paths[-1])
+    dataset = covidct.CTDataset(paths, np.arange(32) % 2, root=tmp_path)
+    pairs = find_pairs(measure_slices(dataset), [f"{i * 97}-{i}" for i in range(32)])
+    found = {tuple(pair) for pair in pairs.index[pairs.similarity >= duplicates.NEAR].tolist()}
+    copies = {(i, i + 16) for i in range(16)}
+    assert len(found & copies) >= 14
+    assert not found - copies
+    assert pairs.same.any()
 
 
 def test_blank_slices_resemble_nothing():

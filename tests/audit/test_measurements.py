@@ -5,11 +5,13 @@ import pytest
 from PIL import Image
 
 import covidct
+from covidct.audit import shortcuts
+from covidct.audit.checks import check_leakage, check_shortcuts
 from covidct.audit.file_order import file_blocks
 from covidct.audit.findings import RULES
 from covidct.audit.fold_assignment import assign_folds
 from covidct.audit.leakage import probe_leakage
-from covidct.audit.measurements import SliceMeasurements, measure_slices
+from covidct.audit.measurements import SliceMeasurements, content_box, measure_slices
 from covidct.audit.shortcuts import measure_shortcuts
 from covidct.errors import InvalidFileError
 
@@ -125,6 +127,96 @@ def test_the_probe_is_that_of_scikit_learn():
     assert random.accuracy > 0.95
     assert grouped.accuracy < 0.75
     assert (random.n_groups, grouped.n_groups) == (120, 30)
+
+
+def test_without_a_leak_a_warning_is_rare():
+    rng = np.random.default_rng(1)
+    warned = 0
+    for _ in range(40):
+        canvases = rng.integers(0, 256, (60, 8, 8), np.uint8)
+        patients = np.repeat(np.arange(20), 3)
+        probes = probe_leakage(
+            canvases, patients % 2, groupings={"random": None, "by patient": patients}
+        )
+        (finding,) = check_leakage(probes, advice="")
+        warned += finding.severity == "warning"
+    assert warned <= 4  # 2 are expected; more than 4 have a probability of 5 %
+
+
+def test_without_a_shortcut_a_finding_is_rare(monkeypatch):
+    monkeypatch.setattr(shortcuts, "_N_RESAMPLES", 100)
+    rng = np.random.default_rng(1)
+    found = 0
+    for _ in range(40):
+        patients = np.repeat(np.arange(24), 3)
+        canvases = rng.integers(0, 256, 24, np.uint8)[patients, None, None]
+        measurements = measurements_of(
+            72,
+            formats=rng.choice(["PNG", "JPEG"], 24)[patients],
+            modes=rng.choice(["L", "RGB"], 24)[patients],
+            sizes=rng.integers(200, 400, (24, 2))[patients],
+            colored=rng.random(24)[patients],
+            canvases=np.broadcast_to(canvases, (72, 64, 64)),
+        )
+        targets = rng.permutation(np.arange(24) % 2)[patients]
+        found += bool(
+            list(check_shortcuts(measure_shortcuts(measurements, targets, groups=patients)))
+        )
+    assert found <= 4
+
+
+def test_few_groups_are_not_measured():
+    groups = np.repeat(np.arange(9), 10)
+    measurements = measurements_of(90, formats=np.array(["PNG", "JPEG"])[groups % 2])
+    assert measure_shortcuts(measurements, groups % 2, groups=groups) == ()
+    canvases = np.random.default_rng(0).integers(0, 256, (90, 8, 8), np.uint8)
+    probes = probe_leakage(canvases, groups % 2, groupings={"random": None, "grouped": groups})
+    assert [probe.split for probe in probes] == ["random"]
+
+
+def test_margins_are_trimmed_to_the_content():
+    content = np.random.default_rng(0).integers(60, 256, (40, 50)).astype(np.uint8)
+    inner = np.pad(content, ((3, 0), (0, 9)), constant_values=255)
+    assert content_box(np.pad(inner, 5)) == (5, 8, 55, 48)
+    assert content_box(content) == (0, 0, 50, 40)
+    assert content_box(np.zeros((40, 50), np.uint8)) == (0, 0, 50, 40)
+
+
+def test_masks_are_named(tmp_path):
+    rng = np.random.default_rng(0)
+    for i in range(12):
+        Image.fromarray(rng.integers(0, 256, (40, 30), np.uint8)).save(tmp_path / f"{i}.png")
+    mask = Image.fromarray(np.uint8(rng.integers(0, 2, (40, 30)) * 255))
+    mask.save(tmp_path / "lung.png")
+    dataset = covidct.CTDataset(sorted(tmp_path.iterdir()), np.arange(13) % 2, root=tmp_path)
+    (finding,) = [f for f in covidct.audit_dataset(dataset).findings if "mask" in f.title]
+    assert finding.title == "1 file is a mask (two gray levels), not a slice"
+    assert finding.evidence["names"] == ["lung.png"]
+
+
+def test_labels_with_an_origin_of_their_own_are_named(tmp_path):
+    covidct.load_dataset("phantom", n=45, seed=0, slices_per_patient=1).save(tmp_path)
+    paths = sorted(tmp_path.rglob("*.png"))
+    labels = ["COVID"] * 15 + ["CAP"] * 15 + ["normal"] * 15
+    for path in paths[30:]:
+        with Image.open(path) as image:
+            image.convert("RGB").save(path)
+    dataset = covidct.CTDataset(
+        paths,
+        [1] * 15 + [0] * 30,
+        labels=labels,
+        sources=["a", "b"] * 15 + ["archive"] * 15,
+        root=tmp_path,
+    )
+    report = covidct.audit_dataset(dataset)
+    named = [f for f in report.findings if f.evidence["rule"] == "own origin"]
+    assert {f.title for f in named} == {
+        "1 label has a source that no other label has: 'normal': archive",
+        "1 label has a color mode that no other label has: 'normal': RGB",
+    }
+    assert {f.severity for f in named} == {"warning"}
+    assert [row["class"] for row in report.tables["patients"]] == ["CAP", "COVID", "normal"]
+    assert "unknown" in report.verdict or "too optimistic" in report.verdict
 
 
 def test_folds_keep_groups_whole():

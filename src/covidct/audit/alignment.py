@@ -96,8 +96,8 @@ def aligned_similarities(
 
 
 _IDENTITY = np.eye(2, 3, dtype=np.float32)
-_LOW = _IDENTITY - np.float32([_MOST_TURNED, _MOST_TURNED, 2 * _MOST_SHIFTED])
-_HIGH = _IDENTITY + np.float32([_MOST_TURNED, _MOST_TURNED, 2 * _MOST_SHIFTED])
+_RANGE = np.array([_MOST_TURNED, _MOST_TURNED, 2 * _MOST_SHIFTED], np.float32)
+_LOW, _HIGH = _IDENTITY - _RANGE, _IDENTITY + _RANGE
 
 
 class _Level:
@@ -218,7 +218,8 @@ def edge_strengths(canvases: npt.NDArray[np.uint8]) -> Floats:
     """
     smooth = ndimage.gaussian_filter(canvases.astype(np.float32), (0, 1, 1))
     down, across = np.gradient(smooth, axis=(1, 2))
-    return np.hypot(down, across)
+    strengths: Floats = np.hypot(down, across)
+    return strengths
 
 
 def standardize(images: npt.NDArray[Any]) -> Floats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -13,12 +14,15 @@ from ..datasets.ct_dataset import CTDataset
 from .duplicates import CHANGES, NEAR, Pairs
 from .findings import RULES, Finding
 from .leakage import Probe
+from .measurements import SliceMeasurements
 from .shortcuts import Shortcut
 
 __all__ = [
     "check_duplicates",
     "check_leakage",
+    "check_masks",
     "check_measured",
+    "check_origins",
     "check_records",
     "check_shortcuts",
     "groups_are_sources",
@@ -29,6 +33,10 @@ Mask = npt.NDArray[np.bool_]
 
 # Largest number of pairs or names in the evidence; its value holds their full number.
 _LISTED = 50
+# Largest p-value of a leak or a shortcut that is reported as such.
+_SIGNIFICANT = 0.05
+# Largest probability that a label has a file format or color mode of its own by chance.
+_BY_CHANCE = 0.01
 _SEEN_IN_TRAINING = "Part of the test slices was seen in training."
 
 
@@ -187,15 +195,19 @@ def check_leakage(probes: Sequence[Probe], *, advice: str) -> Iterator[Finding]:
         return
     random, grouped, *further = probes
     gap = random.accuracy - grouped.accuracy
-    leaks = RULES["leakage"].severity(gap) != "note"
+    # Without a p-value there is no test; groups of single slices give none.
+    chance = grouped.p_value is not None and grouped.p_value > _SIGNIFICANT
+    value = min(gap, 0.0) if chance else gap
+    leaks = RULES["leakage"].severity(value) != "note"
     sentences = [
         "The nearest neighbor compares raw pixels and knows no disease.",
         *(f"Its accuracy is {probe.accuracy:.1%} with folds {probe.split}." for probe in further),
+        *(["The difference may be due to chance."] if chance and gap > 0 else []),
         *(["A score under random folds is too optimistic.", advice] if leaks else []),
     ]
     yield from _finding(
         "leakage",
-        gap,
+        value,
         title=f"The accuracy of a nearest neighbor is {random.accuracy:.1%} with random folds, "
         f"{grouped.accuracy:.1%} with folds {grouped.split}",
         detail=" ".join(sentences),
@@ -214,9 +226,11 @@ def check_shortcuts(shortcuts: Sequence[Shortcut]) -> Iterator[Finding]:
     Yields
     ------
     Finding
-        One finding about the strongest shortcut, or no finding if `shortcuts` is empty.
+        One finding about the strongest shortcut, or no finding if none exceeds the base rate by
+        more than chance.
     """
-    if not shortcuts:
+    shortcuts = [shortcut for shortcut in shortcuts if shortcut.p_value <= _SIGNIFICANT]
+    if not shortcuts or max(map(_skill, shortcuts)) <= 0:
         return
     best, *further = sorted(shortcuts, key=_skill, reverse=True)
     above = "; ".join(_format_accuracy(shortcut) for shortcut in further if _skill(shortcut) > 0)
@@ -227,13 +241,106 @@ def check_shortcuts(shortcuts: Sequence[Shortcut]) -> Iterator[Finding]:
     ]
     yield from _finding(
         "shortcut",
-        max(_skill(best), 0),
+        _skill(best),
         title=f"A classifier that uses only {_enumerate(best.properties)} has an accuracy of "
         f"{best.accuracy:.0%} (base rate {best.base_rate:.0%})",
         detail=" ".join(sentences),
         shortcuts=[
             shortcut._asdict() | {"properties": list(shortcut.properties)} for shortcut in shortcuts
         ],
+    )
+
+
+def check_origins(
+    dataset: CTDataset,
+    measurements: SliceMeasurements,
+    groups: Labels,
+    *,
+    shortcuts: Sequence[Shortcut] = (),
+) -> Iterator[Finding]:
+    """Check if a label has a source, file format or color mode that no other label has.
+
+    A file format that goes with the patient may separate a few patients by chance. It is reported
+    if the probability of that, given the number of groups, is at most 1 %.
+
+    Parameters
+    ----------
+    dataset : CTDataset
+        Dataset to check.
+    measurements : SliceMeasurements
+        Measurements of its slices.
+    groups : ndarray of shape (n_slices,)
+        Groups of slices that have one origin: patients or near-duplicates.
+    shortcuts : sequence of Shortcut
+        Measured shortcuts; formats and modes that separate the two classes are reported there.
+
+    Yields
+    ------
+    Finding
+        One finding for each property with such labels.
+    """
+    labels = [str(label) for label in dataset.labels]
+    names = sorted(set(labels))
+    if len(names) < 2:
+        return
+    columns = {
+        "file format": measurements.formats,
+        "color mode": measurements.modes,
+    }
+    if dataset.sources is not None:
+        columns = {"source": dataset.sources, **columns}
+    label_of = np.asarray(labels)
+    n_groups = len(np.unique(groups))
+    for name, column in columns.items():
+        own = {}
+        for label in names:
+            inside = label_of == label
+            values = set(column[inside].tolist())
+            chance = 1 / math.comb(n_groups, len(np.unique(groups[inside])))
+            by_design = name == "source" or chance <= _BY_CHANCE
+            if by_design and not values & set(column[~inside].tolist()):
+                own[label] = sorted(map(str, values))
+        separated = not set(column[dataset.targets == 1].tolist()) & set(
+            column[dataset.targets == 0].tolist()
+        )
+        if not own or (separated and name != "source" and shortcuts):
+            continue
+        listed = "; ".join(f"{label!r}: {', '.join(values[:3])}" for label, values in own.items())
+        yield from _finding(
+            "own origin",
+            1.0 if separated else 0.5,
+            title=f"{_count(len(own), ('label has', 'labels have'))} a {name} that no other label "
+            f"has: {listed}",
+            detail="A network may recognize the origin of a slice instead of the disease, and no "
+            "split of this dataset would show it.",
+            labels=own,
+        )
+
+
+def check_masks(dataset: CTDataset, measurements: SliceMeasurements) -> Iterator[Finding]:
+    """Check for segmentation masks among the slices.
+
+    Parameters
+    ----------
+    dataset : CTDataset
+        Dataset to check.
+    measurements : SliceMeasurements
+        Measurements of its slices.
+
+    Yields
+    ------
+    Finding
+        One finding, or no finding if all files have more than two gray levels.
+    """
+    names = [dataset.names[i] for i in np.flatnonzero(measurements.two_valued)]
+    yield from _finding(
+        "masks",
+        len(names) / len(dataset),
+        title=f"{_count(len(names), ('file is a mask', 'files are masks'))} (two gray levels), not "
+        + ("a slice" if len(names) == 1 else "slices"),
+        detail="Remove these files, or list the slices in a table without them. Examples: "
+        f"{', '.join(names[:5])}.",
+        names=names[:_LISTED],
     )
 
 
@@ -263,7 +370,8 @@ def check_measured(
             "not measured",
             len(missing),
             title=f"Not measured: {_enumerate(missing)}",
-            detail="A class has too few slices, or groups of slices, for a cross-validation.",
+            detail="There are fewer than ten patients or groups of slices, or fewer than two of a "
+            "class. With so few, chance cannot be told from a shortcut or a leak.",
         )
 
 

@@ -87,8 +87,16 @@ RULES: dict[str, Rule] = {
         warning=0.1,
         note=0.0,
     ),
+    "own origin": Rule(
+        "1 if one class, 0.5 if another label has a source or file format of its own",
+        fatal=1,
+        warning=0.5,
+    ),
+    "masks": Rule("share of files with two gray levels", fatal=0.1, warning=0.0000001),
     "leakage": Rule(
-        "accuracy of a nearest neighbor: random minus grouped split", warning=0.05, note=-1
+        "accuracy of a nearest neighbor: random minus grouped split; 0 if due to chance",
+        warning=0.05,
+        note=-1,
     ),
     "not measured": Rule("number of checks that were impossible", warning=1),
     "imbalance": Rule("share of the larger class", warning=0.8, note=0),
@@ -163,7 +171,7 @@ class AuditReport:
 
     @property
     def verdict(self) -> str:
-        """Summary of the fatal findings or, without any, of the warnings, in one sentence."""
+        """Summary of the fatal findings or, without any, of the warnings."""
         titles = {
             severity: [_lower_first(f.title) for f in self.findings if f.severity == severity]
             for severity in _SEVERITIES
@@ -174,6 +182,11 @@ class AuditReport:
         if titles["warning"]:
             opening = "A score on this dataset may be too optimistic: "
             return opening + "; ".join(titles["warning"]) + "."
+        if any(finding.evidence.get("rule") == "unknown patients" for finding in self.findings):
+            return (
+                "The patients of the slices are unknown, so that a score on this dataset may be "
+                "too optimistic; the audit found no other reason."
+            )
         return "The audit found no reason why a score on this dataset would be too optimistic."
 
     def to_dict(self) -> dict[str, Any]:

@@ -8,7 +8,11 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-__all__ = ["assign_folds"]
+__all__ = ["MIN_GROUPS", "assign_folds"]
+
+#: Smallest number of groups on which the audit measures leakage and shortcuts. With fewer, hardly
+#: any accuracy differs from chance.
+MIN_GROUPS = 10
 
 _N_FOLDS = 5
 

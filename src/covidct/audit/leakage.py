@@ -3,6 +3,11 @@
 A nearest neighbor on raw pixels knows no disease; it can only recognize slices of the same scan. If
 it scores much higher under random folds than under folds that keep related slices together, a
 network's score under random folds is too optimistic as well.
+
+The difference also varies by chance, by more than 5 points on some hundred slices. A permutation
+test therefore asks if the groups matter: the folds of the grouped split are permuted among the
+slices of each class, which keeps their sizes and breaks up the groups. If slices of one group are
+no more alike than other slices of their class, the permuted folds give the same accuracy.
 """
 
 from __future__ import annotations
@@ -14,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .alignment import chunks, standardize
-from .fold_assignment import assign_folds
+from .fold_assignment import MIN_GROUPS, assign_folds
 
 __all__ = ["Probe", "probe_leakage"]
 
@@ -22,6 +27,9 @@ __all__ = ["Probe", "probe_leakage"]
 # accuracy within 2 percentage points, at a cost that is linear in the size of the dataset.
 _MAX_QUERIES = 2500
 _CHUNK = 4096
+_N_PERMUTATIONS = 199
+# Nearest slices that are kept of each slice. After a permutation, one of them is in another fold.
+_KEPT = 16
 
 
 class Probe(NamedTuple):
@@ -37,6 +45,9 @@ class Probe(NamedTuple):
         Mean accuracy over several draws of the folds, in [0, 1].
     low, high : float
         Lowest and highest accuracy of the draws; not a confidence interval.
+    p_value : float or None
+        Share of permutations of the folds with an accuracy as low. It is None for a split of single
+        slices.
     """
 
     split: str
@@ -44,6 +55,7 @@ class Probe(NamedTuple):
     accuracy: float
     low: float
     high: float
+    p_value: float | None = None
 
 
 def probe_leakage(
@@ -76,8 +88,8 @@ def probe_leakage(
     Returns
     -------
     tuple of Probe
-        Results in the order of `groupings`, without the splits for which a class has fewer than two
-        groups.
+        Results in the order of `groupings`, without the splits that have fewer than ten groups, or
+        fewer than two of a class.
 
     Examples
     --------
@@ -92,9 +104,14 @@ def probe_leakage(
     random True
     by patient False
     """
+    sizes = {
+        name: len(targets if groups is None else np.unique(groups))
+        for name, groups in groupings.items()
+    }
     draws = {
         name: [assign_folds(targets, groups, seed=seed + draw) for draw in range(repeats)]
         for name, groups in groupings.items()
+        if sizes[name] >= MIN_GROUPS
     }
     possible = {
         name: np.stack([fold for fold in folds if fold is not None])
@@ -103,13 +120,16 @@ def probe_leakage(
     }
     if not possible:
         return ()
-    accuracies = _accuracies(canvases, targets, np.concatenate(list(possible.values())), seed=seed)
+    accuracies, chosen, ranked = _accuracies(
+        canvases, targets, np.concatenate(list(possible.values())), seed=seed
+    )
     probes = []
     for name, scores in zip(possible, accuracies.reshape(-1, repeats), strict=True):
-        groups = groupings[name]
-        n_groups = len(targets if groups is None else np.unique(groups))
         mean, low, high = map(float, (scores.mean(), scores.min(), scores.max()))
-        probes.append(Probe(name, n_groups, mean, low, high))
+        p_value = None
+        if groupings[name] is not None:
+            p_value = _p_value(mean, possible[name], targets, chosen, ranked, seed=seed)
+        probes.append(Probe(name, sizes[name], mean, low, high, p_value))
     return tuple(probes)
 
 
@@ -119,8 +139,8 @@ def _accuracies(
     folds: npt.NDArray[np.int64],
     *,
     seed: int,
-) -> npt.NDArray[np.float64]:
-    """Return for each row of `folds` the share of slices whose neighbor has the same class."""
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the accuracy of each row of `folds`, the classified slices and their nearest ones."""
     n = len(targets)
     rng = np.random.default_rng(seed)
     chosen = np.sort(rng.permutation(n)[:_MAX_QUERIES])
@@ -128,6 +148,8 @@ def _accuracies(
     nearest = np.full((len(folds), len(chosen)), -np.inf, np.float32)
     predicted = np.zeros((len(folds), len(chosen)), np.int64)
     rows = np.arange(len(chosen))
+    kept_correlation = np.empty((len(chosen), 0), np.float32)
+    kept = np.empty((len(chosen), 0), np.int64)
     for part in chunks(n, _CHUNK):
         references = standardize(canvases[part])
         correlation = queries @ references.reshape(len(references), -1).T
@@ -138,5 +160,40 @@ def _accuracies(
             better = allowed[rows, best] > nearest[k]
             nearest[k, better] = allowed[rows, best][better]
             predicted[k, better] = targets[part][best[better]]
+        correlation[chosen[:, None] == np.arange(n)[part]] = -np.inf
+        kept_correlation = np.concatenate([kept_correlation, correlation], axis=1)
+        kept = np.concatenate([kept, np.broadcast_to(np.arange(n)[part], correlation.shape)], 1)
+        if kept.shape[1] > _KEPT:
+            best = np.argpartition(-kept_correlation, _KEPT - 1, axis=1)[:, :_KEPT]
+            kept_correlation = np.take_along_axis(kept_correlation, best, axis=1)
+            kept = np.take_along_axis(kept, best, axis=1)
+    order = np.argsort(-kept_correlation, axis=1, kind="stable")
     shares: npt.NDArray[np.float64] = np.mean(predicted == targets[chosen], axis=1)
-    return shares
+    return shares, chosen, np.take_along_axis(kept, order, axis=1)
+
+
+def _p_value(
+    accuracy: float,
+    folds: npt.NDArray[np.int64],
+    targets: npt.NDArray[np.int64],
+    chosen: npt.NDArray[np.int64],
+    ranked: npt.NDArray[np.int64],
+    *,
+    seed: int,
+) -> float:
+    """Return the share of permutations of `folds` whose mean accuracy is as low."""
+    rng = np.random.default_rng(seed)
+    classes = [np.flatnonzero(targets == target) for target in (0, 1)]
+    agree = targets[ranked] == targets[chosen][:, None]
+    rows = np.arange(len(chosen))
+    as_low = 1
+    for _ in range(_N_PERMUTATIONS):
+        source = np.empty(len(targets), np.int64)
+        for members in classes:
+            source[members] = rng.permutation(members)
+        scores = []
+        for fold in folds[:, source]:
+            first = (fold[ranked] != fold[chosen][:, None]).argmax(axis=1)
+            scores.append(agree[rows, first].mean())
+        as_low += float(np.mean(scores)) <= accuracy + 1e-9
+    return as_low / (_N_PERMUTATIONS + 1)

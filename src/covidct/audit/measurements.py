@@ -24,8 +24,8 @@ CANVAS = 64
 # Smallest difference between the channels of a colored pixel, of 255. JPEG tints gray by much less,
 # while arrows, labels and color bars have nearly pure colors.
 _COLORED_FROM = 64
-# Gray levels by which a margin varies, as by JPEG; share of its pixels that differ more, as by dust;
-# and pixels that must remain.
+# Gray levels by which a margin varies, as by JPEG; share of its pixels that differ more, as by
+# dust; and pixels that must remain.
 _MARGIN_LEVELS, _MARGIN_NOISE, _LEAST_CONTENT = 16, 0.02, 16
 # Gray levels by which each of the two values of a mask varies, as by JPEG.
 _LEVELS_OF_MASKS = 8

@@ -12,7 +12,9 @@ from ..datasets.ct_dataset import CTDataset
 from .checks import (
     check_duplicates,
     check_leakage,
+    check_masks,
     check_measured,
+    check_origins,
     check_records,
     check_shortcuts,
     groups_are_sources,
@@ -61,7 +63,7 @@ def audit_dataset(dataset: CTDataset, *, seed: int = 0) -> AuditReport:
     Examples
     --------
     >>> import covidct
-    >>> slices = covidct.load_dataset("phantom", n=24, seed=0)
+    >>> slices = covidct.load_dataset("phantom", n=48, seed=0)
     >>> report = covidct.audit_dataset(slices)
     >>> [row["split"] for row in report.tables["leakage"]]
     ['random', 'grouped by patient', 'grouped by near-duplicate']
@@ -70,17 +72,15 @@ def audit_dataset(dataset: CTDataset, *, seed: int = 0) -> AuditReport:
     pairs = find_pairs(measurements, dataset.names)
     groups = group_labels(pairs, len(dataset))
     use_own_groups = dataset.groups is not None and not groups_are_sources(dataset)
-    shortcuts = measure_shortcuts(
-        measurements,
-        dataset.targets,
-        groups=dataset.groups if use_own_groups else groups,
-        seed=seed,
-    )
+    units = np.asarray(dataset.groups) if use_own_groups else groups
+    shortcuts = measure_shortcuts(measurements, dataset.targets, groups=units, seed=seed)
     probes = probe_leakage(
         measurements.canvases, dataset.targets, groupings=_groupings(dataset, groups), seed=seed
     )
     findings = (
         *check_records(dataset),
+        *check_masks(dataset, measurements),
+        *check_origins(dataset, measurements, units, shortcuts=shortcuts),
         *check_duplicates(dataset, pairs, groups),
         *check_leakage(probes, advice=_advice(dataset)),
         *check_shortcuts(shortcuts),
@@ -124,9 +124,15 @@ def _advice(dataset: CTDataset) -> str:
 
 
 def _class_sizes(dataset: CTDataset) -> Iterator[dict[str, Any]]:
-    """Yield the number of slices and groups of each class, and the sizes of its groups."""
-    for target, name in enumerate(dataset.classes):
-        chosen = dataset.targets == target
+    """Yield the number of slices and groups of each class or label, and the sizes of its groups.
+
+    The labels are listed if there are more than the two classes.
+    """
+    masks = {name: dataset.targets == target for target, name in enumerate(dataset.classes)}
+    labels = np.asarray(dataset.labels)
+    if len(np.unique(labels)) > len(masks):
+        masks = {str(label): labels == label for label in np.unique(labels)}
+    for name, chosen in masks.items():
         row: dict[str, Any] = {"class": name, "slices": int(chosen.sum())}
         if dataset.groups is not None and chosen.any():
             _, sizes = np.unique(dataset.groups[chosen], return_counts=True)

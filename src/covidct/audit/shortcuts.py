@@ -1,4 +1,11 @@
-"""Shortcuts: image properties unrelated to the lung that predict the class."""
+"""Shortcuts: image properties unrelated to the lung that predict the class.
+
+The best of several classifiers exceeds the base rate by chance more often than a single one. The
+p-values are therefore those of the best: the labels of whole groups are permuted, and the largest
+accuracy of all classifiers above the base rate is taken in each permutation (Westfall and Young,
+"Resampling-based multiple testing", 1993). The predictions stay, since those for a group come from
+classifiers that never saw its label.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +18,7 @@ from sklearn.model_selection import PredefinedSplit, cross_val_predict
 from sklearn.tree import DecisionTreeClassifier
 
 from ..evaluation.intervals import bootstrap
-from .fold_assignment import assign_folds
+from .fold_assignment import MIN_GROUPS, assign_folds
 from .measurements import SliceMeasurements
 
 __all__ = ["PROPERTIES", "Shortcut", "measure_shortcuts"]
@@ -43,6 +50,7 @@ _COMBINATIONS = (("file format", "color mode"), tuple(PROPERTIES))
 # Deep enough to combine a few properties, too shallow to memorize single slices.
 _TREE = {"max_depth": 4, "min_samples_leaf": 5, "random_state": 0}
 _N_RESAMPLES = 1000
+_N_PERMUTATIONS = 199
 
 
 class Shortcut(NamedTuple):
@@ -58,6 +66,9 @@ class Shortcut(NamedTuple):
         Bounds of its 95 % confidence interval, from a bootstrap that resamples groups.
     base_rate : float
         Accuracy of always predicting the larger class.
+    p_value : float
+        Share of permutations of the labels in which the best classifier exceeds the base rate as
+        much, which accounts for the number of classifiers.
     """
 
     properties: tuple[str, ...]
@@ -65,6 +76,7 @@ class Shortcut(NamedTuple):
     low: float
     high: float
     base_rate: float
+    p_value: float = 0.0
 
 
 def measure_shortcuts(
@@ -91,7 +103,8 @@ def measure_shortcuts(
     -------
     tuple of Shortcut
         One for each property that varies between slices, one for format and mode together, and one
-        for all properties together. Empty if a class has fewer than two groups.
+        for all properties together. Empty if there are fewer than ten groups, or fewer than two of
+        a class.
 
     Examples
     --------
@@ -103,13 +116,15 @@ def measure_shortcuts(
     >>> [shortcut.properties for shortcut in shortcuts]
     [('image size',), ('border gray level',), ('image size', 'border gray level')]
     """
+    if len(targets if groups is None else np.unique(groups)) < MIN_GROUPS:
+        return ()
     folds = assign_folds(targets, groups, seed=seed)
     if folds is None:
         return ()
     columns = {name: values(measurements) for name, values in PROPERTIES.items()}
     varying = [name for name, values in columns.items() if np.ptp(values, axis=0).any()]
     base_rate = float(np.bincount(targets).max() / len(targets))
-    shortcuts = []
+    shortcuts, predictions = [], []
     for properties in _property_sets(varying):
         predicted = cross_val_predict(
             DecisionTreeClassifier(**_TREE),
@@ -125,9 +140,42 @@ def measure_shortcuts(
             seed=seed,
             names=["accuracy"],
         )["accuracy"]
+        predictions.append(predicted)
         accuracy = float(np.mean(predicted == targets))
         shortcuts.append(Shortcut(properties, accuracy, *interval, base_rate))
-    return tuple(shortcuts)
+    if not shortcuts:
+        return ()
+    p_values = _p_values(np.stack(predictions), targets, groups, seed=seed)
+    return tuple(
+        shortcut._replace(p_value=p_value)
+        for shortcut, p_value in zip(shortcuts, p_values, strict=True)
+    )
+
+
+def _p_values(
+    predictions: npt.NDArray[np.int64],
+    targets: npt.NDArray[np.int64],
+    groups: npt.NDArray[Any] | None,
+    *,
+    seed: int,
+) -> list[float]:
+    units = np.arange(len(targets)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    sizes = np.bincount(units).astype(np.float64)
+    share = np.bincount(units, targets) / sizes  # of slices of class 1
+    positive = np.stack([np.bincount(units, predicted, len(sizes)) for predicted in predictions])
+
+    def excess(share: Columns) -> Columns:
+        """Return the number of correct slices of each classifier above that of a constant."""
+        correct = (2 * positive - sizes) @ share + (sizes - positive).sum(axis=1)
+        ones = float(sizes @ share)
+        difference: Columns = correct - max(ones, len(targets) - ones)
+        return difference
+
+    rng = np.random.default_rng(seed)
+    largest = [excess(rng.permutation(share)).max() for _ in range(_N_PERMUTATIONS)]
+    reached = np.asarray(largest) >= excess(share)[:, None] - 1e-6
+    p_values: list[float] = ((1 + reached.sum(axis=1)) / (1 + _N_PERMUTATIONS)).tolist()
+    return p_values
 
 
 def _property_sets(varying: list[str]) -> Iterator[tuple[str, ...]]:
