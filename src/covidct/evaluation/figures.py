@@ -57,6 +57,7 @@ __all__ = [
 Folds = Sequence[tuple[npt.ArrayLike, npt.ArrayLike]]
 """Targets and probabilities of each fold, as a sequence of pairs."""
 
+_CLASS_WIDTH = 13  # characters of a class name in one line at a confusion matrix
 _NAME_WIDTH = 32  # characters of a run's name in one line beside an axis
 _GRID = np.linspace(0, 1, 501)
 
@@ -105,8 +106,12 @@ def confusion_matrices(
     whole = all((matrix == matrix.round()).all() for matrix in checked.values())
     count = "{:,.0f}" if whole else "{:,.1f}"
     description = " ".join(_describe_matrix(name, m, classes, count) for name, m in checked.items())
+    names = [fill(name, _CLASS_WIDTH) for name in classes]
+    lines = 1 + max(name.count("\n") for name in names)
     figure = new_figure(
-        1.7 * columns + 0.5, 1.9 * rows + 0.35, alt=f"Confusion matrices. {description}"
+        1.7 * columns + 0.35 + 0.15 * lines,
+        1.9 * rows + 0.2 + 0.15 * lines,
+        alt=f"Confusion matrices. {description}",
     )
     axes = figure.subplots(rows, columns, squeeze=False)
     for ax in axes.flat[len(checked) :]:
@@ -114,8 +119,8 @@ def confusion_matrices(
     for i, (ax, (name, matrix)) in enumerate(zip(axes.flat, checked.items(), strict=False)):
         _draw_matrix(ax, matrix, count)
         ax.set_title(name)
-        ax.set_xticks([0, 1], classes if i + columns >= len(checked) else ["", ""])
-        ax.set_yticks([0, 1], ["", ""] if i % columns else classes, rotation=90, va="center")
+        ax.set_xticks([0, 1], names if i + columns >= len(checked) else ["", ""])
+        ax.set_yticks([0, 1], ["", ""] if i % columns else names, rotation=90, va="center")
     figure.supxlabel("predicted class", fontsize=9)
     figure.supylabel("true class", fontsize=9)
     return figure
