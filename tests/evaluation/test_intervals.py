@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import pickle
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -116,7 +119,8 @@ def test_a_fold_that_leaves_a_metric_undefined_is_left_out_of_the_mean():
     targets, probabilities = [0, 1] * 10 + [0] * 5, [0.2, 0.9, 0.6, 0.7] * 5 + [0.1] * 5
     options = {"n_resamples": 200, "names": ["recall"]}
     both = intervals.bootstrap(targets, probabilities, folds=[0] * 20 + [1] * 5, **options)
-    assert both["recall"] == (1, 1)
+    once = intervals.bootstrap(targets[:20], probabilities[:20], **options)
+    assert both["recall"] == once["recall"] == pytest.approx(intervals.wilson(10, 10))
 
 
 def test_unknown_patients_stand_alone():
@@ -129,13 +133,78 @@ def test_unknown_patients_stand_alone():
     assert known.high - known.low > alone["accuracy"].high - alone["accuracy"].low
 
 
-def test_undefined_metric_has_no_interval_and_rare_class_still_has_one():
+def test_undefined_metric_and_rare_class_have_no_interval():
     found = intervals.bootstrap([0] * 30, np.linspace(0, 0.4, 30), n_resamples=100)
     assert np.isnan(found["recall"]).all()
-    assert found["specificity"] == (1.0, 1.0)
-    # A third of the resamples miss the one positive; the others still give an interval.
-    rare = intervals.bootstrap([1] + [0] * 30, np.linspace(1, 0, 31), names=["auc", "recall"])
-    assert rare["auc"] == (1.0, 1.0) == rare["recall"]
+    assert found["recall"].reason == "the metric is undefined"
+    assert found["specificity"] == pytest.approx(intervals.wilson(30, 30))
+    rare = intervals.bootstrap([1, 1] + [0] * 30, np.arange(32)[::-1] % 7 / 7, names=["auc"])
+    assert rare["auc"].reason == "a class occurs in fewer than 5 {unit}s"
+
+
+def test_without_an_error_no_interval_has_width_zero():
+    groups = np.repeat(np.arange(40), 3)
+    targets = groups % 2
+    found = intervals.bootstrap(targets, 0.1 + 0.8 * targets, groups=groups, n_resamples=200)
+    for name, (low, high) in found.items():
+        assert np.isnan(low) or low < high, name
+    assert found["accuracy"] == pytest.approx(intervals.wilson(40, 40))
+    assert found["recall"] == pytest.approx(intervals.wilson(20, 20)) == found["precision"]
+    assert found["auc"].reason == "every resample gives the same value"
+    notes = intervals.describe_intervals(found, unit="patient", count=40)
+    assert notes[0].startswith(
+        "Wilson's interval (accuracy, precision, recall, specificity): fewer"
+    )
+    assert (
+        "No interval (F1, AUC, average precision, balanced accuracy, MCC, brier score)" in notes[1]
+    )
+    assert notes[2].startswith("Small sample (40 patients): in simulations of 20, nominal 95 %")
+
+
+def test_few_patients_have_intervals_of_proportions_alone():
+    targets, probabilities, groups = clustered(np.random.default_rng(1), 9)
+    found = intervals.bootstrap(targets, probabilities, groups=groups)
+    assert {name for name, interval in found.items() if not np.isnan(interval.low)} == {
+        "accuracy",
+        "precision",
+        "recall",
+        "specificity",
+    }
+    assert {interval.method for interval in found.values()} == {"wilson", ""}
+    assert found["auc"].reason == "there are fewer than 10 {unit}s"
+    (note,) = intervals.describe_intervals({"auc": found["auc"]}, unit="scan", count=90)
+    assert note == "No interval (AUC): there are fewer than 10 scans."
+
+
+def test_few_errors_are_covered():
+    """Of 20 patients, few are wrong; resampling alone covers this accuracy in 79 to 84 %."""
+    rng = np.random.default_rng(9)
+
+    def draw(n):
+        groups = np.repeat(np.arange(n), rng.integers(2, 16, n))
+        targets = rng.integers(0, 2, n)[groups]
+        ease = 2.52 + rng.normal(0, 1.2, n)[groups] + rng.normal(0, 0.8, len(groups))
+        return targets, expit((2 * targets - 1) * ease), groups
+
+    truth = metrics.METRICS["accuracy"](*draw(100_000)[:2])
+    assert truth == pytest.approx(0.96, abs=0.002)
+    covered = 0
+    for run in range(300):
+        targets, probabilities, groups = draw(20)
+        low, high = intervals.bootstrap(
+            targets, probabilities, groups=groups, n_resamples=100, seed=run, names=["accuracy"]
+        )["accuracy"]
+        covered += low <= truth <= high
+    assert covered / 300 >= 0.93
+
+
+def test_an_interval_is_a_tuple_of_its_ends():
+    interval = intervals.Interval(0.2, 0.4, method="wilson")
+    low, high = interval
+    assert interval == (low, high) == (interval.low, interval.high) == (0.2, 0.4)
+    copy = pickle.loads(pickle.dumps(interval))
+    assert (copy, copy.method, copy.reason) == (interval, "wilson", "")
+    assert json.dumps(interval) == "[0.2, 0.4]"
 
 
 def test_one_group_alone_has_no_interval():

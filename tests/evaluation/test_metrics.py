@@ -203,9 +203,9 @@ class TestPerGroup:
         assert targets.tolist() == [0, 0, 1]
         assert probabilities == pytest.approx([0.1, 0.3, 0.55])
 
-    def test_group_of_both_classes_is_named(self):
-        with pytest.raises(ValueError, match="1 groups have slices of both classes: 'p7'"):
-            metrics.per_group([0, 1, 1], [0.1, 0.2, 0.3], ["p7", "p7", "p8"])
+    def test_group_with_any_positive_slice_is_positive(self):
+        targets, _, _ = metrics.per_group([0, 1, 0], [0.1, 0.2, 0.3], ["p7", "p7", "p8"])
+        assert targets.tolist() == [1, 0]
 
     @pytest.mark.parametrize("unknown", ["", None, float("nan")])
     def test_slice_without_a_group_is_refused(self, unknown):

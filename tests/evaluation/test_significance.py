@@ -311,10 +311,12 @@ class TestDifferenceInterval:
         apart = metrics.METRICS["brier"](targets, b) * 0.5
         assert high - low < apart
 
-    def test_equal_models_do_not_differ(self):
+    def test_models_that_never_differ_have_no_interval(self):
         rng = np.random.default_rng(12)
         targets, p = rng.integers(0, 2, 50), rng.random(50)
-        assert significance.difference_interval(targets, p, p, n_resamples=100) == (0, 0)
+        interval = significance.difference_interval(targets, p, p, n_resamples=100)
+        assert np.isnan(interval).all()
+        assert interval.reason == "every resample gives the same value"
 
 
 @settings(deadline=None, max_examples=15)  # statsmodels takes a tenth of a second

@@ -139,6 +139,30 @@ def test_patients_have_intervals_by_wilson(made_up_run, patients):
     assert table.rows[0][5:7] == ("100.0 ± 0.0", "96.3 to 100.0")
 
 
+def test_patients_with_slices_of_both_classes_are_positive(made_up_run):
+    """Patients of 4 slices; of every other patient, all are negative."""
+    names = [f"p{i // 4}" for i in range(200)]
+    result = made_up_run(
+        lambda targets, index: targets * 0.8 + 0.1,
+        slices=200,
+        groups=names,
+        group_kind="patient",
+    )
+    result.predictions.loc[result.predictions["index"] // 4 % 2 == 0, "target"] = 0
+    patients = result.patient_predictions()
+    assert list(patients) == ["fold", "group", "target", "probability", "slices", "positive_slices"]
+    assert len(patients) == 50
+    assert patients["target"].sum() == 25
+    assert set(patients["positive_slices"]) == {0, 2}
+    assert patients["probability"].to_numpy() == pytest.approx(0.5)
+    assert len(result.patient_metrics) == 5
+    assert "25 of 50 patients have slices of both classes; a patient with any COVID" in str(result)
+    # The label is that of the patient, also in a fold that tests the other slices.
+    result.predictions["fold"] = result.predictions["index"] % 2
+    rows = result.patient_predictions()
+    assert rows.groupby("group")["target"].nunique().max() == 1
+
+
 def test_near_duplicates_are_counted_and_are_no_patients(made_up_run, patients):
     result = made_up_run(
         lambda targets, index: targets,

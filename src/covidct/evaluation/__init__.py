@@ -30,7 +30,14 @@ if TYPE_CHECKING:
         reliability,
         roc,
     )
-    from .intervals import Interval, bootstrap, cluster_bootstrap, describe_resampling, wilson
+    from .intervals import (
+        Interval,
+        bootstrap,
+        cluster_bootstrap,
+        describe_intervals,
+        describe_resampling,
+        wilson,
+    )
     from .metrics import (
         METRICS,
         PAPER_METRICS,
@@ -82,6 +89,7 @@ else:
                 "Interval",
                 "bootstrap",
                 "cluster_bootstrap",
+                "describe_intervals",
                 "describe_resampling",
                 "wilson",
             ),
@@ -143,6 +151,7 @@ __all__ = [
     "corrected_resampled_ttest",
     "count_undefined",
     "cross_fit",
+    "describe_intervals",
     "describe_resampling",
     "describe_undefined",
     "difference_interval",

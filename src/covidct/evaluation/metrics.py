@@ -530,6 +530,9 @@ def per_group(
 ) -> tuple[Ints, Floats, npt.NDArray[np.str_]]:
     """Average the predictions of each group of slices, such as a patient.
 
+    A group with slices of both classes is positive: a patient with COVID-19 also has slices without
+    a lesion.
+
     Parameters
     ----------
     targets : array-like of shape (n_slices,)
@@ -542,7 +545,7 @@ def per_group(
     Returns
     -------
     group_targets : ndarray of int64, shape (n_groups,)
-        True class of each group.
+        True class of each group: 1 if any of its slices is 1.
     group_probabilities : ndarray of float64, shape (n_groups,)
         Mean probability over the slices of each group.
     group_names : ndarray of str, shape (n_groups,)
@@ -551,13 +554,12 @@ def per_group(
     Raises
     ------
     ValueError
-        If a group has slices of both classes, a slice has no group, the arrays differ in length,
-        or a value is outside its range.
+        If a slice has no group, the arrays differ in length, or a value is outside its range.
 
     Examples
     --------
     >>> from covidct.evaluation.metrics import per_group
-    >>> targets, probabilities, names = per_group([1, 1, 0], [0.4, 0.8, 0.1], ["a", "a", "b"])
+    >>> targets, probabilities, names = per_group([1, 0, 0], [0.4, 0.8, 0.1], ["a", "a", "b"])
     >>> [str(name) for name in names], targets.tolist(), probabilities.round(3).tolist()
     (['a', 'b'], [1, 0], [0.6, 0.1])
     """
@@ -571,8 +573,4 @@ def per_group(
         )
     names, codes, sizes = np.unique(of_slice, return_inverse=True, return_counts=True)
     positives = np.bincount(codes, weights=labels)
-    mixed = names[(positives > 0) & (positives < sizes)]
-    if mixed.size:
-        shown = ", ".join(repr(str(name)) for name in mixed[:5])
-        raise ValueError(f"{mixed.size} groups have slices of both classes: {shown}")
     return (positives > 0).astype(np.int64), np.bincount(codes, weights=values) / sizes, names

@@ -43,6 +43,7 @@ def fold_table(result: CrossValidationResult) -> Table:
     ]
     notes = [
         f"sd: sample standard deviation over folds. Interval of the mean: {result.resampling}.",
+        *result.interval_notes(),
         *_undefined(result.fold_metrics),
     ]
     comparison = published_comparison(result)
@@ -82,6 +83,8 @@ def group_table(result: CrossValidationResult) -> Table | None:
     if scores is None:
         return None
     unit = result.unit
+    classes = result.predictions.groupby("group")["target"].nunique()
+    both = int((classes > 1).sum())
     number = result.predictions["group"].nunique()
     tested = set(zip(result.predictions["group"], result.predictions["fold"], strict=True))
     often = "once" if len(tested) == number else "in every fold that tests its slices"
@@ -91,11 +94,17 @@ def group_table(result: CrossValidationResult) -> Table | None:
             f"The probability of a {unit} is the mean over its slices. "
             f"There are {number:,} {unit}s, each scored {often}."
         ),
+        *([_BOTH_CLASSES.format(both=both, unit=unit)] if both else []),
         *_undefined(scores),
     )
     return Table(
         _header("fold"), _fold_rows(scores), [_mean_row(scores)], caption=caption, notes=notes
     )
+
+
+_BOTH_CLASSES = (
+    "{both:,} have slices of both classes; a {unit} with any COVID-19 slice counts as COVID-19."
+)
 
 
 def comparison_table(results: Sequence[CrossValidationResult]) -> Table:
@@ -116,7 +125,10 @@ def comparison_table(results: Sequence[CrossValidationResult]) -> Table:
     columns = zip(table.header, *table.rows, strict=True)
     header, *rows = zip(*filter(_is_informative, columns), strict=True)
     notes = (
-        "Mean ± sd over folds. Interval: 95 % bootstrap interval of the mean over folds.",
+        (
+            "Mean ± sd over folds. Interval: 95 % interval of the mean over folds, by a bootstrap, "
+            "or Wilson's for proportions if fewer than ten patients (or slices) have errors."
+        ),
         "Values of different protocols are not comparable: they measure different things.",
     )
     caption = "Comparison of the runs, in percent"

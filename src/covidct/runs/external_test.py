@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from .._files import json_ready
 from ..evaluation import intervals, metrics
-from ..evaluation.intervals import Interval, describe_resampling
+from ..evaluation.intervals import Interval, describe_intervals, describe_resampling
 from ..evaluation.tables import Table, percent, percent_range
 
 if TYPE_CHECKING:
@@ -125,16 +125,15 @@ class ExternalEvaluation:
     def patients(self) -> ExternalEvaluation | None:
         """Score groups, such as patients, by the mean probability of their slices.
 
+        A patient with any COVID-19 slice is a COVID-19 patient: other slices of the same patient
+        may show no lesion.
+
         Returns
         -------
         ExternalEvaluation or None
-            One column of probabilities per group; None if groups are unknown, or if a group has
-            slices of both classes.
+            One column of probabilities per group; None if groups are unknown.
         """
         if self.groups is None:
-            return None
-        classes_of_groups = set(zip(self.groups, self.targets, strict=True))
-        if len(classes_of_groups) > len(set(self.groups)):
             return None
         merged = [metrics.per_group(self.targets, row, self.groups) for row in self.probabilities]
         targets, _, names = merged[0]
@@ -168,7 +167,19 @@ class ExternalEvaluation:
             for name, (mean, sd) in self.summary().items()
         ]
         header = ["metric", "folds", "95 % interval", "ensemble", "95 % interval"]
-        return Table(header, rows, notes=metrics.undefined_notes(self.fold_metrics))
+        notes = dict.fromkeys(
+            [
+                *metrics.undefined_notes(self.fold_metrics),
+                *(f"Folds: {note}" for note in self._describe(of_folds)),
+                *(f"Ensemble: {note}" for note in self._describe(of_ensemble)),
+            ]
+        )
+        return Table(header, rows, notes=list(notes))
+
+    def _describe(self, ends: Mapping[str, Interval]) -> list[str]:
+        units = np.arange(len(self.targets)) if self.groups is None else self.groups
+        unit = "slice" if self.groups is None else self.group_kind
+        return describe_intervals(ends, unit=unit, count=len(set(units)))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the metrics as plain values for JSON.

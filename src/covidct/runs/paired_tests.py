@@ -102,7 +102,7 @@ class PairedTests:
             [
                 f"{test.a} minus {test.b}",
                 _points(test.difference),
-                " to ".join(map(_points, test.interval)),
+                "–" if isnan(test.interval.low) else " to ".join(map(_points, test.interval)),
                 *(_p_value(getattr(test, name)) for name in _P_VALUES),
             ]
             for test in self.tests
@@ -116,6 +116,7 @@ class PairedTests:
 
     def _notes(self) -> tuple[str, ...]:
         untested = any(isnan(test.p_folds) for test in self.tests)
+        reasons = dict.fromkeys(t.interval.reason for t in self.tests if t.interval.reason)
         return (
             (
                 "Difference of the means over folds. Interval and permutation test resample whole "
@@ -123,6 +124,7 @@ class PairedTests:
             ),
             "Folds: corrected resampled t-test (Nadeau and Bengio 2003), for retrained networks.",
             *([_UNTESTED] if untested else []),
+            *(f"No interval (–): {reason.format(unit=self.unit)}." for reason in reasons),
             f"Holm: p-value corrected for the number of tests, {len(self.tests)}.",
         )
 
@@ -209,7 +211,7 @@ def compare_runs(
     ...     return covidct.CrossValidator("shufflenet", recipe, **options).run(slices)
     >>> runs = {"padded": run(recipe), "stretched": run(recipe.replace(resize="stretch"))}
     >>> test, = compare_runs(runs).tests
-    >>> test.a, test.b, test.interval.low <= test.difference <= test.interval.high
+    >>> test.a, test.b, 0 < test.p_permutation <= 1
     ('padded', 'stretched', True)
     """
     name = metrics.find_metric(metric).name

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from .._files import json_ready
 from ..errors import UnknownNameError
 from ..evaluation import intervals, metrics
-from ..evaluation.intervals import Interval, describe_resampling
+from ..evaluation.intervals import Interval, describe_intervals, describe_resampling
 from ..evaluation.metrics import TABLE_METRICS
 from ..evaluation.tables import Table, percent, percent_range
 from .protocol import Protocol, group_unit, leakage_warning
@@ -141,12 +141,11 @@ class ScoredFolds:
 
     @cached_property
     def patient_metrics(self) -> list[dict[str, float]] | None:
-        """Metrics of each fold, with groups scored instead of slices.
+        """Metrics of each fold, with groups scored instead of slices; None if groups are unknown.
 
-        The probability of a group, such as a patient, is the mean over its slices. None if groups
-        are unknown, or a group has slices of both classes.
+        The scores are those of :meth:`patient_predictions`.
         """
-        rows = self._patients()
+        rows = self.patient_predictions()
         if rows is None:
             return None
         parts = [rows[rows["fold"] == k] for k in range(len(self.folds))]
@@ -168,7 +167,9 @@ class ScoredFolds:
 
         If groups are known, whole groups are resampled, since their slices are alike; otherwise
         single slices. The networks are not trained again, so the intervals do not include the
-        variation between trainings. They are computed once and kept.
+        variation between trainings. If fewer than ten groups have errors, proportions have
+        Wilson's interval and other metrics may have none; see
+        :func:`covidct.evaluation.intervals.bootstrap`. They are computed once and kept.
 
         Parameters
         ----------
@@ -215,7 +216,7 @@ class ScoredFolds:
         return None if found is None else dict(found)
 
     def _compute_patient_intervals(self, level: float) -> dict[str, Interval] | None:
-        rows = self._patients()
+        rows = self.patient_predictions()
         if rows is None:
             return None
         found = intervals.bootstrap(
@@ -235,27 +236,63 @@ class ScoredFolds:
             if not np.isnan(means[name][0])
         }
 
-    def _patients(self) -> pd.DataFrame | None:
-        """Return a row for each group of each test fold, or None if groups can't be scored."""
-        import pandas as pd
+    def patient_predictions(self) -> pd.DataFrame | None:
+        """Return one row per group, such as a patient, of each test fold.
 
-        pairs = self.predictions[["group", "target"]].drop_duplicates()
-        if not self.has_groups or pairs["group"].duplicated().any():
+        The probability of a patient is the mean over the slices of the fold. A patient with any
+        COVID-19 slice, in this or another test fold, is a COVID-19 patient: other slices of the
+        same patient may show no lesion.
+
+        Returns
+        -------
+        DataFrame or None
+            Columns ``fold``, ``group``, ``target`` (of the patient), ``probability``, ``slices``
+            and ``positive_slices`` (numbers of slices in the fold); None if groups are unknown.
+
+        Examples
+        --------
+        >>> import covidct
+        >>> slices = covidct.load_dataset("phantom", n=16, seed=0)
+        >>> recipe = covidct.Recipe.demo().scaled(1)
+        >>> cv = covidct.CrossValidator("shufflenet", recipe, cv=2, groups="patient", weights=None)
+        >>> int(cv.run(slices).patient_predictions()["slices"].sum())
+        16
+        """
+        if not self.has_groups:
             return None
-        merged = []
-        for k in range(len(self.folds)):
-            part = self.fold_predictions(k)
-            names = part["group"].to_numpy(np.str_)
-            _, probabilities, _ = metrics.per_group(part["target"], part["probability"], names)
-            _, first = np.unique(names, return_index=True)
-            merged.append(part.iloc[first].assign(probability=probabilities))
-        return pd.concat(merged, ignore_index=True)
+        rows = self.predictions.astype({"group": str})
+        positive = rows.groupby("group")["target"].max()
+        found = (
+            rows.groupby(["fold", "group"])
+            .agg(
+                probability=("probability", "mean"),
+                slices=("target", "size"),
+                positive_slices=("target", "sum"),
+            )
+            .reset_index()
+        )
+        found.insert(2, "target", found["group"].map(positive))
+        found["probability"] = found["probability"].clip(0, 1)  # a mean may round to above 1
+        return found
 
     @property
     def resampling(self) -> str:
         """Phrase that describes the resampling of :meth:`intervals`, for the legend of a table."""
         unit = self.unit if self.has_groups else "slice"
         return describe_resampling(unit, self._units().nunique())
+
+    def interval_notes(self) -> list[str]:
+        """Return sentences about unusual :meth:`intervals`, for the notes of a table.
+
+        Returns
+        -------
+        list of str
+            Metrics with another interval or none, and the simulated coverage if there are fewer
+            than 50 patients or other units; empty if there is nothing to say.
+        """
+        shown = {name: self.intervals()[name] for name in TABLE_METRICS}
+        unit = self.unit if self.has_groups else "slice"
+        return describe_intervals(shown, unit=unit, count=self._units().nunique())
 
     def _units(self) -> pd.Series[Any]:
         """Return the units to resample: the group of each row, or its slice."""
@@ -442,6 +479,7 @@ class ScoredFolds:
             "sd: sample standard deviation over folds, which is not a confidence interval. "
             f"Interval of the mean: {self.resampling}."
         )
+        yield from self.interval_notes()
         patients, ends = self.patient_metrics, self.patient_intervals()
         if patients and ends and self.has_patients:
             means = metrics.summarize(patients)
@@ -450,6 +488,7 @@ class ScoredFolds:
                 f"({percent_range(*ends[name])})"
                 for name in ("accuracy", "recall", "specificity")
             )
+            yield from self._mixed_patients()
         if self.predictions["label"].nunique() > 2:
             yield f"By label: {', '.join(self._by_label())}."
         if self.protocol.group_kind == self.group_kind == "near-duplicate":
@@ -464,6 +503,16 @@ class ScoredFolds:
             warning = leakage_warning(self.unit if self.has_groups else None)
             yield f"{warning[:1].upper()}{warning[1:]}."
         yield from metrics.undefined_notes(self.fold_metrics)
+
+    def _mixed_patients(self) -> Iterator[str]:
+        """Yield a sentence about the patients with slices of both classes, if there are any."""
+        classes = self.predictions.groupby("group")["target"].nunique()
+        if (classes > 1).any():
+            yield (
+                f"{(classes > 1).sum():,} of {len(classes):,} {self.unit}s have slices of both "
+                f"classes; a {self.unit} with any {self.classes[1]} slice counts as "
+                f"{self.classes[1]}."
+            )
 
     def _by_label(self) -> Iterator[str]:
         """Yield the recall or specificity of each original label in words."""
