@@ -388,11 +388,13 @@ def test_tables(run, style):
     assert style != "text" or max(map(len, table.splitlines()[1:10])) < 80
 
 
-def test_groups_of_both_classes_have_no_metrics_of_their_own(run, phantoms):
+def test_groups_of_both_classes_are_positive(run, phantoms):
     pairs = np.arange(len(phantoms)) // 8  # a patient of each class
     result = run(groups=pairs)
-    assert result.patient_metrics is None
-    assert result.to_dict()["patients"] is None
+    positive = result.predictions.groupby("group")["target"].max()
+    patients = result.patient_predictions().set_index("group")["target"]
+    assert patients.to_dict() == positive[patients.index].to_dict()
+    assert len(result.to_dict()["patients"]) == len(result.folds)
 
 
 @pytest.mark.parametrize("data", ["slices/", [1, 2], None])
