@@ -98,7 +98,7 @@ def _results_table(dataset: str, runs: Mapping[PlannedRun, CrossValidationResult
                 *published,
             ]
         )
-    notes = ["± is the sample standard deviation over folds. Intervals are those of the mean, 95 %."]
+    notes = ["± is the sample standard deviation over folds. Intervals are those of the mean."]
     if deviations:
         notes.append(
             "Values in parentheses are from a different experiment than the run, for the reasons "
