@@ -405,8 +405,8 @@ class Predictions(Sequence[Prediction]):
         if len(found) < len(self):
             lines.append(f"not readable: {len(self) - len(found):,}")
         doubts = Counter(doubt for v in by_volume(self) for doubt in v.doubts)
-        unit = "volumes" if self.volumes else "slices"
-        lines += [f"doubt: {doubt} ({count:,} {unit})" for doubt, count in doubts.most_common(3)]
+        unit = "volume" if self.volumes else "slice"
+        lines += [f"doubt: {doubt} ({_counted(n, unit)})" for doubt, n in doubts.most_common(3)]
         return "\n  ".join(lines)
 
     def _repr_html_(self) -> str:
