@@ -14,6 +14,7 @@ another scale in each fold.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -182,11 +183,11 @@ def fold_means(runs: int) -> dict[str, Any]:
     return dict(zip(names, np.mean(values, axis=0).round(4).tolist(), strict=True))
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the simulations, print tables, and write the numbers."""
     parser = make_parser(__doc__)
     parser.add_argument("--runs", type=int, default=400, help="default: 400")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     found = {
         "coverage of nominal 95 % intervals": coverage(options.runs),
         "rejections at the 5 % level": rejections(options.runs),

@@ -42,7 +42,9 @@ def test_help_shows_a_command_and_json(script, load, capsys):
     assert "--json FILE" in shown
 
 
-@pytest.mark.parametrize("script", sorted(set(SCRIPTS) - {"audit", "demo", "export"}))
+@pytest.mark.parametrize(
+    "script", sorted(set(SCRIPTS) - {"audit", "demo", "export", "intervals_and_tests"})
+)
 def test_fewer_than_three_turns_are_refused(script, load, capsys):
     with pytest.raises(SystemExit):
         load(script).main(["--rounds", "2"])

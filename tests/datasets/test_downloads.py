@@ -312,9 +312,7 @@ def test_source_without_a_class_folder(
     server: Server, root: Path, register: Callable[..., object]
 ) -> None:
     register("covid19-ct", archives=("CT_COVID.zip",))
-    with pytest.raises(
-        FileNotFoundError, match="holds no folder 'CT_NonCOVID'; expected: CT_COVID"
-    ):
+    with pytest.raises(FileNotFoundError, match="has no folder 'CT_NonCOVID'; expected: CT_COVID"):
         download(root)
     assert_nothing_installed(root)
 

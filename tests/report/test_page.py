@@ -9,13 +9,13 @@ from PIL import Image
 from covidct import AuditReport, CTDataset
 from covidct.audit import Finding
 from covidct.errors import UnknownNameError
-from covidct.evaluation.tables import percent
+from covidct.evaluation.tables import percent, percent_range
 from covidct.report import write_report
 from covidct.report.page import find_notices, render
 from covidct.runs.protocol import Protocol
 
 HOSTILE = "<script>alert(1)</script>.png"
-PAIR = {"files": ["a&b.png", "<c>.png"], "similarity": 0.913, "identical": False}
+PAIR = {"files": ["a&b.png", "<c>.png"], "similarity": 0.913, "identical": False, "change": ""}
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_shows_the_results_of_the_run(html, random, outline):
     assert "not a medical device" in text
     for name in ("accuracy", "recall", "specificity", "auc"):
         assert percent(*random.summary()[name]) in text
-        assert " to ".join(map(percent, random.intervals()[name])) in text
+        assert percent_range(*random.intervals()[name]) in text
     assert "each scored in every fold that tests its slices" in text
     assert random.content_hash in text
     assert f"torch {random.spec.versions['torch']}" in text
@@ -97,7 +97,9 @@ def test_leakage_of_patients_is_noticed(random, grouped):
 
 
 def test_leakage_of_near_duplicates_is_noticed(random, changed):
-    alike = changed(random, protocol=Protocol.grouped("near-duplicate"))
+    alike = changed(
+        random, protocol=Protocol.grouped("near-duplicate"), group_kind="near-duplicate"
+    )
     (notice,) = find_notices({"alike": alike})
     assert notice.title == "Slices of the same near-duplicate group are in training and test"
     assert "too optimistic for new patients" in notice.detail

@@ -78,7 +78,9 @@ def test_each_slice_is_explained_by_the_network_that_tested_it(grouped, phantoms
 
 
 def test_near_duplicate_groups_are_named_with_their_number(grouped, phantoms, changed):
-    alike = changed(grouped, protocol=Protocol.grouped("near-duplicate"))
+    alike = changed(
+        grouped, protocol=Protocol.grouped("near-duplicate"), group_kind="near-duplicate"
+    )
     canvases = make_canvases(phantoms, grouped.fold_model(0).input_size)
     shown = draw_gallery(alike, phantoms, canvases=canvases, per_kind=1)
     index = {name: i for i, name in enumerate(phantoms.names)}

@@ -47,10 +47,14 @@ def test_no_groups_no_table(random, changed):
 
 
 @pytest.mark.parametrize(
-    ("protocol", "unit"),
-    [(Protocol.paper(), "patient"), (Protocol.grouped("near-duplicate"), "near-duplicate group")],
+    ("protocol", "kind", "unit"),
+    [
+        (Protocol.paper(), "patient", "patient"),
+        (Protocol.grouped("near-duplicate"), "near-duplicate", "near-duplicate group"),
+        (Protocol.grouped("near-duplicate"), "patient", "patient"),
+    ],
 )
-def test_groups_are_called_what_they_are(random, changed, protocol, unit):
-    result = changed(random, protocol=protocol)
+def test_groups_are_called_what_they_are(random, changed, protocol, kind, unit):
+    result = changed(random, protocol=protocol, group_kind=kind)
     assert result.unit == unit
     assert group_table(result).caption == f"Metrics per {unit}, in percent"

@@ -456,6 +456,8 @@ def _skipped_finding(dataset: CTDataset) -> Iterator[Finding]:
 
 def _skill(shortcut: Shortcut) -> float:
     """Return the lower end of the interval on a scale from 0 (base rate) to 1 (perfect)."""
+    if shortcut.accuracy == 1:
+        return 1.0  # every slice, which a permutation test has shown not to be chance
     return (shortcut.low - shortcut.base_rate) / (1 - shortcut.base_rate)
 
 

@@ -82,7 +82,7 @@ RULES: dict[str, Rule] = {
         "pairs of near-duplicates in two parts of the official split", warning=1
     ),
     "shortcut": Rule(
-        "skill of the best shortcut: 0 at the base rate, 1 if perfect (lower bound)",
+        "skill of the best shortcut: 0 at the base rate, 1 if perfect (lower bound below that)",
         fatal=0.9,
         warning=0.1,
         note=0.0,

@@ -13,7 +13,14 @@ from .ct_dataset import CTDataset, OnError, StrPath
 from .gray import WindowChoice
 from .groups import GroupChoice, find_groups
 from .info import DatasetInfo
-from .rows import SliceChoice, as_dataset, check_slices, set_masks_aside, slice_rows
+from .rows import (
+    SliceChoice,
+    as_dataset,
+    check_slices,
+    set_masks_aside,
+    set_missing_aside,
+    slice_rows,
+)
 from .slices import Found, find_slices
 
 __all__ = ["load"]
@@ -105,6 +112,7 @@ def load(
         rows["below"] = [path.relative_to(root / label).parts for path in rows["path"]]
         parts.append(rows)
     rows, masks = set_masks_aside(pd.concat(parts, ignore_index=True), root)
+    rows, gone = set_missing_aside(rows, root) if on_error == "skip" else (rows, [])
     skipped = [
         (printable(path.relative_to(root).as_posix()), reason)
         for listing in found.values()
@@ -122,7 +130,7 @@ def load(
             positive=positive,
             negative=negative,
             window=window,
-            skipped=[*skipped, *masks],
+            skipped=[*skipped, *masks, *gone],
         )
     except ValueError as error:
         if hint := _nested(root, list(found)):

@@ -14,7 +14,7 @@ from PIL import Image
 from .._text import printable
 from ..errors import InvalidFileError
 from ._parallel import some
-from .ct_dataset import CTDataset
+from .ct_dataset import CTDataset, relative_names
 from .gray import WindowChoice
 from .groups import Groups
 from .info import DatasetInfo
@@ -26,7 +26,14 @@ from .slices import Found, FoundVolume
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["SliceChoice", "as_dataset", "check_slices", "set_masks_aside", "slice_rows"]
+__all__ = [
+    "SliceChoice",
+    "as_dataset",
+    "check_slices",
+    "set_masks_aside",
+    "set_missing_aside",
+    "slice_rows",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -150,6 +157,26 @@ def set_masks_aside(rows: pd.DataFrame, root: Path) -> tuple[pd.DataFrame, list[
     )
     kept = rows.drop(index=rows.index[masks]).reset_index(drop=True)
     return kept, [(name, "mask, not a slice") for name in names]
+
+
+def set_missing_aside(rows: pd.DataFrame, root: Path) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
+    """Leave out rows whose path is not a file, and log their number.
+
+    Returns
+    -------
+    rows : DataFrame
+        Rows of files.
+    skipped : list of (str, str)
+        Names of the others with the reason.
+    """
+    missing = [path for path in rows["path"] if not path.is_file()]
+    if not missing:
+        return rows, []
+    names = [printable(name) for name in relative_names(missing, root)]
+    logger.warning("%s: %d paths are not files and are left out: %s", root, len(names), some(names))
+    kept = rows[~rows["path"].isin(missing)].reset_index(drop=True)
+    reason = "not a file (but a link to nothing, a pipe or a device)"
+    return kept, [(name, reason) for name in names]
 
 
 def _words(name: str) -> list[str]:

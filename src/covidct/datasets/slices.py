@@ -303,7 +303,7 @@ class _Search:
         self._add_volumes(by_kind["volume"])
         for file in by_kind["picture"]:
             if file.parent in folders and not explicit:
-                self._aside([file], "picture beside a CT series")
+                self._aside([file], "picture in the folder of a CT series")
             else:
                 self._found.images.append(file)
         self._found.images.sort()

@@ -261,7 +261,7 @@ class CrossDatasetMatrix:
     >>> others = {"other": covidct.load_dataset("phantom", n=8, seed=1)}
     >>> matrix = evaluate_across({"mine": cv.run(slices)}, others)
     >>> matrix.table().header
-    ('trained on', 'other')
+    ('trained', 'on other')
     """
 
     cells: Mapping[tuple[str, str], CrossValidationResult | ExternalEvaluation]
