@@ -368,3 +368,17 @@ def test_a_series_may_be_chosen(run_dir, series, phantoms, tmp_path, capsys):
         assert len(rows_of(capsys)) == expected
     assert cli.main([*arguments, "--series", "9"]) == 2
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_names_outside_the_code_page_are_written(monkeypatch, as_json):
+    from covidct.cli.predict import _Writer
+
+    written = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, encoding="cp1252"))
+    _Writer(as_json=as_json)(Prediction("肺.png", 0.5, 0.1, (), (20, 30)))
+    cli.sys.stdout.flush()
+    text = written.getvalue().decode("utf-8")
+    assert (
+        json.loads(text)["path"] if as_json else text.splitlines()[1].partition(",")[0]
+    ) == "肺.png"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import sys
 import textwrap
@@ -59,6 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     0
     """
     args = _parser().parse_args(argv)
+    _escape_unknown_characters()
     logging.basicConfig(level=logging.WARNING, format="covidct: %(levelname)s: %(message)s")
     try:
         with _short_warnings(args), _progress_in_logs():
@@ -97,6 +99,13 @@ class _ParagraphsFormatter(argparse.RawDescriptionHelpFormatter):
             indent + part if "\n  " in part else textwrap.fill(part, width, initial_indent=indent)
             for part in text.strip().split("\n\n")
         )
+
+
+def _escape_unknown_characters() -> None:
+    """Write characters that a console's encoding lacks as escapes instead of raising an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _parser() -> argparse.ArgumentParser:

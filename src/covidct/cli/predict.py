@@ -222,7 +222,8 @@ class _Writer:
         self._as_json = as_json
         self._has_header = False
         if not as_json and isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors="surrogateescape")  # file names may be any bytes
+            # File names may be any bytes, and have characters that a Windows code page lacks.
+            sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
         self._csv = csv.writer(sys.stdout, lineterminator="\n")
 
     def __call__(self, row: Prediction | VolumePrediction | PatientPrediction) -> None:
