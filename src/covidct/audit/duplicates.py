@@ -21,15 +21,15 @@ grow with the square of their number.
 These thresholds were measured on the two public datasets, without use of the file names:
 
 ==========  ===========================================  =====================================
-similarity  SARS-CoV-2 CT (2,481 slices)                COVID19-CT (746 slices)
+similarity  SARS-CoV-2 CT (2,481 slices)                 COVID19-CT (746 slices)
 ==========  ===========================================  =====================================
-0.65        5,011 pairs, 908 across classes; chains to  113 pairs; largest group 8
+0.65        5,011 pairs, 908 across classes; chains to   113 pairs; largest group 8
             one group of 1,318
-0.78        850 pairs, 6 across classes (different      44 pairs; largest group 3
+0.78        850 pairs, 6 across classes (different       44 pairs; largest group 3
             patients by eye); largest group 34
-**0.80**    649 pairs, 0 across classes; 291 groups     41 pairs, 2 across classes, both really
-            with 844 slices, largest group 26           the same slice; largest group 3
-**0.90**    104 pairs, 83 groups, largest 4             14 pairs; largest group 3
+**0.80**    649 pairs, 0 across classes; 291 groups      41 pairs, 2 across classes, both really
+            with 844 slices, largest group 26            the same slice; largest group 3
+**0.90**    104 pairs, 83 groups, largest 4              14 pairs; largest group 3
 ==========  ===========================================  =====================================
 
 Among neighbors by name, 2,195 pairs of SARS-CoV-2 CT reach 0.65; the rate among files 200 apart
