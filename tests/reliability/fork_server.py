@@ -20,7 +20,7 @@ from covidct.training.trainer import Trainer
 
 ARGUMENTS = (
     "train --dataset phantom --n 24 --model tiny --weights none --protocol grouped --folds 2 "
-    "--demo --epochs 4 --threads 1 --device cpu --run-dir"
+    "--recipe demo --epochs 4 --threads 1 --device cpu --run-dir"
 )
 
 

@@ -281,7 +281,7 @@ def test_command_line(tiny, tmp_path, capsys, caplog):
     shared = ["sweep", "--folder", str(tmp_path / "sweep")]
     planned = ["--preset", "honest,ablations", "--only", "grouped,stretch,official"]
     planned += ["--models", f"{tiny}*", "--dataset", f"folder={tmp_path / 'slices'}"]
-    planned += ["--demo", "--epochs", "1", "--weights", "none"]
+    planned += ["--recipe", "demo", "--epochs", "1", "--weights", "none"]
     planned += ["--folds", "2", "--threads", "1", "--device", "cpu"]
     shown = ["--table", "markdown"]
     assert cli.main([*shared, *planned, "--dry-run"]) == 0

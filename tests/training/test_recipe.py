@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from covidct import Recipe
 from covidct.errors import UnknownNameError
@@ -31,6 +32,22 @@ def test_scaling_keeps_the_shape_of_the_schedule(epochs):
     assert [rate for _, rate in scaled.milestones] == [rate for _, rate in Recipe().milestones]
     for (short, _), (full, _) in zip(scaled.milestones, Recipe().milestones, strict=True):
         assert abs(short - full * epochs / 100) <= 0.5
+
+
+def test_cosine_after_the_warmup():
+    recipe = Recipe(epochs=6, learning_rate=0.4, milestones="cosine", warmup=2)
+    # PyTorch's cosine over the four epochs after the warm-up.
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.4)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=4)
+    expected = [0.4 / 3, 0.8 / 3]
+    for _ in range(4):
+        expected.append(schedule.get_last_lr()[0])
+        optimizer.step()
+        schedule.step()
+    assert [recipe.rate_at(epoch) for epoch in range(6)] == pytest.approx(expected)
+    assert recipe.scaled(12).warmup == 4
+    assert recipe.scaled(1).warmup == 0
+    assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
 
 
 def test_survives_json():
@@ -90,6 +107,14 @@ def test_numbers_and_lists_of_others_become_plain():
         {"debias": "yes"},
         {"adam": 1},
         {"decay_norm_and_bias": None},
+        {"milestones": "linear"},
+        {"warmup": -1},
+        {"warmup": 100},
+        {"first_layer_rate": 0},
+        {"first_layer_rate": 1.5},
+        {"label_smoothing": 1.0},
+        {"average_decay": 1.0},
+        {"average_decay": -0.1},
     ],
 )
 def test_refuses_what_makes_no_sense(wrong):

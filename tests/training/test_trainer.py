@@ -363,3 +363,118 @@ def test_biases_and_normalization_may_be_exempt_from_decay(tiny, optimizer):
     assert (weights["weight_decay"], rest["weight_decay"]) == (0.5, 0)
     assert {p.ndim for p in rest["params"]} == {1}
     assert min(p.ndim for p in weights["params"]) > 1
+
+
+def watched_steps(trainer, *, canvases, targets):
+    """Fit, and return the learning rates of each step and the canvases of each batch."""
+    rates, batches = [], []
+    step, run = trainer._optimizer.step, trainer._step
+
+    def watched_step(*args):
+        rates.append([group["lr"] for group in trainer._optimizer.param_groups])
+        return step(*args)
+
+    def watched_run(batch, *args):
+        batches.append(batch.numpy().copy())
+        return run(batch, *args)
+
+    trainer._optimizer.step, trainer._step = watched_step, watched_run
+    trainer.fit(canvases, targets)
+    return rates, batches
+
+
+def test_each_step_uses_the_learning_rate_of_its_epoch(tiny):
+    recipe = RECIPE.replace(milestones=((1, 2e-3), (2, 5e-4)))
+    canvases, targets = slices()
+    _, trainer = fit(tiny, recipe)
+    rates, _ = watched_steps(trainer, canvases=canvases, targets=targets)
+    assert rates == [[1e-2]] * 3 + [[2e-3]] * 3 + [[5e-4]] * 3
+
+
+def test_first_layer_rate_lowers_the_rate_of_early_layers(tiny):
+    recipe = RECIPE.replace(milestones=(), first_layer_rate=0.01)
+    canvases, targets = slices()
+    model, trainer = fit(tiny, recipe)
+    rates, _ = watched_steps(trainer, canvases=canvases, targets=targets)
+    of_tensor = {
+        id(tensor): group["lr"]
+        for group in trainer._optimizer.param_groups
+        for tensor in group["params"]
+    }
+    ordered = [of_tensor[id(tensor)] for tensor in model.parameters()]
+    assert len(ordered) == len(of_tensor)
+    assert ordered == sorted(ordered)
+    assert ordered[0] == pytest.approx(1e-4)
+    assert ordered[-1] == pytest.approx(1e-2)
+    assert all(row == rates[0] for row in rates)
+
+
+def test_order_of_slices_differs_between_epochs_and_seeds_and_covers_each_once(tiny):
+    canvases = np.arange(24, dtype=np.uint8)[:, None, None] * np.ones((24, 16, 16), np.uint8)
+    targets = np.arange(24) % 2
+    orders = []
+    for seed in (0, 1):
+        _, trainer = fit(tiny, RECIPE.scaled(2), seed=seed)
+        _, batches = watched_steps(trainer, canvases=canvases, targets=targets)
+        order = np.concatenate([batch.reshape(len(batch), -1)[:, 0] for batch in batches])
+        orders += [tuple(order[:24]), tuple(order[24:])]
+    assert all(sorted(order) == list(range(24)) for order in orders)
+    assert len({*orders, tuple(range(24))}) == 5
+
+
+def test_label_smoothing_against_pytorch(tiny):
+    canvases, targets = slices(4)
+    recipe = RECIPE.replace(label_smoothing=0.2, augmentation=Augmentation.none()).scaled(1)
+    model, trainer = fit(tiny, recipe)
+    with torch.no_grad():
+        batch = torch.from_numpy(canvases).unsqueeze(1)
+        logits = model.train()(batch).double()
+    pairs = torch.stack([torch.zeros_like(logits), logits], dim=1)
+    loss = nn.CrossEntropyLoss(label_smoothing=0.2)(pairs, torch.from_numpy(targets))
+    model, trainer = fit(tiny, recipe)
+    assert trainer.fit(canvases, targets)[0].loss == pytest.approx(float(loss), rel=1e-5)
+
+
+def test_average_of_weights_follows_its_definition(tiny):
+    canvases, targets = slices()
+    plain, trainer = fit(tiny, RECIPE)
+    initial = {n: t.clone() for n, t in plain.state_dict().items() if t.is_floating_point()}
+    seen = []
+    run = trainer._step
+
+    def watched_run(*args):
+        result = run(*args)
+        seen.append({name: plain.state_dict()[name].clone() for name in initial})
+        return result
+
+    trainer._step = watched_run
+    trainer.fit(canvases, targets)
+    averaged, trainer = fit(tiny, RECIPE.replace(average_decay=0.4))
+    trainer.fit(canvases, targets)
+    assert len(seen) == 9
+    for name, expected in initial.items():
+        for step, weights in enumerate(seen, start=1):
+            decay = min(0.4, (1 + step) / (10 + step))
+            expected = decay * expected + (1 - decay) * weights[name]
+        torch.testing.assert_close(averaged.state_dict()[name], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_average_survives_an_interruption(tiny, tmp_path):
+    canvases, targets = slices()
+    recipe = RECIPE.replace(average_decay=0.6, milestones="cosine", warmup=1)
+    whole, trainer = fit(tiny, recipe)
+    trainer.fit(canvases, targets, monitor=(canvases, targets), monitor_every=1)
+    model, trainer = fit(tiny, recipe, checkpoint_dir=tmp_path, checkpoint_every=0)
+    run_epoch = trainer._run_epoch
+
+    def interrupted(epoch, *args):
+        if epoch == 2:
+            raise KeyboardInterrupt
+        return run_epoch(epoch, *args)
+
+    trainer._run_epoch = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(canvases, targets)
+    model, trainer = fit(tiny, recipe, checkpoint_dir=tmp_path)
+    trainer.fit(canvases, targets)
+    assert torch.equal(state(model), state(whole))

@@ -367,7 +367,13 @@ def add_training(parser: argparse.ArgumentParser) -> None:
 
 def add_recipe(parser: argparse.ArgumentParser) -> None:
     """Add the options that change the recipe."""
-    parser.add_argument("--demo", action="store_true", help="use the short recipe of covidct demo")
+    parser.add_argument(
+        "--recipe",
+        choices=["paper", "modern", "demo"],
+        default="paper",
+        help="the paper's recipe, the one for fine-tuning that Recipe.modern() returns, or the "
+        "short one of covidct demo (default: %(default)s)",
+    )
     parser.add_argument(
         "--epochs", type=int, help="number of epochs; the schedule is stretched to it"
     )
@@ -386,7 +392,7 @@ def read_recipe(args: argparse.Namespace) -> Recipe:
     """Build the recipe that the options describe."""
     from .. import Recipe
 
-    recipe = Recipe.demo() if args.demo else Recipe()
+    recipe = {"paper": Recipe, "modern": Recipe.modern, "demo": Recipe.demo}[args.recipe]()
     if args.epochs is not None:
         recipe = recipe.scaled(args.epochs)
     values = recipe.to_dict()

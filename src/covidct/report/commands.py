@@ -14,7 +14,11 @@ from ..training.recipe import Recipe
 __all__ = ["command_line"]
 
 _REPEATS = 5  # default repeats of an official split
-_BASES = {(): Recipe, ("--demo",): Recipe.demo}
+_BASES = {
+    (): Recipe,
+    ("--recipe", "modern"): Recipe.modern,
+    ("--recipe", "demo"): Recipe.demo,
+}
 
 
 def command_line(result: CrossValidationResult) -> str | None:
@@ -49,7 +53,7 @@ def command_line(result: CrossValidationResult) -> str | None:
     --weights none
     --protocol grouped
     --folds 2
-    --demo
+    --recipe demo
     --epochs 1
     --seed 0
     --threads 1
@@ -86,7 +90,7 @@ def _recipe_options(recipe: Recipe) -> list[str] | None:
             options += ["--epochs", str(recipe.epochs)]
         given = base.options()
         changed = [name for name, value in target.items() if given[name] != value]
-        if "milestones" not in changed:
+        if "milestones" not in changed or isinstance(target["milestones"], str):
             sets = ([f"--set={name}={_format_value(target[name])}"] for name in changed)
             found.append(sum(sets, options))
     return min(found, key=len, default=None)

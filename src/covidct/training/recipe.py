@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from numbers import Real
@@ -108,6 +109,8 @@ class Augmentation:
 class Recipe:
     """Training recipe; the defaults are the paper's (section 3.3).
 
+    :meth:`modern` returns a recipe of today's practice for fine-tuning.
+
     Parameters
     ----------
     epochs : int, default=100
@@ -116,9 +119,23 @@ class Recipe:
         Largest number of slices per step. An epoch of n slices has ceil(n / batch_size) batches,
         whose sizes differ by at most one.
     learning_rate : float, default=3e-4
-        Learning rate until the first milestone.
-    milestones : sequence of (int, float), default=((50, 1e-4), (70, 3e-5), (80, 1e-5), (90, 3e-6))
+        Learning rate until the first milestone, or at the start of the cosine.
+    milestones : sequence of (int, float) or "cosine", \
+            default=((50, 1e-4), (70, 3e-5), (80, 1e-5), (90, 3e-6))
         Pairs (epoch, learning rate): the learning rate from that epoch on. The first epoch is 0.
+        ``"cosine"``: from `learning_rate` to 0 along half a period of a cosine [1]_.
+    warmup : int, default=0
+        Number of first epochs in which the learning rate rises linearly to `learning_rate`; fewer
+        than `epochs`.
+    first_layer_rate : float, default=1.0
+        Learning rate of the first layer as a fraction of that of the head, in (0, 1]. The layers in
+        between are interpolated geometrically by their depth, as in layer-wise decay [2]_.
+    label_smoothing : float, default=0.0
+        Share by which the targets of the training move to equal probabilities, in [0, 1) [3]_.
+    average_decay : float, default=0.0
+        Decay of an exponential moving average of the weights, in [0, 1); the average is the fitted
+        network. 0 keeps the weights of the last step. The decay rises from a small value during the
+        first steps, so that the initial weights are soon forgotten.
     optimizer : {"lamb", "adamw", "sgd"}, default="lamb"
         :class:`covidct.Lamb`, :class:`torch.optim.AdamW` or :class:`torch.optim.SGD` with a
         momentum of 0.9. The default learning rate and weight decay are for LAMB only.
@@ -152,6 +169,14 @@ class Recipe:
     ValueError
         If a value is of the wrong type, outside its range or not one of the choices.
 
+    References
+    ----------
+    .. [1] I. Loshchilov and F. Hutter, "SGDR: Stochastic gradient descent with warm restarts",
+       2017.
+    .. [2] J. Howard and S. Ruder, "Universal language model fine-tuning for text classification",
+       2018.
+    .. [3] C. Szegedy et al., "Rethinking the Inception architecture for computer vision", 2016.
+
     Examples
     --------
     >>> import covidct
@@ -167,7 +192,16 @@ class Recipe:
     epochs: int = 100
     batch_size: int = 32
     learning_rate: float = 3e-4
-    milestones: tuple[tuple[int, float], ...] = ((50, 1e-4), (70, 3e-5), (80, 1e-5), (90, 3e-6))
+    milestones: tuple[tuple[int, float], ...] | Literal["cosine"] = (
+        (50, 1e-4),
+        (70, 3e-5),
+        (80, 1e-5),
+        (90, 3e-6),
+    )
+    warmup: int = 0
+    first_layer_rate: float = 1.0
+    label_smoothing: float = 0.0
+    average_decay: float = 0.0
     optimizer: Literal["lamb", "adamw", "sgd"] = "lamb"
     weight_decay: float = 1.0
     decay_norm_and_bias: bool = True
@@ -197,11 +231,15 @@ class Recipe:
             "epochs": whole("epochs", self.epochs),
             "batch_size": whole("batch_size", self.batch_size),
             "learning_rate": number("learning_rate", self.learning_rate),
+            "warmup": whole("warmup", self.warmup, least=0),
+            "first_layer_rate": number("first_layer_rate", self.first_layer_rate),
+            "label_smoothing": number("label_smoothing", self.label_smoothing),
+            "average_decay": number("average_decay", self.average_decay),
             "weight_decay": number("weight_decay", self.weight_decay),
             "betas": _betas(self.betas),
             "clamp_value": number("clamp_value", self.clamp_value),
             "pos_weight": number("pos_weight", self.pos_weight),
-            "milestones": _pairs(self.milestones),
+            "milestones": _milestones(self.milestones),
             "canvas": tuple(self.canvas) if isinstance(self.canvas, list) else self.canvas,
         }
         for option, value in plain.items():
@@ -209,12 +247,26 @@ class Recipe:
 
     def _check_ranges(self) -> None:
         positive = [(o, getattr(self, o)) for o in ("learning_rate", "clamp_value", "pos_weight")]
-        for option, value in positive + [("milestones", rate) for _, rate in self.milestones]:
+        steps = () if isinstance(self.milestones, str) else self.milestones
+        for option, value in positive + [("milestones", rate) for _, rate in steps]:
             if not 0 < value < float("inf"):
                 raise ValueError(f"{option} must be positive and finite, got {value!r}")
         if not 0 <= self.weight_decay < float("inf"):
             raise ValueError(f"weight_decay must be 0 or more, got {self.weight_decay!r}")
-        if [epoch for epoch, _ in self.milestones] != sorted(epoch for epoch, _ in self.milestones):
+        if not 0 < self.first_layer_rate <= 1:
+            raise ValueError(
+                f"first_layer_rate must be above 0 and at most 1, got {self.first_layer_rate!r}"
+            )
+        for option in ("label_smoothing", "average_decay"):
+            if not 0 <= getattr(self, option) < 1:
+                raise ValueError(
+                    f"{option} must be 0 or more and below 1, got {getattr(self, option)!r}"
+                )
+        if self.warmup >= self.epochs:
+            raise ValueError(
+                f"warmup must be fewer epochs than epochs={self.epochs}, got {self.warmup!r}"
+            )
+        if [epoch for epoch, _ in steps] != sorted(epoch for epoch, _ in steps):
             raise ValueError(
                 f"milestones must be in the order of their epochs, got {self.milestones!r}"
             )
@@ -256,6 +308,37 @@ class Recipe:
             ),
         )
 
+    @classmethod
+    def modern(cls) -> Recipe:
+        """Return a recipe of today's practice for fine-tuning ImageNet weights.
+
+        AdamW with warm-up and a cosine, smaller learning rates in the first layers, label
+        smoothing and an average of the weights.
+
+        Returns
+        -------
+        Recipe
+            A recipe of 20 epochs.
+
+        Examples
+        --------
+        >>> import covidct
+        >>> covidct.Recipe.modern().optimizer
+        'adamw'
+        """
+        return cls(
+            epochs=20,
+            learning_rate=5e-4,
+            milestones="cosine",
+            warmup=2,
+            first_layer_rate=0.1,
+            label_smoothing=0.1,
+            average_decay=0.98,
+            optimizer="adamw",
+            weight_decay=0.05,
+            decay_norm_and_bias=False,
+        )
+
     def rate_at(self, epoch: int) -> float:
         """Return the learning rate of an epoch.
 
@@ -275,6 +358,11 @@ class Recipe:
         >>> covidct.Recipe().rate_at(75)
         3e-05
         """
+        if epoch < self.warmup:
+            return self.learning_rate * (epoch + 1) / (self.warmup + 1)
+        if isinstance(self.milestones, str):
+            progress = (epoch - self.warmup) / (self.epochs - self.warmup)
+            return self.learning_rate * (1 + math.cos(math.pi * progress)) / 2
         passed = [rate for start, rate in self.milestones if start <= epoch]
         return passed[-1] if passed else self.learning_rate
 
@@ -329,7 +417,9 @@ class Recipe:
         return replace(self, **changes)
 
     def scaled(self, epochs: int) -> Recipe:
-        """Return a copy with a longer or shorter schedule; the milestones move in proportion.
+        """Return a copy with a longer or shorter schedule.
+
+        Milestones and the end of the warm-up move in proportion.
 
         Parameters
         ----------
@@ -348,8 +438,11 @@ class Recipe:
         (15, 0.0001)
         """
         factor = epochs / self.epochs
-        milestones = tuple((round(start * factor), rate) for start, rate in self.milestones)
-        return replace(self, epochs=epochs, milestones=milestones)
+        milestones = self.milestones
+        if not isinstance(milestones, str):
+            milestones = tuple((round(start * factor), rate) for start, rate in milestones)
+        warmup = min(round(self.warmup * factor), epochs - 1)
+        return replace(self, epochs=epochs, milestones=milestones, warmup=max(warmup, 0))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the options as plain values, for JSON.
@@ -423,12 +516,14 @@ class Recipe:
         return cls(**options)
 
 
-def _pairs(milestones: object) -> tuple[tuple[int, float], ...]:
+def _milestones(milestones: object) -> tuple[tuple[int, float], ...] | str:
+    if milestones == "cosine":
+        return "cosine"
     try:
         return tuple((int(epoch), float(rate)) for epoch, rate in milestones)  # type: ignore[attr-defined]  # refused below if it cannot be iterated
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"milestones must be pairs (epoch, learning rate), got {milestones!r}"
+            f"milestones must be pairs (epoch, learning rate) or 'cosine', got {milestones!r}"
         ) from error
 
 

@@ -25,6 +25,7 @@ from ..errors import InvalidFileError, TrainingDivergedError
 from ..inference import infer
 from ..models.classifier import CTClassifier
 from ..models.modes import preserved_buffers
+from ._averaging import WeightAverage
 from ._cuda_graphs import recorded_passes
 from ._depthwise import float32_depthwise
 from ._slices import TrainingSlices, blocks, checked_share
@@ -35,6 +36,9 @@ from .profile import Profile
 from .recipe import Recipe
 
 __all__ = ["EpochRecord", "Trainer"]
+
+# Number of learning rates between the first layer and the head.
+_DEPTHS = 8
 
 # Canvases, targets and, optionally, positions of the slices to use.
 Monitor = (
@@ -155,6 +159,8 @@ class Trainer:
         self.model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub requires a dtype or device
         self._forward: nn.Module = torch.compile(model) if compile_model else model  # type: ignore[assignment]  # a module, which torch's stub calls a callable
         self._optimizer = _make_optimizer(model, self.recipe)
+        decay = self.recipe.average_decay
+        self._average = WeightAverage(model, decay) if decay else None
         self._loss = nn.BCEWithLogitsLoss(
             pos_weight=torch.tensor(self.recipe.pos_weight, device=self.device)
         )
@@ -244,13 +250,16 @@ class Trainer:
                 last = epoch + 1 == self.recipe.epochs
                 monitored = (float("nan"), float("nan"))
                 if monitor is not None and (last or (epoch + 1) % monitor_every == 0):
-                    monitored = self._score(*monitor)
+                    with self._average.applied() if self._average else nullcontext():
+                        monitored = self._score(*monitor)
                 seconds = time.perf_counter() - start
                 history.append(EpochRecord(epoch, rate, loss, accuracy, *monitored, seconds))
                 bar.set_postfix(loss=f"{loss:.3f}", accuracy=f"{accuracy:.1%}")
                 if self.store and (last or time.monotonic() - saved >= self.checkpoint_every):
                     self._save(history, training)
                     saved = time.monotonic()
+        if self._average:
+            self._average.apply()
         return history
 
     def _open(
@@ -298,7 +307,7 @@ class Trainer:
         """Train for one epoch; return the learning rate, the mean loss and the accuracy."""
         rate = self.recipe.rate_at(epoch)
         for group in self._optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["rate_factor"]
         sequence = np.random.SeedSequence((*self.seed, epoch))
         draws, dropout = (int(word) for word in sequence.generate_state(2, np.uint64) >> 1)
         generator = torch.Generator().manual_seed(draws)
@@ -329,12 +338,15 @@ class Trainer:
             images = augment(canvases)
         with self.profile("forward"), autocast(self.device, self.dtype):
             logits = self._forward(images).float()
-            loss: Tensor = self._loss(logits, truth)
+            smoothed = truth.lerp(torch.full_like(truth, 0.5), self.recipe.label_smoothing)
+            loss: Tensor = self._loss(logits, smoothed)
         with self.profile("backward"):
             self._optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]  # not typed in torch
         with self.profile("optimizer"):
             self._optimizer.step()
+            if self._average:
+                self._average.update()
         return loss.detach(), ((logits > 0) == (truth > 0)).sum()
 
     def _score(
@@ -372,6 +384,7 @@ class Trainer:
             "model": self.model.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "history": [tuple(record) for record in history],
+            "average": self._average.state_dict() if self._average else None,
         }
         if self.store:
             with self.profile("checkpoint"):
@@ -386,6 +399,8 @@ class Trainer:
                 raise ValueError("its slices, recipe or seed differ")
             self.model.load_state_dict(state["model"])
             self._optimizer.load_state_dict(state["optimizer"])
+            if self._average:
+                self._average.load_state_dict(state["average"])
             return [EpochRecord(*row) for row in state["history"]]
         except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
             raise InvalidFileError(
@@ -396,13 +411,7 @@ class Trainer:
 
 def _make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """Create the optimizer of a recipe for the trainable tensors of a model."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    groups: list[dict[str, Any]] = [{"params": parameters}]
-    if not recipe.decay_norm_and_bias:
-        groups = [
-            {"params": [p for p in parameters if p.ndim > 1]},
-            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-        ]
+    groups = _parameter_groups(model, recipe)
     options: dict[str, Any] = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay}
     match recipe.optimizer:
         case "lamb":
@@ -418,6 +427,31 @@ def _make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
             return torch.optim.AdamW(groups, betas=recipe.betas, **options)
         case "sgd":
             return torch.optim.SGD(groups, momentum=0.9, **options)
+
+
+def _parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
+    """Divide the trainable tensors into groups of equal learning rate and weight decay.
+
+    The depth of a tensor is the rank of its module among the modules with tensors of their own, in
+    the order of their definition, which is the order from the image to the head in the networks of
+    torchvision and timm. Depths are rounded to eighths, so that there are few groups.
+    """
+    ranks: dict[str, int] = {}
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    named = list(model.named_parameters())
+    for name, _ in named:
+        ranks.setdefault(name.rpartition(".")[0], len(ranks))
+    for name, tensor in named:
+        if tensor.requires_grad:
+            rank = ranks[name.rpartition(".")[0]]
+            depth = round(_DEPTHS * rank / max(1, len(ranks) - 1)) / _DEPTHS
+            factor = recipe.first_layer_rate ** (1 - depth)
+            decays = recipe.decay_norm_and_bias or tensor.ndim > 1
+            groups.setdefault((factor, decays), []).append(tensor)
+    return [
+        {"params": tensors, "rate_factor": factor} | ({} if decays else {"weight_decay": 0.0})
+        for (factor, decays), tensors in groups.items()
+    ]
 
 
 def _batch_sizes(n_slices: int, largest: int) -> list[int]:

@@ -66,7 +66,7 @@ class Variant:
         changed = recipe.replace(
             augmentation=replace(recipe.augmentation, **self.augmentation), **self.changes
         )
-        if "milestones" in self.changes:
+        if "milestones" in self.changes or isinstance(changed.milestones, str):
             return changed
         factor = changed.learning_rate / recipe.learning_rate
         return changed.replace(
