@@ -55,8 +55,18 @@ def test_own_slices(grouped, changed):
 
 
 def test_official_split_has_no_number_of_folds(grouped, changed):
-    official = changed(grouped, protocol=Protocol.official(), folds=grouped.folds[:1] * 5)
-    assert "--folds" not in command_line(official)
+    official = changed(
+        grouped, {"repeats": 5}, protocol=Protocol.official(), folds=grouped.folds[:1] * 5
+    )
+    assert not {"--folds", "--repeats"} & set(shlex.split(command_line(official)))
+
+
+def test_repeats_and_the_seed_of_the_split(grouped, changed):
+    repeated = changed(grouped, {"repeats": 2, "split_seed": 7}, folds=grouped.folds * 2)
+    words = shlex.split(command_line(repeated))
+    args = _parser().parse_args(words[1:])
+    assert (args.folds, args.repeats, args.seed, args.split_seed) == (2, 2, 0, 7)
+    assert "--repeats" not in shlex.split(command_line(grouped))
 
 
 def test_only_python_can_express_it(grouped, changed):
@@ -65,6 +75,5 @@ def test_only_python_can_express_it(grouped, changed):
     )
     odd = replace(covidct.Recipe(), milestones=((3, 1e-4),))
     assert command_line(changed(grouped, recipe=odd)) is None
-    assert command_line(changed(grouped, protocol=Protocol.official())) is None  # of two repeats
     phantoms = replace(grouped.spec.dataset, content_hash="that of another seed")
     assert command_line(changed(grouped, {"dataset": phantoms})) is None

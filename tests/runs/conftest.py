@@ -23,7 +23,10 @@ from covidct.training.trainer import EpochRecord
 
 @pytest.fixture
 def made_up_run(tmp_path):
-    """Write a finished run on COVID19-CT; ``judge(targets, index)`` gives its probabilities."""
+    """Write a finished run on COVID19-CT; ``judge(targets, index)`` gives its probabilities.
+
+    ``repeats`` tests the first part again and again; ``shuffles`` repeats a shuffled split.
+    """
     numbers = count()
 
     def run(
@@ -33,6 +36,7 @@ def made_up_run(tmp_path):
         slices=746,
         folds=5,
         repeats=None,
+        shuffles=None,
         groups=None,
         name="covid19-ct",
         folder=None,
@@ -42,6 +46,11 @@ def made_up_run(tmp_path):
         targets = np.arange(slices) % 2
         tests = np.array_split(np.arange(slices), folds)
         tests = tests if repeats is None else tests[:1] * repeats
+        if shuffles is not None:
+            rng = np.random.default_rng(changes.get("split_seed", 0))
+            orders = [rng.permutation(slices) for _ in range(shuffles)]
+            tests = [np.sort(part) for order in orders for part in np.array_split(order, folds)]
+        repeat = np.arange(len(tests)) if repeats else np.arange(len(tests)) // folds
         spec = {
             "model": "squeezenet",
             "weights": WeightsSpec("imagenet"),
@@ -53,7 +62,9 @@ def made_up_run(tmp_path):
                 Fold(np.setdiff1d(np.arange(slices), test), test, np.empty(0, np.int64))
                 for test in tests
             ),
+            "repeats": int(repeat[-1]) + 1,
             "seed": 0,
+            "split_seed": changes.get("seed", 0),
             "threads": 1,
             "precision": "float32",
             "device": "cpu",
@@ -74,7 +85,7 @@ def made_up_run(tmp_path):
                     "group": "" if groups is None else [groups[i] for i in test],
                     "volume": "",
                     "fold": k,
-                    "repeat": 0,
+                    "repeat": repeat[k],
                     "probability": np.clip(judge(targets[test], test), 0, 1).astype(float),
                     "logit": 0.0,
                 }

@@ -5,6 +5,7 @@ import json
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
 import sklearn.metrics
 import torch
@@ -57,6 +58,7 @@ def test_result_holds_what_the_contract_names(run, phantoms):
         {"seed": -1},
         {"seed": 0.5},
         {"repeats": 0},
+        {"split_seed": -1},
         {"threads": 0},
         {"threads": -1},
         {"monitor_every": 0},
@@ -401,3 +403,27 @@ def test_groups_of_both_classes_are_positive(run, phantoms):
 def test_other_datasets_are_refused(data):
     with pytest.raises(TypeError, match=r'covidct\.load_dataset\("folder", root\)'):
         covidct.CrossValidator("shufflenet", weights=None).run(data)
+
+
+def test_repeats_number_folds_through_and_keep_the_first_repeat(run, tmp_path):
+    once = run(run_dir=tmp_path / "once", seed=1)
+    twice = run(run_dir=tmp_path / "twice", seed=1, repeats=2)
+    assert (twice.spec.repeats, len(twice.folds)) == (2, 4)
+    pd.testing.assert_frame_equal(
+        twice.predictions[twice.predictions["repeat"] == 0], once.predictions
+    )
+    for k in (0, 1):
+        files = [r.run_dir / f"folds/{k}/model.safetensors" for r in (once, twice)]
+        assert files[0].read_bytes() == files[1].read_bytes()
+    tested = twice.predictions.groupby("repeat")["index"].apply(sorted)
+    assert tested[0] == tested[1] == list(range(24))
+    assert len(twice.pooled_predictions()) == 24
+
+
+def test_split_and_training_have_seeds_of_their_own(run, tmp_path):
+    first, other = run(seed=0, split_seed=5), run(run_dir=tmp_path / "b", seed=1, split_seed=5)
+    assert first.folds == other.folds
+    assert first.predictions["logit"].tolist() != other.predictions["logit"].tolist()
+    assert (first.spec.seed, first.spec.split_seed) == (0, 5)
+    with pytest.raises(ValueError, match="split_seed was 5, is 6"):
+        run(seed=0, split_seed=6)

@@ -142,7 +142,7 @@ GROUPED = {"protocol": Protocol.grouped("patient")}
         ({"name": "sars-cov-2-ct"}, "the other 'sars-cov-2-ct'.*more than the split: slices"),
         ({**GROUPED, "model": "resnet18"}, "of the other 'grouped by patient'.*split: network$"),
         ({**GROUPED, "recipe": covidct.Recipe().scaled(30)}, "split: epochs, milestones$"),
-        ({**GROUPED, "repeats": 5}, "split: slices$"),
+        ({**GROUPED, "repeats": 5}, "split: slices, folds, repeats$"),
         ({"folds": 4}, "their folds differ.*split: folds$"),
     ],
 )

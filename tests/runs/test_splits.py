@@ -9,6 +9,7 @@ from sklearn.model_selection import LeaveOneGroupOut, RepeatedStratifiedKFold, S
 
 import covidct
 from covidct import CTDataset
+from covidct.runs import splits
 from covidct.runs.splits import LeakageWarning, make_split
 
 
@@ -231,3 +232,32 @@ def test_a_split_by_patient_warns_of_near_duplicates(
     ]
     assert torn
     assert len(told) == torn
+
+
+@pytest.mark.parametrize("groups", [None, "patient"])
+@pytest.mark.filterwarnings("ignore::covidct.runs.splits.LeakageWarning")
+def test_repeats_shuffle_the_folds_of_one_search(phantoms, groups, monkeypatch):
+    searches = []
+    find = splits.near_duplicate_groups
+    monkeypatch.setattr(
+        splits, "near_duplicate_groups", lambda *given: searches.append(1) or find(*given)
+    )
+    once = make_split(phantoms, 2, groups=groups, seed=3)
+    number = len(searches)
+    split = make_split(phantoms, 2, groups=groups, seed=3, repeats=4)
+    assert len(searches) == 2 * number
+    assert split.repeats == (0, 0, 1, 1, 2, 2, 3, 3)
+    assert split.folds[:2] == once.folds  # bit for bit
+    for first, second in zip(split.folds[::2], split.folds[1::2], strict=True):
+        assert sorted([*first.test, *second.test]) == list(range(24))
+        if groups:
+            assert not set(phantoms.groups[first.train]) & set(phantoms.groups[first.test])
+    # Six patients allow few divisions, of which one may be drawn twice.
+    different = {frozenset(fold.test.tolist()) for fold in split.folds}
+    assert len(different) == 8 if groups is None else len(different) > 2
+    assert make_split(phantoms, 2, groups=groups, seed=3, repeats=2).folds == split.folds[:4]
+
+
+def test_splitters_repeat_themselves(anonymous):
+    with pytest.raises(ValueError, match=r"repeats=2 needs a number of folds or cv='official'"):
+        make_split(anonymous, StratifiedKFold(2), repeats=2)

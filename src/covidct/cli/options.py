@@ -348,8 +348,19 @@ def add_training(parser: argparse.ArgumentParser) -> None:
         "(default: %(default)s)",
     )
     parser.add_argument("--folds", type=int, default=5, help="number of folds (default: 5)")
+    parser.add_argument(
+        "--repeats",
+        type=int,
+        help="repeats of the folds, each with another split, or of an official split (default: 1; "
+        "5 for an official split)",
+    )
     add_recipe(parser)
-    parser.add_argument("--seed", type=int, default=0, help="random seed (default: %(default)s)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="random seed of the training (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--split-seed", type=int, help="random seed of the split (default: that of the training)"
+    )
     parser.add_argument(
         "--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)"
     )

@@ -113,6 +113,8 @@ def run(args: argparse.Namespace) -> None:
         folds=args.folds,
         n_jobs=args.n_jobs,
         seed=args.seed,
+        split_seed=args.split_seed,
+        repeats=args.repeats,
         device=args.device,
         precision=args.precision,
         threads=args.threads,

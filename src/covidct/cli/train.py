@@ -96,7 +96,7 @@ def _check_splits(validators: list[CrossValidator], dataset: CTDataset) -> None:
 
     for validator in validators[1:]:
         if validator.groups is not None or validator.cv == "official":
-            make_split(dataset, validator.cv, groups=validator.groups, seed=validator.seed)
+            make_split(dataset, validator.cv, groups=validator.groups, seed=validator.split_seed)
 
 
 def _validator(
@@ -124,6 +124,8 @@ def _validator(
             n_jobs=args.n_jobs,
             run_dir=run_dir,
             seed=args.seed,
+            split_seed=args.split_seed,
+            repeats=args.repeats,
             threads=args.threads,
             compile_model=args.compile,
             profile=profile,

@@ -13,7 +13,6 @@ from ..training.recipe import Recipe
 
 __all__ = ["command_line"]
 
-_REPEATS = 5  # default repeats of an official split
 _BASES = {
     (): Recipe,
     ("--recipe", "modern"): Recipe.modern,
@@ -34,8 +33,7 @@ def command_line(result: CrossValidationResult) -> str | None:
     str or None
         The command, quoted for a POSIX shell; ``FOLDER`` stands for the folder of the dataset. None
         if the run can only be expressed in Python: with a custom splitter or custom groups, with
-        learning-rate milestones that no ``--epochs`` gives, with another number of repeats of an
-        official split, or on phantoms made with other options.
+        learning-rate milestones that no ``--epochs`` gives, or on phantoms made with other options.
 
     Examples
     --------
@@ -66,15 +64,18 @@ def command_line(result: CrossValidationResult) -> str | None:
         return None
     if protocol.group_kind == "given groups":
         return None
-    if protocol.id == "official" and len(result.folds) != _REPEATS:
-        return None
     words = ["covidct", "train", *dataset, "--model", result.model_name]
     words += _weights_options(spec.weights)
     words += ["--protocol", protocol.id]
     if protocol.id != "official":
-        words += ["--folds", str(len(result.folds))]
+        words += ["--folds", str(len(result.folds) // spec.repeats)]
+    if spec.repeats != (5 if protocol.id == "official" else 1):
+        words += ["--repeats", str(spec.repeats)]
     words += recipe
-    words += ["--seed", str(spec.seed), "--threads", str(spec.threads)]
+    words += ["--seed", str(spec.seed)]
+    if spec.split_seed != spec.seed:
+        words += ["--split-seed", str(spec.split_seed)]
+    words += ["--threads", str(spec.threads)]
     return shlex.join([*words, "--device", spec.device, "--precision", spec.precision])
 
 

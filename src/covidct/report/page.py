@@ -470,6 +470,10 @@ def _facts(result: CrossValidationResult) -> Iterator[tuple[str, str]]:
     yield "protocol", f"{result.protocol}: {result.protocol.description}"
     yield "folds", str(len(result.folds))
     yield "evaluated network", "last epoch of each fold; no setting was chosen on a test fold"
+    if spec.repeats > 1:
+        yield "repeats", f"each slice is tested {spec.repeats} times"
+    if spec.split_seed != spec.seed:
+        yield "seed of the split", str(spec.split_seed)
     for name in ("seed", "threads", "device", "precision"):
         yield name, str(getattr(spec, name))
     yield "run folder", result.run_dir.name

@@ -75,10 +75,14 @@ class CrossValidator:
     resume : bool, default=True
         If True, continue the run in `run_dir`; if False, raise an error if there is one.
     seed : int, default=0
-        Random seed of the split, the new heads, the order of slices and the augmentation.
+        Random seed of the new heads, the order of slices and the augmentation.
+    split_seed : int or None, default=None
+        Random seed of the split; None means `seed`. With one `split_seed` and several `seed`, runs
+        differ in the training only.
     repeats : int or None, default=None
-        Number of times the official split is run, each with another seed; None means 5. Only for
-        ``cv="official"``.
+        Number of repeats of a number of folds, each with another split, or of the official split;
+        each fold of each repeat has a training seed of its own. The first repeat equals a run
+        without repeats. None means 5 for ``cv="official"`` and 1 otherwise.
     threads : int or None, default=None
         Threads per fold; None divides the cores by `n_jobs`.
     monitor_every : int, default=10
@@ -121,6 +125,7 @@ class CrossValidator:
         run_dir: str | PathLike[str] | None = None,
         resume: bool = True,
         seed: int = 0,
+        split_seed: int | None = None,
         repeats: int | None = None,
         threads: int | None = None,
         monitor_every: int = 10,
@@ -140,6 +145,9 @@ class CrossValidator:
         self.run_dir = run_dir
         self.resume = resume
         self.seed = whole("seed", seed, least=0)
+        self.split_seed = (
+            self.seed if split_seed is None else whole("split_seed", split_seed, least=0)
+        )
         self.repeats = None if repeats is None else whole("repeats", repeats)
         cores = max(1, cpu_count() // _workers(self.n_jobs))
         self.threads = cores if threads is None else whole("threads", threads)
@@ -174,7 +182,7 @@ class CrossValidator:
         """
         check_dataset(dataset)
         split = make_split(
-            dataset, self.cv, groups=self.groups, seed=self.seed, repeats=self.repeats
+            dataset, self.cv, groups=self.groups, seed=self.split_seed, repeats=self.repeats
         )
         size = self.recipe.canvas_size(self.model)
         self._try_network(size)
@@ -283,7 +291,9 @@ class CrossValidator:
             protocol=split.protocol,
             group_kind=split.group_kind,
             folds=split.folds,
+            repeats=max(split.repeats) + 1,
             seed=self.seed,
+            split_seed=self.split_seed,
             threads=self.threads,
             precision=self.precision,
             device=resolve_device(self.device).type,

@@ -316,7 +316,8 @@ def _differences_but_split(a: ScoredFolds, b: ScoredFolds) -> str:
         "slices": a.content_hash != b.content_hash or not np.array_equal(tested_a, tested_b),
         "network": a.model_name != b.model_name,
         "averaged runs": not (settings_a and settings_b),
-        **{option: settings_a[option] != settings_b.get(option) for option in settings_a},
+        **{name: settings_a[name] != settings_b.get(name) for name in settings_a},
+        "split_seed": False,  # part of the split
     }
     return ", ".join(name for name, differs in differ.items() if differs)
 

@@ -151,11 +151,13 @@ class CrossValidationResult(ScoredFolds):
 
     @property
     def settings(self) -> dict[str, object]:
-        """Settings besides network, dataset and protocol: weights, folds, seed, recipe."""
+        """Settings besides network, dataset and protocol: weights, folds, seeds, recipe."""
         return {
             "weights": "none" if self.spec.weights is None else str(self.spec.weights),
-            "folds": len(self.folds),
+            "folds": len(self.folds) // self.spec.repeats,
+            "repeats": self.spec.repeats,
             "seed": self.spec.seed,
+            "split_seed": self.spec.split_seed,
             "precision": self.spec.precision,
             **self.recipe.options(),
         }
@@ -327,8 +329,9 @@ class CrossValidationResult(ScoredFolds):
         complete = sum(dataset_info(self.dataset_name).counts or ())
         if self.spec.dataset.slices != complete:
             yield f"{self.spec.dataset.slices} slices instead of {complete}"
-        if self.protocol.id != "official" and len(self.folds) != 5:
-            yield f"{len(self.folds)} folds instead of 5"
+        folds = len(self.folds) // self.spec.repeats
+        if self.protocol.id != "official" and folds != 5:
+            yield f"{folds} folds instead of 5"
         if self.spec.weights is None:
             yield "random weights instead of ImageNet's"
         if self.recipe.epochs != Recipe().epochs:

@@ -152,10 +152,11 @@ def make_split(
         together); ``"patient+near-duplicate"``, patients that share near-duplicates together; or
         one label per slice. None splits slices at random, as in the paper.
     seed : int, default=0
-        Random seed of the shuffling.
+        Random seed of the shuffling; the first repeat uses it, further ones seeds derived from it.
     repeats : int or None, default=None
-        Number of times the official split is run, each with another seed; None means 5. Only for
-        ``cv="official"``.
+        Number of repeats: of the official split, which is the same each time, or of folds with
+        shuffling of their own. Folds are numbered through, so that fold k of repeat r is number
+        ``r * cv + k``. None means 5 for ``cv="official"`` and 1 otherwise.
 
     Returns
     -------
@@ -168,7 +169,7 @@ def make_split(
     ValueError
         If the groups or the official split are unknown, the classes have too few slices (or groups)
         for the folds, a part of a fold has slices of one class only, the parts of a fold
-        overlap, or `repeats` is given for other folds than the official ones.
+        overlap, or `repeats` is above 1 for a splitter or given folds.
 
     Warns
     -----
@@ -195,9 +196,10 @@ def make_split(
                 "changed; leave groups=None"
             )
         return _official(dataset, times)
-    splitter, protocol = _splitter(dataset, cv, labels, kind, seed)
+    splitters, protocol = _splitters(dataset, cv, labels, kind, _split_seeds(seed, times))
     folds = tuple(
         Fold(*(_positions(part, len(dataset)) for part in (train, test, ())))
+        for splitter in splitters
         for train, test in splitter.split(np.zeros(len(dataset)), dataset.targets, labels)
     )
     for number, fold in enumerate(folds):
@@ -243,25 +245,32 @@ def _repeats(cv: object, repeats: int | None) -> int:
     if repeats is None:
         return 5 if official else 1
     number = whole("repeats", repeats)
-    if number > 1 and not official:
+    if number > 1 and not official and not isinstance(cv, Integral):
         raise ValueError(
-            f"repeats={number} needs cv='official', got cv={cv!r}; for repeated folds, pass "
-            "sklearn.model_selection.RepeatedStratifiedKFold as cv"
+            f"repeats={number} needs a number of folds or cv='official', got cv={cv!r}; pass a "
+            "splitter that repeats itself, such as "
+            "sklearn.model_selection.RepeatedStratifiedKFold, or the folds of all repeats"
         )
     return number
 
 
-def _splitter(
+def _split_seeds(seed: int, repeats: int) -> list[int]:
+    """Return the seed of each repeat's shuffling; that of the first repeat is `seed` itself."""
+    derived = (np.random.SeedSequence((seed, r)).generate_state(1) for r in range(1, repeats))
+    return [seed, *(int(state[0]) for state in derived)]
+
+
+def _splitters(
     dataset: CTDataset | _Targets,
     cv: object,
     groups: npt.NDArray[np.str_] | None,
     kind: str,
-    seed: int,
-) -> tuple[Splitter, Protocol]:
-    """Return the splitter that yields the folds, and the protocol."""
+    seeds: Sequence[int],
+) -> tuple[list[Splitter], Protocol]:
+    """Return the splitter that yields the folds of each repeat, and the protocol."""
     if isinstance(cv, Integral):
         protocol = Protocol.paper() if groups is None else Protocol.grouped(kind)
-        return _stratified(dataset, whole("cv", cv, least=2), groups, kind, seed), protocol
+        return _stratified(dataset, whole("cv", cv, least=2), groups, kind, seeds), protocol
     if isinstance(cv, str) or not isinstance(cv, Splitter | Iterable):
         raise ValueError(
             "cv must be an integer, 'official', a scikit-learn splitter or pairs of training and "
@@ -269,8 +278,8 @@ def _splitter(
         )
     kept = None if groups is None else kind
     if isinstance(cv, Splitter):
-        return cv, Protocol("splitter", type(cv).__name__, kept)
-    return check_cv(cv), Protocol("given", "given folds", kept)
+        return [cv], Protocol("splitter", type(cv).__name__, kept)
+    return [check_cv(cv)], Protocol("given", "given folds", kept)
 
 
 def _positions(index: npt.ArrayLike, count: int) -> Index:
@@ -347,8 +356,12 @@ def _joined(groups: Labels, found: Index, kind: str) -> Labels:
 
 
 def _stratified(
-    dataset: CTDataset | _Targets, n_splits: int, groups: Labels | None, kind: str, seed: int
-) -> Splitter:
+    dataset: CTDataset | _Targets,
+    n_splits: int,
+    groups: Labels | None,
+    kind: str,
+    seeds: Sequence[int],
+) -> list[Splitter]:
     if groups is None:
         for target, name in enumerate(dataset.classes):
             slices = int((dataset.targets == target).sum())
@@ -357,7 +370,7 @@ def _stratified(
                     f"class {name!r} has {slices} slices, fewer than the {n_splits} folds; add "
                     "slices of this class or use fewer folds"
                 )
-        return StratifiedKFold(n_splits, shuffle=True, random_state=seed)  # type: ignore[no-any-return]  # scikit-learn has no types
+        return [StratifiedKFold(n_splits, shuffle=True, random_state=seed) for seed in seeds]
     most = most_folds(dataset.targets, groups)
     if most < n_splits:
         units = [len(np.unique(groups[dataset.targets == target])) for target in (0, 1)]
@@ -369,7 +382,7 @@ def _stratified(
             f"{n_splits} folds cannot each hold both classes: groups ({kind}) with slices of each "
             f"class are {held}; {advice}, or add groups of the rarer class"
         )
-    return GroupFolds(n_splits, seed=seed)
+    return [GroupFolds(n_splits, seed=seed) for seed in seeds]
 
 
 def _official(dataset: CTDataset | _Targets, repeats: int) -> Split:
@@ -436,14 +449,10 @@ def _warn_if_torn(split: Split, dataset: CTDataset | _Targets) -> None:
             return
         if groups is None or not _torn(split.folds, groups):
             return
-        tested = sum(
-            int(
-                np.isin(
-                    groups[fold.test], np.intersect1d(groups[fold.train], groups[fold.test])
-                ).sum()
-            )
-            for fold in split.folds
-        )
+        torn_slices = [
+            fold.test[np.isin(groups[fold.test], groups[fold.train])] for fold in split.folds
+        ]
+        tested = len(np.unique(np.concatenate(torn_slices)))  # once for all repeats
         warnings.warn(
             f"{tested} of {len(dataset)} slices have near-duplicates of another "
             f"{group_unit(split.group_kind)} in the training part of their fold; use "

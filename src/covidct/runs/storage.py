@@ -166,8 +166,12 @@ class RunSpec:
         not; None if groups are unknown.
     folds : tuple of Fold
         Training, test and validation positions of each fold.
+    repeats : int
+        Largest number of times that a slice is tested.
     seed : int
-        Random seed.
+        Random seed of the training.
+    split_seed : int
+        Random seed of the split.
     threads : int
         Threads per fold.
     precision : str
@@ -195,7 +199,9 @@ class RunSpec:
     protocol: Protocol
     group_kind: str | None
     folds: tuple[Fold, ...]
+    repeats: int
     seed: int
+    split_seed: int
     threads: int
     precision: str
     device: str
@@ -218,7 +224,9 @@ class RunSpec:
             "protocol": asdict(self.protocol),
             "group_kind": self.group_kind,
             "folds": len(self.folds),
+            "repeats": self.repeats,
             "seed": self.seed,
+            "split_seed": self.split_seed,
             "threads": self.threads,
             "precision": self.precision,
             "device": self.device,
@@ -544,7 +552,9 @@ def _parse_spec(
         ),
         group_kind=_entry(content, "group_kind", str, type(None)),
         folds=folds,
+        repeats=_entry(content, "repeats", int),
         seed=_entry(content, "seed", int),
+        split_seed=_entry(content, "split_seed", int),
         threads=_entry(content, "threads", int),
         precision=_entry(content, "precision", str),
         device=_entry(content, "device", str),
