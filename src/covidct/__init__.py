@@ -14,6 +14,7 @@ from ._version import __version__
 if TYPE_CHECKING:
     from . import errors, evaluation, explain
     from .audit import AuditReport, audit_dataset
+    from .datasets.concatenation import concat
     from .datasets.ct_dataset import CTDataset
     from .datasets.gray import to_grayscale
     from .datasets.registry import (
@@ -38,6 +39,7 @@ else:
         __name__,
         {
             "audit": ("AuditReport", "audit_dataset"),
+            "datasets.concatenation": ("concat",),
             "datasets.ct_dataset": ("CTDataset",),
             "datasets.gray": ("to_grayscale",),
             "datasets.registry": (
@@ -81,6 +83,7 @@ __all__ = [
     "Trainer",
     "__version__",
     "audit_dataset",
+    "concat",
     "create_model",
     "dataset_info",
     "errors",

@@ -220,6 +220,45 @@ def near_duplicate_groups(dataset: CTDataset) -> Ints:
     return np.array(remembered_of(_RULE, dataset.content_hash(), compute), np.int64)
 
 
+def equal_pixel_groups(dataset: CTDataset) -> Ints:
+    """Label each slice with its group of slices whose gray pixels are equal at full size.
+
+    Parameters
+    ----------
+    dataset : CTDataset
+        Dataset of n_slices slices; each is read once. The groups are kept in covidct's cache
+        folder, by the dataset's content.
+
+    Returns
+    -------
+    ndarray of int64, shape (n_slices,)
+        Group of each slice.
+
+    Raises
+    ------
+    InvalidFileError
+        If a slice cannot be read.
+
+    Examples
+    --------
+    >>> import covidct
+    >>> from covidct.audit.duplicates import equal_pixel_groups
+    >>> slices = covidct.load_dataset("phantom", n=4, seed=0)
+    >>> groups = equal_pixel_groups(slices.subset([0, 1, 0]))
+    >>> bool(groups[0] == groups[2]), bool(groups[0] == groups[1])
+    (True, False)
+    """
+
+    def compute() -> list[int]:
+        digests = measure_slices(dataset).digests
+        codes: list[int] = np.unique(digests, return_inverse=True)[1].tolist()
+        return codes
+
+    return np.array(
+        remembered_of("groups of equal pixels", dataset.content_hash(), compute), np.int64
+    )
+
+
 def find_pairs(measurements: SliceMeasurements, names: Sequence[str]) -> Pairs:
     """Find the pairs of identical slices and of near-duplicates.
 

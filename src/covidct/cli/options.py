@@ -116,7 +116,12 @@ def add_dataset(
         action="extend",
         required=required,
         metavar="NAME=ROOT",
-        help=one + ("; several datasets may follow each other" if several else ""),
+        help=one
+        + (
+            "; several datasets may follow each other"
+            if several
+            else "; several are joined as sources"
+        ),
     )
     parser.add_argument(
         "--root", type=Path, help="folder of the dataset; --dataset NAME=ROOT does the same"
@@ -293,14 +298,14 @@ def load_datasets(args: argparse.Namespace) -> dict[str, CTDataset]:
 
 
 def load_slices(args: argparse.Namespace) -> CTDataset:
-    """Load the single dataset that ``--dataset`` names."""
-    if len(args.dataset) > 1:
-        raise WrongCallError(
-            f"covidct {args.verb} takes one dataset, got {len(args.dataset)}: "
-            + " ".join(args.dataset)
-        )
-    (dataset,) = load_datasets(args).values()
-    return dataset
+    """Load the dataset that ``--dataset`` names, or join the sources that it names."""
+    from .. import concat
+
+    loaded = load_datasets(args)
+    if len(loaded) == 1:
+        return next(iter(loaded.values()))
+    with checked_call():
+        return concat(list(loaded.values()), list(loaded))
 
 
 def _loader_parameters(dataset: str) -> frozenset[str]:

@@ -46,7 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="P[,P...]",
         help="how slices are split: 'paper' at random; 'grouped' with the slices of a patient (or, "
         "if patients are unknown, near-duplicates) in one fold; 'official' as the dataset's "
-        "authors do (default: %(default)s)",
+        "authors do; 'source' trains on all sources but one and tests on that one, for each source "
+        "of several datasets or of a table (default: %(default)s)",
     )
     add_training(parser)
     parser.add_argument(
@@ -95,7 +96,7 @@ def _check_splits(validators: list[CrossValidator], dataset: CTDataset) -> None:
     from ..runs.splits import make_split
 
     for validator in validators[1:]:
-        if validator.groups is not None or validator.cv == "official":
+        if validator.groups is not None or validator.cv in ("official", "source"):
             make_split(dataset, validator.cv, groups=validator.groups, seed=validator.split_seed)
 
 

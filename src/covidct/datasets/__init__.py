@@ -8,6 +8,7 @@ from .._lazy import attach
 
 if TYPE_CHECKING:
     from .canvases import cached_canvases, clear_canvases, make_canvases, to_canvas
+    from .concatenation import ConcatDataset, concat
     from .ct_dataset import CTDataset
     from .dicom import patient_group, read_series, read_slice
     from .gray import Window, as_hounsfield, to_gray, to_grayscale
@@ -21,6 +22,7 @@ else:
         __name__,
         {
             "canvases": ("cached_canvases", "clear_canvases", "make_canvases", "to_canvas"),
+            "concatenation": ("ConcatDataset", "concat"),
             "ct_dataset": ("CTDataset",),
             "dicom": ("patient_group", "read_series", "read_slice"),
             "gray": ("Window", "as_hounsfield", "to_gray", "to_grayscale"),
@@ -34,6 +36,7 @@ else:
 
 __all__ = [
     "CTDataset",
+    "ConcatDataset",
     "DatasetInfo",
     "Found",
     "FoundVolume",
@@ -41,6 +44,7 @@ __all__ = [
     "as_hounsfield",
     "cached_canvases",
     "clear_canvases",
+    "concat",
     "dataset_info",
     "find_slices",
     "list_datasets",

@@ -102,6 +102,9 @@ class CTDataset:
     metadata : DataFrame or None
     classes : tuple of (str, str)
     name, group_kind : str
+    registry_names : tuple of str
+        Names in the registry of the datasets that the slices were loaded as; empty if they were
+        not loaded by :func:`covidct.load_dataset`.
     root : Path or None
     window : str or tuple
     skipped : tuple of (str, str)
@@ -193,6 +196,7 @@ class CTDataset:
         self.group_kind = group_kind
         self.window = window
         self.skipped = tuple(skipped)
+        self.registry_names: tuple[str, ...] = ()
         self._digests: tuple[str, ...] | None = None
         self._check_files()
         if repeated := [name for name, count in Counter(self.names).items() if count > 1]:

@@ -67,7 +67,7 @@ def command_line(result: CrossValidationResult) -> str | None:
     words = ["covidct", "train", *dataset, "--model", result.model_name]
     words += _weights_options(spec.weights)
     words += ["--protocol", protocol.id]
-    if protocol.id != "official":
+    if protocol.id not in ("official", "source"):
         words += ["--folds", str(len(result.folds) // spec.repeats)]
     if spec.repeats != (5 if protocol.id == "official" else 1):
         words += ["--repeats", str(spec.repeats)]
@@ -109,6 +109,12 @@ def _dataset_options(dataset: DatasetSpec) -> list[str] | None:
         if phantoms.content_hash() != dataset.content_hash:
             return None
         return ["--dataset", name, "--n", str(dataset.slices)]
+    if len(registered := dataset.registry_names) > 1:
+        owns = name.split("+")
+        if len(owns) != len(registered) or "phantom" in registered:
+            return None
+        pairs = zip(registered, owns, strict=True)
+        return ["--dataset", *(f"{kind}@{own}=FOLDER" for kind, own in pairs)]
     known = name in list_datasets()
     return ["--dataset", name if known else "folder", "--root", "FOLDER"]
 

@@ -488,7 +488,10 @@ def _full_name(weights: WeightsSpec | None) -> str:
 
 def _confusion(result: CrossValidationResult) -> Picture:
     matrices = {"mean of folds": result.confusion_matrix()}
-    matrices |= {f"fold {k}": result.confusion_matrix(k) for k in range(len(result.folds))}
+    matrices |= {
+        result.folds[k].name or f"fold {k}": result.confusion_matrix(k)
+        for k in range(len(result.folds))
+    }
     classes = (plain(result.classes[0]), plain(result.classes[1]))
     columns = 4 if len(matrices) == 4 else 3
     return vector(figures.confusion_matrices(matrices, classes=classes, columns=columns))

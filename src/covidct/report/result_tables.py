@@ -59,7 +59,7 @@ def fold_table(result: CrossValidationResult) -> Table:
         notes += [f"Published: {comparison.published.citation}.", *comparison.caveats]
     return Table(
         _header("fold"),
-        _fold_rows(result.fold_metrics),
+        _fold_rows(result.fold_metrics, result.fold_names),
         footer,
         caption="Metrics of each fold on its test slices, in percent",
         notes=notes,
@@ -98,7 +98,11 @@ def group_table(result: CrossValidationResult) -> Table | None:
         *_undefined(scores),
     )
     return Table(
-        _header("fold"), _fold_rows(scores), [_mean_row(scores)], caption=caption, notes=notes
+        _header("fold"),
+        _fold_rows(scores, result.fold_names),
+        [_mean_row(scores)],
+        caption=caption,
+        notes=notes,
     )
 
 
@@ -165,9 +169,10 @@ def _header(first: str) -> Row:
     return (first, *(metrics.METRICS[name].title for name in TABLE_METRICS))
 
 
-def _fold_rows(scores: Iterable[Mapping[str, float]]) -> tuple[Row, ...]:
+def _fold_rows(scores: Iterable[Mapping[str, float]], names: Sequence[str]) -> tuple[Row, ...]:
     return tuple(
-        (str(k), *(percent(fold[n]) for n in TABLE_METRICS)) for k, fold in enumerate(scores)
+        (name, *(percent(fold[n]) for n in TABLE_METRICS))
+        for name, fold in zip(names, scores, strict=True)
     )
 
 

@@ -54,9 +54,10 @@ class CrossValidator:
         Name of the network; :func:`covidct.list_models` lists them.
     recipe : Recipe or None, default=None
         Training recipe; None means the paper's.
-    cv : int, "official", splitter or iterable of (train, test), default=5
-        Number of stratified folds; the split of the dataset's authors; a scikit-learn splitter;
-        or pairs of training and test positions.
+    cv : int, "official", "source", splitter or iterable of (train, test), default=5
+        Number of stratified folds; the split of the dataset's authors; a fold for each source,
+        which tests it with a network trained on the others; a scikit-learn splitter; or pairs of
+        training and test positions.
     groups : {"patient", "near-duplicate"}, array-like of shape (n_slices,) or None, default=None
         Groups of slices to keep together; None splits slices at random, as in the paper. See
         :func:`covidct.runs.splits.make_split`.
@@ -80,9 +81,10 @@ class CrossValidator:
         Random seed of the split; None means `seed`. With one `split_seed` and several `seed`, runs
         differ in the training only.
     repeats : int or None, default=None
-        Number of repeats of a number of folds, each with another split, or of the official split;
-        each fold of each repeat has a training seed of its own. The first repeat equals a run
-        without repeats. None means 5 for ``cv="official"`` and 1 otherwise.
+        Number of repeats of a number of folds, each with another split, or of the official split or
+        left-out sources, which are the same each time; each fold of each repeat has a training seed
+        of its own. The first repeat equals a run without repeats. None means 5 for
+        ``cv="official"`` and 1 otherwise.
     threads : int or None, default=None
         Threads per fold; None divides the cores by `n_jobs`.
     monitor_every : int, default=10
@@ -287,6 +289,7 @@ class CrossValidator:
                 content_hash=dataset.content_hash(),
                 window=dataset.window,
                 skipped=tuple((name, reason) for name, reason in dataset.skipped),
+                registry_names=dataset.registry_names,
             ),
             protocol=split.protocol,
             group_kind=split.group_kind,

@@ -14,12 +14,13 @@ __all__ = ["PROTOCOLS", "Protocol", "group_unit", "leakage_warning", "split_opti
 
 #: Protocols that commands and sweeps take by name: random slices, as in the paper; whole patients
 #: (or, where patients are unknown, whole groups of near-duplicates); the split of the dataset's
-#: authors.
-PROTOCOLS = ("paper", "grouped", "official")
+#: authors; one source left out at a time.
+PROTOCOLS = ("paper", "grouped", "official", "source")
 
 _DESCRIPTIONS = {
     "paper": "slices split at random within each class, as in the paper",
     "official": "the split published by the authors of the dataset, repeated with several seeds",
+    "source": "one source, such as a hospital, is tested by a network trained on all others",
     "splitter": "folds of a scikit-learn splitter",
     "given": "folds given by the user",
 }
@@ -39,9 +40,9 @@ class Protocol:
 
     Parameters
     ----------
-    id : {"paper", "grouped", "official", "splitter", "given"}
-        Kind of protocol: random slices, whole groups, the split of the dataset's authors, a
-        scikit-learn splitter, or folds given as pairs of positions.
+    id : {"paper", "grouped", "official", "source", "splitter", "given"}
+        Kind of protocol: random slices, whole groups, the split of the dataset's authors, one
+        source left out at a time, a scikit-learn splitter, or folds given as pairs of positions.
     label : str
         Text for tables, such as ``"grouped by patient"``.
     group_kind : str or None, default=None
@@ -51,7 +52,7 @@ class Protocol:
     Raises
     ------
     UnknownNameError
-        If `id` is not one of the five.
+        If `id` is not one of the six.
 
     Examples
     --------
@@ -96,6 +97,11 @@ class Protocol:
         """Return the protocol of the dataset's authors."""
         return cls("official", "official")
 
+    @classmethod
+    def source(cls) -> Protocol:
+        """Return the protocol that leaves out one source at a time."""
+        return cls("source", "leave one source out", "source")
+
     @property
     def description(self) -> str:
         """One line that explains the protocol to readers of a report."""
@@ -118,13 +124,13 @@ def split_options(protocol: str, dataset: CTDataset, folds: int) -> dict[str, An
 
     Parameters
     ----------
-    protocol : {"paper", "grouped", "official"}
+    protocol : {"paper", "grouped", "official", "source"}
         Name of the protocol. ``"grouped"`` keeps patients, and patients that share
         near-duplicates, together; near-duplicates alone if the dataset has no groups.
     dataset : CTDataset
         The dataset to be split.
     folds : int
-        Number of folds; not used by ``"official"``.
+        Number of folds; not used by ``"official"`` and ``"source"``.
 
     Returns
     -------
@@ -134,7 +140,7 @@ def split_options(protocol: str, dataset: CTDataset, folds: int) -> dict[str, An
     Raises
     ------
     UnknownNameError
-        If `protocol` is not one of the three.
+        If `protocol` is not one of the four.
 
     Examples
     --------
@@ -150,6 +156,7 @@ def split_options(protocol: str, dataset: CTDataset, folds: int) -> dict[str, An
             "groups": "near-duplicate" if dataset.groups is None else "patient+near-duplicate",
         },
         "official": {"cv": "official"},
+        "source": {"cv": "source"},
     }
     if protocol not in options:
         raise UnknownNameError.among("protocol", protocol, options)

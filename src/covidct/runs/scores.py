@@ -99,6 +99,11 @@ class ScoredFolds:
         self._intervals: dict[float, dict[str, Interval]] = {}
         self._patient_intervals: dict[float, dict[str, Interval] | None] = {}
 
+    @property
+    def fold_names(self) -> tuple[str, ...]:
+        """Names of the folds: the source that each tests, if sources are left out, or numbers."""
+        return tuple(fold.name or str(k) for k, fold in enumerate(self.folds))
+
     def fold_predictions(self, fold: int) -> pd.DataFrame:
         """Return the predictions of one fold.
 
@@ -416,11 +421,14 @@ class ScoredFolds:
         Returns
         -------
         DataFrame
-            One row per fold and one column per metric, as fractions.
+            One row per fold and one column per metric, as fractions. The index is the number of
+            the fold, or the name of the source that it tests.
         """
         import pandas as pd
 
-        return pd.DataFrame(self.fold_metrics).rename_axis(index="fold")
+        named = any(fold.name for fold in self.folds)
+        index = list(self.fold_names) if named else range(len(self.folds))
+        return pd.DataFrame(self.fold_metrics, index=index).rename_axis(index="fold")
 
     def table(self) -> Table:
         """Return the metrics in percent: each fold, mean ± standard deviation, and interval.
@@ -433,7 +441,7 @@ class ScoredFolds:
         """
         summary, ends = self.summary(), self.intervals()
         folds = list(enumerate(self.fold_metrics)) if len(self.folds) <= _MOST_COLUMNS else []
-        header = ["fold", *(str(k) for k, _ in folds), "mean ± sd", "95 % interval"]
+        header = ["fold", *(self.fold_names[k] for k, _ in folds), "mean ± sd", "95 % interval"]
         rows = [
             [
                 metrics.METRICS[name].title,

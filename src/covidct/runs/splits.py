@@ -18,7 +18,8 @@ from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedKFold, check_cv
 
 from .._checks import whole
-from ..audit.duplicates import near_duplicate_groups
+from ..audit.duplicates import equal_pixel_groups, near_duplicate_groups
+from ..datasets.concatenation import ConcatDataset
 from ..datasets.ct_dataset import CTDataset
 from ..errors import InvalidFileError
 from ..evaluation._inputs import check_targets, group_names
@@ -49,7 +50,7 @@ class Splitter(typing.Protocol):
 class Fold:
     """Positions of the slices to train on and to test on.
 
-    Folds with the same positions in the same order are equal.
+    Folds with the same positions in the same order are equal, whatever their names.
 
     Parameters
     ----------
@@ -60,6 +61,8 @@ class Fold:
     validation : ndarray of shape (n_validation,)
         Positions in neither of the two parts, on which temperature and threshold of an official
         split are fitted; empty in other protocols.
+    name : str, default=""
+        Source that the fold tests, if one source is left out at a time.
 
     Examples
     --------
@@ -73,6 +76,7 @@ class Fold:
     train: Index
     test: Index
     validation: Index
+    name: str = ""
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Fold):
@@ -143,9 +147,10 @@ def make_split(
     data : CTDataset or array-like of shape (n_slices,)
         The dataset, or its targets (0 or 1); targets alone have no patients, no official split and
         no pixels in which near-duplicates could be found.
-    cv : int, "official", splitter or iterable of (train, test), default=5
-        Number of stratified folds; the split of the dataset's authors; a scikit-learn splitter;
-        or pairs of training and test positions.
+    cv : int, "official", "source", splitter or iterable of (train, test), default=5
+        Number of stratified folds; the split of the dataset's authors; a fold for each source,
+        which tests it with a network trained on the others; a scikit-learn splitter; or pairs of
+        training and test positions.
     groups : str, array-like of shape (n_slices,) or None, default=None
         Groups of slices to keep together: ``"patient"``, the groups of the dataset;
         ``"near-duplicate"``, found by their pixels (a lower bound on the slices that belong
@@ -154,9 +159,9 @@ def make_split(
     seed : int, default=0
         Random seed of the shuffling; the first repeat uses it, further ones seeds derived from it.
     repeats : int or None, default=None
-        Number of repeats: of the official split, which is the same each time, or of folds with
-        shuffling of their own. Folds are numbered through, so that fold k of repeat r is number
-        ``r * cv + k``. None means 5 for ``cv="official"`` and 1 otherwise.
+        Number of repeats: of the official split or left-out sources, which are the same each time,
+        or of folds with shuffling of their own. Folds are numbered through, so that fold k of
+        repeat r is number ``r * cv + k``. None means 5 for ``cv="official"`` and 1 otherwise.
 
     Returns
     -------
@@ -167,15 +172,19 @@ def make_split(
     Raises
     ------
     ValueError
-        If the groups or the official split are unknown, the classes have too few slices (or groups)
-        for the folds, a part of a fold has slices of one class only, the parts of a fold
-        overlap, or `repeats` is above 1 for a splitter or given folds.
+        If the groups, the sources or the official split are unknown, the classes have too few
+        slices (or groups) for the folds, a part of a fold has slices of one class only, the parts
+        of a fold overlap, slices of two sources with equal pixels are in the training and the test
+        part of a fold (if sources are left out, or were joined by :func:`covidct.concat`), a
+        patient has slices in two sources that are left out in turn, or `repeats` is above 1 for a
+        splitter or given folds.
 
     Warns
     -----
     LeakageWarning
         If a random split tears groups apart (the groups of the dataset or, if they are unknown,
-        near-duplicates), or a split by patient tears near-duplicates apart.
+        near-duplicates), a split by patient tears near-duplicates apart, or a source that is left
+        out has near-duplicates in another one.
 
     Examples
     --------
@@ -196,6 +205,13 @@ def make_split(
                 "changed; leave groups=None"
             )
         return _official(dataset, times)
+    if isinstance(cv, str) and cv == "source":
+        if groups is not None:
+            raise ValueError(
+                "cv='source' does not take groups, since sources are kept together with all their "
+                "patients; leave groups=None"
+            )
+        return _leave_one_source_out(dataset, times)
     splitters, protocol = _splitters(dataset, cv, labels, kind, _split_seeds(seed, times))
     folds = tuple(
         Fold(*(_positions(part, len(dataset)) for part in (train, test, ())))
@@ -204,6 +220,8 @@ def make_split(
     )
     for number, fold in enumerate(folds):
         _check_fold(number, fold, dataset, labels)
+    if isinstance(dataset, ConcatDataset):
+        _refuse_copies(folds, dataset)
     if dataset.groups is not None and (labels is None or isinstance(groups, str)):
         split = Split(protocol, folds, dataset.groups, dataset.group_kind)
     elif labels is not None:
@@ -217,7 +235,7 @@ def make_split(
 class _Targets:
     """Targets alone, with the attributes of a dataset of which nothing else is known."""
 
-    groups = official_split = None
+    groups = official_split = sources = None
     group_kind = "patient"
     classes = ("0", "1")
     name = "targets"
@@ -241,14 +259,14 @@ def _near_duplicates(dataset: CTDataset | _Targets) -> tuple[Labels | None, str 
 
 def _repeats(cv: object, repeats: int | None) -> int:
     """Return the number of repeats; None means 5 for the official split and 1 for other folds."""
-    official = isinstance(cv, str) and cv == "official"
+    kind = cv if isinstance(cv, str) else None
     if repeats is None:
-        return 5 if official else 1
+        return 5 if kind == "official" else 1
     number = whole("repeats", repeats)
-    if number > 1 and not official and not isinstance(cv, Integral):
+    if number > 1 and kind not in ("official", "source") and not isinstance(cv, Integral):
         raise ValueError(
-            f"repeats={number} needs a number of folds or cv='official', got cv={cv!r}; pass a "
-            "splitter that repeats itself, such as "
+            f"repeats={number} needs a number of folds, cv='official' or cv='source', got "
+            f"cv={cv!r}; pass a splitter that repeats itself, such as "
             "sklearn.model_selection.RepeatedStratifiedKFold, or the folds of all repeats"
         )
     return number
@@ -273,8 +291,8 @@ def _splitters(
         return _stratified(dataset, whole("cv", cv, least=2), groups, kind, seeds), protocol
     if isinstance(cv, str) or not isinstance(cv, Splitter | Iterable):
         raise ValueError(
-            "cv must be an integer, 'official', a scikit-learn splitter or pairs of training and "
-            f"test positions, got {cv!r}"
+            "cv must be an integer, 'official', 'source', a scikit-learn splitter or pairs of "
+            f"training and test positions, got {cv!r}"
         )
     kept = None if groups is None else kind
     if isinstance(cv, Splitter):
@@ -397,6 +415,87 @@ def _official(dataset: CTDataset | _Targets, repeats: int) -> Split:
     fold = Fold(train, test, validation)
     _check_fold(0, fold, dataset, dataset.groups)
     return Split(Protocol.official(), (fold,) * repeats, *_known_groups(dataset))
+
+
+def _leave_one_source_out(dataset: CTDataset | _Targets, repeats: int) -> Split:
+    """Return a fold for each source, in the order of their first slices, `repeats` times."""
+    if isinstance(dataset, _Targets) or dataset.sources is None:
+        raise ValueError(
+            f"the sources of dataset {dataset.name!r} are unknown; join datasets with "
+            "covidct.concat, or name the column of the sources of a table"
+        )
+    names = list(dict.fromkeys(dataset.sources.tolist()))
+    if len(names) < 2:
+        raise ValueError(
+            f"all slices of dataset {dataset.name!r} are of the source {names[0]!r}; cv='source' "
+            "needs at least two sources"
+        )
+    folds = []
+    for name in names:
+        test = dataset.sources == name
+        fold = Fold(np.flatnonzero(~test), np.flatnonzero(test), np.empty(0, np.int64), name)
+        for part, index in (("source", fold.test), ("other sources of", fold.train)):
+            present = np.unique(dataset.targets[index])
+            if len(present) < 2:
+                raise ValueError(
+                    f"the {part} {name!r} {'has' if part == 'source' else 'have'} slices of class "
+                    f"{dataset.classes[present[0]]!r} only; cv='source' needs both classes in the "
+                    "source that is left out and in the others"
+                )
+        if dataset.groups is not None:
+            torn = np.intersect1d(dataset.groups[fold.train], dataset.groups[fold.test])
+            if torn.size:
+                raise ValueError(
+                    f"{len(torn)} {group_unit(dataset.group_kind)}s have slices in source {name!r} "
+                    f"and in another one, such as {str(torn[0])!r}; leave their slices of one "
+                    "source out with dataset.subset(...)"
+                )
+        folds.append(fold)
+    _refuse_copies(folds, dataset)
+    groups, kind = (
+        _known_groups(dataset) if dataset.groups is not None else _near_duplicates(dataset)
+    )
+    _warn_of_similar_sources(folds, dataset)
+    return Split(Protocol.source(), tuple(folds) * repeats, groups, kind)
+
+
+def _refuse_copies(folds: Sequence[Fold], dataset: CTDataset) -> None:
+    """Raise if slices of two sources with equal pixels are in training and test of a fold."""
+    if dataset.sources is None:
+        return
+    pixels, sources = equal_pixel_groups(dataset), dataset.sources
+    for number, fold in enumerate(folds):
+        found = []
+        for code in np.intersect1d(pixels[fold.train], pixels[fold.test]):
+            train = fold.train[pixels[fold.train] == code]
+            test = fold.test[pixels[fold.test] == code]
+            if len({*sources[train].tolist(), *sources[test].tolist()}) > 1:
+                found.append((dataset.names[train[0]], dataset.names[test[0]]))
+        if found:
+            raise ValueError(
+                f"{len(found)} slices have the same pixels in two sources and are in the training "
+                f"and the test part of fold {number}, such as {found[0][0]!r} and {found[0][1]!r}; "
+                "leave one copy of each out with dataset.subset(...)"
+            )
+
+
+def _warn_of_similar_sources(folds: Sequence[Fold], dataset: CTDataset) -> None:
+    try:
+        groups = near_duplicate_groups(dataset).astype(np.str_)
+    except (OSError, InvalidFileError) as error:
+        _LOG.warning("near-duplicates in other sources were not looked for: %s", error)
+        return
+    counts = {
+        fold.name: int(np.isin(groups[fold.test], groups[fold.train]).sum()) for fold in folds
+    }
+    if any(counts.values()):
+        told = ", ".join(f"{count} of {name!r}" for name, count in counts.items() if count)
+        warnings.warn(
+            f"slices have near-duplicates in another source, on which the network is trained: "
+            f"{told}; covidct.audit_dataset lists the pairs",
+            LeakageWarning,
+            stacklevel=5,
+        )
 
 
 def _known_groups(dataset: CTDataset | _Targets) -> tuple[npt.NDArray[np.str_] | None, str | None]:

@@ -14,7 +14,7 @@ import json
 import platform
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -129,6 +129,8 @@ class DatasetSpec:
         Display window of the slices, as in :class:`covidct.CTDataset`.
     skipped : tuple of (str, str), default=()
         Files that could not be read, each with the reason.
+    registry_names : tuple of str, default=()
+        Names in the registry of the datasets that the slices were loaded as.
 
     Examples
     --------
@@ -143,6 +145,7 @@ class DatasetSpec:
     content_hash: str
     window: WindowChoice = "lung"
     skipped: tuple[tuple[str, str], ...] = ()
+    registry_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,6 +228,7 @@ class RunSpec:
             "group_kind": self.group_kind,
             "folds": len(self.folds),
             "repeats": self.repeats,
+            "fold_names": [fold.name for fold in self.folds],
             "seed": self.seed,
             "split_seed": self.split_seed,
             "threads": self.threads,
@@ -337,6 +341,10 @@ class RunDirectory:
             if self.fold(number).exists():
                 raise ValueError(f"'folds' is {number}, but the folder has more folds")
             folds = self._read_folds(number, dataset.slices)
+            names = _entry(content, "fold_names", list)
+            if not _all(str, names) or len(names) != number:
+                raise ValueError(f"'fold_names' must be {number} texts, got {names!r}")
+            folds = tuple(replace(f, name=name) for f, name in zip(folds, names, strict=True))
             return _parse_spec(content, dataset, folds)
         except (AttributeError, OverflowError, TypeError, ValueError) as error:
             if isinstance(error, InvalidFileError):
@@ -577,7 +585,15 @@ def _parse_dataset(content: Mapping[str, Any]) -> DatasetSpec:
         content_hash=_entry(dataset, "content_hash", str, place="dataset."),
         window=_parse_window(_entry(dataset, "window", str, list, place="dataset.")),
         skipped=tuple((name, reason) for name, reason in skipped),
+        registry_names=_parse_texts(dataset, "registry_names"),
     )
+
+
+def _parse_texts(dataset: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    texts = _entry(dataset, key, list, place="dataset.")
+    if not _all(str, texts):
+        raise ValueError(f"'dataset.{key}' must be texts, got {texts!r}")
+    return tuple(texts)
 
 
 def _parse_window(value: Any) -> WindowChoice:
