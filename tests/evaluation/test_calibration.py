@@ -138,10 +138,8 @@ class TestCrossFit:
         for k in range(5):
             other, held = folds != k, folds == k
             temperature = calibration.fit_temperature(logits[other], targets[other])
-            assert fit.temperatures[k] == temperature
-            np.testing.assert_array_equal(
-                fit.probabilities[held], expit(logits[held] / temperature)
-            )
+            assert fit.temperatures[k] == pytest.approx(temperature)
+            np.testing.assert_allclose(fit.probabilities[held], expit(logits[held] / temperature))
             scores = metrics.score(
                 targets[held], fit.probabilities[held], threshold=fit.thresholds[k]
             )
@@ -198,9 +196,9 @@ class TestCrossFit:
         )
         for k in range(2):
             part = other_logits[other_folds == k], other_targets[other_folds == k]
-            assert fit.temperatures[k] == calibration.fit_temperature(*part)
+            assert fit.temperatures[k] == pytest.approx(calibration.fit_temperature(*part))
             assert fit.thresholds[k] == calibration.threshold_for_sensitivity(
-                part[1], expit(part[0] / fit.temperatures[k]), 0.95
+                part[1], expit(part[0] * fit.slopes[k]), 0.95
             )
         lied = calibration.cross_fit(
             logits, 1 - targets, folds=folds, fitted_on=(other_logits, other_targets, other_folds)

@@ -236,7 +236,7 @@ def test_calibration_is_fitted_on_other_folds(made_up_run):
         "uncalibrated": before,
         "calibrated": after,
     }
-    assert str(calibrated).count("\n") == 8
+    assert str(calibrated).count("\n") == 11
     assert "at a bound of the search" not in str(calibrated)
 
 

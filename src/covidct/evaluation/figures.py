@@ -41,6 +41,7 @@ from ._drawing import (
 )
 from ._inputs import Floats, Ints, check_predictions
 from .calibration import expected_calibration_error, reliability_curve
+from .decision_curve import DecisionCurve
 from .intervals import wilson
 from .metrics import find_metric, summarize
 
@@ -49,6 +50,7 @@ __all__ = [
     "confusion_matrices",
     "forest",
     "learning_curves",
+    "net_benefit",
     "precision_recall",
     "reliability",
     "roc",
@@ -356,6 +358,63 @@ def reliability(
     figure.align_ylabels()
     legend_below(figure)
     figure.set_label(f"Reliability diagram. {'; '.join(descriptions)}.")
+    return figure
+
+
+@light_style
+def net_benefit(curves: Mapping[str, DecisionCurve]) -> Figure:
+    """Draw decision curves, with treating all and treating none.
+
+    Parameters
+    ----------
+    curves : mapping of str to DecisionCurve
+        Curves of runs with the same prevalence, from
+        `covidct.evaluation.decision_curve.net_benefit`. The band is the 95 % interval at each
+        threshold.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        If `curves` is empty, or curves have different prevalences.
+
+    Examples
+    --------
+    >>> from covidct.evaluation import figures
+    >>> from covidct.evaluation.decision_curve import net_benefit
+    >>> curve = net_benefit([0, 0, 1, 1] * 20, [0.1, 0.6, 0.7, 0.9] * 20)
+    >>> print(figures.net_benefit({"SqueezeNet": curve}).get_label())
+    Decision curves. SqueezeNet: better than treating all or none at thresholds of 0.11 to 0.90.
+    """
+    check_not_empty("curve", curves)
+    first = next(iter(curves.values()))
+    if any(not np.isclose(curve.prevalence, first.prevalence) for curve in curves.values()):
+        shares = ", ".join(f"{name} {curve.prevalence:.3g}" for name, curve in curves.items())
+        raise ValueError(f"curves must have one prevalence, got {shares}")
+    figure = new_figure(5.2, 3.8 + 0.16 * len(curves), alt="")
+    ax = figure.subplots()
+    descriptions = []
+    for (name, curve), (color, line, _) in zip(
+        curves.items(), line_styles(len(curves)), strict=True
+    ):
+        ax.fill_between(curve.thresholds, curve.low, curve.high, color=color, alpha=0.12, lw=0)
+        ax.plot(curve.thresholds, curve.model, color=color, linestyle=line, label=name)
+        useful = curve.thresholds[curve.useful]
+        where = f"at thresholds of {useful.min():.2f} to {useful.max():.2f}" if useful.size else ""
+        descriptions.append(
+            f"{name}: {'' if useful.size else 'nowhere '}better than treating all or none"
+            f"{f' {where}' if where else ''}"
+        )
+    ax.plot(first.thresholds, first.treat_all, color=PALE, linewidth=1.2, label="treat all")
+    ax.axhline(0, color=INK, linewidth=1, linestyle=DOTTED, label="treat none")
+    # Below zero, a curve is worse than doing nothing; how much worse does not matter.
+    ax.set(xlim=(0, 1), ylim=(-0.25 * first.prevalence, 1.1 * first.prevalence))
+    ax.set(xlabel="threshold probability", ylabel="net benefit")
+    legend_below(figure)
+    figure.set_label(f"Decision curves. {'; '.join(descriptions)}.")
     return figure
 
 

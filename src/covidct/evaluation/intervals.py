@@ -43,6 +43,7 @@ __all__ = [
     "cluster_bootstrap",
     "describe_intervals",
     "describe_resampling",
+    "robust_share",
     "wilson",
 ]
 
@@ -81,7 +82,7 @@ class Interval(_Ends):
     ----------
     low, high : float
         Ends of the interval, in the unit of the statistic; NaN if it is undefined.
-    method : {"", "bootstrap", "wilson"}, default=""
+    method : {"", "bootstrap", "wilson", "sandwich"}, default=""
         How the ends were computed, if that is known.
     reason : str, default=""
         Why the interval is undefined, with ``{unit}`` for the unit that would be resampled.
@@ -201,13 +202,57 @@ def bootstrap(
     for name in wanted:
         if name in _CASES and n_groups > 1:
             cases = np.flatnonzero(_CASES[name](labels, values >= threshold))
-            of = np.zeros(len(cases)) if folds is None else np.asarray(folds)[cases]
-            if _few_decide(right[cases], codes[cases]):
-                found[name] = _wilson_of_groups(right[cases], codes[cases], of, level)
+            of = None if folds is None else np.asarray(folds)[cases]
+            found[name] = robust_share(
+                found[name], right[cases], codes[cases], folds=of, level=level
+            )
         elif name in _NEEDS_BOTH_CLASSES and scarce and not np.isnan(found[name].low):
             reason = f"a class occurs in fewer than {_MIN_GROUPS_OF_A_CLASS} {{unit}}s"
             found[name] = Interval(np.nan, np.nan, reason=reason)
     return found
+
+
+def robust_share(
+    found: Interval,
+    right: npt.NDArray[np.bool_],
+    codes: Ints,
+    *,
+    folds: npt.NDArray[np.generic] | None = None,
+    level: float = 0.95,
+) -> Interval:
+    """Return a bootstrap interval of a share, or Wilson's if few groups decide its width.
+
+    Parameters
+    ----------
+    found : Interval
+        Interval by `cluster_bootstrap`.
+    right : ndarray of bool, shape (n_cases,)
+        True for correct calls among the cases of the share.
+    codes : ndarray of int64, shape (n_cases,)
+        Group of each case.
+    folds : ndarray of shape (n_cases,), default=None
+        Fold of each case, if the share is a mean over folds.
+    level : float, default=0.95
+        Nominal coverage, in (0, 1).
+
+    Returns
+    -------
+    Interval
+        Wilson's interval on the effective number of groups if fewer than ten groups contain an
+        error, or fewer than ten a correct call; see `bootstrap`. Otherwise, `found`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from covidct.evaluation.intervals import Interval, robust_share
+    >>> undefined = Interval(float("nan"), float("nan"))
+    >>> low, high = robust_share(undefined, np.ones(20, bool), np.arange(20))
+    >>> [round(float(end), 3) for end in (low, high)]
+    [0.839, 1.0]
+    """
+    if not _few_decide(right, codes):
+        return found
+    return _wilson_of_groups(right, codes, np.zeros(len(codes)) if folds is None else folds, level)
 
 
 def _few_decide(right: npt.NDArray[np.bool_], codes: Ints) -> bool:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from .._files import json_ready
 from ..evaluation import calibration, metrics
 from ..evaluation.calibration import TEMPERATURE_BOUNDS
+from ..evaluation.decision_rule import probability_logit
 from ..evaluation.tables import Table, percent
 
 __all__ = ["CalibratedFolds"]
@@ -33,10 +34,16 @@ class CalibratedFolds:
     ----------
     sensitivity : float
         Target sensitivity, in (0, 1].
+    method : {"temperature", "platt"}
+        Method of calibration.
     fitted_on : str
         ``"the validation part"`` or ``"the other folds"``.
     targets : ndarray of shape (n_slices,)
         Classes of the test slices of all folds.
+    logits : ndarray of shape (n_slices,)
+        Their logits before calibration.
+    groups : ndarray of shape (n_slices,)
+        Their groups, which the intervals of the slopes respect.
     probabilities : ndarray of shape (n_slices,)
         Their probabilities before calibration.
     fit : CrossFit
@@ -45,8 +52,11 @@ class CalibratedFolds:
     """
 
     sensitivity: float
+    method: calibration.Method
     fitted_on: str
     targets: npt.NDArray[np.int64]
+    logits: npt.NDArray[np.float64]
+    groups: npt.NDArray[np.generic]
     probabilities: npt.NDArray[np.float64]
     fit: calibration.CrossFit
 
@@ -71,6 +81,23 @@ class CalibratedFolds:
             for name, measure in measures.items()
         }
 
+    def slopes(self) -> dict[str, calibration.LogisticCalibration]:
+        """Return calibration slope and intercept before and after calibration.
+
+        Returns
+        -------
+        dict of str to LogisticCalibration
+            ``"uncalibrated"`` and ``"calibrated"``, over the test slices of all folds.
+        """
+        stages = {
+            "uncalibrated": self.logits,
+            "calibrated": probability_logit(self.fit.probabilities),
+        }
+        return {
+            name: calibration.logistic_calibration(self.targets, logits, groups=self.groups)
+            for name, logits in stages.items()
+        }
+
     def to_dict(self) -> dict[str, Any]:
         """Return the numbers as plain values for JSON.
 
@@ -81,7 +108,10 @@ class CalibratedFolds:
         """
         content = {
             "sensitivity": self.sensitivity,
+            "method": self.method,
             "fitted_on": self.fitted_on,
+            "slopes": self.fit.slopes.tolist(),
+            "intercepts": self.fit.intercepts.tolist(),
             "temperatures": self.fit.temperatures.tolist(),
             "thresholds": self.fit.thresholds.tolist(),
             "sensitivities": self.fit.sensitivities.tolist(),
@@ -89,6 +119,15 @@ class CalibratedFolds:
             "errors": {
                 name: {"uncalibrated": before, "calibrated": after}
                 for name, (before, after) in self.errors().items()
+            },
+            "logistic_calibration": {
+                name: {
+                    "slope": found.slope,
+                    "slope_interval_95": found.slope_interval,
+                    "intercept": found.intercept,
+                    "intercept_interval_95": found.intercept_interval,
+                }
+                for name, found in self.slopes().items()
             },
         }
         ready: dict[str, Any] = json_ready(content)
@@ -104,10 +143,19 @@ class CalibratedFolds:
         """
         fit = self.fit
         achieved = fit.sensitivities, fit.specificities
-        columns = (fit.folds, fit.temperatures, fit.thresholds, *achieved)
+        platt = self.method == "platt"
+        lines = (fit.slopes, fit.intercepts) if platt else (fit.temperatures,)
+        titles = ("slope", "intercept") if platt else ("temperature",)
+        columns = (fit.folds, *lines, fit.thresholds, *achieved)
         rows = [
-            [str(fold), f"{temperature:.2f}", f"{threshold:.3f}", *map(percent, shares)]
-            for fold, temperature, threshold, *shares in zip(*columns, strict=True)
+            [
+                str(fold),
+                *(f"{value:.2f}" for value in line),
+                f"{threshold:.3f}",
+                percent(sensitivity),
+                percent(specificity),
+            ]
+            for fold, *line, threshold, sensitivity, specificity in zip(*columns, strict=True)
         ]
         means = [percent(*_mean_and_sd(shares)) for shares in achieved]
         errors = ", ".join(
@@ -116,12 +164,19 @@ class CalibratedFolds:
         )
         at_bound = np.isclose(fit.temperatures[:, None], TEMPERATURE_BOUNDS, rtol=1e-3).any()
         return Table(
-            ["fold", "temperature", "threshold", "sensitivity, %", "specificity, %"],
+            ["fold", *titles, "threshold", "sensitivity, %", "specificity, %"],
             rows,
-            footer=[["mean ± sd", "", "", *means]],
+            footer=[["mean ± sd", *("" for _ in titles), "", *means]],
             caption=f"Calibrated on {self.fitted_on}; thresholds of the calibrated probability for "
             f"a sensitivity of {percent(self.sensitivity)} %",
-            notes=[f"{errors[:1].upper()}{errors[1:]}.{_AT_BOUND if at_bound else ''}"],
+            notes=[
+                f"{errors[:1].upper()}{errors[1:]}.{_AT_BOUND if at_bound else ''}",
+                *(f"{name.capitalize()}: {found}." for name, found in self.slopes().items()),
+                (
+                    "A slope of 1 and an intercept of 0 are ideal; a slope below 1 means that "
+                    "probabilities are too extreme, a negative intercept that they are too high."
+                ),
+            ],
         )
 
     def __str__(self) -> str:

@@ -19,7 +19,7 @@ from ..datasets.ct_dataset import check_dataset
 from ..datasets.registry import dataset_info
 from ..errors import InvalidFileError
 from ..evaluation import published
-from ..evaluation.calibration import cross_fit
+from ..evaluation.calibration import Method, cross_fit
 from ..inference import infer
 from ..models.classifier import CTClassifier
 from ..models.registry import model_info
@@ -33,6 +33,8 @@ from .scores import ScoredFolds
 from .storage import RunDirectory, RunSpec
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ..datasets.ct_dataset import CTDataset
 
 __all__ = ["CrossValidationResult"]
@@ -240,7 +242,9 @@ class CrossValidationResult(ScoredFolds):
             )
         return reference
 
-    def calibrate(self, sensitivity: float = 0.95) -> CalibratedFolds:
+    def calibrate(
+        self, sensitivity: float = 0.95, *, method: Method = "temperature"
+    ) -> CalibratedFolds:
         """Calibrate the probabilities, and find the thresholds for a target sensitivity.
 
         If the split has a validation part, as the official one has, each fold is fitted on it, and
@@ -251,6 +255,9 @@ class CrossValidationResult(ScoredFolds):
         ----------
         sensitivity : float, default=0.95
             Target sensitivity, in (0, 1].
+        method : {"temperature", "platt"}, default="temperature"
+            Calibration by a factor of the logit, or by a factor and a constant; see
+            :func:`covidct.evaluation.calibration.fit_recalibration`.
 
         Returns
         -------
@@ -274,21 +281,18 @@ class CrossValidationResult(ScoredFolds):
         >>> cv.run(slices).calibrate(sensitivity=0.9).fitted_on
         'the other folds'
         """
-        import pandas as pd
-
-        rows, known = self.predictions, None
-        if all(fold.validation.size for fold in self.folds):
-            parts = [
-                self._directory.read_predictions(k, fold.validation, name="validation.csv")
-                for k, fold in enumerate(self.folds)
-            ]
-            validation = pd.concat(parts, ignore_index=True)
+        rows, validation = self.predictions, self._validation_predictions()
+        known = None
+        if validation is not None:
             logits, targets, folds = (validation[c].to_numpy() for c in ("logit", "target", "fold"))
             known = logits, targets, folds
         return CalibratedFolds(
             sensitivity=sensitivity,
+            method=method,
             fitted_on="the other folds" if known is None else "the validation part",
             targets=rows["target"].to_numpy(),
+            logits=rows["logit"].to_numpy(),
+            groups=self._units().to_numpy(),
             probabilities=rows["probability"].to_numpy(),
             fit=cross_fit(
                 rows["logit"].to_numpy(),
@@ -296,9 +300,21 @@ class CrossValidationResult(ScoredFolds):
                 folds=rows["fold"].to_numpy(),
                 slices=rows["index"].to_numpy(),
                 sensitivity=sensitivity,
+                method=method,
                 fitted_on=known,
             ),
         )
+
+    def _validation_predictions(self) -> pd.DataFrame | None:
+        import pandas as pd
+
+        if not all(fold.validation.size for fold in self.folds):
+            return None
+        parts = [
+            self._directory.read_predictions(k, fold.validation, name="validation.csv")
+            for k, fold in enumerate(self.folds)
+        ]
+        return pd.concat(parts, ignore_index=True)
 
     def compare_published(self) -> published.Comparison:
         """Compare the run with the paper's result of the same network on the same dataset.

@@ -1,0 +1,631 @@
+"""Sensitivity, specificity and predictive values at thresholds chosen on other predictions.
+
+A threshold that is chosen on the predictions that it is then evaluated on looks too good. Here, the
+threshold of a fold is chosen on the other folds, or on a validation part. The confusion matrices of
+all folds are added: unlike probabilities, decisions of different networks can be counted together.
+
+Intervals resample whole groups, such as patients, and choose the thresholds again in each resample,
+so that they include the uncertainty of the thresholds.
+
+Examples
+--------
+>>> import numpy as np
+>>> from covidct.evaluation.decision_rule import Criterion
+>>> from covidct.evaluation.operating_points import operating_point
+>>> rng = np.random.default_rng(3)
+>>> targets, folds = rng.integers(2, size=600), np.arange(600) % 5
+>>> probabilities = 1 / (1 + np.exp(-rng.normal(2 * targets - 1, 1)))
+>>> point = operating_point(targets, probabilities, Criterion("sensitivity", 0.9), folds=folds)
+>>> print(point.text("specificity"))
+78.9 (70.9 to 85.3)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from .._files import json_ready
+from ._inputs import Floats, Ints, check_fraction, check_labels, check_predictions, group_codes
+from ._weighted_counts import ratio
+from .decision_rule import Criterion
+from .intervals import Interval, cluster_bootstrap, describe_intervals, robust_share
+from .tables import Table, percent, percent_range
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "OperatingPoint",
+    "OperatingPoints",
+    "PredictiveValues",
+    "operating_point",
+    "predictive_values",
+]
+
+_SHARES = ("sensitivity", "specificity", "ppv", "npv")
+_AT_PREVALENCE = ("ppv", "npv")
+_RATIOS = ("positive_likelihood_ratio", "negative_likelihood_ratio")
+_TITLES = {
+    "sensitivity": "sensitivity, %",
+    "specificity": "specificity, %",
+    "ppv": "PPV, %",
+    "npv": "NPV, %",
+    "positive_likelihood_ratio": "LR+",
+    "negative_likelihood_ratio": "LR−",
+}
+
+_Number = TypeVar("_Number", float, Floats)
+
+
+def predictive_values(
+    sensitivity: _Number, specificity: _Number, prevalence: float
+) -> dict[str, _Number]:
+    """Compute predictive values at a prevalence, and likelihood ratios.
+
+    Parameters
+    ----------
+    sensitivity, specificity : float or ndarray
+        Sensitivity and specificity, in [0, 1].
+    prevalence : float
+        Share of COVID-19, in (0, 1).
+
+    Returns
+    -------
+    dict of str to float or ndarray
+        ``"ppv"`` and ``"npv"``, the probabilities that a positive and a negative result are right;
+        ``"positive_likelihood_ratio"`` and ``"negative_likelihood_ratio"``, the factors by which
+        either result changes the odds of COVID-19. NaN where undefined; a positive likelihood ratio
+        is infinite if the specificity is 1.
+
+    Raises
+    ------
+    ValueError
+        If `prevalence` is outside (0, 1).
+
+    Examples
+    --------
+    >>> from covidct.evaluation.operating_points import predictive_values
+    >>> {name: round(value, 3) for name, value in predictive_values(0.9, 0.8, 0.1).items()}
+    ... # doctest: +NORMALIZE_WHITESPACE
+    {'ppv': 0.333, 'npv': 0.986, 'positive_likelihood_ratio': 4.5,
+     'negative_likelihood_ratio': 0.125}
+    """
+    p = check_fraction("prevalence", prevalence)
+    se, sp = np.asarray(sensitivity, np.float64), np.asarray(specificity, np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = {
+            "ppv": se * p / (se * p + (1 - sp) * (1 - p)),
+            "npv": sp * (1 - p) / (sp * (1 - p) + (1 - se) * p),
+            "positive_likelihood_ratio": se / (1 - sp),
+            "negative_likelihood_ratio": (1 - se) / sp,
+        }
+    if np.ndim(sensitivity) or np.ndim(specificity):
+        return found  # type: ignore[return-value]
+    return {name: float(value) for name, value in found.items()}  # type: ignore[misc]
+
+
+class PredictiveValues(NamedTuple):
+    """Predictive values of an operating point at a prevalence.
+
+    Attributes
+    ----------
+    prevalence : float
+        Share of COVID-19, in (0, 1).
+    values : mapping of str to float
+        The values of `predictive_values`.
+    intervals : mapping of str to Interval
+        Their confidence intervals.
+    """
+
+    prevalence: float
+    values: Mapping[str, float]
+    intervals: Mapping[str, Interval]
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """Performance at thresholds that were chosen by one criterion.
+
+    Attributes
+    ----------
+    criterion : Criterion
+        Criterion of the thresholds.
+    folds : ndarray of shape (n_folds,)
+        Fold numbers, sorted.
+    thresholds : ndarray of shape (n_folds,)
+        Threshold of each fold.
+    confusion : ndarray of int64, shape (2, 2)
+        ``[[tn, fp], [fn, tp]]``, added over the folds.
+    values : mapping of str to float
+        ``"sensitivity"``, ``"specificity"``, ``"ppv"`` and ``"npv"``, from `confusion`.
+    intervals : mapping of str to Interval
+        Their confidence intervals.
+    at_prevalence : tuple of PredictiveValues, default=()
+        Predictive values at other shares of COVID-19 than that of the predictions.
+    """
+
+    criterion: Criterion
+    folds: npt.NDArray[np.generic]
+    thresholds: Floats
+    confusion: Ints
+    values: Mapping[str, float]
+    intervals: Mapping[str, Interval]
+    at_prevalence: tuple[PredictiveValues, ...] = ()
+
+    def text(self, name: str) -> str:
+        """Format a value in percent with its interval.
+
+        Parameters
+        ----------
+        name : str
+            Key in `values`.
+
+        Returns
+        -------
+        str
+            Such as ``"93.1 (88.2 to 96.4)"``.
+        """
+        return f"{percent(self.values[name])} ({percent_range(*self.intervals[name])})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the numbers as plain values for JSON.
+
+        Returns
+        -------
+        dict
+            Undefined values are None.
+        """
+        content = {
+            "criterion": self.criterion.kind,
+            "target": self.criterion.value,
+            "thresholds": self.thresholds.tolist(),
+            "confusion": self.confusion.tolist(),
+            "values": dict(self.values),
+            "intervals_95": dict(self.intervals),
+            "at_prevalence": [
+                {
+                    "prevalence": found.prevalence,
+                    "values": {k: v for k, v in found.values.items() if np.isfinite(v)},
+                    "intervals_95": {
+                        k: [end if np.isfinite(end) else None for end in ends]
+                        for k, ends in found.intervals.items()
+                    },
+                }
+                for found in self.at_prevalence
+            ],
+        }
+        ready: dict[str, Any] = json_ready(content)
+        return ready
+
+
+def operating_point(
+    targets: npt.ArrayLike,
+    probabilities: npt.ArrayLike,
+    criterion: Criterion,
+    *,
+    folds: npt.ArrayLike,
+    groups: npt.ArrayLike | None = None,
+    units: npt.ArrayLike | None = None,
+    fitted_on: tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike, npt.ArrayLike] | None = None,
+    prevalences: Sequence[float] = (),
+    level: float = 0.95,
+    n_resamples: int = 2000,
+    seed: int = 0,
+) -> OperatingPoint:
+    """Evaluate thresholds that are chosen for each fold without its predictions.
+
+    Parameters
+    ----------
+    targets : array-like of shape (n,)
+        True classes, 0 or 1.
+    probabilities : array-like of shape (n,)
+        Predicted probabilities of COVID-19, in [0, 1], of slices or of patients.
+    criterion : Criterion
+        Criterion of the thresholds.
+    folds : array-like of shape (n,)
+        Fold of each prediction.
+    groups : array-like of shape (n,), default=None
+        Group of each prediction, such as its patient, for the intervals. A prediction of unknown
+        group (empty, None, NaN) forms its own group. With the default, every prediction does.
+    units : array-like of shape (n,), default=None
+        Identity of the slice or patient of each prediction. Units of a fold are left out of the
+        other folds when its threshold is chosen. By default, all predictions are of different
+        units.
+    fitted_on : tuple of (targets, probabilities, folds, groups), default=None
+        Predictions of a validation part. The threshold of each fold is then chosen on those with
+        its own fold number.
+    prevalences : sequence of float, default=()
+        Shares of COVID-19, in (0, 1), for which predictive values are computed.
+    level : float, default=0.95
+        Nominal coverage of the intervals, in (0, 1).
+    n_resamples : int, default=2000
+        Number of bootstrap resamples, at least 100.
+    seed : int, default=0
+        Random seed.
+
+    Returns
+    -------
+    OperatingPoint
+
+    Raises
+    ------
+    ValueError
+        If there are no predictions to choose a threshold on, the arrays differ in length, or a
+        value is outside its range.
+
+    Notes
+    -----
+    Intervals are of `covidct.evaluation.intervals.cluster_bootstrap`. A share for which few groups
+    have errors has Wilson's interval, as in `covidct.evaluation.intervals.bootstrap`. Predictive
+    values at a prevalence and likelihood ratios grow or fall with both sensitivity and specificity;
+    if one of these has Wilson's interval, their ends follow from the ends of both, which is
+    cautious, since both are rarely at their end together.
+
+    Examples
+    --------
+    >>> from covidct.evaluation.decision_rule import Criterion
+    >>> from covidct.evaluation.operating_points import operating_point
+    >>> targets, probabilities = [0, 1] * 20, [0.2, 0.7, 0.4, 0.3, 0.1, 0.8, 0.2, 0.9] * 5
+    >>> criterion = Criterion("specificity", 1.0)
+    >>> point = operating_point(targets, probabilities, criterion, folds=[0] * 20 + [1] * 20)
+    >>> point.values["sensitivity"], point.confusion.tolist()
+    (0.75, [[20, 0], [5, 15]])
+    """
+    labels, values = check_predictions(targets, probabilities)
+    n = len(labels)
+    fold_of = check_labels("folds", folds, n)
+    unit_of = np.arange(n) if units is None else check_labels("units", units, n)
+    codes = group_codes(groups, n)
+    numbers = np.unique(fold_of)
+    judged = [np.flatnonzero(fold_of == number) for number in numbers]
+    if fitted_on is None:
+        fitted = [
+            np.flatnonzero((fold_of != number) & ~np.isin(unit_of, unit_of[rows]))
+            for number, rows in zip(numbers, judged, strict=True)
+        ]
+        all_labels, all_values = labels, values
+    else:
+        extra_labels, extra_values = check_predictions(fitted_on[0], fitted_on[1])
+        extra_folds = check_labels("folds", fitted_on[2], len(extra_labels))
+        fitted = [n + np.flatnonzero(extra_folds == number) for number in numbers]
+        all_labels = np.concatenate([labels, extra_labels])
+        all_values = np.concatenate([values, extra_values])
+        # Validation and test part are drawn separately: no group is in both.
+        codes = np.concatenate(
+            [codes, codes.max() + 1 + group_codes(fitted_on[3], len(extra_labels))]
+        )
+    parts = [
+        _Part(all_labels, all_values, criterion, fit, judge)
+        for fit, judge in zip(fitted, judged, strict=True)
+    ]
+    every = np.ones((1, len(all_labels)))
+    thresholds = np.array([float(part.thresholds(every)[0]) for part in parts])
+    if np.isnan(thresholds).any():
+        missing = numbers[np.isnan(thresholds)][0]
+        kind = "COVID-19" if criterion.kind == "sensitivity" else "non-COVID"
+        raise ValueError(
+            f"no threshold can be chosen for fold {missing}: there are no predictions of {kind} "
+            "from other slices or patients; use more folds or a validation part"
+        )
+    ps = tuple(check_fraction("prevalence", p) for p in prevalences)
+
+    def statistic(weights: Floats) -> Mapping[str, Floats]:
+        cells = sum(part.cells(weights) for part in parts)
+        return _values(np.asarray(cells), ps)
+
+    point = {name: float(value[0]) for name, value in statistic(every).items()}
+    found = cluster_bootstrap(statistic, codes, level=level, n_resamples=n_resamples, seed=seed)
+    predicted = np.zeros(n, dtype=bool)
+    for rows, threshold in zip(judged, thresholds, strict=True):
+        predicted[rows] = values[rows] >= threshold
+    cases = {
+        "sensitivity": labels == 1,
+        "specificity": labels == 0,
+        "ppv": predicted,
+        "npv": ~predicted,
+    }
+    right = predicted == labels
+    ends = {
+        name: robust_share(found[name], right[chosen], codes[:n][chosen], level=level)
+        for name, chosen in cases.items()
+    }
+    return OperatingPoint(
+        criterion,
+        numbers,
+        thresholds,
+        np.bincount(2 * labels + predicted, minlength=4).reshape(2, 2),
+        {name: point[name] for name in _SHARES},
+        ends,
+        tuple(_at_prevalence(p, point, found, ends) for p in ps),
+    )
+
+
+class _Part:
+    """One fold: the predictions that choose its threshold, and those that it is applied to."""
+
+    def __init__(
+        self, labels: Ints, values: Floats, criterion: Criterion, fitted: Ints, judged: Ints
+    ) -> None:
+        self._criterion = criterion
+        self._judged = judged
+        self._values, self._labels = values[judged], labels[judged]
+        wanted = 1 if criterion.kind == "sensitivity" else 0
+        own = fitted[labels[fitted] == wanted]
+        # Positives from the highest probability downwards, negatives from the lowest upwards.
+        order = np.argsort(-values[own] if wanted else values[own], kind="stable")
+        self._ordered = own[order]
+        self._candidates = values[own][order]
+
+    def thresholds(self, weights: Floats) -> Floats:
+        """Return the threshold under each weighting; NaN if there is nothing to choose it on.
+
+        The weighted version of `Criterion.choose`: the first candidate at which the cumulative
+        weight reaches the target share.
+        """
+        if self._criterion.kind == "threshold":
+            return np.full(len(weights), self._criterion.value)
+        if not len(self._ordered):
+            return np.full(len(weights), np.nan)
+        reached = np.cumsum(weights[:, self._ordered], axis=1)
+        total = reached[:, -1]
+        needed = np.maximum(self._criterion.value * total - 1e-9, 1e-9)
+        first = np.argmax(reached >= needed[:, None], axis=1)
+        chosen = self._candidates[first]
+        if self._criterion.kind == "specificity":
+            chosen = np.minimum(np.nextafter(chosen, 2), 1)
+        return np.where(total > 0, chosen, np.nan)
+
+    def cells(self, weights: Floats) -> Floats:
+        """Return weighted counts (tn, fp, fn, tp), shape (n_weightings, 4)."""
+        thresholds = self.thresholds(weights)
+        own = weights[:, self._judged]
+        found = own * (self._values >= thresholds[:, None])
+        is_positive = (self._labels == 1).astype(np.float64)
+        tp, positives = found @ is_positive, own @ is_positive
+        fp, negatives = found.sum(axis=1) - tp, own.sum(axis=1) - positives
+        cells = np.column_stack([negatives - fp, fp, positives - tp, tp])
+        cells[np.isnan(thresholds)] = np.nan
+        return cells
+
+
+def _values(cells: Floats, prevalences: Sequence[float]) -> dict[str, Floats]:
+    tn, fp, fn, tp = cells.T
+    found = {
+        "sensitivity": ratio(tp, tp + fn),
+        "specificity": ratio(tn, tn + fp),
+        "ppv": ratio(tp, tp + fp),
+        "npv": ratio(tn, tn + fn),
+    }
+    for p in prevalences:
+        values = predictive_values(found["sensitivity"], found["specificity"], p)
+        for name, value in values.items():
+            # A likelihood ratio is infinite in resamples without a false positive; the bootstrap
+            # needs finite values of the same order.
+            found[f"{name} at {p}"] = np.nan_to_num(value, nan=np.nan, posinf=1e9)
+    return found
+
+
+def _at_prevalence(
+    p: float,
+    point: Mapping[str, float],
+    found: Mapping[str, Interval],
+    ends: Mapping[str, Interval],
+) -> PredictiveValues:
+    both = ends["sensitivity"], ends["specificity"]
+    values = predictive_values(point["sensitivity"], point["specificity"], p)
+    names = (*_AT_PREVALENCE, *_RATIOS)
+    if any(interval.method == "wilson" for interval in both):
+        corners = [predictive_values(se, sp, p) for se in both[0] for sp in both[1]]
+        spread = {name: [corner[name] for corner in corners] for name in names}
+        intervals = {
+            name: Interval(min(spread[name]), max(spread[name]), method="wilson")
+            if np.isfinite([*both[0], *both[1]]).all()
+            else Interval(np.nan, np.nan, reason="the metric is undefined")
+            for name in names
+        }
+    else:
+        intervals = {name: _infinite(found[f"{name} at {p}"]) for name in names}
+    return PredictiveValues(p, values, intervals)
+
+
+def _infinite(interval: Interval) -> Interval:
+    """Put back the infinite ends that `_values` replaced."""
+    low, high = (np.inf if end > 1e8 else end for end in interval)
+    return Interval(low, high, method=interval.method, reason=interval.reason)
+
+
+@dataclass(frozen=True)
+class OperatingPoints(Sequence[OperatingPoint]):
+    """Operating points of a run: a sequence that prints as a table.
+
+    Returned by :meth:`covidct.CrossValidationResult.operating_points` and
+    :meth:`~covidct.CrossValidationResult.predictive_values`.
+
+    Attributes
+    ----------
+    points : tuple of OperatingPoint
+        Operating points.
+    unit : str
+        Unit of the predictions, such as ``"slice"`` or ``"patient"``.
+    group : str
+        Unit that the intervals resample.
+    n_groups : int
+        Number of these units.
+    fitted_on : str
+        ``"the validation part"`` or ``"the other folds"``.
+    """
+
+    points: tuple[OperatingPoint, ...]
+    unit: str
+    group: str
+    n_groups: int
+    fitted_on: str
+
+    def __getitem__(self, index: Any) -> Any:
+        """Return one operating point, or a tuple of them."""
+        return self.points[index]
+
+    def __len__(self) -> int:
+        """Return the number of operating points."""
+        return len(self.points)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a table of numbers with a row per operating point, or per prevalence.
+
+        Returns
+        -------
+        DataFrame
+            ``criterion``, ``target``, ``threshold`` (mean over the folds), ``prevalence`` (NaN for
+            that of the predictions), and for each value also the ends of its interval
+            (``"sensitivity_low"``, ``"sensitivity_high"``); fractions.
+        """
+        import pandas as pd
+
+        return pd.DataFrame([row for point in self.points for row in _rows(point)])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the numbers as plain values for JSON.
+
+        Returns
+        -------
+        dict
+            Undefined values are None.
+        """
+        return {
+            "unit": self.unit,
+            "fitted_on": self.fitted_on,
+            "points": [point.to_dict() for point in self.points],
+        }
+
+    def table(self) -> Table:
+        """Return the values in percent with 95 % intervals.
+
+        Returns
+        -------
+        Table
+            A row per operating point, or per operating point and prevalence.
+        """
+        if any(point.at_prevalence for point in self.points):
+            return self._prevalence_table()
+        rows = [
+            [str(point.criterion), _range(point.thresholds), *map(point.text, _SHARES)]
+            for point in self.points
+        ]
+        counts = self.points[0].confusion.sum(axis=1)
+        share = counts[1] / counts.sum()
+        return Table(
+            ["target", "thresholds", *(_TITLES[name] for name in _SHARES)],
+            rows,
+            caption=f"Operating points per {self.unit}; thresholds chosen on {self.fitted_on}",
+            notes=[
+                (
+                    "In brackets: 95 % interval. PPV and NPV: share of positive and of negative "
+                    f"results that are right, where {percent(share)} % of {self.unit}s are COVID-19, "
+                    "as here; they change with this share."
+                ),
+                *(
+                    note
+                    for point in self.points[:1]
+                    for note in describe_intervals(
+                        point.intervals, unit=self.group, count=self.n_groups
+                    )
+                ),
+            ],
+        )
+
+    def _prevalence_table(self) -> Table:
+        rows = [
+            [
+                str(point.criterion),
+                percent(found.prevalence),
+                *(
+                    f"{percent(found.values[n])} ({percent_range(*found.intervals[n])})"
+                    for n in _AT_PREVALENCE
+                ),
+                *(
+                    f"{_number(found.values[n])} ({_number_range(found.intervals[n])})"
+                    for n in _RATIOS
+                ),
+            ]
+            for point in self.points
+            for found in point.at_prevalence
+        ]
+        titles = (_TITLES[name] for name in (*_AT_PREVALENCE, *_RATIOS))
+        return Table(
+            ["target", "prevalence, %", *titles],
+            rows,
+            caption=f"Predictive values per {self.unit}; thresholds chosen on {self.fitted_on}",
+            notes=[
+                (
+                    "In brackets: 95 % interval. LR: factor by which a positive (LR+) or a negative "
+                    "(LR−) result changes the odds of COVID-19. Sensitivity and specificity are "
+                    "assumed to be those of this run."
+                ),
+            ],
+        )
+
+    def sentences(self) -> Iterator[str]:
+        """Describe each operating point in words for readers who are not statisticians.
+
+        Yields
+        ------
+        str
+            Sentences with natural frequencies.
+        """
+        for point in self.points:
+            if not np.isfinite([point.values["sensitivity"], point.values["specificity"]]).all():
+                continue
+            found, flagged = (
+                _of_hundred(point.intervals[name], point.values[name], complement=complement)
+                for name, complement in (("sensitivity", False), ("specificity", True))
+            )
+            yield (
+                f"At a target {point.criterion}: of 100 {self.unit}s with COVID-19, {found} are "
+                f"recognized; of 100 {self.unit}s without, {flagged} are wrongly called COVID-19."
+            )
+
+    def __str__(self) -> str:
+        return "\n".join([str(self.table()), *self.sentences()])
+
+
+def _rows(point: OperatingPoint) -> Iterator[dict[str, Any]]:
+    shared = {
+        "criterion": point.criterion.kind,
+        "target": point.criterion.value,
+        "threshold": float(point.thresholds.mean()),
+    }
+    own = PredictiveValues(np.nan, point.values, point.intervals)
+    for found in point.at_prevalence or (own,):
+        row = shared | {"prevalence": found.prevalence}
+        for name, value in found.values.items():
+            low, high = found.intervals[name]
+            row |= {name: value, f"{name}_low": low, f"{name}_high": high}
+        yield row
+
+
+def _of_hundred(interval: Interval, value: float, *, complement: bool) -> str:
+    ends = [1 - end for end in reversed(interval)] if complement else list(interval)
+    share = 1 - value if complement else value
+    if np.isnan(ends[0]):
+        return f"about {100 * share:.0f}"
+    return f"about {100 * share:.0f} ({100 * ends[0]:.0f} to {100 * ends[1]:.0f})"
+
+
+def _range(values: Floats) -> str:
+    low, high = values.min(), values.max()
+    return f"{low:.3f}" if f"{low:.3f}" == f"{high:.3f}" else f"{low:.3f} to {high:.3f}"
+
+
+def _number(value: float) -> str:
+    if np.isnan(value):
+        return "–"
+    return "∞" if np.isinf(value) else f"{value:.3g}"
+
+
+def _number_range(interval: Interval) -> str:
+    return "–" if np.isnan(interval.low) else " to ".join(map(_number, interval))

@@ -1,0 +1,250 @@
+"""Predictions of slices or patients as arrays, with the predictions that rules are fitted on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from ..evaluation.calibration import Method, cross_fit
+from ..evaluation.decision_curve import DecisionCurve, net_benefit
+from ..evaluation.decision_rule import (
+    Criterion,
+    DecisionRule,
+    Unit,
+    fit_rule,
+    probability_logit,
+)
+from ..evaluation.operating_points import OperatingPoints, operating_point
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["UnitPredictions", "per_patient"]
+
+
+def per_patient(rows: pd.DataFrame) -> pd.DataFrame:
+    """Average the predictions of each group of slices, such as a patient, in each fold.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Predictions of slices with the columns ``fold``, ``group``, ``target`` and ``probability``.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``fold``, ``group``, ``target`` (1 if any slice of the group in `rows` is 1),
+        ``probability`` (mean over the slices in the fold), ``slices`` and ``positive_slices``
+        (numbers of slices in the fold).
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from covidct.runs.unit_predictions import per_patient
+    >>> rows = pd.DataFrame({"fold": 0, "group": ["a", "a", "b"], "target": [0, 1, 0],
+    ...                      "probability": [0.5, 0.75, 0.25]})
+    >>> per_patient(rows)["probability"].tolist()
+    [0.625, 0.25]
+    """
+    named = rows.astype({"group": str})
+    positive = named.groupby("group")["target"].max()
+    found = (
+        named.groupby(["fold", "group"])
+        .agg(
+            probability=("probability", "mean"),
+            slices=("target", "size"),
+            positive_slices=("target", "sum"),
+        )
+        .reset_index()
+    )
+    found.insert(2, "target", found["group"].map(positive))
+    found["probability"] = found["probability"].clip(0, 1)  # a mean may round to above 1
+    return found
+
+
+@dataclass(frozen=True)
+class UnitPredictions:
+    """Predictions of slices or patients in the test folds.
+
+    Parameters
+    ----------
+    per : {"slice", "patient"}
+        Unit of the predictions.
+    rows : DataFrame
+        Columns ``target``, ``probability``, ``fold``, ``unit`` (identity of the slice or patient)
+        and ``group`` (what the intervals resample).
+    validation : DataFrame or None
+        Predictions of the validation part by the network of each fold; None if there is none.
+    group : str
+        Noun for a group, such as ``"patient"``.
+    """
+
+    per: Unit
+    rows: pd.DataFrame
+    validation: pd.DataFrame | None
+    group: str
+
+    @classmethod
+    def of(
+        cls,
+        per: Unit,
+        rows: pd.DataFrame,
+        validation: pd.DataFrame | None,
+        *,
+        has_groups: bool,
+        unit: str,
+    ) -> UnitPredictions:
+        """Collect the predictions of slices or patients.
+
+        Parameters
+        ----------
+        per : {"slice", "patient"}
+            Unit of the predictions.
+        rows : DataFrame
+            Predictions of the slices of the test folds.
+        validation : DataFrame or None
+            Predictions of the slices of the validation part.
+        has_groups : bool
+            True if the group of every slice is known.
+        unit : str
+            Noun for a group, such as ``"patient"``.
+
+        Returns
+        -------
+        UnitPredictions
+
+        Raises
+        ------
+        ValueError
+            If `per` is unknown, or is ``"patient"`` and patients are unknown.
+        """
+        if per not in ("slice", "patient"):
+            raise ValueError(f"per must be 'slice' or 'patient', got {per!r}")
+        if per == "patient" and (not has_groups or unit == "near-duplicate group"):
+            known = f"; the groups are {unit}s" if has_groups else ""
+            raise ValueError(f"per='patient' needs the patient of every slice{known}")
+
+        def collected(part: pd.DataFrame) -> pd.DataFrame:
+            if per == "patient":
+                part = per_patient(part)
+                return part.assign(unit=part["group"])
+            return part.assign(
+                unit=part["index"], group=part["group"] if has_groups else part["index"]
+            )
+
+        return cls(
+            per,
+            collected(rows),
+            None if validation is None else collected(validation),
+            unit if has_groups else "slice",
+        )
+
+    @property
+    def fitted_on(self) -> str:
+        """Predictions that thresholds and calibration are fitted on, in words."""
+        return "the other folds" if self.validation is None else "the validation part"
+
+    def _fitted(self, *columns: str) -> tuple[npt.NDArray[np.generic], ...] | None:
+        if self.validation is None:
+            return None
+        return tuple(self.validation[column].to_numpy() for column in columns)
+
+    def operating_points(
+        self, criteria: Sequence[Criterion], *, prevalences: Sequence[float] = ()
+    ) -> OperatingPoints:
+        """Evaluate thresholds that are chosen without the predictions of their fold.
+
+        Parameters
+        ----------
+        criteria : sequence of Criterion
+            Criteria of the thresholds.
+        prevalences : sequence of float, default=()
+            Shares of COVID-19 for predictive values.
+
+        Returns
+        -------
+        OperatingPoints
+        """
+        fitted_on = self._fitted("target", "probability", "fold", "group")
+        points = tuple(
+            operating_point(
+                self.rows["target"].to_numpy(),
+                self.rows["probability"].to_numpy(),
+                criterion,
+                folds=self.rows["fold"].to_numpy(),
+                groups=self.rows["group"],
+                units=self.rows["unit"].to_numpy(),
+                fitted_on=fitted_on,  # type: ignore[arg-type]  # four columns
+                prevalences=prevalences,
+            )
+            for criterion in criteria
+        )
+        groups = self.rows["group"].nunique()
+        return OperatingPoints(points, self.per, self.group, groups, self.fitted_on)
+
+    def net_benefit(
+        self,
+        thresholds: npt.ArrayLike | None = None,
+        *,
+        calibrate: Method | None = "platt",
+        prevalence: float | None = None,
+    ) -> DecisionCurve:
+        """Compute the decision curve of probabilities that are calibrated without their fold.
+
+        Parameters
+        ----------
+        thresholds : array-like of float, optional
+            Threshold probabilities, in (0, 1); by default 0.01 to 0.99.
+        calibrate : {"temperature", "platt"} or None, default="platt"
+            Calibration of each fold; None for the probabilities as predicted.
+        prevalence : float, optional
+            Share of COVID-19; by default, that of the predictions.
+
+        Returns
+        -------
+        DecisionCurve
+        """
+        from dataclasses import replace
+
+        targets = self.rows["target"].to_numpy()
+        probabilities = self.rows["probability"].to_numpy()
+        if calibrate is not None:
+            fitted_on = self._fitted("probability", "target", "fold")
+            if fitted_on is not None:
+                fitted_on = (probability_logit(fitted_on[0]), *fitted_on[1:])
+            probabilities = cross_fit(
+                probability_logit(probabilities),
+                targets,
+                folds=self.rows["fold"].to_numpy(),
+                slices=self.rows["unit"].to_numpy(),
+                method=calibrate,
+                fitted_on=fitted_on,  # type: ignore[arg-type]  # three columns
+            ).probabilities
+        if prevalence is not None:
+            shift = DecisionRule(prevalence=float(targets.mean())).at_prevalence(prevalence)
+            probabilities = shift.calibrate(probabilities)
+        options = {} if thresholds is None else {"thresholds": thresholds}
+        curve = net_benefit(
+            targets, probabilities, groups=self.rows["group"], prevalence=prevalence, **options
+        )
+        return replace(curve, unit=self.per)
+
+    def rule(self, **options: float | bool | Method | None) -> DecisionRule:
+        """Fit a rule for new cases.
+
+        Parameters
+        ----------
+        **options
+            Options of :func:`covidct.evaluation.decision_rule.fit_rule`.
+
+        Returns
+        -------
+        DecisionRule
+            Rule fitted on the validation part if there is one, otherwise on all test folds.
+        """
+        rows = self.rows if self.validation is None else self.validation
+        return fit_rule(rows["target"], rows["probability"], per=self.per, **options)  # type: ignore[arg-type]
