@@ -525,8 +525,8 @@ class OperatingPoints(Sequence[OperatingPoint]):
             notes=[
                 (
                     "In brackets: 95 % interval. PPV and NPV: share of positive and of negative "
-                    f"results that are right, where {percent(share)} % of {self.unit}s are COVID-19, "
-                    "as here; they change with this share."
+                    f"results that are right, where {percent(share)} % of {self.unit}s are "
+                    "COVID-19, as here; they change with this share."
                 ),
                 *(
                     note
@@ -562,7 +562,7 @@ class OperatingPoints(Sequence[OperatingPoint]):
             caption=f"Predictive values per {self.unit}; thresholds chosen on {self.fitted_on}",
             notes=[
                 (
-                    "In brackets: 95 % interval. LR: factor by which a positive (LR+) or a negative "
+                    "In brackets: 95 % interval. LR: factor by which a positive (LR+) or negative "
                     "(LR−) result changes the odds of COVID-19. Sensitivity and specificity are "
                     "assumed to be those of this run."
                 ),
