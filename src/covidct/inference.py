@@ -24,13 +24,16 @@ class Inference(NamedTuple):
     Attributes
     ----------
     logits : ndarray of shape (N,)
-        Logits, float32; a logit of 0 or more means COVID-19.
+        COVID logits, float32; a logit of 0 or more means COVID-19.
     features : ndarray of shape (N, feature_dim) or None
         Penultimate features, float32; None if they were not requested.
+    outputs : ndarray of shape (N,) or (N, K)
+        Outputs of the head, float32: the logits themselves, or one output per label.
     """
 
     logits: npt.NDArray[np.float32]
     features: npt.NDArray[np.float32] | None
+    outputs: npt.NDArray[np.float32]
 
     @property
     def probabilities(self) -> npt.NDArray[np.float64]:
@@ -73,7 +76,7 @@ def infer(
     Returns
     -------
     Inference
-        Logits, and features if they were requested.
+        COVID logits, outputs of the head, and features if they were requested.
 
     Raises
     ------
@@ -97,20 +100,23 @@ def infer(
     order = np.arange(len(canvases)) if index is None else np.asarray(index)
     size = whole("batch_size", batch_size)
     batches = [order[start : start + size] for start in range(0, len(order), size)]
-    logits, pooled = [], []
+    outputs, pooled = [], []
     model.to(where)
     try:
         with keep_freed_memory(), evaluating(model), torch.inference_mode(), autocast(where, dtype):
             for batch in tqdm(batches, desc="infer", disable=None if progress else True):
                 maps = model.feature_maps(_fetch(canvases, batch, where))
-                logits.append(model.head(maps).float())
+                outputs.append(model.head(maps).float())
                 if features:
                     pooled.append(model.pool(maps).float())
     finally:
         model.to(home)
+    means = model.outputs
+    joined = torch.cat(outputs).cpu() if outputs else torch.empty(0, means.size).squeeze(1)
     return Inference(
-        torch.cat(logits).cpu().numpy() if logits else np.empty(0, np.float32),
-        torch.cat(pooled).cpu().numpy() if pooled else None,
+        logits=means.covid_logit(joined).numpy(),
+        features=torch.cat(pooled).cpu().numpy() if pooled else None,
+        outputs=joined.numpy(),
     )
 
 

@@ -51,6 +51,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_training(parser)
     parser.add_argument(
+        "--target",
+        default="covid",
+        choices=("covid", "label"),
+        help="train one logit of COVID-19 against the rest, or one output per label (default: "
+        "%(default)s)",
+    )
+    parser.add_argument(
         "--run-dir", type=Path, help="folder of the run (default: runs/DATASET-MODEL-PROTOCOL)"
     )
     parser.add_argument("--compile", action="store_true", help="use torch.compile")
@@ -119,6 +126,7 @@ def _validator(
         return CrossValidator(
             args.model,
             recipe,
+            target=args.target,
             weights=read_weights(args),
             device=args.device,
             precision=args.precision,

@@ -1,4 +1,4 @@
-"""Networks: from a name to a :class:`CTClassifier` with one logit.
+"""Networks: from a name to a :class:`CTClassifier`, with one logit or one output per label.
 
 The public names are imported on first use, so that looking a network up never loads PyTorch.
 """
@@ -11,6 +11,7 @@ from .._lazy import attach
 
 if TYPE_CHECKING:
     from .classifier import CTClassifier, create_model
+    from .outputs import CovidOutput, LabelOutputs, Outputs
     from .registry import ArchitectureInfo, list_models, model_info, register_model
     from .sharing import ModelCard, read_card
     from .weights import load_state, read_state, save_state
@@ -19,6 +20,7 @@ else:
         __name__,
         {
             "classifier": ("CTClassifier", "create_model"),
+            "outputs": ("CovidOutput", "LabelOutputs", "Outputs"),
             "registry": ("ArchitectureInfo", "list_models", "model_info", "register_model"),
             "sharing": ("ModelCard", "read_card"),
             "weights": ("load_state", "read_state", "save_state"),
@@ -28,7 +30,10 @@ else:
 __all__ = [
     "ArchitectureInfo",
     "CTClassifier",
+    "CovidOutput",
+    "LabelOutputs",
     "ModelCard",
+    "Outputs",
     "create_model",
     "list_models",
     "load_state",

@@ -17,6 +17,7 @@ from ..transforms import AspectPreservingPad
 from .export import export_onnx
 from .info import ArchitectureInfo
 from .modes import evaluating
+from .outputs import CovidOutput, Outputs
 from .parts import build_backbone, build_head, measured
 from .preprocessing import Preprocessing
 from .registry import model_info
@@ -30,7 +31,11 @@ _GRAY_MODES = ("1", "L", "RGB")
 
 
 class CTClassifier(nn.Module):
-    """Binary classifier of CT slices: ``head(feature_maps(x))``.
+    """Classifier of CT slices: ``head(feature_maps(x))``.
+
+    With the default `outputs` it has one output, the logit of COVID-19 against the rest; with
+    :class:`covidct.models.LabelOutputs` it has one output per label, and :meth:`covid_logit` gives
+    the logit of COVID-19 against the rest.
 
     Parameters
     ----------
@@ -40,6 +45,8 @@ class CTClassifier(nn.Module):
     input_size : tuple of (int, int) or None, default=None
         Height and width of the canvases that the model is intended for. None: ``info.custom_size``.
         The model accepts canvases of other sizes as well.
+    outputs : Outputs or None, default=None
+        Meaning of the outputs. None: :class:`covidct.models.CovidOutput`, one logit.
 
     Attributes
     ----------
@@ -47,13 +54,17 @@ class CTClassifier(nn.Module):
         Registry entry of the network.
     input_size : tuple of (int, int)
         Height and width of the intended canvases.
+    outputs : Outputs
+        Meaning of the outputs.
+    classes : tuple of str
+        Names of the classes: ``("non-COVID", "COVID")``, or the labels in the order of the outputs.
     preprocessing : torch.nn.Module
         Maps canvases (B, 1, H, W) to normalized images (B, 3, H, W).
     backbone : torch.nn.Module
         Maps normalized images to feature maps (B, feature_dim, h, w). Its tensors have the names
         that they have in the network's source.
     head : torch.nn.Module
-        Maps feature maps to logits (B,).
+        Maps feature maps to logits (B,), or to (B, K) for K labels.
     cam_layer : str
         Name of the module whose output is the feature maps, to be hooked for Grad-CAM.
 
@@ -74,7 +85,11 @@ class CTClassifier(nn.Module):
     cam_layer = "backbone"
 
     def __init__(
-        self, info: ArchitectureInfo, *, input_size: tuple[int, int] | None = None
+        self,
+        info: ArchitectureInfo,
+        *,
+        input_size: tuple[int, int] | None = None,
+        outputs: Outputs | None = None,
     ) -> None:
         super().__init__()
         height, width = info.custom_size if input_size is None else input_size
@@ -84,11 +99,17 @@ class CTClassifier(nn.Module):
         self.input_size = (height, width)
         self.preprocessing = Preprocessing(info.mean, info.std)
         self.backbone = build_backbone(info)
-        self.head = build_head(info)
+        self.outputs = CovidOutput() if outputs is None else outputs
+        self.head = build_head(info, self.outputs.size)
         self._frozen = False
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        return self.outputs.classes
+
     def forward(self, x: Tensor) -> Tensor:
-        """Compute logits.
+        """Compute the outputs of the head.
 
         Parameters
         ----------
@@ -99,11 +120,37 @@ class CTClassifier(nn.Module):
 
         Returns
         -------
-        torch.Tensor of shape (B,)
-            Logits; their logistic function is the probability of COVID-19.
+        torch.Tensor of shape (B,) or (B, K)
+            Logits, whose logistic function is the probability of COVID-19; for K labels, one output
+            per label, whose softmax is the probabilities of the labels.
         """
-        logits: Tensor = self.head(self.feature_maps(x))
-        return logits
+        outputs: Tensor = self.head(self.feature_maps(x))
+        return outputs
+
+    def covid_logit(self, outputs: Tensor) -> Tensor:
+        """Compute the logit of COVID-19 against the rest from the outputs of the head.
+
+        Parameters
+        ----------
+        outputs : torch.Tensor of shape (B,) or (B, K)
+            Outputs, as returned by `forward`.
+
+        Returns
+        -------
+        torch.Tensor of shape (B,)
+            log p(COVID-19) - log(1 - p(COVID-19)). With one output, these are the outputs.
+
+        Examples
+        --------
+        >>> import torch, covidct
+        >>> from covidct.models import LabelOutputs
+        >>> labels = LabelOutputs(("CAP", "COVID-19", "normal"), positive=("COVID-19",))
+        >>> model = covidct.create_model("shufflenet", weights=None, outputs=labels).eval()
+        >>> outputs = model(torch.zeros(2, 1, 64, 96))
+        >>> outputs.shape, model.covid_logit(outputs).shape
+        (torch.Size([2, 3]), torch.Size([2]))
+        """
+        return self.outputs.covid_logit(outputs)
 
     def predict_proba(self, images: Any, *, batch_size: int = 64) -> npt.NDArray[np.float64]:
         """Compute the probability of COVID-19 of slices of any size.
@@ -151,7 +198,8 @@ class CTClassifier(nn.Module):
         logits = [torch.empty(0, dtype=torch.float64)]
         with evaluating(self), torch.inference_mode():
             while batch := list(islice(canvases, batch_size)):
-                logits.append(self(torch.stack(batch).to(device)).double().cpu())
+                outputs = self(torch.stack(batch).to(device)).double()
+                logits.append(self.covid_logit(outputs).cpu())
         return torch.cat(logits).sigmoid().numpy()
 
     def feature_maps(self, x: Tensor) -> Tensor:
@@ -247,8 +295,8 @@ class CTClassifier(nn.Module):
         folder : str or path-like
             Folder for ``model.safetensors`` and ``card.json``; created if necessary.
         card : mapping of str to object, default=None
-            Fields of :class:`covidct.models.ModelCard`, except ``model``, ``input_size`` and
-            ``covidct``, which are filled in.
+            Fields of :class:`covidct.models.ModelCard`, except ``model``, ``input_size``,
+            ``outputs`` and ``covidct``, which are filled in.
 
         Raises
         ------
@@ -263,7 +311,8 @@ class CTClassifier(nn.Module):
         >>> model = covidct.create_model("shufflenet", weights=None)
         >>> model.save("shared", card={"training_data": "ward 7", "metrics": {"accuracy": 0.81}})
         """
-        save_model(self, folder, card=ModelCard.filled(self.info.name, self.input_size, card or {}))
+        filled = ModelCard.filled(self.info.name, self.input_size, card or {}, outputs=self.outputs)
+        save_model(self, folder, card=filled)
 
     @classmethod
     def load(cls, folder: str | PathLike[str]) -> Self:
@@ -294,7 +343,7 @@ class CTClassifier(nn.Module):
         'ShuffleNet'
         """
         card, tensors = check_shared(folder)
-        model = cls(model_info(card.model), input_size=card.input_size)
+        model = cls(model_info(card.model), input_size=card.input_size, outputs=card.outputs)
         load_state(model, tensors, info=model.info)
         return model.eval()
 
@@ -324,8 +373,10 @@ class CTClassifier(nn.Module):
         -----
         The file, of opset 18, maps ``canvases`` (B, 1, H, W), with any B and the model's
         ``input_size``, to ``logits`` (B,), whose logistic function is the probability of COVID-19.
-        Its metadata hold the model, input_size (height, width), input_type, classes (of output 0
-        and 1) and the version of covidct. The mode of the model does not change.
+        A model of K labels also has the output ``labels`` (B, K), whose softmax is the
+        probabilities of the labels. The metadata hold the model, input_size (height, width),
+        input_type, classes, positive (the classes that mean COVID-19) and the version of covidct.
+        The mode of the model does not change.
 
         Examples
         --------
@@ -334,7 +385,12 @@ class CTClassifier(nn.Module):
         >>> model.export("squeezenet.onnx")
         """
         export_onnx(
-            self, path, name=self.info.name, input_size=self.input_size, input_type=input_type
+            self,
+            path,
+            name=self.info.name,
+            input_size=self.input_size,
+            outputs=self.outputs,
+            input_type=input_type,
         )
 
     def extra_repr(self) -> str:
@@ -347,6 +403,7 @@ def create_model(
     weights: str | PathLike[str] | None = "imagenet",
     *,
     input_size: tuple[int, int] | None = None,
+    outputs: Outputs | None = None,
 ) -> CTClassifier:
     """Create a classifier with a new head.
 
@@ -366,6 +423,9 @@ def create_model(
         Random weights, those of the head at least, are drawn from PyTorch's global generator.
     input_size : tuple of (int, int) or None, default=None
         Height and width of the canvases. None: the custom size of the network.
+    outputs : Outputs or None, default=None
+        Meaning of the outputs. None: one logit of COVID-19 against the rest;
+        :class:`covidct.models.LabelOutputs` has one output per label.
 
     Returns
     -------
@@ -390,7 +450,7 @@ def create_model(
     >>> model.info.title, model.input_size
     ('ResNet18', (253, 349))
     """
-    model = CTClassifier(model_info(name), input_size=input_size)
+    model = CTClassifier(model_info(name), input_size=input_size, outputs=outputs)
     if weights is not None:
         load_weights(model, weights, info=model.info)
     return model

@@ -15,6 +15,7 @@ from .._extras import require
 from .._files import atomic_path
 from .._version import __version__
 from .modes import evaluating
+from .outputs import Outputs
 
 __all__ = ["export_onnx"]
 
@@ -31,6 +32,7 @@ def export_onnx(
     *,
     name: str,
     input_size: tuple[int, int],
+    outputs: Outputs,
     input_type: Literal["uint8", "float32"] = "uint8",
 ) -> None:
     """Write a model as ONNX; see :meth:`covidct.CTClassifier.export`.
@@ -45,6 +47,8 @@ def export_onnx(
         Name of the network.
     input_size : tuple of (int, int)
         Height and width of the canvases.
+    outputs : Outputs
+        Meaning of the model's outputs.
     input_type : {"uint8", "float32"}, default="uint8"
         Data type of the canvases.
     """
@@ -57,14 +61,16 @@ def export_onnx(
     require("onnxruntime", extra="onnx")
     device = next(model.parameters()).device
     canvases = _random_canvases(input_size, _INPUT_TYPES[input_type]).to(device)
-    with evaluating(model), torch.inference_mode():
-        logits = model(canvases)
-    with evaluating(model):
+    network = _Exported(model, outputs)
+    names = ["logits", *(("labels",) if outputs.labels else ())]
+    with evaluating(network), torch.inference_mode():
+        expected = network(canvases)
+    with evaluating(network):
         program: Any = torch.onnx.export(
-            model,
+            network,
             (canvases[:2],),
             input_names=["canvases"],
-            output_names=["logits"],
+            output_names=names,
             opset_version=_OPSET,
             dynamic_shapes=({0: torch.export.Dim("batch")},),
             dynamo=True,
@@ -75,13 +81,26 @@ def export_onnx(
             "model": name,
             "input_size": json.dumps(input_size),
             "input_type": input_type,
-            "classes": json.dumps(["non-COVID", "COVID"]),
+            "classes": json.dumps(outputs.classes),
+            "positive": json.dumps(outputs.positive),
             "covidct": __version__,
         }
     )
     with atomic_path(Path(path)) as temporary:
         program.save(temporary)
-        _check(temporary, canvases, logits)
+        _check(temporary, canvases, expected)
+
+
+class _Exported(nn.Module):
+    """A classifier that returns the COVID logits, and the outputs if there is one per label."""
+
+    def __init__(self, model: nn.Module, outputs: Outputs) -> None:
+        super().__init__()
+        self.model, self.outputs = model, outputs
+
+    def forward(self, canvases: Tensor) -> tuple[Tensor, ...]:
+        found = self.model(canvases)
+        return (self.outputs.covid_logit(found), *((found,) if self.outputs.labels else ()))
 
 
 def _random_canvases(size: tuple[int, int], dtype: torch.dtype) -> Tensor:
@@ -90,14 +109,17 @@ def _random_canvases(size: tuple[int, int], dtype: torch.dtype) -> Tensor:
     return gray.to(dtype) if dtype == torch.uint8 else (gray / 255).to(dtype)
 
 
-def _check(path: Path, canvases: Tensor, logits: Tensor) -> None:
-    """Compare the logits of the file with the model's, on a batch size that was not traced."""
+def _check(path: Path, canvases: Tensor, outputs: tuple[Tensor, ...]) -> None:
+    """Compare the outputs of the file with the model's, on a batch size that was not traced."""
     session = require("onnxruntime", extra="onnx").InferenceSession(
         path, providers=["CPUExecutionProvider"]
     )
-    (found,) = session.run(None, {"canvases": canvases.cpu().numpy()})
-    expected = logits.double().cpu()
-    error = ((torch.from_numpy(found) - expected).abs() / expected.abs().clamp(min=1)).max().item()
+    found = session.run(None, {"canvases": canvases.cpu().numpy()})
+    expected = [values.double().cpu() for values in outputs]
+    error = max(
+        ((torch.from_numpy(values) - true).abs() / true.abs().clamp(min=1)).max().item()
+        for values, true in zip(found, expected, strict=True)
+    )
     if not error <= _TOLERANCE:
         raise RuntimeError(
             f"the ONNX file of {session.get_modelmeta().custom_metadata_map['model']} is wrong: "

@@ -60,9 +60,22 @@ def build_backbone(info: ArchitectureInfo) -> nn.Module:
     return nn.Sequential(OrderedDict(backbone))
 
 
-def build_head(info: ArchitectureInfo) -> nn.Module:
-    """Build a new head, which maps feature maps (B, feature_dim, h, w) to logits (B,)."""
-    return nn.Sequential(OrderedDict(_HEADS[info.head](info)))
+def build_head(info: ArchitectureInfo, size: int = 1) -> nn.Module:
+    """Build a new head, from feature maps (B, feature_dim, h, w) to (B,), or (B, size) if size > 1.
+
+    Parameters
+    ----------
+    info : ArchitectureInfo
+        The network.
+    size : int, default=1
+        Number of outputs.
+
+    Returns
+    -------
+    torch.nn.Module
+        The head.
+    """
+    return nn.Sequential(OrderedDict(_HEADS[info.head](info, size)))
 
 
 def measured(info: ArchitectureInfo) -> ArchitectureInfo:
@@ -108,24 +121,24 @@ def measured(info: ArchitectureInfo) -> ArchitectureInfo:
     )
 
 
-def _linear(info: ArchitectureInfo) -> dict[str, nn.Module]:
+def _linear(info: ArchitectureInfo, size: int) -> dict[str, nn.Module]:
     return {
         "pool": nn.AdaptiveAvgPool2d(1),
         "flatten": nn.Flatten(),
         "dropout": nn.Dropout(info.dropout),
-        "linear": nn.Linear(info.feature_dim, 1),
-        "squeeze": nn.Flatten(0),
+        "linear": nn.Linear(info.feature_dim, size),
+        "squeeze": nn.Flatten(0 if size == 1 else 1),
     }
 
 
-def _convolution(info: ArchitectureInfo) -> dict[str, nn.Module]:
+def _convolution(info: ArchitectureInfo, size: int) -> dict[str, nn.Module]:
     # Without the ReLU that ends SqueezeNet's own classifier: with it, one logit could not be
     # negative, and no probability could be below 0.5.
     return {
         "dropout": nn.Dropout(info.dropout),
-        "convolution": nn.Conv2d(info.feature_dim, 1, kernel_size=1),
+        "convolution": nn.Conv2d(info.feature_dim, size, kernel_size=1),
         "pool": nn.AdaptiveAvgPool2d(1),
-        "squeeze": nn.Flatten(0),
+        "squeeze": nn.Flatten(0 if size == 1 else 1),
     }
 
 

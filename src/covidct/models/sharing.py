@@ -15,6 +15,7 @@ from torch import nn
 from .._files import write_json
 from .._version import __version__
 from ..errors import InvalidFileError, UnknownNameError
+from .outputs import CovidOutput, Outputs
 from .registry import model_info
 from .weights import save_state
 
@@ -34,6 +35,8 @@ class ModelCard:
         Name of the network.
     input_size : tuple of (int, int)
         Height and width of its canvases.
+    outputs : Outputs, default=CovidOutput()
+        Meaning of its outputs: the classes, and those that mean COVID-19.
     resize : {"pad", "stretch"}, default="pad"
         How slices are brought onto the canvas: ``"pad"`` keeps their aspect ratio, ``"stretch"``
         does not.
@@ -65,6 +68,7 @@ class ModelCard:
 
     model: str
     input_size: tuple[int, int]
+    outputs: Outputs = field(default_factory=CovidOutput)
     resize: Literal["pad", "stretch"] = "pad"
     training_data: str = ""
     protocol: str = ""
@@ -85,7 +89,12 @@ class ModelCard:
 
     @classmethod
     def filled(
-        cls, model: str, input_size: tuple[int, int], details: Mapping[str, object]
+        cls,
+        model: str,
+        input_size: tuple[int, int],
+        details: Mapping[str, object],
+        *,
+        outputs: Outputs | None = None,
     ) -> ModelCard:
         """Create a card from the properties of a model and the details given by its owner.
 
@@ -97,6 +106,8 @@ class ModelCard:
             Height and width of its canvases.
         details : mapping of str to object
             Further fields, except ``covidct``.
+        outputs : Outputs or None, default=None
+            Meaning of its outputs. None: one logit of COVID-19 against the rest.
 
         Returns
         -------
@@ -110,11 +121,13 @@ class ModelCard:
         ValueError
             If a field is malformed.
         """
-        free = [f.name for f in fields(cls) if f.name not in ("model", "input_size", "covidct")]
+        given = ("model", "input_size", "outputs", "covidct")
+        free = [f.name for f in fields(cls) if f.name not in given]
         for name in details:
             if name not in free:
                 raise UnknownNameError.among("field of a model card", name, free)
-        return cls(model=model, input_size=input_size, **details)  # type: ignore[arg-type]  # checked by __post_init__
+        outputs = CovidOutput() if outputs is None else outputs
+        return cls(model=model, input_size=input_size, outputs=outputs, **details)  # type: ignore[arg-type]  # checked by __post_init__
 
 
 def save_model(model: nn.Module, folder: str | PathLike[str], *, card: ModelCard) -> None:
@@ -132,7 +145,8 @@ def save_model(model: nn.Module, folder: str | PathLike[str], *, card: ModelCard
     folder = Path(folder)
     save_state(model, folder / _TENSORS)
     # The hash binds the two files together and reveals a flipped bit, which no shape would.
-    write_json(folder / _CARD, asdict(card) | {"sha256": _sha256(folder / _TENSORS)})
+    content = asdict(card) | {"outputs": card.outputs.to_dict()}
+    write_json(folder / _CARD, content | {"sha256": _sha256(folder / _TENSORS)})
 
 
 def check_shared(folder: str | PathLike[str]) -> tuple[ModelCard, Path]:
@@ -198,6 +212,7 @@ def _read(folder: Path) -> tuple[ModelCard, str]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         sha256 = content.pop("sha256")
+        content["outputs"] = Outputs.from_dict(content["outputs"])
         return ModelCard(**content), sha256
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InvalidFileError(f"{path}: not the card of a model ({error})") from error

@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 import logging
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,7 @@ from ..datasets.ct_dataset import CTDataset, check_dataset
 from ..devices import Precision, resolve_device, resolve_precision
 from ..errors import TrainingDivergedError
 from ..models.classifier import CTClassifier
+from ..models.outputs import CovidOutput, LabelOutputs, Outputs
 from ..models.registry import model_info
 from ..models.weights import load_weights
 from ..training.profile import Profile
@@ -45,6 +46,13 @@ _LOG = logging.getLogger(__name__)
 _ENVIRONMENT = ("versions", "threads", "device")
 
 
+# By `target`: the meaning of the network's outputs for a dataset.
+_OUTPUTS: dict[str, Callable[[CTDataset], Outputs]] = {
+    "covid": lambda _: CovidOutput(),
+    "label": lambda dataset: LabelOutputs.of(dataset.labels, dataset.targets),
+}
+
+
 class CrossValidator:
     """Train a network on every fold of a dataset and test it on the slices left out.
 
@@ -61,6 +69,10 @@ class CrossValidator:
     groups : {"patient", "near-duplicate"}, array-like of shape (n_slices,) or None, default=None
         Groups of slices to keep together; None splits slices at random, as in the paper. See
         :func:`covidct.runs.splits.make_split`.
+    target : {"covid", "label"}, default="covid"
+        ``"covid"`` trains one logit of COVID-19 against the rest, ``"label"`` one output per
+        original label of the dataset. Predictions, metrics and comparisons are about COVID-19
+        against the rest for both; ``"label"`` adds the probabilities and metrics of the labels.
     weights : str, Path or None, default="imagenet"
         Initial weights, as in :func:`covidct.create_model`.
     device : str, default="auto"
@@ -120,6 +132,7 @@ class CrossValidator:
         *,
         cv: int | str | Splitter | Iterable[tuple[Any, Any]] = 5,
         groups: str | Sequence[object] | npt.NDArray[Any] | None = None,
+        target: Literal["covid", "label"] = "covid",
         weights: str | PathLike[str] | None = "imagenet",
         device: str = "auto",
         precision: Precision = "auto",
@@ -138,6 +151,11 @@ class CrossValidator:
         self.recipe = recipe or Recipe()
         self.cv = whole("cv", cv, least=2) if isinstance(cv, int) else cv
         self.groups = groups
+        if target not in _OUTPUTS:
+            raise ValueError(
+                f"target must be one of {', '.join(map(repr, _OUTPUTS))}, got {target!r}"
+            )
+        self.target = target
         self.weights = None if weights is None else str(weights)
         self.device = device
         dtype = resolve_precision(precision, resolve_device(device))
@@ -175,8 +193,9 @@ class CrossValidator:
         TypeError
             If `dataset` is not a CTDataset.
         ValueError
-            If the dataset cannot be split in this way, the canvases are too small for the network,
-            or `run_dir` contains another run.
+            If the dataset cannot be split in this way, a fold has no training slice of a label
+            that is trained on, the canvases are too small for the network, or `run_dir` contains
+            another run.
         InvalidFileError
             If a slice or the weights cannot be read, or a file in `run_dir` was damaged.
         TrainingDivergedError
@@ -186,16 +205,18 @@ class CrossValidator:
         split = make_split(
             dataset, self.cv, groups=self.groups, seed=self.split_seed, repeats=self.repeats
         )
+        outputs = _OUTPUTS[self.target](dataset)
+        _check_labels(outputs, dataset, split)
         size = self.recipe.canvas_size(self.model)
-        self._try_network(size)
+        self._try_network(size, outputs)
         temporary = None if self.run_dir else tempfile.TemporaryDirectory(prefix="covidct-")
         run_dir = Path(self.run_dir or temporary.name)  # type: ignore[union-attr]  # one of the two is not None
         directory = RunDirectory(run_dir)
-        self._claim(directory, self._describe(dataset, split))
+        self._claim(directory, self._describe(dataset, split, outputs))
         canvases = make_canvases(dataset, size, resize=self.recipe.resize)
         slices = _slices(dataset, split)
         jobs = [
-            self._job(run_dir, number, split, slices, canvases)
+            self._job(run_dir, number, split, slices, canvases, outputs)
             for number in range(len(split.folds))
             if not directory.is_finished(number)
         ]
@@ -212,10 +233,10 @@ class CrossValidator:
         result._temporary = temporary
         return result
 
-    def _try_network(self, size: tuple[int, int]) -> None:
+    def _try_network(self, size: tuple[int, int], outputs: Outputs) -> None:
         """Raise an error for unusable weights or too small canvases before any training."""
         with torch.random.fork_rng(devices=[]):
-            model = CTClassifier(self.model).eval()
+            model = CTClassifier(self.model, outputs=outputs).eval()
         if self.weights is not None:
             load_weights(model, self.weights, info=self.model)
         try:
@@ -234,6 +255,7 @@ class CrossValidator:
         split: Split,
         slices: pd.DataFrame,
         canvases: npt.NDArray[np.uint8],
+        outputs: Outputs,
     ) -> FoldJob:
         return FoldJob(
             run_dir=run_dir.resolve(),
@@ -241,6 +263,7 @@ class CrossValidator:
             repeat=split.repeats[number],
             fold=split.folds[number],
             model=self.model,
+            outputs=outputs,
             weights=self.weights,
             recipe=self.recipe,
             canvases=canvases,
@@ -277,7 +300,7 @@ class CrossValidator:
                 f"{len(failures)} folds diverged; the other folds are finished and kept. {reasons}"
             )
 
-    def _describe(self, dataset: CTDataset, split: Split) -> RunSpec:
+    def _describe(self, dataset: CTDataset, split: Split, outputs: Outputs) -> RunSpec:
         return RunSpec(
             model=self.model.name,
             weights=WeightsSpec.describe(self.weights),
@@ -301,6 +324,7 @@ class CrossValidator:
             precision=self.precision,
             device=resolve_device(self.device).type,
             versions=software_versions(),
+            outputs=outputs,
         )
 
     def _claim(self, directory: RunDirectory, spec: RunSpec) -> None:
@@ -340,6 +364,22 @@ class CrossValidator:
                     key,
                     _change(before[key], now[key], key),
                 )
+
+
+def _check_labels(outputs: Outputs, dataset: CTDataset, split: Split) -> None:
+    """Raise an error if a label that needs an output has no training slice in a fold."""
+    codes = outputs.encode(dataset.labels, dataset.targets)
+    for number, fold in enumerate(split.folds):
+        present = np.bincount(codes[fold.train], minlength=len(outputs.classes)) > 0
+        lacking = [name for name, here in zip(outputs.labels, present, strict=False) if not here]
+        if lacking:
+            total = int((dataset.labels == lacking[0]).sum())
+            raise ValueError(
+                f"target='label' cannot be trained on fold {number}: its training part has no "
+                f"slice of {', '.join(map(repr, lacking))} ({lacking[0]!r} has {total} slices in "
+                f"all); leave the label out, give it and another the same label, choose other "
+                "folds, or target='covid'"
+            )
 
 
 def _slices(dataset: CTDataset, split: Split) -> pd.DataFrame:

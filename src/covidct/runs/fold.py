@@ -19,6 +19,7 @@ from ..devices import Precision
 from ..errors import TrainingDivergedError
 from ..inference import infer
 from ..models.classifier import CTClassifier, create_model
+from ..models.outputs import Outputs
 from ..models.registry import ArchitectureInfo, register_model
 from ..models.weights import save_state
 from ..training.profile import Profile
@@ -26,7 +27,7 @@ from ..training.recipe import Recipe
 from ..training.trainer import EpochRecord, Trainer
 from .out_of_distribution import TrainingReference, descriptors
 from .splits import Fold
-from .storage import PREDICTION_COLUMNS, RunDirectory
+from .storage import RunDirectory, prediction_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,6 +47,7 @@ class FoldJob:
     repeat: int
     fold: Fold
     model: ArchitectureInfo
+    outputs: Outputs
     weights: str | None
     recipe: Recipe
     canvases: npt.NDArray[np.uint8]
@@ -109,7 +111,9 @@ def _fit_and_score(job: FoldJob, directory: RunDirectory, profile: Profile | Non
         compile_model=job.compile_model,
         profile=profile,
     )
-    targets = job.slices["target"].to_numpy()
+    targets = job.outputs.encode(
+        job.slices["label"].to_numpy(dtype=str), job.slices["target"].to_numpy()
+    )
     history = trainer.fit(
         job.canvases,
         targets,
@@ -141,7 +145,7 @@ def _initial_model(job: FoldJob) -> CTClassifier:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(seed))
         size = job.recipe.canvas_size(job.model)
-        return create_model(job.model.name, job.weights, input_size=size)
+        return create_model(job.model.name, job.weights, input_size=size, outputs=job.outputs)
 
 
 def _score(job: FoldJob, model: CTClassifier, index: npt.NDArray[np.int64]) -> pd.DataFrame:
@@ -157,7 +161,10 @@ def _score(job: FoldJob, model: CTClassifier, index: npt.NDArray[np.int64]) -> p
         probability=scored.probabilities,
         logit=scored.logits,
     )
-    return table[list(PREDICTION_COLUMNS)].astype(dict(PREDICTION_COLUMNS))
+    labels = job.outputs.probabilities(torch.from_numpy(scored.outputs))
+    table = table.assign(**{f"p_{name}": values for name, values in labels.items()})
+    columns = prediction_columns(job.outputs)
+    return table[list(columns)].astype(dict(columns))
 
 
 def _training_reference(job: FoldJob, model: CTClassifier) -> TrainingReference:

@@ -65,7 +65,8 @@ class CrossValidationResult(ScoredFolds):
         Training recipe.
     predictions : DataFrame
         One row per slice of each test fold: ``index``, ``path``, ``target``, ``fold``,
-        ``probability`` (of COVID-19), ``logit`` and ``group`` (empty text if unknown).
+        ``probability`` (of COVID-19), ``logit`` and ``group`` (empty text if unknown). A network
+        that was trained on labels adds ``p_LABEL``, the probability of each label.
 
     Examples
     --------
@@ -82,7 +83,10 @@ class CrossValidationResult(ScoredFolds):
     def __init__(self, directory: RunDirectory, spec: RunSpec) -> None:
         import pandas as pd
 
-        parts = [directory.read_predictions(k, fold.test) for k, fold in enumerate(spec.folds)]
+        parts = [
+            directory.read_predictions(k, fold.test, outputs=spec.outputs)
+            for k, fold in enumerate(spec.folds)
+        ]
         super().__init__(
             model_name=spec.model,
             dataset_name=spec.dataset.name,
@@ -160,6 +164,7 @@ class CrossValidationResult(ScoredFolds):
             "repeats": self.spec.repeats,
             "seed": self.spec.seed,
             "split_seed": self.spec.split_seed,
+            "target": self.spec.target,
             "precision": self.spec.precision,
             **self.recipe.options(),
         }
@@ -189,7 +194,8 @@ class CrossValidationResult(ScoredFolds):
                 f"fold {fold} does not exist; the run has folds 0 to {len(self.folds) - 1}"
             )
         info = model_info(self.model_name)
-        model = CTClassifier(info, input_size=self.recipe.canvas_size(info))
+        size = self.recipe.canvas_size(info)
+        model = CTClassifier(info, input_size=size, outputs=self.spec.outputs)
         load_state(model, self._directory.kept(fold, "model.safetensors"), info=info)
         return model.eval()
 
@@ -311,7 +317,9 @@ class CrossValidationResult(ScoredFolds):
         if not all(fold.validation.size for fold in self.folds):
             return None
         parts = [
-            self._directory.read_predictions(k, fold.validation, name="validation.csv")
+            self._directory.read_predictions(
+                k, fold.validation, name="validation.csv", outputs=self.spec.outputs
+            )
             for k, fold in enumerate(self.folds)
         ]
         return pd.concat(parts, ignore_index=True)

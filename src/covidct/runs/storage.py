@@ -14,7 +14,7 @@ import json
 import platform
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -27,6 +27,7 @@ from safetensors.numpy import load_file, save_file
 from .._files import atomic_path, clear_remains, write_json, write_text
 from ..datasets.gray import WindowChoice, as_window
 from ..errors import InvalidFileError
+from ..models.outputs import CovidOutput, Outputs
 from ..training.checkpoint import CheckpointStore
 from ..training.recipe import Recipe
 from .protocol import Protocol
@@ -41,6 +42,7 @@ __all__ = [
     "RunDirectory",
     "RunSpec",
     "WeightsSpec",
+    "prediction_columns",
     "software_versions",
 ]
 
@@ -59,6 +61,30 @@ PREDICTION_COLUMNS: Mapping[str, str] = {
     "probability": "float64",
     "logit": "float64",
 }
+
+
+def prediction_columns(outputs: Outputs) -> dict[str, str]:
+    """Return the columns of the predictions of a network, and their data types.
+
+    Parameters
+    ----------
+    outputs : Outputs
+        Meaning of the network's outputs.
+
+    Returns
+    -------
+    dict of str to str
+        :data:`PREDICTION_COLUMNS`, and ``p_LABEL`` for each label that has an output.
+
+    Examples
+    --------
+    >>> from covidct.models import LabelOutputs
+    >>> from covidct.runs.storage import prediction_columns
+    >>> list(prediction_columns(LabelOutputs(("CAP", "COVID"), positive=("COVID",))))[-2:]
+    ['p_CAP', 'p_COVID']
+    """
+    return {**PREDICTION_COLUMNS, **{f"p_{name}": "float64" for name in outputs.labels}}
+
 
 _FORMAT = 2
 _PARTS = ("train", "test", "validation")
@@ -183,6 +209,8 @@ class RunSpec:
         ``"cpu"`` or ``"cuda"``.
     versions : mapping of str to str
         Versions of the software, as :func:`software_versions` returns them.
+    outputs : Outputs, default=CovidOutput()
+        Meaning of the network's outputs: one logit of COVID-19, or one output per label.
 
     Examples
     --------
@@ -209,6 +237,12 @@ class RunSpec:
     precision: str
     device: str
     versions: Mapping[str, str]
+    outputs: Outputs = field(default_factory=CovidOutput)
+
+    @property
+    def target(self) -> str:
+        """``"covid"`` or ``"label"``: what the network was trained on."""
+        return self.outputs.target
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of ``run.json``.
@@ -235,6 +269,7 @@ class RunSpec:
             "precision": self.precision,
             "device": self.device,
             "versions": dict(self.versions),
+            "outputs": self.outputs.to_dict(),
         }
         ready: dict[str, Any] = json.loads(json.dumps(content))  # tuples become lists
         return ready
@@ -374,7 +409,12 @@ class RunDirectory:
         write_text(path, table.to_csv(index=False, na_rep="nan", lineterminator="\n"))
 
     def read_predictions(
-        self, number: int, index: npt.NDArray[np.int64], *, name: str = "predictions.csv"
+        self,
+        number: int,
+        index: npt.NDArray[np.int64],
+        *,
+        name: str = "predictions.csv",
+        outputs: Outputs | None = None,
     ) -> pd.DataFrame:
         """Read the predictions of a fold.
 
@@ -386,11 +426,13 @@ class RunDirectory:
             Positions of the slices that the file must have, in this order.
         name : str, default="predictions.csv"
             Name of the file in the folder of the fold.
+        outputs : Outputs or None, default=None
+            Meaning of the network's outputs. None: one logit of COVID-19.
 
         Returns
         -------
         DataFrame
-            One row per slice, with the columns of :data:`PREDICTION_COLUMNS`.
+            One row per slice, with the columns of :func:`prediction_columns`.
 
         Raises
         ------
@@ -400,7 +442,9 @@ class RunDirectory:
             is not finite.
         """
         path = self.fold(number) / name
-        table = _read_table(path, PREDICTION_COLUMNS)
+        columns = prediction_columns(CovidOutput() if outputs is None else outputs)
+        table = _read_table(path, columns)
+        chances = ["probability", *(c for c in columns if c not in PREDICTION_COLUMNS)]
         if not np.array_equal(table["index"], index):
             raise InvalidFileError(
                 f"{str(path)!r} {_DAMAGED}: its slices are not those of fold {number}"
@@ -408,7 +452,7 @@ class RunDirectory:
         sound = (
             table["target"].isin((0, 1))
             & (table["fold"] == number)
-            & table["probability"].between(0, 1)
+            & ((table[chances] >= 0) & (table[chances] <= 1)).all(axis=1)
             & np.isfinite(table["logit"])
         )
         if not sound.all():
@@ -567,6 +611,7 @@ def _parse_spec(
         precision=_entry(content, "precision", str),
         device=_entry(content, "device", str),
         versions=versions,
+        outputs=Outputs.from_dict(_entry(content, "outputs", dict)),
     )
 
 

@@ -19,6 +19,7 @@ __all__ = ["Augmentation", "Recipe"]
 # Largest side of a canvas in pixels; a slice has 512.
 _LARGEST = 4096
 _CHOICES = {
+    "class_weight": (None, "balanced"),
     "optimizer": ("lamb", "adamw", "sgd"),
     "resize": ("pad", "stretch"),
     "strategy": ("fine-tuning", "feature-extraction"),
@@ -161,6 +162,9 @@ class Recipe:
         ``"pad"`` keeps the aspect ratio of a slice and pads it, ``"stretch"`` fills the canvas.
     pos_weight : float, default=1.0
         Weight of the COVID-19 slices in the loss, relative to the other slices.
+    class_weight : {"balanced"} or None, default=None
+        ``"balanced"`` weighs each class in the loss by the inverse of its share in the training
+        slices; `pos_weight` multiplies the weight of COVID-19.
     augmentation : Augmentation, default=Augmentation()
         Random augmentation of training slices.
 
@@ -213,6 +217,7 @@ class Recipe:
     canvas: Literal["custom", "default"] | tuple[int, int] = "custom"
     resize: Literal["pad", "stretch"] = "pad"
     pos_weight: float = 1.0
+    class_weight: Literal["balanced"] | None = None
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:

@@ -32,6 +32,7 @@ from ._slices import TrainingSlices, blocks, checked_share
 from .augment import Augmenter
 from .checkpoint import CheckpointStore
 from .lamb import Lamb
+from .loss import Loss, class_weights, make_loss
 from .profile import Profile
 from .recipe import Recipe
 
@@ -161,9 +162,7 @@ class Trainer:
         self._optimizer = _make_optimizer(model, self.recipe)
         decay = self.recipe.average_decay
         self._average = WeightAverage(model, decay) if decay else None
-        self._loss = nn.BCEWithLogitsLoss(
-            pos_weight=torch.tensor(self.recipe.pos_weight, device=self.device)
-        )
+        self._positive = torch.from_numpy(model.outputs.is_positive).to(self.device)
 
     def fit(
         self,
@@ -183,7 +182,8 @@ class Trainer:
         canvases : ndarray of shape (N, H, W)
             Canvases, uint8, in memory or memory-mapped.
         targets : array-like of shape (N,)
-            Targets of the canvases, 0 or 1.
+            Targets of the canvases, 0 or 1; for a model with one output per label, the positions
+            of the labels in ``model.classes``.
         index : array-like of int of shape (n_slices,) or None, default=None
             Positions of the training slices among the canvases. None: all canvases. The weights are
             those of ``fit(canvases[index], targets[index])``, which copies the canvases.
@@ -219,12 +219,16 @@ class Trainer:
         that every slice is used once and no batch is much smaller than the rest: 33 slices in
         batches of at most 32 give 17 and 16, not 32 and 1.
         """
-        chosen = _check(canvases, targets, index)
+        chosen = _check(canvases, targets, index, len(self.model.classes))
         sizes = _batch_sizes(len(chosen), self.recipe.batch_size)
         shape = canvases.shape[1:]
         if min(sizes) == 1:
             self._check_single_slice(len(chosen), shape)
-        labels = torch.from_numpy(np.asarray(targets)[chosen].astype(np.float32)).to(self.device)
+        codes = np.asarray(targets)[chosen].astype(np.int64)
+        labels = torch.from_numpy(codes).to(self.device)
+        weights = class_weights(self.recipe, self.model.outputs, codes)
+        smoothing = self.recipe.label_smoothing
+        loss_function = make_loss(self.model.outputs, weights, self.device, smoothing=smoothing)
         training = self._fingerprint(canvases, targets, chosen, progress) if self.store else ""
         history = self._resume(training)
         saved = time.monotonic()
@@ -246,7 +250,7 @@ class Trainer:
         ):
             for epoch in bar:
                 start = time.perf_counter()
-                rate, loss, accuracy = self._run_epoch(epoch, slices, labels, sizes)
+                rate, loss, accuracy = self._run_epoch(epoch, slices, labels, sizes, loss_function)
                 last = epoch + 1 == self.recipe.epochs
                 monitored = (float("nan"), float("nan"))
                 if monitor is not None and (last or (epoch + 1) % monitor_every == 0):
@@ -302,7 +306,12 @@ class Trainer:
         return recorded_passes(self.model, batches, self.dtype)
 
     def _run_epoch(
-        self, epoch: int, slices: TrainingSlices, labels: Tensor, sizes: Sequence[int]
+        self,
+        epoch: int,
+        slices: TrainingSlices,
+        labels: Tensor,
+        sizes: Sequence[int],
+        loss_function: Loss,
     ) -> tuple[float, float, float]:
         """Train for one epoch; return the learning rate, the mean loss and the accuracy."""
         rate = self.recipe.rate_at(epoch)
@@ -319,7 +328,7 @@ class Trainer:
         with torch.random.fork_rng(devices):
             torch.manual_seed(dropout)
             steps = [
-                self._step(batch, truth, augment)
+                self._step(batch, truth, augment, loss_function)
                 for batch, truth in zip(slices.batches(order, sizes), truths, strict=True)
             ]
         losses, right = (torch.stack(column).cpu() for column in zip(*steps, strict=True))
@@ -332,22 +341,24 @@ class Trainer:
         loss = float((losses * torch.tensor(sizes)).sum() / len(labels))
         return rate, loss, float(right.sum() / len(labels))
 
-    def _step(self, canvases: Tensor, truth: Tensor, augment: Augmenter) -> tuple[Tensor, Tensor]:
+    def _step(
+        self, canvases: Tensor, truth: Tensor, augment: Augmenter, loss_function: Loss
+    ) -> tuple[Tensor, Tensor]:
         """Take one step; return the loss and the number of correct answers, on the device."""
         with self.profile("augment"):
             images = augment(canvases)
         with self.profile("forward"), autocast(self.device, self.dtype):
-            logits = self._forward(images).float()
-            smoothed = truth.lerp(torch.full_like(truth, 0.5), self.recipe.label_smoothing)
-            loss: Tensor = self._loss(logits, smoothed)
+            outputs = self._forward(images).float()
+            loss = loss_function(outputs, truth)
         with self.profile("backward"):
             self._optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]  # not typed in torch
+        called = self.model.covid_logit(outputs.detach()) > 0
         with self.profile("optimizer"):
             self._optimizer.step()
             if self._average:
                 self._average.update()
-        return loss.detach(), ((logits > 0) == (truth > 0)).sum()
+        return loss.detach(), (called == self._positive[truth]).sum()
 
     def _score(
         self,
@@ -358,10 +369,13 @@ class Trainer:
         """Compute loss and accuracy of the monitored slices."""
         chosen = _positions(index, len(canvases))
         with self.profile("evaluation"):
-            logits = torch.from_numpy(infer(self.model, canvases, index=chosen).logits)
-        truth = torch.from_numpy(np.asarray(targets)[chosen].astype(np.float32))
-        loss = nn.functional.binary_cross_entropy_with_logits(logits, truth)
-        return float(loss), float(((logits > 0) == (truth > 0)).float().mean())
+            scored = infer(self.model, canvases, index=chosen)
+        truth = np.asarray(targets)[chosen].astype(np.int64)
+        means = self.model.outputs
+        unweighted = make_loss(means, np.ones(len(means.classes)), torch.device("cpu"))
+        loss = unweighted(torch.from_numpy(scored.outputs), torch.from_numpy(truth))
+        right = (scored.logits > 0) == means.is_positive[truth]
+        return float(loss), float(torch.from_numpy(right).float().mean())
 
     def _fingerprint(
         self,
@@ -465,6 +479,7 @@ def _check(
     canvases: npt.NDArray[np.uint8],
     targets: npt.NDArray[np.integer],
     index: npt.NDArray[np.integer] | None,
+    n_classes: int,
 ) -> npt.NDArray[np.int64]:
     """Check the training slices; return their positions among the canvases."""
     if canvases.dtype != np.uint8 or canvases.ndim != 3:
@@ -478,8 +493,9 @@ def _check(
         )
     chosen = _positions(index, len(canvases))
     used = np.asarray(targets)[chosen]
-    if not np.isin(used, (0, 1)).all():
-        raise ValueError(f"targets must be 0 or 1, got {np.unique(used).tolist()}")
+    if not np.isin(used, range(n_classes)).all():
+        codes = " or ".join(map(str, range(n_classes)))
+        raise ValueError(f"targets must be {codes}, got {np.unique(used).tolist()}")
     return chosen
 
 

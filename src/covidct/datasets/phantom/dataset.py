@@ -9,7 +9,7 @@ import json
 import os
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,13 +20,22 @@ from ..._checks import whole
 from ..._files import atomic_path, write_text
 from ..ct_dataset import CTDataset
 from .chest import Chest, Patient
-from .lesions import OTHER_FINDINGS, ground_glass
+from .lesions import OTHER_FINDINGS, Painter, ground_glass, normal
 from .painting import FloatImage
 
 __all__ = ["Phantom", "PhantomDataset", "SliceSpec", "load"]
 
 VERSION = 1  # part of the content hash; raise it whenever a pixel changes
 CLASSES = ("non-COVID", "COVID")
+# Labels by their number; patients take turns in this order.
+LABELS = {2: ("COVID", "non-COVID"), 3: ("COVID", "other", "normal")}
+# Findings of a patient with each label, each as likely.
+FINDINGS: dict[str, tuple[Painter, ...]] = {
+    "COVID": (ground_glass,),
+    "non-COVID": OTHER_FINDINGS,
+    "other": tuple(paint for paint in OTHER_FINDINGS if paint is not normal),
+    "normal": (normal,),
+}
 # Independent streams of random numbers, so that healthy anatomy does not depend on the class.
 BUILD, SLICE, DISEASE, ILLNESS = range(4)
 
@@ -43,7 +52,7 @@ class SliceSpec(NamedTuple):
     number: int  # of the slice, from the apex down
     slices_per_patient: int
     size: tuple[int, int] | None
-    covid: bool
+    label: str
 
 
 class Phantom(NamedTuple):
@@ -67,7 +76,8 @@ class PhantomDataset(CTDataset):
     Parameters
     ----------
     n : int, default=240
-        Number of slices; even ones are COVID, odd ones are not.
+        Number of slices; even ones are COVID, odd ones are not. With three labels, every third
+        slice is COVID.
     seed : int, default=0
         Random seed.
     slices_per_patient : int, default=4
@@ -75,12 +85,15 @@ class PhantomDataset(CTDataset):
     size : tuple of (int, int), optional
         Height and width of all slices in pixels, at least 64; by default a size is drawn per
         patient, 140 to 348 by 210 to 400 pixels.
+    labels : {2, 3}, default=2
+        Number of labels: COVID and non-COVID; or COVID, other (a finding that is not COVID-19) and
+        normal, with equal numbers of patients.
 
     Raises
     ------
     ValueError
-        If `n` or `slices_per_patient` is below 1, `seed` is negative, `size` is below 64 pixels, or
-        one of them is not an integer.
+        If `labels` is neither 2 nor 3, `n` or `slices_per_patient` is below 1, `seed` is negative,
+        `size` is below 64 pixels, or one of them is not an integer.
 
     Examples
     --------
@@ -101,24 +114,28 @@ class PhantomDataset(CTDataset):
         seed: int = 0,
         slices_per_patient: int = 4,
         size: tuple[int, int] | None = None,
+        labels: Literal[2, 3] = 2,
     ) -> None:
         n = whole("n", n)
+        if labels not in LABELS:
+            raise ValueError(f"labels must be 2 or 3, got {labels!r}")
         self.seed = whole("seed", seed, least=0)
         self.slices_per_patient = whole("slices_per_patient", slices_per_patient)
         if size is not None:
             height, width = size
             size = whole("height", height, least=64), whole("width", width, least=64)
         self.size = size
-        pair, place = np.divmod(np.arange(n), 2 * self.slices_per_patient)
-        # Two patients, one per class, take turns: every n >= 2 is balanced.
-        self._patients, self._numbers = 2 * pair + place % 2, place // 2
-        targets = 1 - place % 2
+        turn, place = np.divmod(np.arange(n), labels * self.slices_per_patient)
+        # Patients, one per label, take turns: every n >= labels is balanced.
+        self._patients, self._numbers = labels * turn + place % labels, place // labels
+        names = np.array(LABELS[labels])[place % labels]
+        targets = (names == CLASSES[1]).astype(np.int64)
         groups = [f"patient-{patient:04d}" for patient in self._patients]
         paths = [
-            Path(CLASSES[target], group, f"slice-{number}.png")
-            for target, group, number in zip(targets, groups, self._numbers, strict=True)
+            Path(label, group, f"slice-{number}.png")
+            for label, group, number in zip(names, groups, self._numbers, strict=True)
         ]
-        super().__init__(paths, targets, groups, classes=CLASSES, name="phantom")
+        super().__init__(paths, targets, groups, labels=names, classes=CLASSES, name="phantom")
 
     def read(self, index: int) -> Image.Image:
         """Return one slice as 8-bit gray."""
@@ -192,7 +209,7 @@ class PhantomDataset(CTDataset):
                 number=int(self._numbers[index]),
                 slices_per_patient=self.slices_per_patient,
                 size=self.size,
-                covid=bool(self.targets[index]),
+                label=str(self.labels[index]),
             )
         )
 
@@ -203,9 +220,12 @@ def load(
     seed: int = 0,
     slices_per_patient: int = 4,
     size: tuple[int, int] | None = None,
+    labels: Literal[2, 3] = 2,
 ) -> PhantomDataset:
     """Draw the dataset ``"phantom"``; the options are those of :class:`PhantomDataset`."""
-    return PhantomDataset(n=n, seed=seed, slices_per_patient=slices_per_patient, size=size)
+    return PhantomDataset(
+        n=n, seed=seed, slices_per_patient=slices_per_patient, size=size, labels=labels
+    )
 
 
 @lru_cache(maxsize=2)  # the masks of a slice are usually read right after its pixels
@@ -215,14 +235,14 @@ def _make(spec: SliceSpec) -> Phantom:
     rng = _generator(seed, SLICE, patient, number)
     level = 0.15 + 0.75 * (number + rng.uniform(0.2, 0.8)) / spec.slices_per_patient
     chest = Chest(build, level, rng, size=spec.size)
-    other = OTHER_FINDINGS[_generator(seed, ILLNESS, patient).integers(len(OTHER_FINDINGS))]
-    paint = ground_glass if spec.covid else other
+    findings = FINDINGS[spec.label]
+    paint = findings[_generator(seed, ILLNESS, patient).integers(len(findings))]
     lung = chest.lung > 0
     diseased = paint(chest, _generator(seed, DISEASE, patient, number)) & lung
     nothing = np.zeros_like(diseased)
     masks = {
-        "lesion": diseased if spec.covid else nothing,
-        "finding": nothing if spec.covid else diseased,
+        "lesion": diseased if paint is ground_glass else nothing,
+        "finding": nothing if paint is ground_glass else diseased,
         "lung": lung,
     }
     return Phantom(_scan(chest, rng), masks)
