@@ -157,7 +157,7 @@ def test_every_other_finding_occurs() -> None:
 def test_class_changes_nothing_outside_the_lungs() -> None:
     for patient in range(8):
         spec = dataset.SliceSpec(0, patient, 1, 4, None, label="COVID")
-        ill, other = dataset._make(spec), dataset._make(spec._replace(covid=False))
+        ill, other = dataset._make(spec), dataset._make(spec._replace(label="non-COVID"))
         assert ill.pixels.shape == other.pixels.shape
         np.testing.assert_array_equal(ill.masks["lung"], other.masks["lung"])
         changed = ill.pixels != other.pixels

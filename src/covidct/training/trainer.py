@@ -162,6 +162,7 @@ class Trainer:
         self._optimizer = _make_optimizer(model, self.recipe)
         decay = self.recipe.average_decay
         self._average = WeightAverage(model, decay) if decay else None
+        self._loss: Loss  # made by `fit`, since the weights of the classes depend on the slices
         self._positive = torch.from_numpy(model.outputs.is_positive).to(self.device)
 
     def fit(
@@ -228,7 +229,7 @@ class Trainer:
         labels = torch.from_numpy(codes).to(self.device)
         weights = class_weights(self.recipe, self.model.outputs, codes)
         smoothing = self.recipe.label_smoothing
-        loss_function = make_loss(self.model.outputs, weights, self.device, smoothing=smoothing)
+        self._loss = make_loss(self.model.outputs, weights, self.device, smoothing=smoothing)
         training = self._fingerprint(canvases, targets, chosen, progress) if self.store else ""
         history = self._resume(training)
         saved = time.monotonic()
@@ -250,7 +251,7 @@ class Trainer:
         ):
             for epoch in bar:
                 start = time.perf_counter()
-                rate, loss, accuracy = self._run_epoch(epoch, slices, labels, sizes, loss_function)
+                rate, loss, accuracy = self._run_epoch(epoch, slices, labels, sizes)
                 last = epoch + 1 == self.recipe.epochs
                 monitored = (float("nan"), float("nan"))
                 if monitor is not None and (last or (epoch + 1) % monitor_every == 0):
@@ -306,12 +307,7 @@ class Trainer:
         return recorded_passes(self.model, batches, self.dtype)
 
     def _run_epoch(
-        self,
-        epoch: int,
-        slices: TrainingSlices,
-        labels: Tensor,
-        sizes: Sequence[int],
-        loss_function: Loss,
+        self, epoch: int, slices: TrainingSlices, labels: Tensor, sizes: Sequence[int]
     ) -> tuple[float, float, float]:
         """Train for one epoch; return the learning rate, the mean loss and the accuracy."""
         rate = self.recipe.rate_at(epoch)
@@ -328,7 +324,7 @@ class Trainer:
         with torch.random.fork_rng(devices):
             torch.manual_seed(dropout)
             steps = [
-                self._step(batch, truth, augment, loss_function)
+                self._step(batch, truth, augment)
                 for batch, truth in zip(slices.batches(order, sizes), truths, strict=True)
             ]
         losses, right = (torch.stack(column).cpu() for column in zip(*steps, strict=True))
@@ -341,15 +337,13 @@ class Trainer:
         loss = float((losses * torch.tensor(sizes)).sum() / len(labels))
         return rate, loss, float(right.sum() / len(labels))
 
-    def _step(
-        self, canvases: Tensor, truth: Tensor, augment: Augmenter, loss_function: Loss
-    ) -> tuple[Tensor, Tensor]:
+    def _step(self, canvases: Tensor, truth: Tensor, augment: Augmenter) -> tuple[Tensor, Tensor]:
         """Take one step; return the loss and the number of correct answers, on the device."""
         with self.profile("augment"):
             images = augment(canvases)
         with self.profile("forward"), autocast(self.device, self.dtype):
             outputs = self._forward(images).float()
-            loss = loss_function(outputs, truth)
+            loss = self._loss(outputs, truth)
         with self.profile("backward"):
             self._optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]  # not typed in torch
