@@ -7,6 +7,8 @@ import pickle
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
 from scipy.special import expit
 from statsmodels.stats.proportion import proportion_confint
@@ -248,3 +250,21 @@ def test_wilson_of_no_case_is_undefined_and_of_more_than_all_refused():
 def test_two_groups_of_one_class_each_give_an_interval_or_nan_without_a_warning():
     ends = intervals.bootstrap([0, 0, 1, 1], [0.1, 0.2, 0.9, 0.8], groups=["a", "a", "b", "b"])
     assert np.isnan(ends["auc"]).all() or ends["auc"][0] <= ends["auc"][1]
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.integers(0, 10_000))
+def test_names_of_groups_do_not_matter(seed):
+    rng = np.random.default_rng(seed)
+    groups = rng.integers(0, 30, 90)
+    targets = (groups + rng.integers(0, 2, 90)) % 2
+    probabilities = np.clip(0.4 * targets + rng.uniform(0, 0.6, 90), 0, 1)
+    # The resamples draw groups by the rank of their names, which stays here.
+    groups, renamed = (np.char.add(prefix, np.char.zfill(groups.astype(str), 4)) for prefix in "ab")
+    names = ("accuracy", "auc")
+    one, other = (
+        intervals.bootstrap(targets, probabilities, groups=g, names=names, n_resamples=200)
+        for g in (groups, renamed)
+    )
+    assert one == other
+    assert one["auc"].low < one["auc"].high

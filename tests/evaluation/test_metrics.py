@@ -215,3 +215,11 @@ class TestPerGroup:
     def test_groups_of_another_length_are_refused(self):
         with pytest.raises(ValueError, match="groups must have one value"):
             metrics.per_group([0, 1], [0.1, 0.2], ["p1"])
+
+
+@settings(deadline=None, max_examples=60)
+@given(PAIRS, st.randoms(use_true_random=False))
+def test_the_order_of_slices_does_not_matter(pairs, random):
+    shuffled = random.sample(pairs, len(pairs))
+    one, other = (metrics.score(*zip(*rows, strict=True)) for rows in (pairs, shuffled))
+    assert one == pytest.approx(other, rel=1e-12, nan_ok=True)

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn.model_selection import LeaveOneGroupOut, RepeatedStratifiedKFold, StratifiedKFold
 
 import covidct
@@ -41,13 +43,30 @@ def test_grouped_split_tears_no_group(phantoms, groups):
         assert not set(phantoms.groups[fold.train]) & set(phantoms.groups[fold.test])
 
 
-def test_near_duplicates_stay_together(anonymous):
-    split = make_split(anonymous, 2, groups="near-duplicate")
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory) -> CTDataset:
+    """Eight slices of different patients, each with a copy as JPEG under another name."""
+    folder = tmp_path_factory.mktemp("copied")
+    slices = covidct.load_dataset("phantom", n=8, seed=1, slices_per_patient=1)
+    paths, targets = [], []
+    for k, (image, target) in enumerate(slices):
+        for name in (f"{k}.png", f"copy-{k}.jpg"):
+            image.save(folder / name)
+            paths.append(folder / name)
+            targets.append(target)
+    return CTDataset(paths, targets)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_near_duplicates_are_never_on_both_sides(copied, seed):
+    split = make_split(copied, 2, groups="near-duplicate", seed=seed)
     assert (split.protocol.label, split.group_kind) == (
         "grouped by near-duplicate",
         "near-duplicate",
     )
-    assert len(split.groups) == 12
+    pairs = np.arange(len(copied)) // 2
+    for fold in split.folds:
+        assert not set(pairs[fold.train]) & set(pairs[fold.test])
 
 
 def test_splitters_of_scikit_learn(anonymous, phantoms):
@@ -261,3 +280,26 @@ def test_repeats_shuffle_the_folds_of_one_search(phantoms, groups, monkeypatch):
 def test_splitters_repeat_themselves(anonymous):
     with pytest.raises(ValueError, match=r"repeats=2 needs a number of folds or cv='official'"):
         make_split(anonymous, StratifiedKFold(2), repeats=2)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.lists(st.integers(0, 1), min_size=8, max_size=60),
+    st.integers(2, 4),
+    st.integers(0, 5),
+    st.integers(1, 3),
+)
+def test_random_folds_test_every_slice_once_per_repeat_at_equal_shares(targets, cv, seed, repeats):
+    counts = np.bincount(targets, minlength=2)
+    if counts.min() < cv:
+        return
+    split = make_split(targets, cv, seed=seed, repeats=repeats)
+    assert split.repeats == tuple(np.repeat(range(repeats), cv))
+    for fold, repeat in zip(split.folds, split.repeats, strict=True):
+        assert sorted([*fold.train, *fold.test]) == list(range(len(targets)))
+        held = np.bincount(np.take(targets, fold.test), minlength=2)
+        assert (np.abs(held - counts / cv) < 1).all()
+        assert fold in split.folds[repeat * cv : (repeat + 1) * cv]
+    for start in range(0, repeats * cv, cv):
+        tested = np.concatenate([fold.test for fold in split.folds[start : start + cv]])
+        assert sorted(tested) == list(range(len(targets)))
