@@ -150,7 +150,8 @@ def test_patients_with_slices_of_both_classes_are_positive(made_up_run):
     )
     result.predictions.loc[result.predictions["index"] // 4 % 2 == 0, "target"] = 0
     patients = result.patient_predictions()
-    assert list(patients) == ["fold", "group", "target", "probability", "slices", "positive_slices"]
+    columns = ["fold", "repeat", "group", "target", "probability", "slices", "positive_slices"]
+    assert list(patients) == columns
     assert len(patients) == 50
     assert patients["target"].sum() == 25
     assert set(patients["positive_slices"]) == {0, 2}

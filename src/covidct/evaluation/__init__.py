@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         published,
         significance,
         tables,
+        variance,
     )
     from .calibration import (
         TEMPERATURE_BOUNDS,
@@ -88,6 +89,13 @@ if TYPE_CHECKING:
         permutation_test,
     )
     from .tables import Table, percent, percent_range
+    from .variance import (
+        SplitComponents,
+        crossed_interval,
+        group_influences,
+        shared_variance,
+        split_components,
+    )
 else:
     __getattr__, __dir__ = attach(
         __name__,
@@ -157,6 +165,13 @@ else:
                 "permutation_test",
             ),
             "tables": ("Table", "percent", "percent_range"),
+            "variance": (
+                "SplitComponents",
+                "crossed_interval",
+                "group_influences",
+                "shared_variance",
+                "split_components",
+            ),
         },
         submodules=(
             "calibration",
@@ -169,6 +184,7 @@ else:
             "published",
             "significance",
             "tables",
+            "variance",
         ),
     )
 
@@ -191,6 +207,7 @@ __all__ = [
     "PublishedResult",
     "ReliabilityCurve",
     "ResampledTTest",
+    "SplitComponents",
     "Table",
     "bootstrap",
     "calibration",
@@ -200,6 +217,7 @@ __all__ = [
     "corrected_resampled_ttest",
     "count_undefined",
     "cross_fit",
+    "crossed_interval",
     "decision_curve",
     "decision_rule",
     "describe_intervals",
@@ -213,6 +231,7 @@ __all__ = [
     "fit_rule",
     "fit_temperature",
     "forest",
+    "group_influences",
     "holm",
     "intervals",
     "learning_curves",
@@ -234,12 +253,15 @@ __all__ = [
     "robust_share",
     "roc",
     "score",
+    "shared_variance",
     "significance",
+    "split_components",
     "summarize",
     "tables",
     "threshold_for_sensitivity",
     "threshold_for_specificity",
     "undefined_notes",
+    "variance",
     "weighted_scores",
     "wilson",
 ]

@@ -82,8 +82,9 @@ class Interval(_Ends):
     ----------
     low, high : float
         Ends of the interval, in the unit of the statistic; NaN if it is undefined.
-    method : {"", "bootstrap", "wilson", "sandwich"}, default=""
-        How the ends were computed, if that is known.
+    method : {"", "bootstrap", "wilson", "sandwich", "corrected", "crossed"}, default=""
+        How the ends were computed, if that is known: the last two are Nadeau and Bengio's
+        correction and :func:`covidct.evaluation.variance.crossed_interval`.
     reason : str, default=""
         Why the interval is undefined, with ``{unit}`` for the unit that would be resampled.
 
@@ -366,7 +367,7 @@ def cluster_bootstrap(
             if np.isnan(value[0])
         }
     drawn = _gather(statistic, _draws(codes, n_groups, n_resamples, rng))
-    left_out = _gather(statistic, _leave_one_out(codes, n_groups, rng))
+    left_out = _gather(statistic, leave_one_out(codes, n_groups, rng))
     z = np.sqrt(n_groups / (n_groups - 1)) * special.stdtrit(n_groups - 1, 1 - tail)
     return {
         name: _bca(float(value[0]), drawn[name], left_out=left_out[name], z=z)
@@ -383,7 +384,8 @@ def _draws(codes: Ints, n_groups: int, rows: int, rng: np.random.Generator) -> I
         yield counts[:, codes].astype(np.float64)
 
 
-def _leave_one_out(codes: Ints, n_groups: int, rng: np.random.Generator) -> Iterator[Floats]:
+def leave_one_out(codes: Ints, n_groups: int, rng: np.random.Generator) -> Iterator[Floats]:
+    """Yield weights of shape (n_weightings, n_slices) that leave out one group, or block, each."""
     n_blocks = min(n_groups, _MAX_BLOCKS)
     block = (rng.permutation(n_groups) % n_blocks)[codes]
     for part in batches(n_blocks, len(codes)):

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .protocol import PROTOCOLS, Protocol, split_options
     from .recalibration import CalibratedFolds
     from .result import CrossValidationResult
+    from .retraining import VarianceComponents, variance_components
     from .scores import ScoredFolds
     from .splits import Fold, LeakageWarning, Split, make_split
     from .storage import DatasetSpec, RunSpec, WeightsSpec
@@ -68,6 +69,7 @@ else:
             ),
             "recalibration": ("CalibratedFolds",),
             "result": ("CrossValidationResult",),
+            "retraining": ("VarianceComponents", "variance_components"),
             "scores": ("ScoredFolds",),
             "splits": (
                 "Fold",
@@ -115,6 +117,7 @@ __all__ = [
     "Split",
     "SweepResult",
     "TrainingReference",
+    "VarianceComponents",
     "Variant",
     "VolumePrediction",
     "WeightsSpec",
@@ -128,5 +131,6 @@ __all__ = [
     "side_by_side",
     "split_options",
     "time_left",
+    "variance_components",
     "with_images",
 ]

@@ -20,7 +20,13 @@ from ..evaluation.metrics import TABLE_METRICS
 from ..evaluation.operating_points import OperatingPoints
 from ..evaluation.tables import Table, percent, percent_range
 from .protocol import Protocol, group_unit, leakage_warning
-from .splits import Fold
+from .retraining import (
+    VarianceComponents,
+    interval_table,
+    retraining_interval,
+    variance_components,
+)
+from .splits import Fold, repeat_numbers
 from .unit_predictions import UnitPredictions, per_patient
 
 if TYPE_CHECKING:
@@ -202,6 +208,96 @@ class ScoredFolds:
             )
         return dict(self._intervals[level])
 
+    def retraining_interval(self, metric: str = "accuracy", *, level: float = 0.95) -> Interval:
+        r"""Return a confidence interval of a metric for networks that are trained again.
+
+        :meth:`intervals` are those of the fitted networks: only test patients vary. This interval
+        is that of the mean performance of networks trained by the same recipe.
+
+        Parameters
+        ----------
+        metric : str, default="accuracy"
+            Name of a metric in ``covidct.evaluation.metrics.METRICS``.
+        level : float, default=0.95
+            Coverage of the interval, in (0, 1).
+
+        Returns
+        -------
+        Interval
+            Low and high end, as fractions. Its `method` is ``"corrected"`` if folds differ: the
+            networks are trained on other patients of the source. It is ``"crossed"`` if all folds
+            test the same slices, as the repeats of an official split do: the networks are trained
+            on the same slices and tested on other patients. NaN, with the `reason`, for one fold.
+
+        Raises
+        ------
+        UnknownNameError
+            If `metric` is unknown.
+
+        See Also
+        --------
+        covidct.evaluation.significance.corrected_resampled_ttest : Correction of the variance.
+        covidct.evaluation.variance.crossed_interval : Interval of repeats on the same slices.
+
+        Examples
+        --------
+        >>> import covidct
+        >>> slices = covidct.load_dataset("phantom", n=16, seed=0)
+        >>> recipe = covidct.Recipe.demo().scaled(1)
+        >>> cv = covidct.CrossValidator("shufflenet", recipe, cv=2, groups="patient", weights=None,
+        ...                             repeats=2)
+        >>> low, high = interval = cv.run(slices).retraining_interval("accuracy")
+        >>> low <= high, interval.method
+        (True, 'corrected')
+        """
+        return retraining_interval(self, metrics.find_metric(metric).name, level=level)
+
+    def variance_components(self, metric: str = "accuracy") -> VarianceComponents:
+        """Separate the variance of a metric into training, split and patients.
+
+        Parameters
+        ----------
+        metric : str, default="accuracy"
+            Name of a metric in ``covidct.evaluation.metrics.METRICS``.
+
+        Returns
+        -------
+        VarianceComponents
+            Variances; printing them gives a table. A run with repeats gives training and split
+            together; :func:`covidct.runs.variance_components` separates them from several runs.
+
+        Raises
+        ------
+        UnknownNameError
+            If `metric` is unknown.
+        """
+        return variance_components(self, metric=metric)
+
+    def interval_table(self, metric: str = "accuracy") -> Table:
+        """Return a table of the questions that the intervals of a metric answer.
+
+        Parameters
+        ----------
+        metric : str, default="accuracy"
+            Name of a metric in ``covidct.evaluation.metrics.METRICS``.
+
+        Returns
+        -------
+        Table
+            A row per question, with the interval in percent and its method.
+
+        Raises
+        ------
+        UnknownNameError
+            If `metric` is unknown.
+        """
+        return interval_table(self, metrics.find_metric(metric).name)
+
+    @property
+    def repeat_numbers(self) -> tuple[int, ...]:
+        """Number of the repeat of each fold; 0 if no slice is tested twice."""
+        return repeat_numbers(self.folds)
+
     def patient_intervals(self, *, level: float = 0.95) -> dict[str, Interval] | None:
         """Return confidence intervals of the means of :attr:`patient_metrics` over the folds.
 
@@ -256,8 +352,9 @@ class ScoredFolds:
         Returns
         -------
         DataFrame or None
-            Columns ``fold``, ``group``, ``target`` (of the patient), ``probability``, ``slices``
-            and ``positive_slices`` (numbers of slices in the fold); None if groups are unknown.
+            Columns ``fold``, ``repeat``, ``group``, ``target`` (of the patient), ``probability``,
+            ``slices`` and ``positive_slices`` (numbers of slices in the fold); None if groups are
+            unknown.
 
         Examples
         --------
@@ -270,7 +367,9 @@ class ScoredFolds:
         """
         if not self.has_groups:
             return None
-        return per_patient(self.predictions)
+        found = per_patient(self.predictions)
+        found.insert(1, "repeat", np.asarray(self.repeat_numbers)[found["fold"]])
+        return found
 
     @property
     def resampling(self) -> str:
@@ -607,16 +706,16 @@ class ScoredFolds:
         Returns
         -------
         Table
-            One row per metric. The single folds are left out if there are more than ten; see
-            :meth:`to_frame` for these.
+            One row per metric. With more than ten folds, the columns are the means of the repeats;
+            single folds are in :meth:`to_frame`.
         """
         summary, ends = self.summary(), self.intervals()
-        folds = list(enumerate(self.fold_metrics)) if len(self.folds) <= _MOST_COLUMNS else []
-        header = ["fold", *(self.fold_names[k] for k, _ in folds), "mean ± sd", "95 % interval"]
+        what, columns = self._columns()
+        header = [what, *columns, "mean ± sd", "95 % interval"]
         rows = [
             [
                 metrics.METRICS[name].title,
-                *(percent(scores[name]) for _, scores in folds),
+                *(percent(scores[name]) for scores in columns.values()),
                 percent(*summary[name]),
                 percent_range(*ends[name]),
             ]
@@ -624,6 +723,22 @@ class ScoredFolds:
         ]
         caption = f"{self.model_name} on {self.dataset_name}, protocol: {self.protocol} (percent)"
         return Table(header, rows, caption=caption, notes=tuple(self._notes()))
+
+    def _columns(self) -> tuple[str, dict[str, dict[str, float]]]:
+        """Return the metrics of the folds or, of many folds, of the repeats, by column."""
+        scores = self.fold_metrics
+        if len(scores) <= _MOST_COLUMNS:
+            return "fold", dict(zip(self.fold_names, scores, strict=True))
+        repeats = self.repeat_numbers
+        number = max(repeats) + 1
+        if not 1 < number <= _MOST_COLUMNS:
+            return "fold", {}
+        parts = [[s for s, r in zip(scores, repeats, strict=True) if r == n] for n in range(number)]
+        means = [metrics.summarize(part) for part in parts]
+        return "repeat", {
+            str(n): {name: mean for name, (mean, _) in of_repeat.items()}
+            for n, of_repeat in enumerate(means)
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """Return the metrics as plain values for JSON.
@@ -654,17 +769,21 @@ class ScoredFolds:
         return str(self)
 
     def _notes(self) -> Iterator[str]:
+        number = max(self.repeat_numbers) + 1
+        over = f"the {len(self.folds)} folds of {number} repeats" if number > 1 else "folds"
         yield (
-            "sd: sample standard deviation over folds, which is not a confidence interval. "
+            f"sd: sample standard deviation over {over}, which is not a confidence interval. "
             f"Interval of the mean: {self.resampling}."
         )
         yield from self.interval_notes()
-        patients, ends = self.patient_metrics, self.patient_intervals()
-        if patients and ends and self.has_patients:
+        if number > 1 and not np.isnan((ends := self.retraining_interval("accuracy")).low):
+            yield f"95 % interval of the accuracy for retrained networks: {percent_range(*ends)}."
+        patients, of_patients = self.patient_metrics, self.patient_intervals()
+        if patients and of_patients and self.has_patients:
             means = metrics.summarize(patients)
             yield f"Per {self.unit}, by the mean probability of its slices: " + ", ".join(
                 f"{metrics.METRICS[name].title.lower()} {percent(means[name][0])} "
-                f"({percent_range(*ends[name])})"
+                f"({percent_range(*of_patients[name])})"
                 for name in ("accuracy", "recall", "specificity")
             )
             yield from self._mixed_patients()

@@ -26,7 +26,7 @@ from ..evaluation._inputs import check_targets, group_names
 from .group_folds import GroupFolds, most_folds
 from .protocol import Protocol, group_unit, leakage_warning
 
-__all__ = ["Fold", "LeakageWarning", "Split", "Splitter", "make_split"]
+__all__ = ["Fold", "LeakageWarning", "Split", "Splitter", "make_split", "repeat_numbers"]
 
 Index = npt.NDArray[np.int64]
 Labels = npt.NDArray[np.str_]
@@ -123,13 +123,34 @@ class Split:
     @property
     def repeats(self) -> tuple[int, ...]:
         """Number of the repeat of each fold: how often its slices were tested before."""
-        largest = max(int(fold.test.max()) for fold in self.folds)
-        tested = np.zeros(largest + 1, np.int64)
-        numbers = []
-        for fold in self.folds:
-            numbers.append(int(tested[fold.test].max()))
-            tested[fold.test] += 1
-        return tuple(numbers)
+        return repeat_numbers(self.folds)
+
+
+def repeat_numbers(folds: Sequence[Fold]) -> tuple[int, ...]:
+    """Count for each fold how often its slices were tested before.
+
+    Parameters
+    ----------
+    folds : sequence of Fold
+        The folds, those of a repeat one after the other.
+
+    Returns
+    -------
+    tuple of int
+        Number of the repeat of each fold; the first is 0.
+
+    Examples
+    --------
+    >>> from covidct.runs.splits import make_split, repeat_numbers
+    >>> repeat_numbers(make_split([0, 1, 0, 1], 2, repeats=2).folds)
+    (0, 0, 1, 1)
+    """
+    tested = np.zeros(max(int(fold.test.max()) for fold in folds) + 1, np.int64)
+    numbers = []
+    for fold in folds:
+        numbers.append(int(tested[fold.test].max()))
+        tested[fold.test] += 1
+    return tuple(numbers)
 
 
 def make_split(
