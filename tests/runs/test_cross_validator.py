@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import pickle
+from pathlib import Path
 
 import joblib
 import numpy as np
@@ -14,6 +16,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 import covidct
 from covidct import CrossValidationResult, CrossValidator
+from covidct.datasets.canvases import map_canvases
 from covidct.errors import InvalidFileError, TrainingDivergedError, UnknownNameError
 from covidct.runs import fold as fold_module
 from covidct.runs.out_of_distribution import TrainingReference
@@ -110,6 +113,32 @@ def test_a_worker_fits_the_network_of_the_caller(run, tiny, quick, phantoms):
     finally:
         covidct.register_model(known, overwrite=True)
     np.testing.assert_array_equal(fitted.predictions["logit"], expected.predictions["logit"])
+
+
+def test_a_job_is_sent_without_its_canvases(run, monkeypatch):
+    jobs = []
+
+    def keep(self, directory, given):
+        jobs.extend(given)
+        raise InterruptedError
+
+    monkeypatch.setattr(CrossValidator, "_run_jobs", keep)
+    with pytest.raises(InterruptedError):
+        run(recipe=covidct.Recipe.demo().scaled(1).replace(canvas=(400, 500)))
+    canvases = map_canvases(jobs[0].canvases)
+    assert canvases.shape[1:] == (400, 500)
+    assert len(pickle.dumps(jobs[0])) < canvases.nbytes / 50
+
+
+def test_a_machine_without_the_canvases_says_what_to_share(run, monkeypatch):
+    run_fold = fold_module.run_fold
+
+    def elsewhere(job, **options):
+        return run_fold(dataclasses.replace(job, canvases=Path("/elsewhere/a.npy")), **options)
+
+    monkeypatch.setattr("covidct.runs.cross_validator.run_fold", elsewhere)
+    with pytest.raises(FileNotFoundError, match="COVIDCT_CACHE"):
+        run()
 
 
 def test_slices_of_one_patient_alone_have_no_interval(tiny, quick, slice_folder):

@@ -38,6 +38,7 @@ __all__ = [
     "cached_canvases",
     "clear_canvases",
     "make_canvases",
+    "map_canvases",
     "to_canvas",
 ]
 
@@ -164,6 +165,35 @@ def make_canvases(
                     _make(path, shape, dataset, fit, n_jobs=n_jobs)
                     canvases = _map(path, shape)
     return canvases
+
+
+def map_canvases(path: Path) -> CanvasMap:
+    """Map canvases by the file that :func:`make_canvases` has written.
+
+    Parameters
+    ----------
+    path : Path
+        The file, such as the attribute ``filename`` of the canvases in another process.
+
+    Returns
+    -------
+    memmap of uint8 of shape (n_slices, height, width)
+        Read-only canvases.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the file is missing, as on a machine with another cache folder.
+    """
+    try:
+        return np.load(path, mmap_mode="r")  # type: ignore[no-any-return]  # an array of any type
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            errno.ENOENT,
+            "the canvases are missing on this machine; set COVIDCT_CACHE to a folder that all "
+            "machines share, under the same path, and start the run again",
+            str(path),
+        ) from error
 
 
 class CachedCanvases(NamedTuple):

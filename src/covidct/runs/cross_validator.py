@@ -213,7 +213,7 @@ class CrossValidator:
         run_dir = Path(self.run_dir or temporary.name)  # type: ignore[union-attr]  # one of the two is not None
         directory = RunDirectory(run_dir)
         self._claim(directory, self._describe(dataset, split, outputs))
-        canvases = make_canvases(dataset, size, resize=self.recipe.resize)
+        canvases = Path(str(make_canvases(dataset, size, resize=self.recipe.resize).filename))
         slices = _slices(dataset, split)
         jobs = [
             self._job(run_dir, number, split, slices, canvases, outputs)
@@ -254,7 +254,7 @@ class CrossValidator:
         number: int,
         split: Split,
         slices: pd.DataFrame,
-        canvases: npt.NDArray[np.uint8],
+        canvases: Path,
         outputs: Outputs,
     ) -> FoldJob:
         return FoldJob(

@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 
 from .._files import clear_remains
 from .._memory import keep_freed_memory
+from ..datasets.canvases import map_canvases
 from ..devices import Precision
 from ..errors import TrainingDivergedError
 from ..inference import infer
@@ -34,13 +35,19 @@ if TYPE_CHECKING:
 
 __all__ = ["FoldJob", "run_fold"]
 
+Canvases = npt.NDArray[np.uint8]
+
 # Slices that are described at a time: some batches of the network.
 _BLOCK = 256
 
 
 @dataclass(frozen=True)
 class FoldJob:
-    """Everything that a worker needs to run one fold."""
+    """Everything that a worker needs to run one fold.
+
+    The canvases are named by their file: pickled as an array, a mapped file of tens of gigabytes
+    would be read whole and sent to each worker.
+    """
 
     run_dir: Path
     number: int
@@ -50,7 +57,7 @@ class FoldJob:
     outputs: Outputs
     weights: str | None
     recipe: Recipe
-    canvases: npt.NDArray[np.uint8]
+    canvases: Path
     slices: pd.DataFrame  # what predictions repeat of each slice, such as its path and target
     device: str
     precision: Precision
@@ -99,6 +106,7 @@ def _fit_and_score(job: FoldJob, directory: RunDirectory, profile: Profile | Non
     import pandas as pd
 
     folder = directory.fold(job.number)
+    canvases = map_canvases(job.canvases)
     model = _initial_model(job)
     train, test = job.fold.train, job.fold.test
     trainer = Trainer(
@@ -115,10 +123,10 @@ def _fit_and_score(job: FoldJob, directory: RunDirectory, profile: Profile | Non
         job.slices["label"].to_numpy(dtype=str), job.slices["target"].to_numpy()
     )
     history = trainer.fit(
-        job.canvases,
+        canvases,
         targets,
         index=train,
-        monitor=(job.canvases, targets, test),
+        monitor=(canvases, targets, test),
         monitor_every=job.monitor_every,
         description=f"fold {job.number}",
         progress=job.progress,
@@ -126,10 +134,10 @@ def _fit_and_score(job: FoldJob, directory: RunDirectory, profile: Profile | Non
     curve = pd.DataFrame.from_records(history, columns=list(EpochRecord._fields))
     directory.write_table(folder / "history.csv", curve)
     if job.fold.validation.size:
-        validation = _score(job, model, job.fold.validation)
+        validation = _score(job, model, canvases, job.fold.validation)
         directory.write_table(folder / "validation.csv", validation)
-    predictions = _score(job, model, test)
-    _training_reference(job, model).save(folder / "reference.safetensors")
+    predictions = _score(job, model, canvases, test)
+    _training_reference(job, model, canvases).save(folder / "reference.safetensors")
     save_state(model, folder / "model.safetensors")
     directory.write_table(folder / "predictions.csv", predictions)
     if trainer.store:
@@ -148,8 +156,10 @@ def _initial_model(job: FoldJob) -> CTClassifier:
         return create_model(job.model.name, job.weights, input_size=size, outputs=job.outputs)
 
 
-def _score(job: FoldJob, model: CTClassifier, index: npt.NDArray[np.int64]) -> pd.DataFrame:
-    scored = infer(model, job.canvases, index=index)
+def _score(
+    job: FoldJob, model: CTClassifier, canvases: Canvases, index: npt.NDArray[np.int64]
+) -> pd.DataFrame:
+    scored = infer(model, canvases, index=index)
     if not np.isfinite(scored.logits).all():
         raise TrainingDivergedError(
             "the trained network returns NaN or infinity; try a smaller learning_rate"
@@ -167,14 +177,14 @@ def _score(job: FoldJob, model: CTClassifier, index: npt.NDArray[np.int64]) -> p
     return table[list(columns)].astype(dict(columns))
 
 
-def _training_reference(job: FoldJob, model: CTClassifier) -> TrainingReference:
+def _training_reference(job: FoldJob, model: CTClassifier, canvases: Canvases) -> TrainingReference:
     """Compute statistics of the slices of the fold, with which new slices are compared."""
 
     def described(index: npt.NDArray[np.int64]) -> Iterator[dict[str, npt.NDArray[np.floating]]]:
         for start in range(0, len(index), _BLOCK):
             block = index[start : start + _BLOCK]
-            features = infer(model, job.canvases, index=block, features=True).features
-            yield {"features": np.asarray(features), **descriptors(job.canvases[block])}
+            features = infer(model, canvases, index=block, features=True).features
+            yield {"features": np.asarray(features), **descriptors(canvases[block])}
 
     with keep_freed_memory():  # once for all blocks
         return TrainingReference.fit(described(job.fold.train), described(job.fold.test))
