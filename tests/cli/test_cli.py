@@ -137,6 +137,7 @@ def test_cached_canvases_are_listed_and_cleared(phantoms, cache, capsys):
         (["train", "--dataset", "phantom", "--model", "resnet18", "--protocol", "x"], "'x'"),
         (["explain", "nowhere"], "either --dataset"),
         (["evaluate", "x", "--sensitivity", "95"], "in (0, 1], got 95.0"),
+        (["predict", "x", "y", "--prevalence", "1"], "in (0, 1), got 1.0"),
         (["compare", "nowhere"], "at least two runs"),
     ],
 )

@@ -376,7 +376,7 @@ def test_names_outside_the_code_page_are_written(monkeypatch, as_json):
 
     written = io.BytesIO()
     monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, encoding="cp1252"))
-    _Writer(as_json=as_json)(Prediction("肺.png", 0.5, 0.1, (), (20, 30)))
+    _Writer(None, as_json=as_json)(Prediction("肺.png", 0.5, 0.1, (), (20, 30)))
     cli.sys.stdout.flush()
     text = written.getvalue().decode("utf-8")
     assert (

@@ -182,3 +182,80 @@ def test_what_lies_between_two_kinds_of_slices_is_unusual():
     unusual = reference.unusual(dict.fromkeys(("features", "gray"), np.zeros((1, 9))))
     assert unusual["gray"][0]
     assert not unusual["features"][0]  # from the mean, which lies there
+
+
+@pytest.fixture(scope="module")
+def archive(phantoms, tmp_path_factory):
+    """The phantoms as DICOM files of three patients, two series each, in folders by class."""
+    pydicom = pytest.importorskip("pydicom", reason="needs the extra dicom")
+    from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+
+    root = tmp_path_factory.mktemp("archive")
+    chosen = [np.flatnonzero(phantoms.targets == k)[:6] for k in (0, 1)]
+    for number, index in enumerate(np.concatenate(chosen)):
+        gray = np.asarray(phantoms[index][0].resize((96, 72)), np.float64)
+        patient, series = number // 3, number // 2
+        file = pydicom.Dataset()
+        file.file_meta = pydicom.dataset.FileMetaDataset()
+        file.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        file.SOPClassUID = file.file_meta.MediaStorageSOPClassUID = CTImageStorage
+        file.SOPInstanceUID = f"1.2.3.{number}"
+        file.SeriesInstanceUID, file.PatientID = f"1.2.{patient}.{series}", f"patient {patient}"
+        file.Rows, file.Columns = gray.shape
+        file.SamplesPerPixel, file.PhotometricInterpretation = 1, "MONOCHROME2"
+        file.BitsAllocated, file.BitsStored, file.HighBit, file.PixelRepresentation = 16, 16, 15, 0
+        file.RescaleSlope, file.RescaleIntercept = 1, -1350
+        file.ImageOrientationPatient, file.PixelSpacing = [1, 0, 0, 0, 1, 0], [0.7, 0.7]
+        file.ImagePositionPatient = [0, 0, 2.5 * number]
+        file.PixelData = (1500 * gray / 255).astype(np.uint16).tobytes()
+        path = root / ("COVID" if number >= 6 else "non-COVID") / f"{number:02d}.dcm"
+        path.parent.mkdir(exist_ok=True)
+        file.save_as(path, enforce_file_format=True)
+    return root
+
+
+def test_evaluated_rule_is_the_applied_rule(result, archive):
+    """Numbers of an evaluation on patients equal those of Predictor on the same files."""
+    dataset = load_dataset("folder", archive, positive="COVID", groups="dicom")
+    assert len(set(dataset.groups)) == 4
+    rule = result.decision_rule(calibrate="platt", sensitivity=0.8)
+    assert rule.per == "patient"
+    predictor = Predictor.from_run(result.run_dir, calibrate="platt", sensitivity=0.8)
+    assert predictor.rule == rule
+    evaluation = result.evaluate(dataset)
+    predictions = predictor.predict(archive)
+    slices = predictions.to_frame().set_index(["path", "frame"])["probability"]
+    table = dataset.table
+    mine = [
+        slices[str(path), frame] for path, frame in zip(dataset.paths, table["frame"], strict=True)
+    ]
+    np.testing.assert_allclose(mine, evaluation.probabilities.mean(axis=0), atol=1e-5)
+    patients = predictions.by_patient().set_index("patient")
+    evaluated = evaluation.patients()
+    applied = patients.loc[list(evaluated.groups)]
+    np.testing.assert_allclose(
+        applied["probability"], evaluated.probabilities.mean(axis=0), atol=1e-5
+    )
+    np.testing.assert_allclose(
+        applied["calibrated_probability"],
+        rule.calibrate(evaluated.probabilities.mean(axis=0)),
+        atol=1e-5,
+    )
+    point = evaluation.decide(rule)[0]
+    positive = applied["positive"].to_numpy(bool)
+    expected = np.bincount(2 * evaluated.targets + positive, minlength=4).reshape(2, 2)
+    np.testing.assert_array_equal(point.confusion, expected)
+
+
+def test_rule_decides_about_its_unit(result, folder):
+    predictor = Predictor.from_run(result.run_dir, threshold=0.4, per="slice")
+    predictions = predictor.predict(folder)
+    frame = predictions.to_frame()
+    np.testing.assert_array_equal(frame["positive"], frame["probability"] >= 0.4)
+    np.testing.assert_array_equal(frame["calibrated_probability"], frame["probability"])
+    assert "positive" not in predictions.by_patient()
+    assert "(probability of at least 0.400)" in repr(predictions)
+    per_patient = Predictor.from_run(result.run_dir, threshold=0.4).predict(folder)[:3]
+    assert "positive" not in per_patient.to_frame()
+    assert len(per_patient.by_volume()["positive"]) == 3
+    assert Predictor.from_run(result.run_dir).rule is None

@@ -1,7 +1,8 @@
 """Print the metrics of finished runs, or test them on slices of another source.
 
-Without --dataset: the table of each run, its calibration, and the runs side by side. With one
-dataset: an external test of the fitted folds. With several datasets: every run on every dataset,
+Without --dataset: the table of each run, its calibration, its operating points, and the runs side
+by side. With one dataset: an external test of the fitted folds, also by the decision rule that
+`covidct predict` applies with the same options. With several datasets: every run on every dataset,
 out of fold on the slices that it was trained on, and as an external test on the others.
 """
 
@@ -12,14 +13,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InvalidFileError
-from .options import WrongCallError, add_dataset, emit, emit_json, load_datasets, load_slices
+from .options import (
+    add_dataset,
+    add_rule,
+    emit,
+    emit_json,
+    load_datasets,
+    load_slices,
+    rule_options,
+)
 
 if TYPE_CHECKING:
+    from ..evaluation.decision_rule import Unit
+    from ..evaluation.operating_points import OperatingPoints
     from ..runs.recalibration import CalibratedFolds
     from ..runs.result import CrossValidationResult
 
 EXAMPLE = (
     "covidct evaluate runs/paper runs/grouped\n"
+    "  covidct evaluate runs/mine --sensitivity 0.95 --prevalence 0.05\n"
     "  covidct evaluate runs/mine --dataset folder=slices-of-another-hospital\n"
     "  covidct evaluate runs/a runs/b --dataset covid19-ct=data/a folder@ward-7=data/b"
 )
@@ -31,13 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "runs", type=Path, nargs="+", metavar="RUN", help="folder of a finished run"
     )
     add_dataset(parser, required=False, several=True)
-    parser.add_argument(
-        "--sensitivity",
-        type=float,
-        default=0.95,
-        metavar="S",
-        help="target sensitivity of the calibrated threshold, in (0, 1] (default: %(default)s)",
-    )
+    add_rule(parser)
     parser.add_argument("--json", action="store_true", help="print the metrics as JSON")
 
 
@@ -46,8 +52,7 @@ def run(args: argparse.Namespace) -> None:
     from .. import CrossValidationResult
     from ..runs.external_test import evaluate_across
 
-    if not 0 < args.sensitivity <= 1:
-        raise WrongCallError(f"--sensitivity must lie in (0, 1], got {args.sensitivity}")
+    options = rule_options(args)
     results = {path.as_posix(): CrossValidationResult.load(path) for path in args.runs}
     if args.dataset is None:
         _show(list(results.values()), args)
@@ -57,34 +62,76 @@ def run(args: argparse.Namespace) -> None:
         emit_json(matrix.to_dict()) if args.json else emit(str(matrix))
         return
     dataset = load_slices(args)
-    evaluations = [result.evaluate(dataset) for result in results.values()]
+    chosen = any(value is not None for value in options.values())
+    found = [
+        (result.evaluate(dataset), result.decision_rule(**options) if chosen else None)
+        for result in results.values()
+    ]
     if args.json:
-        emit_json([evaluation.to_dict() for evaluation in evaluations])
+        emit_json(
+            [
+                evaluation.to_dict()
+                | ({"rule": evaluation.decide(rule).to_dict()} if rule is not None else {})
+                for evaluation, rule in found
+            ]
+        )
     else:
-        emit("\n\n".join(map(str, evaluations)))
+        emit(
+            "\n\n".join(
+                f"{evaluation}\n\n{evaluation.decide(rule)}" if rule else str(evaluation)
+                for evaluation, rule in found
+            )
+        )
 
 
 def _show(results: list[CrossValidationResult], args: argparse.Namespace) -> None:
     from ..runs.comparison_table import side_by_side
 
-    calibrated = [_calibrate(result, args.sensitivity) for result in results]
+    calibrated = [_calibrate(result, args) for result in results]
+    points = [_operating_points(result, args) for result in results]
     if args.json:
         emit_json(
             [
                 result.to_dict()
-                | {"calibration": None if isinstance(found, str) else found.to_dict()}
-                for result, found in zip(results, calibrated, strict=True)
+                | {
+                    "calibration": None if isinstance(found, str) else found.to_dict(),
+                    "operating_points": [own.to_dict() for own in at],
+                }
+                for result, found, at in zip(results, calibrated, points, strict=True)
             ]
         )
         return
-    parts = [f"{r}\n\n{c}" for r, c in zip(results, calibrated, strict=True)]
+    parts = [
+        "\n\n".join(map(str, (result, found, *at)))
+        for result, found, at in zip(results, calibrated, points, strict=True)
+    ]
     emit("\n\n".join(parts + ([str(side_by_side(results))] if len(results) > 1 else [])))
 
 
-def _calibrate(result: CrossValidationResult, sensitivity: float) -> CalibratedFolds | str:
+def _operating_points(
+    result: CrossValidationResult, args: argparse.Namespace
+) -> list[OperatingPoints]:
+    """Return the operating points per slice and patient, and at the prevalence if one is given."""
+    options = {name: getattr(args, name) for name in ("sensitivity", "specificity", "threshold")}
+    units: tuple[Unit, ...] = ("slice", "patient") if result.has_patients else ("slice",)
+    found = []
+    for per in units:
+        try:
+            found.append(result.operating_points(per=per, **options))
+        except InvalidFileError:
+            raise
+        except ValueError:  # too few folds, as for the calibration, which gives the reason
+            continue
+        if args.prevalence is not None:
+            found.append(result.predictive_values(args.prevalence, per=per, **options))
+    return found
+
+
+def _calibrate(result: CrossValidationResult, args: argparse.Namespace) -> CalibratedFolds | str:
     """Calibrate a run, or return the reason why it cannot be calibrated."""
+    sensitivity = 0.95 if args.sensitivity is None else args.sensitivity
     try:
-        return result.calibrate(sensitivity)
+        return result.calibrate(sensitivity, method=args.calibrate or "temperature")
     except InvalidFileError:
         raise
     except ValueError as error:

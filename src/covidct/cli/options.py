@@ -23,6 +23,7 @@ __all__ = [
     "add_layer",
     "add_on_error",
     "add_recipe",
+    "add_rule",
     "add_table",
     "add_training",
     "checked_call",
@@ -35,6 +36,7 @@ __all__ = [
     "named_datasets",
     "read_recipe",
     "read_weights",
+    "rule_options",
 ]
 
 # Options of `load_dataset` that only some datasets take; their flags have the same names.
@@ -231,6 +233,45 @@ def _option(text: str) -> tuple[str, str | int]:
         raise argparse.ArgumentTypeError(f"takes NAME=VALUE, got {text!r}")
     value = value.strip()
     return name.strip(), int(value) if value.isdigit() else value
+
+
+_RULE_OPTIONS = ("sensitivity", "specificity", "threshold", "calibrate", "prevalence")
+
+
+def add_rule(parser: argparse.ArgumentParser) -> None:
+    """Add the options of calibration and threshold; the default of each is None."""
+    options = parser.add_argument_group("decision rule")
+    target = options.add_mutually_exclusive_group()
+    for name in ("sensitivity", "specificity"):
+        target.add_argument(f"--{name}", type=float, metavar="S", help=f"target {name}, in (0, 1]")
+    target.add_argument(
+        "--threshold",
+        type=float,
+        metavar="T",
+        help="threshold of the probability, calibrated if --calibrate is given, in [0, 1]",
+    )
+    options.add_argument(
+        "--calibrate",
+        choices=("temperature", "platt"),
+        help="calibrate probabilities by a factor of the logit, or by a factor and a constant",
+    )
+    options.add_argument(
+        "--prevalence",
+        type=float,
+        metavar="P",
+        help="share of COVID-19 where the result is used, in (0, 1)",
+    )
+
+
+def rule_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the options of `add_rule` by name; None where one was not given."""
+    for name, closed in (("sensitivity", "]"), ("specificity", "]"), ("prevalence", ")")):
+        value = getattr(args, name)
+        if value is not None and not (0 < value < 1 or (value == 1 and closed == "]")):
+            raise WrongCallError(f"--{name} must lie in (0, 1{closed}, got {value}")
+    if args.threshold is not None and not 0 <= args.threshold <= 1:
+        raise WrongCallError(f"--threshold must lie in [0, 1], got {args.threshold}")
+    return {name: getattr(args, name) for name in _RULE_OPTIONS}
 
 
 def add_on_error(parser: argparse.ArgumentParser) -> None:

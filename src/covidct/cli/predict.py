@@ -3,9 +3,11 @@
 Each CT series of a folder, in DICOM files of any depth, and each NIfTI, MHA or NRRD file is a
 volume. Its slices are listed from the feet to the head. The probability of a volume, or with --per
 patient of all slices of a patient, is the mean over the slices that show lung; if no lung is
-recognized, over all slices, with a doubt. The column of doubts marks what looks unlike the training
-slices, or is one of them. A summary is written to standard error. For research; not a medical
-device.
+recognized, over all slices, with a doubt. With an option of the decision rule, rows also have the
+calibrated probability and the decision of a rule that is fitted to the out-of-fold predictions of
+the run: per slice, or per patient with --per patient and --per volume. The column of doubts marks
+what looks unlike the training slices, or is one of them. A summary is written to standard error.
+For research; not a medical device.
 """
 
 from __future__ import annotations
@@ -22,19 +24,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .._text import printable
-from .options import add_layer, add_on_error, emit
+from .options import add_layer, add_on_error, add_rule, emit, rule_options
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from ..datasets.slices import Found
+    from ..evaluation.decision_rule import DecisionRule
     from ..runs.predictor import PatientPrediction, Prediction, Predictor, VolumePrediction
 
 _LOG = logging.getLogger(__name__)
 
 EXAMPLE = (
     "covidct predict runs/mine new-slices/ --json > predictions.jsonl\n"
-    "  covidct predict runs/mine dicom-archive/ --per patient > patients.csv"
+    "  covidct predict runs/mine dicom-archive/ --per patient --sensitivity 0.95 > patients.csv"
 )
 # Volumes that the summary names, and characters of a name in that of a picture.
 _NAMED = 10
@@ -67,6 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--series", metavar="UID", help="DICOM series to score, if a folder holds several"
     )
+    add_rule(parser)
     add_on_error(parser)
     parser.add_argument(
         "--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)"
@@ -92,12 +96,15 @@ def run(args: argparse.Namespace) -> None:
     from .. import Predictor
     from ..runs.predictor import Predictions, by_volume, find_in_order
 
-    predictor = Predictor.from_run(args.run_dir, device=args.device)
+    options = rule_options(args)
+    if any(value is not None for value in options.values()):
+        options["per"] = "slice" if args.per == "slice" else "patient"
+    predictor = Predictor.from_run(args.run_dir, device=args.device, **options)
     found = find_in_order(args.paths, on_error=args.on_error, one_per_patient=args.one_per_patient)
     stream = predictor.stream(
         found, on_error=args.on_error, batch_size=args.batch_size, series=args.series
     )
-    summary, write = _Summary(), _Writer(as_json=args.json)
+    summary, write = _Summary(), _Writer(predictor.rule, as_json=args.json)
     plots = _plot_names(found) if args.plot is not None else {}
     scored: list[Prediction] = []  # without pixels; kept only if patients are printed
     number = 0
@@ -218,7 +225,8 @@ def _draw_maps(
 class _Writer:
     """Write rows to standard output as CSV, or as one JSON object per line."""
 
-    def __init__(self, *, as_json: bool) -> None:
+    def __init__(self, rule: DecisionRule | None, *, as_json: bool) -> None:
+        self._rule = rule
         self._as_json = as_json
         self._has_header = False
         if not as_json and isinstance(sys.stdout, io.TextIOWrapper):
@@ -228,8 +236,9 @@ class _Writer:
 
     def __call__(self, row: Prediction | VolumePrediction | PatientPrediction) -> None:
         from .._files import json_ready
+        from ..runs.predictor import to_row
 
-        content = row.to_dict()
+        content = to_row(row, self._rule)
         if self._as_json:
             emit(json.dumps(json_ready(content), allow_nan=False))
             return

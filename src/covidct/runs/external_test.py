@@ -11,7 +11,9 @@ import numpy.typing as npt
 
 from .._files import json_ready
 from ..evaluation import intervals, metrics
+from ..evaluation.decision_rule import Criterion, DecisionRule
 from ..evaluation.intervals import Interval, describe_intervals, describe_resampling
+from ..evaluation.operating_points import OperatingPoints, operating_point
 from ..evaluation.tables import Table, percent, percent_range
 
 if TYPE_CHECKING:
@@ -143,6 +145,52 @@ class ExternalEvaluation:
             targets=targets,
             groups=names,
             seen=(),  # names of slices
+        )
+
+    def decide(self, rule: DecisionRule) -> OperatingPoints:
+        """Evaluate a decision rule that was fitted to the run.
+
+        The rule is applied as by :class:`covidct.Predictor`: to the mean probability of the
+        networks, and, for a rule of patients, to its mean over the slices of a patient.
+
+        Parameters
+        ----------
+        rule : DecisionRule
+            Rule of :meth:`covidct.CrossValidationResult.decision_rule`.
+
+        Returns
+        -------
+        OperatingPoints
+            Sensitivity, specificity, PPV and NPV with intervals.
+
+        Raises
+        ------
+        ValueError
+            If the rule decides about patients, and patients are unknown.
+        """
+        scored = self.patients() if rule.per == "patient" else self
+        if scored is None:
+            raise ValueError(
+                f"the rule decides about patients, which are unknown in {self.tested_on!r}; give "
+                "groups to load_dataset, or fit the rule with per='slice'"
+            )
+        mean = np.clip(scored.probabilities.mean(axis=0), 0, 1)
+        n = len(scored.targets)
+        known = scored.groups is not None
+        return OperatingPoints(
+            (
+                operating_point(
+                    scored.targets,
+                    rule.calibrate(mean),
+                    Criterion("threshold", rule.threshold),
+                    folds=np.zeros(n),
+                    groups=scored.groups,
+                ),
+            ),
+            unit=rule.per,
+            group=self.group_kind if known else "slice",
+            n_groups=len(set(scored.groups)) if scored.groups is not None else n,
+            fitted_on=self.trained_on,
         )
 
     def table(self) -> Table:

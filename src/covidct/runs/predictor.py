@@ -31,6 +31,8 @@ from ..datasets.series import read_header
 from ..datasets.slices import Found, FoundVolume, find_slices, read_frame, set_aside_text
 from ..devices import Precision, resolve_device
 from ..errors import InvalidFileError, UnknownNameError
+from ..evaluation.calibration import Method
+from ..evaluation.decision_rule import DecisionRule, Unit
 from ..inference import infer
 from ..models.classifier import CTClassifier
 from .out_of_distribution import TrainingReference, descriptors, seen_by_any
@@ -47,6 +49,7 @@ __all__ = [
     "VolumePrediction",
     "by_volume",
     "find_in_order",
+    "to_row",
     "with_images",
 ]
 
@@ -152,8 +155,8 @@ class _Aggregate:
         """Probability of COVID-19: the mean over the counted slices; NaN if there are none.
 
         The lung slices are found by their anatomy alone, so that neither the length of the scan nor
-        the number of slices changes the value. It is not calibrated: choose a threshold on volumes
-        with a known diagnosis.
+        the number of slices changes the value. It is not calibrated; a rule of patients calibrates
+        it, see :meth:`covidct.CrossValidationResult.decision_rule`.
         """
         values = [p.probability for p in self.counted]
         return float(np.mean(values)) if values else nan
@@ -300,6 +303,9 @@ class Predictions(Sequence[Prediction]):
     ----------
     predictions : iterable of Prediction
         Predictions; the slices of a volume follow each other.
+    rule : DecisionRule or None, default=None
+        Calibration and threshold. The tables of its unit (slices, or patients and volumes) then
+        have the columns ``calibrated_probability`` and ``positive``.
 
     Examples
     --------
@@ -310,8 +316,11 @@ class Predictions(Sequence[Prediction]):
     0  a.png          0.9
     """
 
-    def __init__(self, predictions: Iterable[Prediction]) -> None:
+    def __init__(
+        self, predictions: Iterable[Prediction], *, rule: DecisionRule | None = None
+    ) -> None:
         self._predictions = tuple(predictions)
+        self.rule = rule
 
     @overload
     def __getitem__(self, index: int) -> Prediction: ...
@@ -320,7 +329,7 @@ class Predictions(Sequence[Prediction]):
     def __getitem__(self, index: int | slice) -> Prediction | Predictions:
         """Return one prediction, or the predictions of a slice of the sequence."""
         if isinstance(index, slice):
-            return Predictions(self._predictions[index])
+            return Predictions(self._predictions[index], rule=self.rule)
         return self._predictions[index]
 
     def __len__(self) -> int:
@@ -353,6 +362,7 @@ class Predictions(Sequence[Prediction]):
         """
         return _table(
             self,
+            self.rule,
             columns=_COLUMNS,
             types={"probability": float, "spread": float, "position": float}
             | {"volume_probability": float, "frame": int, "lung": "boolean"},
@@ -368,7 +378,8 @@ class Predictions(Sequence[Prediction]):
             ``slices``, ``lung_slices`` (missing if unknown), ``doubts`` (joined by "; ") and
             ``patient`` (missing if unknown); see `VolumePrediction`.
         """
-        return _table(by_volume(self), columns=("volume", *_ROW, "patient"), types=_ROW)
+        columns = ("volume", *_ROW, "patient")
+        return _table(by_volume(self), self.rule, columns=columns, types=_ROW)
 
     def by_patient(self) -> pd.DataFrame:
         """Return a table with a row per patient.
@@ -382,7 +393,10 @@ class Predictions(Sequence[Prediction]):
             `PatientPrediction`.
         """
         return _table(
-            self.patients, columns=("patient", *_ROW, "volumes"), types=_ROW | {"volumes": int}
+            self.patients,
+            self.rule,
+            columns=("patient", *_ROW, "volumes"),
+            types=_ROW | {"volumes": int},
         )
 
     def __repr__(self) -> str:
@@ -397,6 +411,15 @@ class Predictions(Sequence[Prediction]):
             lines.append(
                 f"probability: {min(found):.3f} to {max(found):.3f}, "
                 f"mean {np.mean(found):.3f}; {_counted(positive, 'slice')} at 0.5 or above"
+            )
+        if self.rule is not None:
+            units = self if self.rule.per == "slice" else self.patients
+            decided = [unit.probability for unit in units if not isnan(unit.probability)]
+            kind = "calibrated probability" if self.rule.calibrates else "probability"
+            lines.append(
+                f"positive: {self.rule.decide(decided).sum():,} of "
+                f"{_counted(len(decided), self.rule.per)} ({kind} of at least "
+                f"{self.rule.threshold:.3f})"
             )
         for volume in self.volumes[:_SHOWN]:
             lines.append(f"volume {_shortened(volume.name)}: {volume.probability:.3f}")
@@ -425,17 +448,60 @@ _ROW: dict[str, Any] = {
 _SHOWN = 5
 
 
+# Columns that a rule adds, and their types.
+_DECIDED: dict[str, Any] = {"calibrated_probability": float, "positive": "boolean"}
+
+
 def _table(
-    rows: Iterable[Prediction | VolumePrediction | PatientPrediction],
+    predictions: Iterable[Prediction | VolumePrediction | PatientPrediction],
+    rule: DecisionRule | None,
     *,
     columns: Iterable[str],
     types: dict[str, Any],
 ) -> pd.DataFrame:
     import pandas as pd
 
-    content = [row.to_dict() for row in rows]
+    content = [to_row(prediction, rule) for prediction in predictions]
+    decided = [name for name in _DECIDED if content and name in content[0]]
     joined = [row | {"doubts": "; ".join(row["doubts"])} for row in content]  # type: ignore[arg-type]
-    return pd.DataFrame(joined, columns=list(columns)).astype(types)
+    types = types | {name: _DECIDED[name] for name in decided}
+    return pd.DataFrame(joined, columns=[*columns, *decided]).astype(types)
+
+
+def to_row(
+    prediction: Prediction | VolumePrediction | PatientPrediction, rule: DecisionRule | None
+) -> dict[str, object]:
+    """Return the row of a prediction in a table, with the decision of a rule.
+
+    Parameters
+    ----------
+    prediction : Prediction, VolumePrediction or PatientPrediction
+        The prediction.
+    rule : DecisionRule or None
+        Calibration and threshold.
+
+    Returns
+    -------
+    dict
+        Column to value. If the rule decides about this unit, the row has
+        ``calibrated_probability`` (NaN if unreadable) and ``positive`` (None if unreadable).
+
+    Examples
+    --------
+    >>> from covidct.evaluation.decision_rule import DecisionRule
+    >>> from covidct.runs.predictor import Prediction, to_row
+    >>> row = to_row(Prediction("a.png", 0.4, 0.1, (), (512, 512)), DecisionRule(threshold=0.3))
+    >>> row["positive"]
+    True
+    """
+    content = prediction.to_dict()
+    if rule is None or rule.per != ("slice" if isinstance(prediction, Prediction) else "patient"):
+        return content
+    p = prediction.probability
+    return content | {
+        "calibrated_probability": float(rule.calibrate(p)),
+        "positive": None if isnan(p) else bool(rule.decide(p)),
+    }
 
 
 def by_volume(predictions: Iterable[Prediction]) -> Iterator[VolumePrediction]:
@@ -495,6 +561,9 @@ class Predictor:
     window : {"lung", "range", "file"} or tuple of (float, float), default="lung"
         Display window of slices in Hounsfield units, as in training; see
         :func:`covidct.datasets.gray.to_gray`.
+    rule : DecisionRule or None, default=None
+        Calibration and threshold that predictions carry; see
+        :meth:`covidct.CrossValidationResult.decision_rule`.
 
     Attributes
     ----------
@@ -534,6 +603,7 @@ class Predictor:
         device: str = "auto",
         precision: Precision = "float32",
         window: WindowChoice = "lung",
+        rule: DecisionRule | None = None,
     ) -> None:
         if not models or len(models) != len(references):
             raise ValueError(
@@ -546,11 +616,22 @@ class Predictor:
         self.precision: Precision = precision
         as_window(window)
         self.window: WindowChoice = window
+        self.rule = rule
         self.input_size = self.models[0].input_size
 
     @classmethod
     def from_run(
-        cls, run_dir: StrPath, *, device: str = "auto", precision: Precision = "float32"
+        cls,
+        run_dir: StrPath,
+        *,
+        calibrate: bool | Method = False,
+        sensitivity: float | None = None,
+        specificity: float | None = None,
+        threshold: float | None = None,
+        prevalence: float | None = None,
+        per: Unit | None = None,
+        device: str = "auto",
+        precision: Precision = "float32",
     ) -> Self:
         """Load the fitted folds of a finished run, with its window.
 
@@ -558,6 +639,9 @@ class Predictor:
         ----------
         run_dir : str or Path
             Folder of the run.
+        calibrate, sensitivity, specificity, threshold, prevalence, per : optional
+            Options of :meth:`covidct.CrossValidationResult.decision_rule`. If any is given, the
+            predictor carries this rule.
         device : str, default="auto"
             Device, see :func:`covidct.devices.resolve_device`.
         precision : {"float32", "bfloat16", "auto"}, default="float32"
@@ -575,10 +659,21 @@ class Predictor:
         InvalidFileError
             If a file of the run is missing or damaged.
         ValueError
-            If the run is not finished.
+            If the run is not finished, or the rule cannot be fitted.
         """
         result = CrossValidationResult.load(run_dir)
         numbers = range(len(result.folds))
+        rule = None
+        others = (sensitivity, specificity, threshold, prevalence, per)
+        if calibrate or any(option is not None for option in others):
+            rule = result.decision_rule(
+                per=per,
+                calibrate=calibrate,
+                sensitivity=sensitivity,
+                specificity=specificity,
+                threshold=threshold,
+                prevalence=prevalence,
+            )
         return cls(
             [result.fold_model(k) for k in numbers],
             [result.fold_reference(k) for k in numbers],
@@ -586,6 +681,7 @@ class Predictor:
             device=device,
             precision=precision,
             window=result.spec.dataset.window,
+            rule=rule,
         )
 
     def predict(
@@ -643,7 +739,8 @@ class Predictor:
         stream = self.stream(
             paths, on_error=on_error, batch_size=batch_size, series=series, window=window
         )
-        return Predictions(tqdm(stream, "predicting", unit="slice", leave=False, disable=None))
+        shown = tqdm(stream, "predicting", unit="slice", leave=False, disable=None)
+        return Predictions(shown, rule=self.rule)
 
     def stream(
         self,
