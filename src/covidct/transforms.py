@@ -52,8 +52,8 @@ class AspectPreservingPad(v2.Transform):  # type: ignore[misc]  # torchvision ha
 
     Parameters
     ----------
-    size : sequence of two int
-        Height and width of the canvas.
+    size : int or sequence of two int
+        Height and width of the canvas; an integer makes it square.
     fill : number, sequence of numbers, None or mapping, default=0
         Value of the margin: a number, one number per channel, or a mapping of types to either,
         with ``"others"`` for types that are not listed, as in
@@ -67,7 +67,7 @@ class AspectPreservingPad(v2.Transform):  # type: ignore[misc]  # torchvision ha
     Raises
     ------
     ValueError
-        If `size` is not two positive integers, `fill` is not one of the types above or
+        If `size` is not one or two positive integers, `fill` is not one of the types above or
         `interpolation` is not an interpolation mode; when called, if the inputs differ in size.
 
     Notes
@@ -85,18 +85,20 @@ class AspectPreservingPad(v2.Transform):  # type: ignore[misc]  # torchvision ha
     (349, 253)
     >>> pad.geometry((416, 512))
     Geometry(top=0, left=19, height=253, width=311)
+    >>> AspectPreservingPad(224)(Image.new("L", (512, 416))).size
+    (224, 224)
     """
 
     def __init__(
         self,
-        size: Sequence[int],
+        size: int | Sequence[int],
         *,
         fill: Fill | Mapping[type | str, Fill] = 0,
         interpolation: InterpolationMode = InterpolationMode.BILINEAR,
         antialias: bool = True,
     ) -> None:
         super().__init__()
-        self.size = checked_size(size)
+        self.size = checked_size(_both_sides(size))
         self.fill: Fill | dict[type | str, Fill] = _checked_fill(fill)
         self.interpolation = _checked_interpolation(interpolation)
         self.antialias = bool(antialias)
@@ -240,6 +242,12 @@ def checked_size(size: Sequence[int]) -> tuple[int, int]:
     ):
         raise ValueError(f"size must be two positive integers (height, width), got {size!r}")
     return int(values[0]), int(values[1])
+
+
+def _both_sides(size: int | Sequence[int]) -> Sequence[int]:
+    if isinstance(size, int | np.integer) and not isinstance(size, bool):
+        return int(size), int(size)
+    return size  # type: ignore[return-value]  # checked_size raises for anything else
 
 
 def _checked_fill(fill: object) -> Any:

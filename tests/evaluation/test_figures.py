@@ -9,12 +9,15 @@ import sys
 import matplotlib as mpl
 import numpy as np
 import pytest
+import torch
 from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
 from scipy.integrate import trapezoid
-from sklearn.metrics import roc_auc_score, roc_curve
+from sklearn.metrics import confusion_matrix, roc_auc_score, roc_curve
 
 from covidct.errors import UnknownNameError
 from covidct.evaluation import figures
+from covidct.evaluation.decision_curve import net_benefit
 
 
 def fold(seed: int, n: int = 60, shift: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
@@ -32,11 +35,26 @@ HISTORY = {
 }
 DRAWINGS = {
     "confusion_matrices": lambda: figures.confusion_matrices({"a": [[5, 1], [2, 7]]}),
-    "roc": lambda: figures.roc({"a": FOLDS}),
-    "precision_recall": lambda: figures.precision_recall({"a": FOLDS, "b": FOLDS[:1]}),
-    "reliability": lambda: figures.reliability({"a": FOLDS[0], "b": FOLDS[1]}),
+    "roc_curves": lambda: figures.roc_curves({"a": FOLDS}),
+    "precision_recall_curves": lambda: figures.precision_recall_curves(
+        {"a": FOLDS, "b": FOLDS[:1]}
+    ),
+    "reliability_diagrams": lambda: figures.reliability_diagrams({"a": FOLDS[0], "b": FOLDS[1]}),
     "learning_curves": lambda: figures.learning_curves([HISTORY, HISTORY]),
+    "decision_curves": lambda: figures.decision_curves({"a": CURVE}),
     "forest": lambda: figures.forest({"a": (0.9, (0.8, 0.95))}, published={"a": (0.85, 0.02)}),
+}
+
+TARGETS, PROBABILITIES = (np.concatenate(part) for part in zip(*FOLDS, strict=True))
+NUMBERS = np.repeat(np.arange(5), 60)
+CURVE = net_benefit(TARGETS, PROBABILITIES)
+PLOTS = {
+    "net_benefit": lambda ax=None: figures.net_benefit(CURVE, ax=ax),
+    "roc": lambda ax=None: figures.roc(TARGETS, PROBABILITIES, folds=NUMBERS, ax=ax),
+    "precision_recall": lambda ax=None: figures.precision_recall(TARGETS, PROBABILITIES, ax=ax),
+    "reliability": lambda ax=None: figures.reliability(TARGETS, PROBABILITIES, ax=ax),
+    "confusion": lambda ax=None: figures.confusion([[5, 1], [2, 7]], ax=ax),
+    "learning_curve": lambda ax=None: figures.learning_curve([HISTORY, HISTORY], ax=ax),
 }
 
 
@@ -59,7 +77,7 @@ def test_every_figure_can_be_saved_and_says_what_it_shows(draw):
 
 
 def test_every_public_drawing_is_tried_here():
-    assert set(DRAWINGS) == set(figures.__all__) - {"Folds"}
+    assert set(DRAWINGS) | set(PLOTS) == set(figures.__all__) - {"Folds"}
 
 
 @pytest.mark.parametrize("draw", DRAWINGS.values(), ids=DRAWINGS)
@@ -75,6 +93,58 @@ def test_style_is_light_whatever_the_users_is_and_left_as_it_was(draw):
     for ax in figure.axes:
         assert to_hex(ax.get_facecolor()) == "#ffffff"
         assert to_hex(ax.xaxis.label.get_color()) == "#222222"
+
+
+@pytest.mark.parametrize("plot", PLOTS.values(), ids=PLOTS)
+def test_plots_draw_into_the_given_axes_or_a_new_figure(plot):
+    import matplotlib.pyplot as plt
+
+    ax = Figure().subplots()
+    assert plot(ax) is ax
+    assert ax.get_xlabel()
+    assert ax.get_ylabel()
+    assert not plt.get_fignums()
+    new = plot()
+    assert plt.get_fignums() == [new.figure.number]
+    plt.close(new.figure)
+
+
+def test_plots_of_arrays_and_figures_of_runs_have_the_same_numbers():
+    of_arrays, of_runs = PLOTS["roc"](Figure().subplots()), DRAWINGS["roc_curves"]()
+    assert f"a: {of_arrays.get_legend().get_texts()[0].get_text()}" == legend(of_runs)[0]
+    np.testing.assert_array_equal(
+        of_arrays.lines[5].get_ydata(), of_runs.axes[0].lines[5].get_ydata()
+    )
+    single = figures.roc(*FOLDS[0], ax=Figure().subplots())
+    auc = roc_auc_score(*FOLDS[0])
+    assert single.get_legend().get_texts()[0].get_text() == f"AUC {auc:.3f}"
+    assert not single.collections  # no band of a single curve
+
+
+def test_plots_take_tensors_and_add_to_each_other():
+    ax = Figure().subplots()
+    for name, (targets, probabilities) in zip("ab", FOLDS, strict=False):
+        figures.roc(
+            torch.tensor(targets),
+            torch.tensor(probabilities, requires_grad=True),
+            name=name,
+            ax=ax,
+        )
+    assert [text.get_text()[:2] for text in ax.get_legend().get_texts()] == ["a:", "b:"]
+
+
+def test_confusion_of_scikit_learn_is_accepted():
+    matrix = confusion_matrix([0, 1, 1, 0, 1], [0, 1, 0, 0, 1])
+    ax = figures.confusion(matrix, classes=("no", "yes"), ax=Figure().subplots())
+    assert [text.get_text() for text in ax.texts] == ["2", "100.0 %", "0", "0.0 %", "1", "33.3 %",
+                                                     "2", "66.7 %"]  # fmt: skip
+    with pytest.raises(ValueError, match="the confusion matrix must be 2 x 2 counts"):
+        figures.confusion(np.eye(3))
+
+
+def test_learning_curve_of_an_unknown_metric():
+    with pytest.raises(ValueError, match="metric must be 'loss' or 'accuracy', got 'auc'"):
+        figures.learning_curve([HISTORY], metric="auc")
 
 
 def test_pyplot_is_never_loaded():
@@ -115,7 +185,7 @@ class TestConfusionMatrices:
 
 class TestFoldCurves:
     def test_mean_curve_and_auc_are_those_of_the_folds(self):
-        figure = figures.roc({"SqueezeNet": FOLDS})
+        figure = figures.roc_curves({"SqueezeNet": FOLDS})
         *thin, mean, _chance = figure.axes[0].lines
         assert len(thin) == len(FOLDS)
         x = mean.get_xdata()
@@ -130,7 +200,7 @@ class TestFoldCurves:
 
     def test_precision_is_what_some_threshold_has(self):
         targets, probabilities = [1, 0, 1, 0, 1], [0.9, 0.8, 0.7, 0.6, 0.5]
-        figure = figures.precision_recall({"a": [(targets, probabilities)]})
+        figure = figures.precision_recall_curves({"a": [(targets, probabilities)]})
         line = figure.axes[0].lines[-1]
         at = dict(zip(line.get_xdata().round(3), line.get_ydata(), strict=True))
         # One positive found with no error; two with one; all three with two.
@@ -139,7 +209,7 @@ class TestFoldCurves:
         assert at[0.668] == at[1.0] == pytest.approx(3 / 5)
 
     def test_several_runs_differ_by_more_than_color(self):
-        figure = figures.roc(dict.fromkeys("abcde", FOLDS))
+        figure = figures.roc_curves(dict.fromkeys("abcde", FOLDS))
         looks = [
             (line.get_color(), line.get_linestyle())
             for line in figure.axes[0].lines
@@ -150,19 +220,19 @@ class TestFoldCurves:
 
     def test_fold_without_a_curve_is_left_out(self):
         lonely = (np.zeros(5, dtype=int), np.linspace(0, 1, 5))
-        figure = figures.roc({"a": [*FOLDS, lonely]})
-        assert legend(figure) == legend(figures.roc({"a": FOLDS}))
-        with pytest.raises(ValueError, match="ROC curves need a fold with both classes"):
-            figures.roc({"a": [lonely]})
+        figure = figures.roc_curves({"a": [*FOLDS, lonely]})
+        assert legend(figure) == legend(figures.roc_curves({"a": FOLDS}))
+        with pytest.raises(ValueError, match="AUC needs a fold with both classes, but 'a'"):
+            figures.roc_curves({"a": [lonely]})
 
     def test_one_fold_has_no_deviation(self):
-        (told,) = legend(figures.roc({"a": FOLDS[:1]}))
+        (told,) = legend(figures.roc_curves({"a": FOLDS[:1]}))
         assert "±" not in told
 
 
 class TestReliability:
     def test_points_are_the_bins_that_are_filled(self):
-        figure = figures.reliability({"a": ([0, 1, 1], [0.05, 0.92, 0.98])})
+        figure = figures.reliability_diagrams({"a": ([0, 1, 1], [0.05, 0.92, 0.98])})
         line = figure.axes[0].lines[-1]
         np.testing.assert_allclose(line.get_xdata(), [0.05, 0.95])
         np.testing.assert_allclose(line.get_ydata(), [0, 1])
@@ -223,8 +293,8 @@ class TestForest:
 
 @pytest.mark.parametrize(
     "draw",
-    [figures.confusion_matrices, figures.roc, figures.precision_recall, figures.reliability,
-     figures.learning_curves, figures.forest],
+    [figures.confusion_matrices, figures.roc_curves, figures.precision_recall_curves,
+     figures.reliability_diagrams, figures.learning_curves, figures.forest],
 )  # fmt: skip
 def test_nothing_to_draw_is_an_error(draw):
     with pytest.raises(ValueError, match=r"needs at least one \w+, got 0"):
@@ -233,7 +303,7 @@ def test_nothing_to_draw_is_an_error(draw):
 
 def test_long_names_of_runs_neither_leave_the_figure_nor_crowd_it_out():
     name = "efficientnet_lite0, covid19-ct, grouped by patient, strategy feature-extraction"
-    roc = figures.roc({name: FOLDS, f"{name}, seed 1": FOLDS})
+    roc = figures.roc_curves({name: FOLDS, f"{name}, seed 1": FOLDS})
     forest = figures.forest({name: (0.9, (0.8, 0.95)), "b": (0.8, (0.7, 0.85))})
     for figure in (roc, forest):
         figure.draw_without_rendering()

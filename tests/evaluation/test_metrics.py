@@ -6,12 +6,13 @@ import warnings
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
 from covidct.errors import UnknownNameError
-from covidct.evaluation import metrics
+from covidct.evaluation import bootstrap, metrics
 
 # Few distinct probabilities, so that ties are common.
 PAIRS = st.lists(
@@ -223,3 +224,14 @@ def test_the_order_of_slices_does_not_matter(pairs, random):
     shuffled = random.sample(pairs, len(pairs))
     one, other = (metrics.score(*zip(*rows, strict=True)) for rows in (pairs, shuffled))
     assert one == pytest.approx(other, rel=1e-12, nan_ok=True)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_tensors_score_as_arrays_do(dtype):
+    probabilities = torch.tensor([0.25, 0.75, 0.5, 0.125], dtype=dtype, requires_grad=True)
+    targets, groups = torch.tensor([0, 1, 1, 0]), torch.tensor([3, 3, 4, 4])
+    expected = metrics.score([0, 1, 1, 0], [0.25, 0.75, 0.5, 0.125])
+    assert metrics.score(targets, probabilities) == expected
+    assert metrics.score(targets.bool(), probabilities) == expected
+    ends = bootstrap(targets, probabilities, groups=groups)
+    assert ends == bootstrap([0, 1, 1, 0], [0.25, 0.75, 0.5, 0.125], groups=[3, 3, 4, 4])

@@ -183,3 +183,36 @@ def test_bad_arguments(
 )
 def test_names_stay_distinct(paths: list[str], names: list[str]) -> None:
     assert below_common_folder(paths) == names
+
+
+class TestPlotsIntoAxes:
+    def test_maps(self):
+        images = [np.full((20, 30), 90, np.uint8), np.full((30, 20), 90, np.uint8)]
+        maps = np.stack([np.eye(16, 24), -np.eye(16, 24)])
+        given = Figure().subplots(1, 2)
+        axes = figures.plot_maps(images, maps, titles=["a", "b"], ax=given)
+        assert list(axes) == list(given)
+        assert [ax.get_title() for ax in axes] == ["a", "b"]
+        overlays = [ax.images[1] for ax in axes]
+        assert [overlay.get_array().shape for overlay in overlays] == [(20, 30), (30, 20)]
+        assert {(o.norm.vmin, o.norm.vmax) for o in overlays} == {(-1.0, 1.0)}
+
+    def test_maps_in_a_new_figure(self):
+        import matplotlib.pyplot as plt
+
+        axes = figures.plot_maps([np.zeros((8, 8), np.uint8)] * 5, torch.ones(5, 4, 4))
+        assert axes.shape == (5,)
+        assert len(axes[0].figure.axes) == 8  # two rows of four, three of them empty
+        plt.close(axes[0].figure)
+
+    def test_another_number_of_axes_is_refused(self):
+        with pytest.raises(ValueError, match="one Axes for each of 1 slices, got 2"):
+            figures.plot_maps([np.zeros((8, 8))], torch.ones(1, 4, 4), ax=Figure().subplots(1, 2))
+
+    def test_tsne(self):
+        points, targets, test = np.random.default_rng(0).normal(size=(9, 2)), [0, 1] * 4 + [1], [1]
+        ax = Figure().subplots()
+        assert figures.plot_tsne(points, targets, test=test * 9, ax=ax) is ax
+        assert [len(line.get_xdata()) for line in ax.lines] == [0, 5, 0, 4]
+        legend = figures.plot_tsne(points, targets, ax=Figure().subplots()).get_legend()
+        assert [text.get_text() for text in legend.get_texts()] == ["COVID (5)", "non-COVID (4)"]

@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 import covidct
 from covidct.datasets.canvases import make_canvases
@@ -269,3 +270,29 @@ def test_the_validation_part_of_an_official_split_calibrates(tiny, phantoms, qui
         logits = infer(result.fold_model(k), canvases, index=index).logits
         expected = fit_temperature(logits, dataset.targets[index])
         assert calibrated.fit.temperatures[k] == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("plot", "label"),
+    [
+        ("plot_roc", "sensitivity"),
+        ("plot_precision_recall", "precision"),
+        ("plot_confusion_matrix", "true class"),
+        ("plot_calibration", "share of COVID-19"),
+        ("plot_learning_curves", "loss"),
+        ("plot_net_benefit", "net benefit"),
+    ],
+)
+def test_plots_draw_into_the_given_axes(run, plot, label):
+    ax = Figure().subplots()
+    assert getattr(run(), plot)(ax=ax) is ax
+    assert ax.get_ylabel() == label
+
+
+def test_plots_show_the_numbers_of_the_result(run):
+    result = run()
+    ax = result.plot_roc(ax=Figure().subplots())
+    (label,) = (text.get_text() for text in ax.get_legend().get_texts())
+    assert label == "squeezenet: AUC {:.3f} ± {:.3f}".format(*result.summary()["auc"])
+    counts = result.plot_confusion_matrix(Figure().subplots(), fold=0).texts[::2]
+    assert [int(c.get_text()) for c in counts] == result.confusion_matrix(0).ravel().tolist()

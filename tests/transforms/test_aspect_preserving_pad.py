@@ -300,10 +300,16 @@ class TestInvert:
 
 
 class TestConstruction:
-    @pytest.mark.parametrize("size", [224, (224,), (0, 5), (-1, 5), (1.5, 2), (True, 2), "ab", ()])
+    @pytest.mark.parametrize(
+        "size", [0, True, 2.5, (224,), (0, 5), (-1, 5), (1.5, 2), (True, 2), "ab", ()]
+    )
     def test_size(self, size: object) -> None:
         with pytest.raises(ValueError, match="size must be two positive integers"):
             AspectPreservingPad(size)
+
+    @pytest.mark.parametrize("size", [224, np.int64(224)])
+    def test_one_integer_is_a_square(self, size: object) -> None:
+        assert AspectPreservingPad(size).size == (224, 224)
 
     @pytest.mark.parametrize("size", [[4, 6], np.array([4, 6]), torch.Size([4, 6])])
     def test_any_pair_of_integers_is_a_size(self, size: object) -> None:

@@ -8,7 +8,7 @@ import logging
 import operator
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -23,6 +23,8 @@ from .gray import WindowChoice, to_grayscale
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from ._interchange import TorchSlices
 
 __all__ = ["CTDataset", "check_dataset", "relative_names"]
 
@@ -198,6 +200,7 @@ class CTDataset:
         self.skipped = tuple(skipped)
         self.registry_names: tuple[str, ...] = ()
         self._digests: tuple[str, ...] | None = None
+        self._owned_folder: object = None  # keeps the files of `from_images`
         self._check_files()
         if repeated := [name for name, count in Counter(self.names).items() if count > 1]:
             logger.warning(
@@ -205,6 +208,147 @@ class CTDataset:
                 len(repeated),
                 some(repeated),
             )
+
+    @classmethod
+    def from_images(
+        cls,
+        images: Iterable[Any],
+        targets: npt.ArrayLike,
+        groups: Iterable[object] | None = None,
+        *,
+        folder: StrPath | None = None,
+        window: WindowChoice = "lung",
+        **options: Any,
+    ) -> Self:
+        """Create a dataset of images in memory, which are written to a folder as gray PNG files.
+
+        Parameters
+        ----------
+        images : iterable of PIL.Image.Image, ndarray or torch.Tensor
+            Slices of any size. Arrays and tensors are (height, width), (1, height, width), or have
+            three channels, first or last; of type uint8, or floats in [0, 1]. Other values are
+            shown as :func:`covidct.datasets.gray.to_gray` does, Hounsfield units through `window`.
+        targets : array-like of shape (n_slices,)
+            1 for COVID-19, 0 for everything else.
+        groups : iterable, optional
+            Patient of each slice. None if unknown.
+        folder : str or Path, optional
+            Folder for the files, ``00000.png`` and so on. By default a temporary folder, deleted
+            when the dataset and all its subsets are.
+        window : "lung", "range" or (level, width), default="lung"
+            Window for Hounsfield units.
+        **options
+            Further parameters of :class:`CTDataset`, such as `labels`, `sources` and `metadata`.
+
+        Returns
+        -------
+        CTDataset
+            The dataset.
+
+        Raises
+        ------
+        ValueError
+            If an image has another shape, or `targets` has another length.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from covidct import CTDataset
+        >>> pixels = np.random.default_rng(0).integers(0, 256, (4, 40, 60), dtype=np.uint8)
+        >>> CTDataset.from_images(pixels, [0, 1, 0, 1], groups=["a", "b", "c", "d"])
+        CTDataset 'custom': 4 slices (2 COVID, 2 non-COVID), 4 patients
+        """
+        from ._interchange import TemporaryFolder, write_images
+
+        owned = TemporaryFolder() if folder is None else None
+        root = Path(folder) if owned is None else owned.path  # type: ignore[arg-type]
+        paths = write_images(images, root, window=window)
+        dataset = cls(paths, targets, groups, **{"root": root, **options})
+        dataset._owned_folder = owned
+        return dataset
+
+    @classmethod
+    def from_torch(
+        cls,
+        dataset: Any,
+        groups: Iterable[object] | None = None,
+        *,
+        positive: object = None,
+        negative: object = None,
+        **options: Any,
+    ) -> CTDataset:
+        """Create a dataset of one for PyTorch, such as torchvision's ``ImageFolder``.
+
+        Parameters
+        ----------
+        dataset : torch.utils.data.Dataset
+            A :class:`torchvision.datasets.ImageFolder`, or any other dataset of pairs of image and
+            target (0 or 1), whose images are read once and written to files as by
+            :meth:`from_images`; or a :class:`torch.utils.data.Subset` of one of these, of a
+            `CTDataset`, or of :meth:`as_torch`. Its transforms are not applied to files.
+        groups : iterable, optional
+            Patient of each slice of `dataset`. None if unknown; ``covidct.load_dataset("folder",
+            root)`` finds patients in the folder of an ``ImageFolder``.
+        positive, negative : str or sequence of str, optional
+            Class folders of COVID-19, and of class 0, as in ``load_dataset("folder", root)``.
+        **options
+            Further parameters of :class:`CTDataset`.
+
+        Returns
+        -------
+        CTDataset
+            The dataset; a subset keeps patients, sources and all else that is known of its slices.
+
+        Raises
+        ------
+        TypeError
+            If `dataset` is not one of these.
+        ValueError
+            If it is unclear which class is COVID-19.
+
+        Examples
+        --------
+        >>> import covidct
+        >>> from torch.utils.data import Subset
+        >>> slices = covidct.load_dataset("phantom", n=8)
+        >>> covidct.CTDataset.from_torch(Subset(slices, [0, 1, 2, 3]))
+        PhantomDataset 'phantom': 4 slices (2 COVID, 2 non-COVID), 2 patients
+        """
+        from ._interchange import from_torch
+
+        return from_torch(
+            cls, dataset, groups, positive=positive, negative=negative, options=options
+        )
+
+    def as_torch(self, transform: Callable[[Any], Any] | None = None) -> TorchSlices:
+        """Return the slices as a PyTorch dataset of tensors, for a ``DataLoader``.
+
+        Parameters
+        ----------
+        transform : callable, optional
+            Applied to each slice, a PIL image in mode "L", such as
+            :class:`covidct.AspectPreservingPad`. If it returns a PIL image, or by default, the
+            slice becomes a tensor of shape (1, height, width), uint8. A batch needs slices of one
+            size.
+
+        Returns
+        -------
+        torch.utils.data.Dataset
+            Pairs of tensor and target.
+
+        Examples
+        --------
+        >>> import covidct
+        >>> from torch.utils.data import DataLoader
+        >>> slices = covidct.load_dataset("phantom", n=8)
+        >>> loader = DataLoader(slices.as_torch(covidct.AspectPreservingPad(224)), batch_size=4)
+        >>> images, targets = next(iter(loader))
+        >>> images.shape, images.dtype, targets
+        (torch.Size([4, 1, 224, 224]), torch.uint8, tensor([1, 0, 1, 0]))
+        """
+        from ._interchange import TorchSlices
+
+        return TorchSlices(self, transform)
 
     def __len__(self) -> int:
         """Return the number of slices."""
@@ -411,7 +555,8 @@ def check_dataset(value: object) -> None:
         raise TypeError(
             f"dataset must be a covidct.CTDataset, got {type(value).__module__}."
             f'{type(value).__qualname__}; load a folder with covidct.load_dataset("folder", root), '
-            "or list image files with covidct.CTDataset(paths, targets)"
+            "list image files with covidct.CTDataset(paths, targets), or convert a PyTorch dataset "
+            "with covidct.CTDataset.from_torch(dataset)"
         )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -9,9 +11,18 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 
+def as_array(values: Any, dtype: Any = None) -> npt.NDArray[Any]:
+    """Return an array of a list, a Series, or a PyTorch tensor on any device, with a gradient."""
+    if hasattr(values, "detach"):  # a tensor; this package does not import torch
+        values = values.detach().cpu()
+        # NumPy lacks bfloat16.
+        values = (values.double() if values.is_floating_point() else values).numpy()
+    return np.asarray(values, dtype=dtype)
+
+
 def check_targets(targets: npt.ArrayLike) -> Ints:
     """Return the targets as int64; raise ValueError if one is neither 0 nor 1."""
-    values = np.asarray(targets)
+    values = as_array(targets)
     if values.ndim != 1 or not values.size:
         raise ValueError(f"targets must be one-dimensional and not empty, got shape {values.shape}")
     wrong = values[~np.isin(values, (0, 1))]
@@ -22,7 +33,7 @@ def check_targets(targets: npt.ArrayLike) -> Ints:
 
 def check_finite(name: str, values: npt.ArrayLike, length: int) -> Floats:
     """Return `values` as float64; raise ValueError if one is not finite or the length differs."""
-    checked = np.asarray(values, dtype=np.float64)
+    checked = as_array(values, np.float64)
     _check_length(name, checked.shape, length)
     bad = np.flatnonzero(~np.isfinite(checked))
     if bad.size:
@@ -54,14 +65,14 @@ def check_fraction(name: str, value: float, *, closed: bool = False) -> float:
 
 def check_labels(name: str, labels: npt.ArrayLike, length: int) -> npt.NDArray[np.generic]:
     """Return the labels as an array; raise ValueError if the length differs."""
-    values = np.asarray(labels)
+    values = as_array(labels)
     _check_length(name, values.shape, length)
     return values
 
 
 def group_names(groups: npt.ArrayLike, length: int) -> npt.NDArray[np.str_]:
     """Return the groups as text, with the empty string for unknown ones (None, NaN, empty)."""
-    values = np.asarray(groups, dtype=object)
+    values = as_array(groups, object)
     _check_length("groups", values.shape, length)
     return np.array(["" if g is None or g != g else str(g) for g in values], dtype=np.str_)
 

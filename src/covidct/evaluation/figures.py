@@ -1,8 +1,14 @@
-"""Figures of an evaluation, as matplotlib Figure objects.
+"""Plots of an evaluation: of arrays into Axes, and of several runs as Figure objects.
 
-The functions use neither ``matplotlib.pyplot`` nor a backend. The colors suit color-blind readers,
-and runs differ by line style and marker as well. The label of a figure (``figure.get_label()``)
-describes it in words, for the ``alt`` attribute of an image.
+:func:`roc`, :func:`precision_recall`, :func:`reliability`, :func:`confusion`, :func:`net_benefit`
+and :func:`learning_curve` draw into the Axes given as ``ax`` and return it, as the displays of
+scikit-learn do. Without ``ax`` they create a figure with ``matplotlib.pyplot``, which
+notebooks show.
+
+The other functions compare several runs. They return a figure in one style of its own and use
+neither ``matplotlib.pyplot`` nor a backend. Runs differ by line style and marker as well as by
+color, and the label of the figure (``figure.get_label()``) describes it in words, for the ``alt``
+attribute of an image. All colors suit color-blind readers.
 
 Examples
 --------
@@ -15,9 +21,9 @@ Confusion matrices. ResNet18: 9.0 of 79.4 non-COVID and 65.0 of 69.8 COVID were 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from textwrap import fill
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -39,21 +45,27 @@ from ._drawing import (
     line_styles,
     new_figure,
 )
-from ._inputs import Floats, Ints, check_predictions
-from .calibration import expected_calibration_error, reliability_curve
+from ._inputs import Floats, Ints, check_labels, check_predictions
+from .calibration import ReliabilityCurve, expected_calibration_error, reliability_curve
 from .decision_curve import DecisionCurve
 from .intervals import wilson
 from .metrics import find_metric, summarize
 
 __all__ = [
     "Folds",
+    "confusion",
     "confusion_matrices",
+    "decision_curves",
     "forest",
+    "learning_curve",
     "learning_curves",
     "net_benefit",
     "precision_recall",
+    "precision_recall_curves",
     "reliability",
+    "reliability_diagrams",
     "roc",
+    "roc_curves",
 ]
 
 Folds = Sequence[tuple[npt.ArrayLike, npt.ArrayLike]]
@@ -62,6 +74,302 @@ Folds = Sequence[tuple[npt.ArrayLike, npt.ArrayLike]]
 _CLASS_WIDTH = 13  # characters of a class name in one line at a confusion matrix
 _NAME_WIDTH = 32  # characters of a run's name in one line beside an axis
 _GRID = np.linspace(0, 1, 501)
+
+
+def roc(
+    targets: npt.ArrayLike,
+    probabilities: npt.ArrayLike,
+    *,
+    folds: npt.ArrayLike | None = None,
+    name: str = "",
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the ROC curve of predictions; with folds, their mean with a band of one sd.
+
+    Parameters
+    ----------
+    targets : array-like of shape (n_slices,)
+        Classes, 1 for COVID-19.
+    probabilities : array-like of shape (n_slices,)
+        Probabilities of COVID-19.
+    folds : array-like of shape (n_slices,), optional
+        Fold of each slice. If given, sensitivities are averaged at equal specificity, and each fold
+        is drawn as a thin line; the band shows how much folds differ and is not a confidence band.
+    name : str, default=""
+        Name in the legend.
+    ax : matplotlib.axes.Axes, optional
+        Axes to draw into; by default those of a new figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The Axes. Calls with the same `ax` and other predictions add curves.
+
+    Raises
+    ------
+    ValueError
+        If the arrays are invalid or differ in length, or no fold has both classes.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> from covidct.evaluation import figures
+    >>> ax = figures.roc([0, 1, 0, 1], [0.1, 0.8, 0.4, 0.3], ax=Figure().subplots())
+    >>> ax.get_legend().get_texts()[0].get_text()
+    'AUC 0.750'
+    """
+    return _curve_of_arrays(_ROC, targets, probabilities, folds=folds, name=name, ax=ax)
+
+
+def precision_recall(
+    targets: npt.ArrayLike,
+    probabilities: npt.ArrayLike,
+    *,
+    folds: npt.ArrayLike | None = None,
+    name: str = "",
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the precision-recall curve of predictions; with folds, their mean with a band of one sd.
+
+    Parameters
+    ----------
+    targets : array-like of shape (n_slices,)
+        Classes, 1 for COVID-19.
+    probabilities : array-like of shape (n_slices,)
+        Probabilities of COVID-19.
+    folds : array-like of shape (n_slices,), optional
+        Fold of each slice. If given, precisions are averaged at equal recall, and each fold is
+        drawn as a thin line.
+    name : str, default=""
+        Name in the legend.
+    ax : matplotlib.axes.Axes, optional
+        Axes to draw into; by default those of a new figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The Axes.
+
+    Raises
+    ------
+    ValueError
+        If the arrays are invalid or differ in length, or no fold has both classes.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> from covidct.evaluation import figures
+    >>> ax = figures.precision_recall([0, 1, 0, 1], [0.1, 0.8, 0.4, 0.3], ax=Figure().subplots())
+    >>> ax.get_legend().get_texts()[0].get_text()
+    'AP 0.833'
+    """
+    return _curve_of_arrays(
+        _PRECISION_RECALL, targets, probabilities, folds=folds, name=name, ax=ax
+    )
+
+
+def _curve_of_arrays(
+    kind: _Curve,
+    targets: npt.ArrayLike,
+    probabilities: npt.ArrayLike,
+    *,
+    folds: npt.ArrayLike | None,
+    name: str,
+    ax: Axes | None,
+) -> Axes:
+    labels, values = check_predictions(targets, probabilities)
+    parts = [(labels, values)]
+    if folds is not None:
+        of_fold = check_labels("folds", folds, len(labels))
+        parts = [(labels[of_fold == k], values[of_fold == k]) for k in np.unique(of_fold)]
+    ax = _given_or_new(ax)
+    kind.draw(ax, parts, name, thin=True)
+    kind.finish(ax)
+    ax.legend(loc="lower right" if kind is _ROC else "lower left")
+    return ax
+
+
+def reliability(
+    targets: npt.ArrayLike,
+    probabilities: npt.ArrayLike,
+    *,
+    n_bins: int = 10,
+    name: str = "",
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the observed share of COVID-19 against the predicted probability.
+
+    Parameters
+    ----------
+    targets : array-like of shape (n_slices,)
+        Classes, 1 for COVID-19.
+    probabilities : array-like of shape (n_slices,)
+        Probabilities of COVID-19.
+    n_bins : int, default=10
+        Number of bins of equal width.
+    name : str, default=""
+        Name in the legend, where the expected calibration error (ECE) follows it.
+    ax : matplotlib.axes.Axes, optional
+        Axes to draw into; by default those of a new figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The Axes. Vertical bars are 95 % Wilson intervals, which treat slices as independent.
+
+    Raises
+    ------
+    ValueError
+        If the arrays are invalid or differ in length, or `n_bins` is below 1.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> from covidct.evaluation import figures
+    >>> ax = figures.reliability([0, 0, 1, 1], [0.1, 0.2, 0.7, 0.9], ax=Figure().subplots())
+    >>> ax.get_legend().get_texts()[0].get_text()
+    'ECE 0.175'
+    """
+    ax = _given_or_new(ax)
+    _draw_diagonal(ax)
+    _draw_reliability(ax, name, targets, probabilities, n_bins=n_bins, marker="o")
+    ax.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+    ax.set(xlabel="probability of COVID-19", ylabel="share of COVID-19")
+    ax.legend(loc="upper left")
+    return ax
+
+
+def confusion(
+    matrix: npt.ArrayLike,
+    *,
+    classes: tuple[str, str] = ("non-COVID", "COVID"),
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw one confusion matrix.
+
+    Parameters
+    ----------
+    matrix : array-like of shape (2, 2)
+        Matrix ``[[tn, fp], [fn, tp]]``, as :func:`covidct.evaluation.metrics.confusion_matrix` and
+        :func:`sklearn.metrics.confusion_matrix` return it; counts or their means over folds.
+    classes : tuple of (str, str), default=("non-COVID", "COVID")
+        Names of class 0 and class 1.
+    ax : matplotlib.axes.Axes, optional
+        Axes to draw into; by default those of a new figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The Axes. Color and percentage show shares of the true class.
+
+    Raises
+    ------
+    ValueError
+        If `matrix` is not a 2 x 2 matrix of non-negative counts.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> from covidct.evaluation import figures, metrics
+    >>> matrix = metrics.confusion_matrix([0, 1, 0, 1], [0.1, 0.8, 0.4, 0.3])
+    >>> figures.confusion(matrix, ax=Figure().subplots()).get_xlabel()
+    'predicted class'
+    """
+    checked = _check_matrix("", matrix)
+    ax = _given_or_new(ax)
+    _draw_matrix(ax, checked, _count_format([checked]))
+    names = [fill(name, _CLASS_WIDTH) for name in classes]
+    ax.set_xticks([0, 1], names)
+    ax.set_yticks([0, 1], names, rotation=90, va="center")
+    ax.set(xlabel="predicted class", ylabel="true class")
+    return ax
+
+
+def learning_curve(
+    histories: Sequence[Mapping[str, npt.ArrayLike]],
+    *,
+    metric: Literal["loss", "accuracy"] = "loss",
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw loss or accuracy over the epochs, for each fold and as their mean.
+
+    Parameters
+    ----------
+    histories : sequence of mapping
+        History of each fold, as in :func:`learning_curves`.
+    metric : {"loss", "accuracy"}, default="loss"
+        Value to draw.
+    ax : matplotlib.axes.Axes, optional
+        Axes to draw into; by default those of a new figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The Axes. Dotted vertical lines mark changes of the learning rate.
+
+    Raises
+    ------
+    ValueError
+        If `histories` is empty, or `metric` is unknown.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> from covidct.evaluation import figures
+    >>> fold = {"epoch": [0, 1], "loss": [0.7, 0.4], "learning_rate": [3e-4, 1e-4]}
+    >>> figures.learning_curve([fold], ax=Figure().subplots()).get_ylabel()
+    'loss'
+    """
+    if metric not in ("loss", "accuracy"):
+        raise ValueError(f"metric must be 'loss' or 'accuracy', got {metric!r}")
+    check_not_empty("history", histories)
+    ax = _given_or_new(ax)
+    _draw_training(ax, _as_arrays(histories), metric)
+    ax.legend()
+    return ax
+
+
+def net_benefit(curve: DecisionCurve, *, name: str = "model", ax: Axes | None = None) -> Axes:
+    """Draw a decision curve, with treating all and treating none.
+
+    Parameters
+    ----------
+    curve : DecisionCurve
+        Curve from `covidct.evaluation.decision_curve.net_benefit`. The band is the 95 % interval
+        at each threshold.
+    name : str, default="model"
+        Name in the legend.
+    ax : matplotlib.axes.Axes, optional
+        Axes to draw into; by default those of a new figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The Axes.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> from covidct.evaluation import figures
+    >>> from covidct.evaluation.decision_curve import net_benefit
+    >>> curve = net_benefit([0, 0, 1, 1] * 20, [0.1, 0.6, 0.7, 0.9] * 20)
+    >>> figures.net_benefit(curve, ax=Figure().subplots()).get_ylabel()
+    'net benefit'
+    """
+    ax = _given_or_new(ax)
+    _draw_decision_curve(ax, curve, label=name)
+    _draw_references(ax, curve)
+    ax.legend()
+    return ax
+
+
+def _given_or_new(ax: Axes | None) -> Axes:
+    """Return the Axes, or those of a new figure of pyplot, which notebooks show."""
+    if ax is not None:
+        return ax
+    import matplotlib.pyplot as plt  # here, since it chooses a backend
+
+    return plt.subplots()[1]
 
 
 @light_style
@@ -105,8 +413,7 @@ def confusion_matrices(
     checked = {name: _check_matrix(name, matrix) for name, matrix in matrices.items()}
     columns = min(columns, len(checked))
     rows = -(-len(checked) // columns)
-    whole = all((matrix == matrix.round()).all() for matrix in checked.values())
-    count = "{:,.0f}" if whole else "{:,.1f}"
+    count = _count_format(checked.values())
     description = " ".join(_describe_matrix(name, m, classes, count) for name, m in checked.items())
     names = [fill(name, _CLASS_WIDTH) for name in classes]
     lines = 1 + max(name.count("\n") for name in names)
@@ -131,10 +438,14 @@ def confusion_matrices(
 def _check_matrix(name: str, matrix: npt.ArrayLike) -> Floats:
     values = np.asarray(matrix, dtype=np.float64)
     if values.shape != (2, 2) or not (values >= 0).all():
-        raise ValueError(
-            f"the confusion matrix of {name!r} must be 2 x 2 counts, got {values.tolist()}"
-        )
+        whose = f" of {name!r}" if name else ""
+        raise ValueError(f"the confusion matrix{whose} must be 2 x 2 counts, got {values.tolist()}")
     return values
+
+
+def _count_format(matrices: Iterable[Floats]) -> str:
+    whole = all((matrix == matrix.round()).all() for matrix in matrices)
+    return "{:,.0f}" if whole else "{:,.1f}"
 
 
 def _describe_matrix(name: str, matrix: Floats, classes: tuple[str, str], count: str) -> str:
@@ -165,7 +476,7 @@ def _draw_matrix(ax: Axes, matrix: Floats, count: str) -> None:
             ax.text(column, row + below, text, ha="center", va=side, fontsize=size, color=INK)
 
 
-def roc(runs: Mapping[str, Folds]) -> Figure:
+def roc_curves(runs: Mapping[str, Folds]) -> Figure:
     """Draw ROC curves averaged over folds, with a band of one standard deviation.
 
     Parameters
@@ -192,16 +503,13 @@ def roc(runs: Mapping[str, Folds]) -> Figure:
     --------
     >>> from covidct.evaluation import figures
     >>> folds = [([0, 1, 0, 1], [0.1, 0.8, 0.4, 0.3]), ([0, 1, 0, 1], [0.2, 0.9, 0.1, 0.7])]
-    >>> print(figures.roc({"SqueezeNet": folds}).get_label())
+    >>> print(figures.roc_curves({"SqueezeNet": folds}).get_label())
     ROC curves. SqueezeNet: AUC 0.875 ± 0.177.
     """
-    figure, ax = _averaged("ROC curves", runs, curve=_roc_curve, metric="auc", short="AUC")
-    ax.set(xlabel="1 − specificity", ylabel="sensitivity")
-    ax.plot([0, 1], [0, 1], color=PALE, linewidth=1, linestyle=DOTTED, zorder=1)
-    return figure
+    return _averaged("ROC curves", runs, _ROC)
 
 
-def precision_recall(runs: Mapping[str, Folds]) -> Figure:
+def precision_recall_curves(runs: Mapping[str, Folds]) -> Figure:
     """Draw precision-recall curves averaged over folds, with a band of one standard deviation.
 
     Parameters
@@ -228,18 +536,10 @@ def precision_recall(runs: Mapping[str, Folds]) -> Figure:
     --------
     >>> from covidct.evaluation import figures
     >>> folds = [([0, 1, 0, 1], [0.1, 0.8, 0.4, 0.3]), ([0, 1, 0, 1], [0.2, 0.9, 0.1, 0.7])]
-    >>> print(figures.precision_recall({"SqueezeNet": folds}).get_label())
+    >>> print(figures.precision_recall_curves({"SqueezeNet": folds}).get_label())
     Precision-recall curves. SqueezeNet: AP 0.917 ± 0.118.
     """
-    figure, ax = _averaged(
-        "Precision-recall curves",
-        runs,
-        curve=_precision_curve,
-        metric="average_precision",
-        short="AP",
-    )
-    ax.set(xlabel="recall (sensitivity)", ylabel="precision")
-    return figure
+    return _averaged("Precision-recall curves", runs, _PRECISION_RECALL)
 
 
 def _roc_curve(targets: Ints, probabilities: Floats) -> Floats:
@@ -257,36 +557,69 @@ def _precision_curve(targets: Ints, probabilities: Floats) -> Floats:
 
 
 @light_style
-def _averaged(
-    title: str,
-    runs: Mapping[str, Folds],
-    *,
-    curve: Callable[[Ints, Floats], Floats],
-    metric: str,
-    short: str,
-) -> tuple[Figure, Axes]:
+def _averaged(title: str, runs: Mapping[str, Folds], kind: _Curve) -> Figure:
     check_not_empty("run", runs)
     figure = new_figure(4.2, 4.4 + 0.16 * len(runs), alt="")
     ax = figure.subplots()
     descriptions = []
     for (name, folds), (color, line, _) in zip(runs.items(), line_styles(len(runs)), strict=True):
-        checked = [check_predictions(*fold) for fold in folds]
-        scores = [{metric: find_metric(metric)(*fold)} for fold in checked]
-        usable = [f for f, s in zip(checked, scores, strict=True) if not np.isnan(s[metric])]
-        if not usable:
-            raise ValueError(f"{title} need a fold with both classes, but {name!r} has none")
-        curves = np.array([curve(*fold) for fold in usable])
-        if len(runs) == 1:
-            ax.plot(_GRID, curves.T, color=color, linewidth=0.6, alpha=0.5)
-        mean, sd = curves.mean(axis=0), curves.std(axis=0, ddof=min(1, len(curves) - 1))
-        low, high = np.clip([mean - sd, mean + sd], 0, 1)
-        ax.fill_between(_GRID, low, high, color=color, alpha=0.12, linewidth=0)
-        descriptions.append(f"{name}: {short} {_plus_minus(*summarize(scores)[metric])}")
-        ax.plot(_GRID, mean, color=color, linestyle=line, label=descriptions[-1])
-    ax.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+        drawn = kind.draw(ax, folds, name, color=color, linestyle=line, thin=len(runs) == 1)
+        descriptions.append(drawn)
+    kind.finish(ax)
     legend_below(figure, title="mean ± sd over folds")
     figure.set_label(f"{title}. {'; '.join(descriptions)}.")
-    return figure, ax
+    return figure
+
+
+class _Curve(NamedTuple):
+    """Kind of a curve over the folds of a run, and the metric that summarizes it."""
+
+    curve: Callable[[Ints, Floats], Floats]
+    metric: str
+    short: str
+    labels: tuple[str, str]
+    diagonal: bool
+
+    def draw(self, ax: Axes, folds: Folds, name: str, *, thin: bool, **look: Any) -> str:
+        """Draw the mean over the folds with a band of one sd; return the label of the curve."""
+        checked = [check_predictions(*fold) for fold in folds]
+        scores = [{self.metric: find_metric(self.metric)(*fold)} for fold in checked]
+        usable = [f for f, s in zip(checked, scores, strict=True) if not np.isnan(s[self.metric])]
+        if not usable:
+            whose = f", but {name!r} has none" if name else ""
+            raise ValueError(f"{self.short} needs a fold with both classes{whose}")
+        curves = np.array([self.curve(*fold) for fold in usable])
+        mean, sd = curves.mean(axis=0), curves.std(axis=0, ddof=min(1, len(curves) - 1))
+        value = f"{self.short} {_plus_minus(*summarize(scores)[self.metric])}"
+        label = f"{name}: {value}" if name else value
+        if "color" not in look:
+            (probe,) = ax.plot([], [])
+            look["color"] = probe.get_color()
+            probe.remove()
+        if thin and len(usable) > 1:
+            ax.plot(_GRID, curves.T, color=look["color"], linewidth=0.6, alpha=0.5)
+        if len(usable) > 1:
+            low, high = np.clip([mean - sd, mean + sd], 0, 1)
+            ax.fill_between(_GRID, low, high, color=look["color"], alpha=0.12, linewidth=0)
+        ax.plot(_GRID, mean, label=label, **look)
+        return label
+
+    def finish(self, ax: Axes) -> None:
+        """Set limits and labels, and draw the diagonal of chance."""
+        ax.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+        ax.set(xlabel=self.labels[0], ylabel=self.labels[1])
+        if self.diagonal:
+            _draw_diagonal(ax)
+
+
+_ROC = _Curve(_roc_curve, "auc", "AUC", ("1 − specificity", "sensitivity"), diagonal=True)
+_PRECISION_RECALL = _Curve(
+    _precision_curve, "average_precision", "AP", ("recall (sensitivity)", "precision"), False
+)
+
+
+def _draw_diagonal(ax: Axes) -> None:
+    ax.plot([0, 1], [0, 1], color=PALE, linewidth=1, linestyle=DOTTED, zorder=1)
 
 
 def _plus_minus(mean: float, sd: float) -> str:
@@ -294,7 +627,7 @@ def _plus_minus(mean: float, sd: float) -> str:
 
 
 @light_style
-def reliability(
+def reliability_diagrams(
     runs: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]], *, n_bins: int = 10
 ) -> Figure:
     """Draw a reliability diagram with a histogram of the predicted probabilities.
@@ -321,33 +654,25 @@ def reliability(
     Examples
     --------
     >>> from covidct.evaluation import figures
-    >>> figure = figures.reliability({"as trained": ([0, 0, 1, 1], [0.1, 0.2, 0.7, 0.9])})
+    >>> figure = figures.reliability_diagrams({"as trained": ([0, 0, 1, 1], [0.1, 0.2, 0.7, 0.9])})
     >>> print(figure.get_label())
     Reliability diagram. as trained: expected calibration error 0.175.
     """
     check_not_empty("run", runs)
     figure = new_figure(4.2, 5.3 + 0.16 * len(runs), alt="")
     ax, below = figure.subplots(2, height_ratios=(5, 1), sharex=True)
-    ax.plot([0, 1], [0, 1], color=PALE, linewidth=1, linestyle=DOTTED, zorder=1)
+    _draw_diagonal(ax)
     descriptions = []
     for (name, (targets, probabilities)), (color, line, marker) in zip(
         runs.items(), line_styles(len(runs)), strict=True
     ):
-        curve = reliability_curve(targets, probabilities, n_bins=n_bins)
-        error = expected_calibration_error(targets, probabilities, n_bins=n_bins)
-        filled = curve.counts > 0
-        x, y, counts = curve.probability[filled], curve.observed[filled], curve.counts[filled]
-        ends = np.array([wilson(round(s * n), n) for s, n in zip(y, counts, strict=True)])
-        ax.vlines(x, ends[:, 0], ends[:, 1], color=color, linewidth=1, alpha=0.7)
-        ax.plot(
-            x,
-            y,
+        curve, error = _draw_reliability(
+            *(ax, name, targets, probabilities),
+            n_bins=n_bins,
             color=color,
             linestyle=line,
             marker=marker,
-            markersize=4.5,
             linewidth=1.4,
-            label=f"{name}: ECE {error:.3f}",
         )
         below.stairs(curve.counts, curve.edges, color=color, linestyle=line, linewidth=1.2)
         if len(runs) == 1:
@@ -361,8 +686,29 @@ def reliability(
     return figure
 
 
+def _draw_reliability(
+    ax: Axes,
+    name: str,
+    targets: npt.ArrayLike,
+    probabilities: npt.ArrayLike,
+    *,
+    n_bins: int,
+    **look: Any,
+) -> tuple[ReliabilityCurve, float]:
+    """Draw the observed share of each bin with its interval; return the curve and the error."""
+    curve = reliability_curve(targets, probabilities, n_bins=n_bins)
+    error = expected_calibration_error(targets, probabilities, n_bins=n_bins)
+    filled = curve.counts > 0
+    x, y, counts = curve.probability[filled], curve.observed[filled], curve.counts[filled]
+    ends = np.array([wilson(round(s * n), n) for s, n in zip(y, counts, strict=True)])
+    label = f"{name}: ECE {error:.3f}" if name else f"ECE {error:.3f}"
+    (line,) = ax.plot(x, y, markersize=4.5, label=label, **look)
+    ax.vlines(x, ends[:, 0], ends[:, 1], color=line.get_color(), linewidth=1, alpha=0.7)
+    return curve, error
+
+
 @light_style
-def net_benefit(curves: Mapping[str, DecisionCurve]) -> Figure:
+def decision_curves(curves: Mapping[str, DecisionCurve]) -> Figure:
     """Draw decision curves, with treating all and treating none.
 
     Parameters
@@ -386,7 +732,7 @@ def net_benefit(curves: Mapping[str, DecisionCurve]) -> Figure:
     >>> from covidct.evaluation import figures
     >>> from covidct.evaluation.decision_curve import net_benefit
     >>> curve = net_benefit([0, 0, 1, 1] * 20, [0.1, 0.6, 0.7, 0.9] * 20)
-    >>> print(figures.net_benefit({"SqueezeNet": curve}).get_label())
+    >>> print(figures.decision_curves({"SqueezeNet": curve}).get_label())
     Decision curves. SqueezeNet: better than treating all or none at thresholds of 0.11 to 0.90.
     """
     check_not_empty("curve", curves)
@@ -400,22 +746,32 @@ def net_benefit(curves: Mapping[str, DecisionCurve]) -> Figure:
     for (name, curve), (color, line, _) in zip(
         curves.items(), line_styles(len(curves)), strict=True
     ):
-        ax.fill_between(curve.thresholds, curve.low, curve.high, color=color, alpha=0.12, lw=0)
-        ax.plot(curve.thresholds, curve.model, color=color, linestyle=line, label=name)
+        _draw_decision_curve(ax, curve, label=name, color=color, linestyle=line)
         useful = curve.thresholds[curve.useful]
         where = f"at thresholds of {useful.min():.2f} to {useful.max():.2f}" if useful.size else ""
         descriptions.append(
             f"{name}: {'' if useful.size else 'nowhere '}better than treating all or none"
             f"{f' {where}' if where else ''}"
         )
-    ax.plot(first.thresholds, first.treat_all, color=PALE, linewidth=1.2, label="treat all")
-    ax.axhline(0, color=INK, linewidth=1, linestyle=DOTTED, label="treat none")
-    # Below zero, a curve is worse than doing nothing; how much worse does not matter.
-    ax.set(xlim=(0, 1), ylim=(-0.25 * first.prevalence, 1.1 * first.prevalence))
-    ax.set(xlabel="threshold probability", ylabel="net benefit")
+    _draw_references(ax, first)
     legend_below(figure)
     figure.set_label(f"Decision curves. {'; '.join(descriptions)}.")
     return figure
+
+
+def _draw_decision_curve(ax: Axes, curve: DecisionCurve, **look: Any) -> None:
+    (line,) = ax.plot(curve.thresholds, curve.model, **look)
+    color = line.get_color()
+    ax.fill_between(curve.thresholds, curve.low, curve.high, color=color, alpha=0.12, lw=0)
+
+
+def _draw_references(ax: Axes, curve: DecisionCurve) -> None:
+    """Draw the net benefit of treating all and of treating none."""
+    ax.plot(curve.thresholds, curve.treat_all, color=PALE, linewidth=1.2, label="treat all")
+    ax.axhline(0, color=INK, linewidth=1, linestyle=DOTTED, label="treat none")
+    # Below zero, a curve is worse than doing nothing; how much worse does not matter.
+    ax.set(xlim=(0, 1), ylim=(-0.25 * curve.prevalence, 1.1 * curve.prevalence))
+    ax.set(xlabel="threshold probability", ylabel="net benefit")
 
 
 @light_style
@@ -448,7 +804,7 @@ def learning_curves(histories: Sequence[Mapping[str, npt.ArrayLike]]) -> Figure:
     Learning curves of 1 fold over 2 epochs. Training loss ends at 0.400, accuracy at 0.800.
     """
     check_not_empty("history", histories)
-    folds = [{k: np.asarray(v, dtype=np.float64) for k, v in h.items()} for h in histories]
+    folds = _as_arrays(histories)
     ends = [np.mean([fold[name][-1] for fold in folds]) for name in ("loss", "accuracy")]
     counted = f"{len(folds)} fold{'s' if len(folds) > 1 else ''}"
     figure = new_figure(
@@ -458,17 +814,26 @@ def learning_curves(histories: Sequence[Mapping[str, npt.ArrayLike]]) -> Figure:
         f"Training loss ends at {ends[0]:.3f}, accuracy at {ends[1]:.3f}.",
     )
     for ax, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        _draw_histories(ax, folds, name, color=BLUE, label="training", line="-")
-        monitored = f"monitor_{name}"
-        if all(monitored in fold and np.isfinite(fold[monitored]).any() for fold in folds):
-            _draw_histories(ax, folds, monitored, color=VERMILLION, label="monitored", line="--")
-        for epoch in _changes(folds[0]):
-            label = "learning rate changed"
-            ax.axvline(epoch, color=PALE, linewidth=1, linestyle=DOTTED, zorder=1, label=label)
-        ax.set(xlabel="epoch", ylabel=name)
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+        _draw_training(ax, folds, name)
     legend_below(figure)
     return figure
+
+
+def _as_arrays(histories: Sequence[Mapping[str, npt.ArrayLike]]) -> list[dict[str, Floats]]:
+    return [{k: np.asarray(v, dtype=np.float64) for k, v in h.items()} for h in histories]
+
+
+def _draw_training(ax: Axes, folds: Sequence[Mapping[str, Floats]], name: str) -> None:
+    """Draw loss or accuracy over the epochs, in training and, if known, in the monitored part."""
+    _draw_histories(ax, folds, name, color=BLUE, label="training", line="-")
+    monitored = f"monitor_{name}"
+    if all(monitored in fold and np.isfinite(fold[monitored]).any() for fold in folds):
+        _draw_histories(ax, folds, monitored, color=VERMILLION, label="monitored", line="--")
+    for k, epoch in enumerate(_changes(folds[0])):
+        label = "_" if k else "learning rate changed"
+        ax.axvline(epoch, color=PALE, linewidth=1, linestyle=DOTTED, zorder=1, label=label)
+    ax.set(xlabel="epoch", ylabel=name)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
 
 
 def _draw_histories(

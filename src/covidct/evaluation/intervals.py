@@ -31,7 +31,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from ._inputs import Floats, Ints, check_fraction, check_predictions, group_codes
+from ._inputs import Floats, Ints, as_array, check_fraction, check_predictions, group_codes
 from ._weighted_counts import batches
 from .metrics import METRICS, weighted_scores
 
@@ -203,7 +203,7 @@ def bootstrap(
     for name in wanted:
         if name in _CASES and n_groups > 1:
             cases = np.flatnonzero(_CASES[name](labels, values >= threshold))
-            of = None if folds is None else np.asarray(folds)[cases]
+            of = None if folds is None else as_array(folds)[cases]
             found[name] = robust_share(
                 found[name], right[cases], codes[cases], folds=of, level=level
             )

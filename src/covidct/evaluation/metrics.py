@@ -26,6 +26,7 @@ from ..errors import UnknownNameError
 from ._inputs import (
     Floats,
     Ints,
+    as_array,
     check_fraction,
     check_labels,
     check_predictions,
@@ -331,7 +332,7 @@ def score(
     >>> score([0, 1, 1], [0.2, 0.4, 0.8], names=["precision", "recall"])
     {'precision': 1.0, 'recall': 0.5}
     """
-    weights = np.ones((1, np.size(targets)))
+    weights = np.ones((1, as_array(targets).size))
     scores = weighted_scores(
         targets, probabilities, weights=weights, threshold=threshold, names=names
     )

@@ -25,7 +25,15 @@ import numpy.typing as npt
 from scipy import special
 from tqdm import tqdm
 
-from ._inputs import Floats, Ints, check_finite, check_fraction, check_predictions, group_codes
+from ._inputs import (
+    Floats,
+    Ints,
+    as_array,
+    check_finite,
+    check_fraction,
+    check_predictions,
+    group_codes,
+)
 from ._weighted_counts import batches
 from .intervals import Interval, cluster_bootstrap
 from .metrics import find_metric, weighted_scores
@@ -128,7 +136,7 @@ def corrected_resampled_ttest(
     >>> round(test.statistic, 3), round(test.p_value, 4)
     (4.216, 0.0135)
     """
-    values = check_finite("differences", differences, np.size(differences))
+    values = check_finite("differences", differences, as_array(differences).size)
     if len(values) < 2:
         raise ValueError(f"the test needs at least two folds, got {len(values)}")
     if not (n_train > 0 and n_test > 0):
@@ -374,7 +382,7 @@ def _check_pair(
 
 def _folds_of_both(folds: npt.ArrayLike | None, n: int) -> tuple[Ints, Ints]:
     """Return the fold of each prediction of either model as a number."""
-    given = np.zeros(n) if folds is None else np.asarray(folds)
+    given = np.zeros(n) if folds is None else as_array(folds)
     rows = given if given.ndim == 2 else given[None]
     if rows.shape not in ((1, n), (2, n)):
         raise ValueError(f"folds must have shape ({n},) or (2, {n}), got {given.shape}")

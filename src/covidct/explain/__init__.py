@@ -11,6 +11,7 @@ from .._lazy import attach
 
 if TYPE_CHECKING:
     from . import faithfulness, figures, tsne
+    from .figures import plot_maps, plot_tsne
     from .fold import draw_map, explain_fold, explain_predictions, mean_maps
     from .grad_cam import Explanation, GradCAM
     from .paper import draw_paper_figures
@@ -19,6 +20,7 @@ else:
     __getattr__, __dir__ = attach(
         __name__,
         {
+            "figures": ("plot_maps", "plot_tsne"),
             "fold": ("draw_map", "explain_fold", "explain_predictions", "mean_maps"),
             "grad_cam": ("Explanation", "GradCAM"),
             "paper": ("draw_paper_figures",),
@@ -37,6 +39,8 @@ __all__ = [
     "faithfulness",
     "figures",
     "mean_maps",
+    "plot_maps",
+    "plot_tsne",
     "to_slice",
     "tsne",
 ]

@@ -1,6 +1,8 @@
-"""Figures of explanations, as matplotlib ``Figure`` objects.
+"""Plots of explanations: into given Axes, or as matplotlib ``Figure`` objects.
 
-The functions do not use ``matplotlib.pyplot``, its global state or its backend.
+:func:`plot_maps` and :func:`plot_tsne` draw into the Axes given as ``ax``, or those of a new figure
+of ``matplotlib.pyplot``, and return them. The other functions return a figure of their own and do
+not use ``matplotlib.pyplot``, its global state or its backend.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from typing import Literal
 import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
+import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, ListedColormap, Normalize
 from matplotlib.figure import Figure
@@ -32,6 +35,8 @@ __all__ = [
     "below_common_folder",
     "embedding",
     "perturbation_curves",
+    "plot_maps",
+    "plot_tsne",
     "saliency_maps",
     "volume_profile",
 ]
@@ -46,6 +51,148 @@ _PALETTES = {
 }
 _MARKERS = {1: "o", 0: "^"}
 _OUTLINES = {"lesion": _SKY, "lung": "white", "finding": _GREEN}
+
+
+def plot_maps(
+    images: Sequence[Image.Image | npt.NDArray[np.uint8]],
+    maps: Tensor | npt.NDArray[np.floating],
+    *,
+    titles: Sequence[str] | None = None,
+    masks: Sequence[Masks | None] | None = None,
+    columns: int = 4,
+    resize: Literal["pad", "stretch"] = "pad",
+    ax: Axes | Sequence[Axes] | npt.NDArray[np.object_] | None = None,
+) -> npt.NDArray[np.object_]:
+    """Draw slices under their saliency maps, one in each of the Axes.
+
+    Parameters
+    ----------
+    images : sequence of PIL.Image.Image or ndarray
+        N original gray slices.
+    maps : Tensor or ndarray of shape (N, H, W)
+        Saliency maps on the canvases, as returned by `covidct.explain.GradCAM`.
+    titles : sequence of str, optional
+        Title of each slice.
+    masks : sequence of mapping of str to ndarray, optional
+        For each slice, boolean masks of its original size to outline, by name, or None.
+    columns : int, default=4
+        Maximum number of slices per row of a new figure.
+    resize : {"pad", "stretch"}, default="pad"
+        Resizing method that the canvases were made with.
+    ax : Axes or array of N Axes, optional
+        Axes to draw into; by default those of a new figure.
+
+    Returns
+    -------
+    ndarray of N matplotlib.axes.Axes
+        The Axes. All share one color scale: that of maps in [0, 1], or [-1, 1] if a value is
+        negative.
+
+    Raises
+    ------
+    ValueError
+        If `images` is empty, or another sequence differs from it in length.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from matplotlib.figure import Figure
+    >>> from covidct.explain import plot_maps
+    >>> slices = [np.zeros((50, 70), np.uint8), np.zeros((60, 60), np.uint8)]
+    >>> axes = plot_maps(slices, np.ones((2, 40, 56)), ax=Figure().subplots(1, 2))
+    >>> axes.shape
+    (2,)
+    """
+    maps = torch.as_tensor(maps)
+    _check_lengths(len(images), maps=maps, titles=titles, masks=masks)
+    axes = _axes_for(len(images), ax, columns)
+    colors, norm = _colors(signed=bool(maps.min() < 0))
+    for i, each in enumerate(axes):
+        pixels = np.asarray(images[i])
+        each.imshow(pixels, cmap="gray", vmin=0, vmax=255)
+        on_slice = to_slice(maps[i], pixels.shape, resize=resize)
+        each.imshow(on_slice.numpy(force=True), cmap=colors, norm=norm)
+        for name, mask in ((masks and masks[i]) or {}).items():
+            _outline(each, mask, name)
+        if titles is not None:
+            each.set_title(titles[i], parse_math=False)
+        each.set_axis_off()
+    return axes
+
+
+def _axes_for(
+    n: int, ax: Axes | Sequence[Axes] | npt.NDArray[np.object_] | None, columns: int
+) -> npt.NDArray[np.object_]:
+    """Return the given Axes as an array of length n, or those of a new figure of pyplot."""
+    if ax is not None:
+        given = np.atleast_1d(np.asarray(ax, dtype=object)).ravel()
+        if len(given) != n:
+            raise ValueError(f"ax must have one Axes for each of {n} slices, got {len(given)}")
+        return given
+    import matplotlib.pyplot as plt  # here, since it chooses a backend
+
+    columns = max(1, min(columns, n))
+    rows = -(-n // columns)
+    size = (2.4 * columns, 2.2 * rows)
+    _, grid = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
+    for unused in grid.flat[n:]:
+        unused.set_axis_off()
+    return np.asarray(grid.ravel()[:n])
+
+
+def plot_tsne(
+    points: npt.ArrayLike,
+    targets: npt.ArrayLike,
+    *,
+    test: npt.ArrayLike | None = None,
+    classes: tuple[str, str] = ("non-COVID", "COVID"),
+    palette: Palette = "color-blind",
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw an embedding of the features of slices.
+
+    Parameters
+    ----------
+    points : array-like of shape (N, 2)
+        Positions, as returned by `covidct.explain.tsne.embed`.
+    targets : array-like of shape (N,)
+        True classes, 1 for COVID-19.
+    test : array-like of bool of shape (N,), optional
+        True for slices of the test fold, which get larger markers and a color of their own.
+    classes : tuple of (str, str), default=("non-COVID", "COVID")
+        Names of class 0 and class 1.
+    palette : {"color-blind", "paper"}, default="color-blind"
+        Colors, as in :func:`embedding`.
+    ax : matplotlib.axes.Axes, optional
+        Axes to draw into; by default those of a new figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The Axes, without ticks, because positions have no meaning in an embedding.
+
+    Raises
+    ------
+    ValueError
+        If there are no points, if the arrays differ in length, or if `palette` is unknown.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from matplotlib.figure import Figure
+    >>> from covidct.explain import plot_tsne
+    >>> points = np.random.default_rng(0).normal(size=(20, 2))
+    >>> ax = plot_tsne(points, np.arange(20) % 2, ax=Figure().subplots())
+    >>> [text.get_text() for text in ax.get_legend().get_texts()]
+    ['COVID (10)', 'non-COVID (10)']
+    """
+    if ax is None:
+        import matplotlib.pyplot as plt  # here, since it chooses a backend
+
+        ax = plt.subplots()[1]
+    _draw_points(ax, points, targets, test=test, classes=classes, palette=palette)
+    ax.legend(fontsize=_SMALL)
+    return ax
 
 
 def saliency_maps(
@@ -183,30 +330,9 @@ def embedding(
     >>> [text.get_text() for text in figure.legends[0].get_texts()]
     ['COVID, train (8)', 'COVID, test (2)', 'non-COVID, train (8)', 'non-COVID, test (2)']
     """
-    if palette not in _PALETTES:
-        raise ValueError(
-            f"palette must be one of {', '.join(map(repr, _PALETTES))}, got {palette!r}"
-        )
-    labels, held_out = np.asarray(targets), np.asarray(test, dtype=bool)
-    _check_lengths(len(points), targets=labels, test=held_out)
     figure = Figure(figsize=(4.6, 4.4), dpi=200, layout="constrained")
     ax = figure.subplots()
-    for (target, part), color in _PALETTES[palette].items():
-        chosen = (labels == target) & (held_out == part)
-        name = f"{classes[target]}, {'test' if part else 'train'} ({np.count_nonzero(chosen)})"
-        ax.plot(
-            *points[chosen].T,
-            linestyle="none",
-            marker=_MARKERS[target],
-            markersize=5.5 if part else 3.5,
-            markerfacecolor=color,
-            markeredgecolor="black" if part else "0.4",
-            markeredgewidth=0.7 if part else 0.3,
-            label=name,
-            zorder=2 + part,
-        )
-    ax.set(xticks=[], yticks=[], aspect="equal", adjustable="datalim")
-    ax.spines[:].set_color("0.8")
+    _draw_points(ax, points, targets, test=test, classes=classes, palette=palette)
     figure.legend(loc="outside upper center", ncols=2, fontsize=_SMALL, frameon=False)
     if separation is not None:
         figure.supxlabel(
@@ -218,6 +344,44 @@ def embedding(
             fontsize=_SMALL,
         )
     return figure
+
+
+def _draw_points(
+    ax: Axes,
+    points: npt.ArrayLike,
+    targets: npt.ArrayLike,
+    *,
+    test: npt.ArrayLike | None,
+    classes: tuple[str, str],
+    palette: Palette,
+) -> None:
+    """Draw the points of an embedding by class and part."""
+    if palette not in _PALETTES:
+        raise ValueError(
+            f"palette must be one of {', '.join(map(repr, _PALETTES))}, got {palette!r}"
+        )
+    places, labels = np.asarray(points), np.asarray(targets)
+    held_out = np.zeros(len(labels), bool) if test is None else np.asarray(test, dtype=bool)
+    _check_lengths(len(places), targets=labels, test=held_out)
+    for (target, part), color in _PALETTES[palette].items():
+        chosen = (labels == target) & (held_out == part)
+        if test is None and part:
+            continue
+        share = "" if test is None else f", {'test' if part else 'train'}"
+        name = f"{classes[target]}{share} ({np.count_nonzero(chosen)})"
+        ax.plot(
+            *places[chosen].T,
+            linestyle="none",
+            marker=_MARKERS[target],
+            markersize=5.5 if part else 3.5,
+            markerfacecolor=color,
+            markeredgecolor="black" if part else "0.4",
+            markeredgewidth=0.7 if part else 0.3,
+            label=name,
+            zorder=2 + part,
+        )
+    ax.set(xticks=[], yticks=[], aspect="equal", adjustable="datalim")
+    ax.spines[:].set_color("0.8")
 
 
 def perturbation_curves(curves: Curves, *, chance: Curves | None = None) -> Figure:

@@ -500,9 +500,9 @@ def _confusion(result: CrossValidationResult) -> Picture:
 def _curves(result: CrossValidationResult) -> tuple[Picture, ...]:
     folds = {"test folds": _folds(result)}
     return (
-        vector(figures.roc(folds)),
-        vector(figures.precision_recall(folds)),
-        vector(figures.reliability(_stages(result))),
+        vector(figures.roc_curves(folds)),
+        vector(figures.precision_recall_curves(folds)),
+        vector(figures.reliability_diagrams(_stages(result))),
     )
 
 
@@ -531,7 +531,7 @@ def _compared(named: Mapping[str, CrossValidationResult]) -> tuple[Picture, ...]
         for name, result in named.items()
     }
     folds = {plain(name): _folds(result) for name, result in named.items()}
-    return (vector(figures.forest(rows, published=published)), vector(figures.roc(folds)))
+    return (vector(figures.forest(rows, published=published)), vector(figures.roc_curves(folds)))
 
 
 def _folds(result: CrossValidationResult) -> figures.Folds:

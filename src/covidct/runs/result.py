@@ -8,7 +8,7 @@ from itertools import compress
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +34,7 @@ from .storage import RunDirectory, RunSpec
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
     from ..datasets.ct_dataset import CTDataset
 
@@ -154,6 +155,28 @@ class CrossValidationResult(ScoredFolds):
             Values of each field of :class:`covidct.training.trainer.EpochRecord`.
         """
         return self._directory.read_history(fold, EpochRecord._fields)
+
+    def plot_learning_curves(
+        self, ax: Axes | None = None, *, metric: Literal["loss", "accuracy"] = "loss"
+    ) -> Axes:
+        """Draw loss or accuracy of the training over the epochs, for each fold and as their mean.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Axes to draw into; by default those of a new figure.
+        metric : {"loss", "accuracy"}, default="loss"
+            Value to draw.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            The Axes, as drawn by :func:`covidct.evaluation.figures.learning_curve`.
+        """
+        from ..evaluation import figures
+
+        histories = [self.history(k) for k in range(len(self.folds))]
+        return figures.learning_curve(histories, metric=metric, ax=ax)
 
     @property
     def settings(self) -> dict[str, object]:
