@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
@@ -116,9 +117,16 @@ def test_further_options_of_a_dataset(tmp_path, capsys):
     assert "takes NAME=VALUE, got 'fold'" in capsys.readouterr().err
 
 
-def test_one_dataset_where_one_is_meant(capsys):
-    assert cli.main(["audit", "--dataset", "phantom", "folder=x"]) == 2
-    assert "covidct audit takes one dataset, got 2" in capsys.readouterr().err
+def test_several_datasets_are_joined_as_sources(slice_folder, tmp_path, capsys):
+    other = tmp_path / "other"
+    covidct.load_dataset("phantom", n=8).save(other)
+    named = [f"folder@ward-7={slice_folder}", f"folder@site-b={other}"]
+    assert cli.main(["audit", "--json", "--dataset", *named]) == 0
+    subject = json.loads(capsys.readouterr().out)["subject"]
+    assert subject.startswith("ConcatDataset 'ward-7+site-b': 20 slices")
+    assert "2 sources" in subject
+    known = ["--dataset", f"covidx-ct={other}", f"covid-ct-md={other}"]
+    assert cli.main(["audit", *known]) == 1  # neither folder has the layout
 
 
 @pytest.mark.parametrize("by_path", [True, False])

@@ -144,7 +144,11 @@ def test_an_official_split_that_tears_patients_or_is_never_run_is_refused(anonym
     [
         (7, None, "class 'non-COVID' has 6 slices, fewer than the 7 folds"),
         (1, None, "cv must be an integer of at least 2, got 1"),
-        ("five", None, "cv must be an integer, 'official', a scikit-learn splitter.*got 'five'"),
+        (
+            "five",
+            None,
+            "cv must be an integer, 'official', 'source', a scikit-learn.*got 'five'",
+        ),
         ("official", None, "has no official split"),
         ("official", "patient", "the patients of dataset 'custom' are unknown"),
         (3, "patients", "one label per slice, got 'patients'"),
@@ -278,7 +282,7 @@ def test_repeats_shuffle_the_folds_of_one_search(phantoms, groups, monkeypatch):
 
 
 def test_splitters_repeat_themselves(anonymous):
-    with pytest.raises(ValueError, match=r"repeats=2 needs a number of folds or cv='official'"):
+    with pytest.raises(ValueError, match=r"repeats=2 needs a number of folds, cv='official' or"):
         make_split(anonymous, StratifiedKFold(2), repeats=2)
 
 

@@ -100,6 +100,7 @@ __all__ = [
     "Pairs",
     "candidate_pairs",
     "changed_candidates",
+    "equal_pixel_groups",
     "find_pairs",
     "fingerprints",
     "group_labels",

@@ -6,7 +6,7 @@ import shutil
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -154,6 +154,9 @@ class AuditReport:
     tables : mapping of str to tuple of mapping
         Rows of the tables ``"shortcuts"``, ``"leakage"``, ``"patients"`` and
         ``"near-duplicate groups"``. Accuracies are fractions.
+    properties : mapping of str to ndarray of shape (n_slices,)
+        Properties of the files that vary: ``"file format"``, ``"color mode"`` and
+        ``"image size"`` (pixels), which `by` of a result takes as subgroups.
 
     Examples
     --------
@@ -168,6 +171,7 @@ class AuditReport:
     findings: tuple[Finding, ...]
     groups: npt.NDArray[np.int64]
     tables: Mapping[str, tuple[Mapping[str, Any], ...]]
+    properties: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
 
     @property
     def verdict(self) -> str:

@@ -23,7 +23,7 @@ from .duplicates import find_pairs, group_labels
 from .file_order import file_blocks, file_order
 from .findings import AuditReport
 from .leakage import probe_leakage
-from .measurements import measure_slices
+from .measurements import SliceMeasurements, measure_slices
 from .shortcuts import measure_shortcuts
 
 __all__ = ["audit_dataset"]
@@ -91,6 +91,7 @@ def audit_dataset(dataset: CTDataset, *, seed: int = 0) -> AuditReport:
         subject=repr(dataset),
         findings=tuple(sorted(findings, key=lambda finding: _ORDER[finding.severity])),
         groups=groups,
+        properties=_varying_properties(measurements),
         tables={
             "shortcuts": tuple(
                 shortcut._asdict() | {"properties": list(shortcut.properties)}
@@ -101,6 +102,15 @@ def audit_dataset(dataset: CTDataset, *, seed: int = 0) -> AuditReport:
             "near-duplicate groups": tuple(_largest_groups(dataset, groups)),
         },
     )
+
+
+def _varying_properties(measurements: SliceMeasurements) -> dict[str, npt.NDArray[Any]]:
+    columns = {
+        "file format": measurements.formats,
+        "color mode": measurements.modes,
+        "image size": measurements.sizes.prod(axis=1),
+    }
+    return {name: values for name, values in columns.items() if len(np.unique(values)) > 1}
 
 
 def _groupings(dataset: CTDataset, groups: _Groups) -> dict[str, _Groups | None]:

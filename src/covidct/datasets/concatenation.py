@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from ._overlap import refuse_overlap
 from .ct_dataset import CTDataset, check_dataset
 from .gray import WindowChoice
-from .registry import overlapping
 
 __all__ = ["ConcatDataset", "concat"]
 
@@ -231,25 +231,6 @@ def concat(datasets: Sequence[CTDataset], names: Sequence[str] | None = None) ->
     for (one, a), (other, b) in combinations(zip(chosen, parts, strict=True), 2):
         refuse_overlap(a.registry_names, b.registry_names, f"{one!r} and {other!r}")
     return ConcatDataset(parts, chosen)
-
-
-def refuse_overlap(a: Sequence[str], b: Sequence[str], subject: str) -> None:
-    """Raise ValueError if registered datasets are known to share slices.
-
-    Parameters
-    ----------
-    a, b : sequence of str
-        Names in the registry of the datasets on either side.
-    subject : str
-        The two sides, as the message names them.
-    """
-    found = overlapping(a, b)
-    if found:
-        told = "; ".join(f"{one!r} shares slices or patients with {two!r}" for one, two in found)
-        raise ValueError(
-            f"{subject} cannot be training and test: {told}. If the common slices were removed, "
-            'load the files with covidct.load_dataset("folder", ...) or "table"'
-        )
 
 
 def _joined_metadata(parts: Sequence[CTDataset]) -> Any:

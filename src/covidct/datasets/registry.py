@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from fnmatch import fnmatchcase
 from importlib import import_module
 from pathlib import Path
@@ -204,29 +204,6 @@ def load_dataset(
     loaded.name = info.name if name is None else name
     loaded.registry_names = (info.name,)
     return _without_unreadable(loaded) if on_error == "skip" else loaded
-
-
-def overlapping(a: Iterable[str], b: Iterable[str]) -> list[tuple[str, str]]:
-    """Return the pairs of registered datasets that are known to share slices or patients.
-
-    Parameters
-    ----------
-    a, b : iterable of str
-        Names in the registry; unknown names overlap with nothing.
-
-    Returns
-    -------
-    list of (str, str)
-        One name of `a` and one of `b`. A dataset is not listed as overlapping with itself, since
-        two subsets of it may have no slice in common.
-    """
-    contained = {name: _REGISTRY[name].contains for name in (*a, *b) if name in _REGISTRY}
-    return [
-        (one, two)
-        for one in a
-        for two in b
-        if one != two and (two in contained.get(one, ()) or one in contained.get(two, ()))
-    ]
 
 
 def _check_choice(option: str, value: object, choices: tuple[object, ...]) -> None:

@@ -30,7 +30,13 @@ from ..runs.storage import WeightsSpec
 from .commands import command_line
 from .gallery import GallerySlice, draw_embedding, draw_gallery
 from .pictures import Picture, plain, vector
-from .result_tables import comparison_table, difference_table, fold_table, group_table
+from .result_tables import (
+    comparison_table,
+    difference_table,
+    fold_table,
+    group_table,
+    subgroup_tables,
+)
 
 if TYPE_CHECKING:
     from ..audit import AuditReport, Finding
@@ -106,7 +112,8 @@ class RunSection:
     command : str or None
         Command that reproduces the run, or None if there is none.
     tables : tuple of Table
-        Metrics per fold, and per patient if patients are known.
+        Metrics per fold, per patient if patients are known, and by label, source and properties of
+        the files if there are several.
     confusion, learning : Picture
         Confusion matrices and learning curves.
     curves : tuple of Picture
@@ -337,6 +344,7 @@ def make_page(
             options,
             per_kind=per_kind,
             layer=layer,
+            properties=audit.properties if audit and result in matching else None,
         )
         for k, (result, options) in enumerate(zip(results, differences, strict=True), start=1)
     )
@@ -409,8 +417,9 @@ def _section(
     *,
     per_kind: int,
     layer: str | None,
+    properties: Mapping[str, npt.ArrayLike] | None,
 ) -> RunSection:
-    tables = (fold_table(result), group_table(result))
+    tables = (fold_table(result), group_table(result), *subgroup_tables(result, properties))
     network = model_info(result.model_name).title
     details = filter(None, (result.protocol.label, options))
     return RunSection(

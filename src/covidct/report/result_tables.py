@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
 
 from ..evaluation import metrics
 from ..evaluation.metrics import TABLE_METRICS
@@ -11,12 +15,17 @@ from ..evaluation.tables import Table, percent, percent_range
 from ..runs.comparison_table import published_comparison, side_by_side
 from ..runs.paired_tests import compare_runs
 from ..runs.result import CrossValidationResult
+from ..runs.subgroups import MOST_SUBGROUPS, subgroup_count, subgroup_table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = [
     "comparison_table",
     "difference_table",
     "fold_table",
     "group_table",
+    "subgroup_tables",
 ]
 
 Row = tuple[str, ...]
@@ -104,6 +113,43 @@ def group_table(result: CrossValidationResult) -> Table | None:
         caption=caption,
         notes=notes,
     )
+
+
+def subgroup_tables(
+    result: CrossValidationResult, properties: Mapping[str, npt.ArrayLike] | None = None
+) -> Iterator[Table]:
+    """Build the tables of subgroups: labels, sources, and properties that an audit measured.
+
+    Parameters
+    ----------
+    result : CrossValidationResult
+        The run.
+    properties : mapping of str to array-like of shape (n_slices,), optional
+        Values of each slice by name, such as the `properties` of an audit.
+
+    Yields
+    ------
+    Table
+        Metrics in percent, for each column with several subgroups. The labels are left out if there
+        are only two, since recall and specificity describe these.
+    """
+    import pandas as pd
+
+    rows = result.predictions
+    columns: list[str | pd.Series[Any]] = []
+    if rows["label"].nunique() > 2:
+        columns.append("label")
+    if rows["source"].nunique() > 1:
+        columns.append("source")
+    for name, values in (properties or {}).items():
+        column = pd.Series(np.asarray(values), name=name)
+        if 1 < subgroup_count(column) <= MOST_SUBGROUPS:
+            columns.append(column)
+    unit = result.unit if result.has_groups else "slice"
+    for column in columns:
+        yield subgroup_table(
+            result.by(column), result.gaps(column), unit=unit, groups_known=result.has_groups
+        )
 
 
 _BOTH_CLASSES = (

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .scores import ScoredFolds
     from .splits import Fold, LeakageWarning, Split, make_split
     from .storage import DatasetSpec, RunSpec, WeightsSpec
+    from .subgroups import Gap
     from .sweep import PlannedRun, SweepResult, Variant, plan, run_sweep, time_left
 else:
     __getattr__, __dir__ = attach(
@@ -82,6 +83,7 @@ else:
                 "RunSpec",
                 "WeightsSpec",
             ),
+            "subgroups": ("Gap",),
             "sweep": (
                 "PlannedRun",
                 "SweepResult",
@@ -103,6 +105,7 @@ __all__ = [
     "Ensemble",
     "ExternalEvaluation",
     "Fold",
+    "Gap",
     "LeakageWarning",
     "PairedTest",
     "PairedTests",

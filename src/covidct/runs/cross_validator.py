@@ -45,6 +45,9 @@ _LOG = logging.getLogger(__name__)
 # digits.
 _ENVIRONMENT = ("versions", "threads", "device")
 
+# Columns of a dataset's table that the predictions have, or that name no subgroup.
+_KNOWN = ("name", "path", "frame", "label", "target", "group", "volume", "source")
+
 
 # By `target`: the meaning of the network's outputs for a dataset.
 _OUTPUTS: dict[str, Callable[[CTDataset], Outputs]] = {
@@ -212,7 +215,7 @@ class CrossValidator:
         temporary = None if self.run_dir else tempfile.TemporaryDirectory(prefix="covidct-")
         run_dir = Path(self.run_dir or temporary.name)  # type: ignore[union-attr]  # one of the two is not None
         directory = RunDirectory(run_dir)
-        self._claim(directory, self._describe(dataset, split, outputs))
+        self._claim(directory, self._describe(dataset, split, outputs), dataset)
         canvases = Path(str(make_canvases(dataset, size, resize=self.recipe.resize).filename))
         slices = _slices(dataset, split)
         jobs = [
@@ -327,13 +330,14 @@ class CrossValidator:
             outputs=outputs,
         )
 
-    def _claim(self, directory: RunDirectory, spec: RunSpec) -> None:
+    def _claim(self, directory: RunDirectory, spec: RunSpec, dataset: CTDataset) -> None:
         """Write the description of the run, or check that the folder has the same run."""
         with _explained_refusals(directory.path):
             directory.path.mkdir(parents=True, exist_ok=True)
             with FileLock(directory.path / ".lock"):
                 found = directory.read_spec()
                 if found is None:
+                    directory.write_columns(dataset.table.drop(columns=list(_KNOWN)))
                     directory.write_spec(spec)
                     return
         if not self.resume:

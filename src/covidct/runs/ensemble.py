@@ -135,7 +135,13 @@ class Ensemble(ScoredFolds):
             groups=each[0].groups,
             group_kind=each[0].group_kind,
             seen=tuple(dict.fromkeys(seen)),
+            columns=each[0].columns,
         )
+
+    @property
+    def columns(self) -> pd.DataFrame | None:
+        """Columns of the dataset, as in the first member."""
+        return self.members[0].columns
 
 
 def _siblings(result: CrossValidationResult) -> list[list[int]]:

@@ -10,13 +10,17 @@ import numpy as np
 import numpy.typing as npt
 
 from .._files import json_ready
+from ..errors import UnknownNameError
 from ..evaluation import intervals, metrics
 from ..evaluation.decision_rule import Criterion, DecisionRule
 from ..evaluation.intervals import Interval, describe_intervals, describe_resampling
 from ..evaluation.operating_points import OperatingPoints, operating_point
 from ..evaluation.tables import Table, percent, percent_range
+from .subgroups import Scored, compare, describe_labels, gap_frame, subgroup_frame, subgroup_names
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ..datasets.ct_dataset import CTDataset
     from .result import CrossValidationResult
 
@@ -44,6 +48,8 @@ class ExternalEvaluation:
     seen : tuple of str, default=()
         Names of slices that a network was trained on, which do not belong in an external test. Of a
         training fold with more than 2,000 slices, only a random 2,000 are recognized.
+    columns : DataFrame or None, default=None
+        The `table` of the dataset, whose columns :meth:`by` takes.
 
     Examples
     --------
@@ -62,6 +68,7 @@ class ExternalEvaluation:
     groups: npt.NDArray[np.str_] | None
     group_kind: str = "patient"
     seen: tuple[str, ...] = ()
+    columns: pd.DataFrame | None = None
 
     @property
     def fold_metrics(self) -> list[dict[str, float]]:
@@ -124,6 +131,91 @@ class ExternalEvaluation:
             level=level,
         )
 
+    def by(self, column: str | pd.Series[Any] | npt.ArrayLike) -> pd.DataFrame:
+        """Return the metrics of subgroups of the slices.
+
+        Parameters
+        ----------
+        column : str, Series or array-like of shape (n_slices,)
+            Column of the dataset's `table`, such as ``"label"`` or ``"source"``, or one value per
+            slice; see :meth:`covidct.CrossValidationResult.by`.
+
+        Returns
+        -------
+        DataFrame
+            One row per subgroup: ``slices``, ``groups``, and for each metric the mean over the
+            folds' networks with the ends of its 95 % interval.
+
+        Raises
+        ------
+        UnknownNameError
+            If there is no such column.
+        ValueError
+            If the column has more than 50 different texts, or another number of values than there
+            are slices.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from covidct.runs.external_test import ExternalEvaluation
+        >>> probabilities = np.array([[0.1, 0.9, 0.4, 0.8]])
+        >>> found = ExternalEvaluation("a", "b", probabilities, np.array([0, 1, 0, 0]), None)
+        >>> found.by(["normal", "COVID", "pneumonia", "pneumonia"])["specificity"].to_dict()
+        {'COVID': nan, 'normal': 1.0, 'pneumonia': 0.5}
+        """
+        return subgroup_frame(self._scored(), *self._subgroups(column))
+
+    def gaps(self, column: str | pd.Series[Any] | npt.ArrayLike) -> pd.DataFrame:
+        """Return the largest difference of each metric between subgroups, with a test.
+
+        Parameters
+        ----------
+        column : str, Series or array-like of shape (n_slices,)
+            Subgroup of each slice, as in :meth:`by`.
+
+        Returns
+        -------
+        DataFrame
+            As :meth:`covidct.CrossValidationResult.gaps` returns it.
+
+        Raises
+        ------
+        UnknownNameError
+            If there is no such column.
+        ValueError
+            As in :meth:`by`.
+        """
+        names, _ = self._subgroups(column)
+        return gap_frame(compare(self._scored(), names))
+
+    def _scored(self) -> Scored:
+        n_folds, n = self.probabilities.shape
+        slices = np.tile(np.arange(n), n_folds)
+        return Scored(
+            np.tile(self.targets, n_folds),
+            self.probabilities.ravel(),
+            slices,
+            slices if self.groups is None else np.tile(self.groups, n_folds),
+            np.repeat(np.arange(n_folds), n),
+        )
+
+    def _subgroups(
+        self, column: str | pd.Series[Any] | npt.ArrayLike
+    ) -> tuple[npt.NDArray[np.str_], str]:
+        n_folds, n = self.probabilities.shape
+        name, values = str(getattr(column, "name", None) or "subgroup"), column
+        if isinstance(column, str):
+            known = [] if self.columns is None else [str(c) for c in self.columns]
+            if self.columns is None or column not in known:
+                raise UnknownNameError.among("column", column, known)
+            name, values = column, self.columns[column]
+        return np.tile(subgroup_names(values, name, count=n), n_folds), name
+
+    @property
+    def _has_labels(self) -> bool:
+        """True if there are more labels than the two classes."""
+        return self.columns is not None and self.columns["label"].nunique() > 2
+
     def patients(self) -> ExternalEvaluation | None:
         """Score groups, such as patients, by the mean probability of their slices.
 
@@ -145,6 +237,7 @@ class ExternalEvaluation:
             targets=targets,
             groups=names,
             seen=(),  # names of slices
+            columns=None,
         )
 
     def decide(self, rule: DecisionRule) -> OperatingPoints:
@@ -254,6 +347,7 @@ class ExternalEvaluation:
                 "ensemble": patients.ensemble_metrics,
                 "intervals_95": patients.intervals(),
             },
+            "labels": self.by("label").to_dict("index") if self._has_labels else None,
         }
         ready: dict[str, Any] = json_ready(content)
         return ready
@@ -284,7 +378,10 @@ class ExternalEvaluation:
             f"networks; ensemble: metric of their mean probability. Intervals: "
             f"{describe_resampling(unit, len(set(units)))}."
         )
-        return "\n\n".join(filter(None, [title, *tables, legend, self.caveat]))
+        labels = ""
+        if self._has_labels:
+            labels = f"By label (folds): {', '.join(describe_labels(self.by('label')))}."
+        return "\n\n".join(filter(None, [title, *tables, labels, legend, self.caveat]))
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from functools import cached_property
 from itertools import compress
 from os import PathLike
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .._files import json_ready, write_json
+from ..datasets._overlap import refuse_overlap
 from ..datasets.canvases import make_canvases
 from ..datasets.ct_dataset import check_dataset
 from ..datasets.registry import dataset_info
@@ -177,6 +179,14 @@ class CrossValidationResult(ScoredFolds):
 
         histories = [self.history(k) for k in range(len(self.folds))]
         return figures.learning_curve(histories, metric=metric, ax=ax)
+
+    @cached_property
+    def columns(self) -> pd.DataFrame | None:  # type: ignore[override]  # computed once
+        """Columns of the dataset's `metadata` and official split, for :meth:`by`.
+
+        Texts with more than 50 different values are not kept. None if there are no columns.
+        """
+        return self._directory.read_columns()
 
     @property
     def settings(self) -> dict[str, object]:
@@ -413,11 +423,17 @@ class CrossValidationResult(ScoredFolds):
         Raises
         ------
         ValueError
-            If the content of `dataset` is that of the dataset of the run.
+            If the content of `dataset` is that of the dataset of the run, or the registry knows
+            that the two share slices or patients (`contains` in :func:`covidct.dataset_info`).
         InvalidFileError
             If a file of the run was damaged.
         """
         check_dataset(dataset)
+        refuse_overlap(
+            self.spec.dataset.registry_names,
+            dataset.registry_names,
+            f"{self.dataset_name!r} and {dataset.name!r}",
+        )
         if dataset.content_hash() == self.content_hash:
             raise ValueError(
                 f"{dataset.name!r} has the same slices as the run in {str(self.run_dir)!r}, which "
@@ -437,6 +453,7 @@ class CrossValidationResult(ScoredFolds):
             groups=dataset.groups,
             group_kind=dataset.group_kind,
             seen=tuple(compress(dataset.names, seen)),
+            columns=dataset.table,
         )
         if evaluation.caveat:
             _LOG.warning(evaluation.caveat)

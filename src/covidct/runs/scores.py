@@ -27,6 +27,7 @@ from .retraining import (
     variance_components,
 )
 from .splits import Fold, repeat_numbers
+from .subgroups import Scored, compare, describe_labels, gap_frame, subgroup_frame, subgroup_names
 from .unit_predictions import UnitPredictions, per_patient
 
 if TYPE_CHECKING:
@@ -34,9 +35,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["ScoredFolds"]
-
-#: Metrics of subgroups.
-SUBGROUP_METRICS = ("accuracy", "recall", "specificity", "auc")
 
 _MOST_COLUMNS = 10  # folds that a table shows one by one, so that it fits on a screen
 
@@ -434,14 +432,18 @@ class ScoredFolds:
         shared = [np.isin(codes[fold.test], codes[fold.train]) for fold in self.folds]
         return float(np.concatenate(shared).mean())
 
-    def by(self, column: str) -> pd.DataFrame:
+    def by(self, column: str | pd.Series[Any] | npt.ArrayLike) -> pd.DataFrame:
         """Return the metrics of subgroups of the slices.
 
         Parameters
         ----------
-        column : str
-            Column of `predictions` that names the subgroup of each slice, such as ``"label"`` (the
-            original class) or ``"source"``.
+        column : str, Series or array-like of shape (n_slices,)
+            Name of a column that names the subgroup of each slice: one of `predictions`, such as
+            ``"label"`` (the original class) or ``"source"``, or a column of the `metadata` of the
+            dataset, which the run keeps (see :attr:`columns`). Or one value for each slice of the
+            dataset, such as a column of its `table` or a property that the audit measured
+            (``report.properties["file format"]``). Numbers with more than six different values are
+            divided at their quartiles.
 
         Returns
         -------
@@ -455,7 +457,14 @@ class ScoredFolds:
         Raises
         ------
         UnknownNameError
-            If `predictions` has no such column.
+            If there is no such column.
+        ValueError
+            If the column has more than 50 different texts, or another number of values than the
+            dataset has slices.
+
+        See Also
+        --------
+        gaps : Largest difference between subgroups, with a test.
 
         Examples
         --------
@@ -466,28 +475,71 @@ class ScoredFolds:
         >>> cv.run(slices).by("label")["slices"].to_dict()
         {'COVID': 8, 'non-COVID': 8}
         """
-        import pandas as pd
+        return subgroup_frame(self._scored(), *self._subgroups(column))
 
-        if column not in self.predictions:
-            raise UnknownNameError.among("column", column, map(str, self.predictions.columns))
-        found = {
-            str(name): self._metrics_of(rows) for name, rows in self.predictions.groupby(column)
-        }
-        return pd.DataFrame.from_dict(found, orient="index").rename_axis(index=column)
+    def gaps(self, column: str | pd.Series[Any] | npt.ArrayLike) -> pd.DataFrame:
+        """Return the largest difference of each metric between subgroups, with a test.
 
-    def _metrics_of(self, rows: pd.DataFrame) -> dict[str, float]:
-        """Return the mean metrics of some rows over their folds, with intervals."""
-        units = rows["group" if self.has_groups else "index"]
-        parts = [part for _, part in rows.groupby("fold")]
-        means = metrics.summarize([metrics.score(p["target"], p["probability"]) for p in parts])
-        ends = intervals.bootstrap(
-            rows["target"], rows["probability"], groups=units, folds=rows["fold"]
+        Parameters
+        ----------
+        column : str, Series or array-like of shape (n_slices,)
+            Subgroup of each slice, as in :meth:`by`.
+
+        Returns
+        -------
+        DataFrame
+            One row per metric with the fields of :class:`covidct.runs.subgroups.Gap`. Subgroups in
+            which fewer than ten patients decide a metric are left out, and listed.
+
+        Raises
+        ------
+        UnknownNameError
+            If there is no such column.
+        ValueError
+            As in :meth:`by`.
+
+        Examples
+        --------
+        >>> import covidct
+        >>> slices = covidct.load_dataset("phantom", n=16, seed=0)
+        >>> recipe = covidct.Recipe.demo().scaled(1)
+        >>> cv = covidct.CrossValidator("shufflenet", recipe, cv=2, groups="patient", weights=None)
+        >>> cv.run(slices).gaps("label").loc["accuracy", "left_out"]    # two patients of each label
+        ('COVID', 'non-COVID')
+        """
+        names, _ = self._subgroups(column)
+        return gap_frame(compare(self._scored(), names))
+
+    @property
+    def columns(self) -> pd.DataFrame | None:
+        """Further columns of the slices, one row per slice of the dataset; None if unknown."""
+        return None
+
+    def _scored(self) -> Scored:
+        rows = self.predictions
+        return Scored(
+            rows["target"].to_numpy(),
+            rows["probability"].to_numpy(),
+            rows["index"].to_numpy(),
+            self._units().to_numpy(),
+            rows["fold"].to_numpy(),
         )
-        found: dict[str, float] = {"slices": rows["index"].nunique(), "groups": units.nunique()}
-        for name in SUBGROUP_METRICS:
-            low, high = ends[name]
-            found |= {name: means[name][0], f"{name}_low": low, f"{name}_high": high}
-        return found
+
+    def _subgroups(
+        self, column: str | pd.Series[Any] | npt.ArrayLike
+    ) -> tuple[npt.NDArray[np.str_], str]:
+        """Return the subgroup of each prediction, and the name of the column."""
+        index = self.predictions["index"].to_numpy()
+        if not isinstance(column, str):
+            name = str(getattr(column, "name", None) or "subgroup")
+            count = 1 + max(int(max(f.train.max(), f.test.max())) for f in self.folds)
+            return subgroup_names(column, name, count=count)[index], name
+        if column in self.predictions:
+            return subgroup_names(self.predictions[column], column), column
+        if self.columns is not None and column in self.columns:
+            return subgroup_names(self.columns[column], column)[index], column
+        known = [*self.predictions.columns, *([] if self.columns is None else self.columns.columns)]
+        raise UnknownNameError.among("column", column, map(str, known))
 
     def _validation_predictions(self) -> pd.DataFrame | None:
         """Return the predictions of the validation part of each fold; None if there is none."""
@@ -895,7 +947,7 @@ class ScoredFolds:
             )
             yield from self._mixed_patients()
         if self.predictions["label"].nunique() > 2:
-            yield f"By label: {', '.join(self._by_label())}."
+            yield f"By label: {', '.join(describe_labels(self.by('label')))}."
         if self.protocol.group_kind == self.group_kind == "near-duplicate":
             sizes = self.pooled_predictions()["group"].value_counts()
             several = sizes[sizes > 1]
@@ -918,13 +970,6 @@ class ScoredFolds:
                 f"classes; a {self.unit} with any {self.classes[1]} slice counts as "
                 f"{self.classes[1]}."
             )
-
-    def _by_label(self) -> Iterator[str]:
-        """Yield the recall or specificity of each original label in words."""
-        for name, row in self.by("label").iterrows():
-            metric = "recall" if np.isnan(row["specificity"]) else "specificity"
-            ends = percent_range(row[f"{metric}_low"], row[f"{metric}_high"])
-            yield f"{metric} on {name!r} {percent(row[metric])} ({ends})"
 
 
 def _listed(values: float | Sequence[float]) -> Sequence[float]:

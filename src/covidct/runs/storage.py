@@ -89,6 +89,9 @@ def prediction_columns(outputs: Outputs) -> dict[str, str]:
 _FORMAT = 2
 _PARTS = ("train", "test", "validation")
 _CHECKSUMS = "SHA256SUMS"
+_COLUMNS = "columns.csv"
+_MOST_TEXTS = 50  # different texts of a column that may name subgroups
+_MOST_COLUMNS = 50
 _DAMAGED = "was damaged or edited"
 
 
@@ -282,8 +285,9 @@ class RunDirectory:
     ``folds/K`` with ``model.safetensors``, ``history.csv``, ``reference.safetensors``,
     ``validation.csv`` (if the split has a validation part) and ``predictions.csv``, which is
     written last: a fold that has it is finished. A finished run also has ``predictions.csv`` and
-    ``metrics.json`` of all folds, and ``SHA256SUMS`` with the checksums of all these files
-    (``sha256sum --check SHA256SUMS`` verifies them as well).
+    ``metrics.json`` of all folds, ``columns.csv`` if the dataset has further columns, and
+    ``SHA256SUMS`` with the checksums of all these files (``sha256sum --check SHA256SUMS``
+    verifies them as well).
 
     Parameters
     ----------
@@ -330,6 +334,52 @@ class RunDirectory:
         for folder in (self.path, *map(self.fold, range(n_folds))):
             clear_remains(folder)
             CheckpointStore(folder).clear()
+
+    def write_columns(self, columns: pd.DataFrame) -> None:
+        """Write ``columns.csv``: the columns of the dataset's table that may name subgroups.
+
+        Parameters
+        ----------
+        columns : DataFrame
+            One row per slice of the dataset. Texts with more than 50 different values, such as
+            identifiers, and columns without values are left out, and so is what follows the first
+            50 columns.
+        """
+        import pandas as pd
+
+        kept = [
+            name
+            for name, values in columns.items()
+            if values.notna().any()
+            and (pd.api.types.is_numeric_dtype(values) or values.nunique() <= _MOST_TEXTS)
+        ][:_MOST_COLUMNS]
+        if kept:
+            table = columns[kept].to_csv(index=False, na_rep="", lineterminator="\n")
+            write_text(self.path / _COLUMNS, table)
+
+    def read_columns(self) -> pd.DataFrame | None:
+        """Read ``columns.csv``.
+
+        Returns
+        -------
+        DataFrame or None
+            One row per slice of the dataset; None if there is no such file.
+
+        Raises
+        ------
+        InvalidFileError
+            If the file cannot be read.
+        """
+        import pandas as pd
+
+        path = self.path / _COLUMNS
+        if not path.exists():
+            return None
+        try:
+            # A cell of a single column without a value is an empty line.
+            return pd.read_csv(path, keep_default_na=False, na_values=[""], skip_blank_lines=False)
+        except (OSError, ValueError, pd.errors.ParserError) as error:
+            raise InvalidFileError(f"{str(path)!r} cannot be read as CSV: {error}") from error
 
     def write_spec(self, spec: RunSpec) -> None:
         """Write ``folds.safetensors`` and ``run.json``, in this order."""
@@ -486,6 +536,7 @@ class RunDirectory:
     def seal(self, n_folds: int) -> None:
         """Write ``SHA256SUMS`` with the checksums of all files of the finished run."""
         names = ["run.json", self._folds.name, "predictions.csv", "metrics.json"]
+        names += [_COLUMNS] if (self.path / _COLUMNS).exists() else []
         for k in range(n_folds):
             files = sorted(self.fold(k).glob("[!.]*.*"))
             names += [path.relative_to(self.path).as_posix() for path in files]

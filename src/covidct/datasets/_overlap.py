@@ -1,0 +1,34 @@
+"""Registered datasets that are known to share slices or patients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .registry import dataset_info, list_datasets
+
+
+def refuse_overlap(a: Sequence[str], b: Sequence[str], subject: str) -> None:
+    """Raise ValueError if registered datasets are known to share slices.
+
+    A dataset does not overlap with itself, since two subsets of it may have no slice in common.
+
+    Parameters
+    ----------
+    a, b : sequence of str
+        Names in the registry of the datasets on either side; unknown names overlap with nothing.
+    subject : str
+        The two sides, as the message names them.
+    """
+    known = list_datasets()
+    contained = {name: dataset_info(name).contains for name in (*a, *b) if name in known}
+    found = [
+        f"{one!r} shares slices or patients with {two!r}"
+        for one in a
+        for two in b
+        if one != two and (two in contained.get(one, ()) or one in contained.get(two, ()))
+    ]
+    if found:
+        raise ValueError(
+            f"{subject} cannot be training and test: {'; '.join(found)}. If the common slices were "
+            'removed, load the files with covidct.load_dataset("folder", ...) or "table"'
+        )
