@@ -311,11 +311,29 @@ def test_explain_several_folds(run_dir, tmp_path, capsys):
     assert "fold 2 does not exist; the run has folds 0 to 1" in capsys.readouterr().err
 
 
-def test_export_and_share(run_dir, tmp_path):
+def test_export_and_share(run_dir, tmp_path, capsys, phantoms):
+    phantoms[0][0].save(tmp_path / "new.png")
     assert cli.main(["export", str(run_dir), str(tmp_path / "model")]) == 0
     card = json.loads((tmp_path / "model/card.json").read_text())
     assert card["protocol"] == "grouped by patient+near-duplicate"
     assert cli.main(["export", str(run_dir), str(tmp_path / "model.onnx")]) == 0
+    rows = []
+    for source in (run_dir, tmp_path / "model", tmp_path / "model/fold-0", tmp_path / "model.onnx"):
+        capsys.readouterr()
+        assert cli.main(["predict", str(source), str(tmp_path / "new.png"), "--json"]) == 0
+        rows.append(json.loads(capsys.readouterr().out)["probability"])
+    assert rows[0] == rows[1]
+    assert rows[2] == pytest.approx(rows[3], abs=1e-4)
+
+
+def test_wrong_calls_of_export_and_predict(run_dir, tmp_path, capsys):
+    onnx = str(tmp_path / "model.onnx")
+    assert cli.main(["export", str(run_dir), onnx, "--thumbnails"]) == 2
+    assert cli.main(["predict", onnx, "new.png", "--cam", "maps"]) == 2
+    assert cli.main(["export", str(run_dir), str(tmp_path / "model"), "--fold", "1"]) == 0
+    call = ["predict", str(tmp_path / "model"), "new.png", "--sensitivity", "0.9"]
+    assert cli.main(call) == 2
+    assert "exported networks have the rule" in capsys.readouterr().err
 
 
 def test_demo(tmp_path, capsys, monkeypatch):

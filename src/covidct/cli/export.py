@@ -1,6 +1,9 @@
-"""Write the fitted network of a fold as an ONNX file, or as a folder to share.
+"""Write the fitted networks of a run as a folder to share, or one of them as an ONNX file.
 
-The ONNX file takes canvases (B, 1, H, W) and contains the preprocessing.
+The folder holds the networks of all folds, descriptions of the training slices, calibration, and a
+card; covidct predict reads it in place of the run. It has no pictures: thumbnails of the training
+slices, by which covidct predict recognizes them, are written with --thumbnails only. The ONNX file
+takes canvases (B, 1, H, W) and contains the preprocessing.
 """
 
 from __future__ import annotations
@@ -8,20 +11,28 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .options import emit
+from .options import WrongCallError, add_rule, emit, rule_options
 
-EXAMPLE = "covidct export runs/mine model.onnx --fold 0"
+EXAMPLE = (
+    "covidct export runs/mine to-share --sensitivity 0.95\n"
+    "  covidct predict to-share new-slices/\n"
+    "  covidct export runs/mine model.onnx --fold 0"
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the verb."""
     parser.add_argument("run_dir", type=Path, metavar="RUN", help="folder of a finished run")
+    parser.add_argument("target", type=Path, help="folder, or file name that ends in .onnx")
     parser.add_argument(
-        "target",
-        type=Path,
-        help="file name that ends in .onnx, or a folder for the weights and the model card",
+        "--fold", type=int, metavar="K", help="fold (default: all; 0 for an ONNX file)"
     )
-    parser.add_argument("--fold", type=int, default=0, help="fold (default: %(default)s)")
+    parser.add_argument(
+        "--thumbnails",
+        action="store_true",
+        help="keep gray pictures of 12 x 16 pixels of the training slices in the folder",
+    )
+    add_rule(parser)
     parser.add_argument(
         "--input-type",
         choices=("uint8", "float32"),
@@ -35,10 +46,17 @@ def run(args: argparse.Namespace) -> None:
     """Run the verb."""
     from .. import CrossValidationResult
 
+    options = {name: value for name, value in rule_options(args).items() if value is not None}
+    onnx = args.target.suffix.lower() == ".onnx"
+    if onnx and (options or args.thumbnails):
+        raise WrongCallError("an ONNX file holds neither a decision rule nor thumbnails")
     result = CrossValidationResult.load(args.run_dir)
-    model = result.fold_model(args.fold)
-    if args.target.suffix == ".onnx":
-        model.export(args.target, input_type=args.input_type)
+    if onnx:
+        fold = args.fold or 0
+        card = result.model_card(fold) | {"window": result.spec.dataset.window}
+        result.fold_model(fold).export(args.target, input_type=args.input_type, metadata=card)
     else:
-        model.save(args.target, card=result.model_card(args.fold))
+        rule = result.decision_rule(**(options or {"calibrate": "platt"}))
+        folds = None if args.fold is None else [args.fold]
+        result.export(args.target, folds=folds, rule=rule, thumbnails=args.thumbnails)
     emit(str(args.target))

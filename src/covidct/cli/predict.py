@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .._text import printable
-from .options import add_layer, add_on_error, add_rule, emit, rule_options
+from .options import WrongCallError, add_layer, add_on_error, add_rule, emit, rule_options
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -46,7 +46,12 @@ _LONGEST = 100
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the verb."""
-    parser.add_argument("run_dir", type=Path, metavar="RUN", help="folder of a finished run")
+    parser.add_argument(
+        "run_dir",
+        type=Path,
+        metavar="RUN",
+        help="folder of a finished run, or a folder or ONNX file of covidct export",
+    )
     parser.add_argument(
         "paths",
         type=Path,
@@ -93,13 +98,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
-    from .. import Predictor
     from ..runs.predictor import Predictions, by_volume, find_in_order
 
-    options = rule_options(args)
-    if any(value is not None for value in options.values()):
-        options["per"] = "slice" if args.per == "slice" else "patient"
-    predictor = Predictor.from_run(args.run_dir, device=args.device, **options)
+    predictor = _load(args)
     found = find_in_order(args.paths, on_error=args.on_error, one_per_patient=args.one_per_patient)
     stream = predictor.stream(
         found, on_error=args.on_error, batch_size=args.batch_size, series=args.series
@@ -124,6 +125,26 @@ def run(args: argparse.Namespace) -> None:
     if args.plot is not None and not summary.volumes:
         _LOG.warning("no plot saved: there is no volume among the paths")
     sys.stderr.write(f"{summary}\n")
+
+
+def _load(args: argparse.Namespace) -> Predictor:
+    """Load the networks of a run, or exported ones."""
+    from .. import Predictor
+
+    options = rule_options(args)
+    given = any(value is not None for value in options.values())
+    if args.run_dir.suffix.lower() == ".onnx" and args.cam is not None:
+        raise WrongCallError("--cam needs networks with feature maps, which an ONNX file lacks")
+    if (args.run_dir / "run.json").is_file() or not args.run_dir.exists():
+        if given:
+            options["per"] = "slice" if args.per == "slice" else "patient"
+        return Predictor.from_run(args.run_dir, device=args.device, **options)
+    if given:
+        raise WrongCallError(
+            "options of the decision rule need a run; exported networks have the rule that "
+            "covidct export was given"
+        )
+    return Predictor.load(args.run_dir, device=args.device)
 
 
 class _Summary:

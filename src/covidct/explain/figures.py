@@ -115,7 +115,7 @@ def plot_maps(
         for name, mask in ((masks and masks[i]) or {}).items():
             _outline(each, mask, name)
         if titles is not None:
-            each.set_title(titles[i], parse_math=False)
+            each.set_title(titles[i], fontsize=_SMALL, parse_math=False)
         each.set_axis_off()
     return axes
 

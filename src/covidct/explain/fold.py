@@ -313,6 +313,11 @@ def mean_maps(
     Tensor of shape (N, H, W)
         Mean maps, in [0, 1].
 
+    Raises
+    ------
+    ValueError
+        If the networks are in an ONNX file, which has no feature maps.
+
     Examples
     --------
     >>> import covidct
@@ -327,6 +332,8 @@ def mean_maps(
     >>> len(mean_maps(predictor, canvases[:2]))
     2
     """
+    if not all(isinstance(model, CTClassifier) for model in predictor.models):
+        raise ValueError("an ONNX file has no feature maps to explain; use the run or its folder")
     maps = [GradCAM(model, layer=layer).over(canvases).maps for model in predictor.models]
     return torch.stack(maps).mean(dim=0)
 

@@ -11,6 +11,7 @@ from .._lazy import attach
 
 if TYPE_CHECKING:
     from .classifier import CTClassifier, create_model
+    from .onnx_network import OnnxNetwork
     from .outputs import CovidOutput, LabelOutputs, Outputs
     from .registry import ArchitectureInfo, list_models, model_info, register_model
     from .sharing import ModelCard, read_card
@@ -20,6 +21,7 @@ else:
         __name__,
         {
             "classifier": ("CTClassifier", "create_model"),
+            "onnx_network": ("OnnxNetwork",),
             "outputs": ("CovidOutput", "LabelOutputs", "Outputs"),
             "registry": ("ArchitectureInfo", "list_models", "model_info", "register_model"),
             "sharing": ("ModelCard", "read_card"),
@@ -33,6 +35,7 @@ __all__ = [
     "CovidOutput",
     "LabelOutputs",
     "ModelCard",
+    "OnnxNetwork",
     "Outputs",
     "create_model",
     "list_models",

@@ -348,7 +348,11 @@ class CTClassifier(nn.Module):
         return model.eval()
 
     def export(
-        self, path: str | PathLike[str], *, input_type: Literal["uint8", "float32"] = "uint8"
+        self,
+        path: str | PathLike[str],
+        *,
+        input_type: Literal["uint8", "float32"] = "uint8",
+        metadata: Mapping[str, object] | None = None,
     ) -> None:
         """Write an ONNX file, preprocessing included, and check it with ONNX Runtime.
 
@@ -358,6 +362,9 @@ class CTClassifier(nn.Module):
             The file; written only if the check passes.
         input_type : {"uint8", "float32"}, default="uint8"
             Data type of the canvases; ``"float32"`` means values in [0, 1].
+        metadata : mapping of str to object or None, default=None
+            Further metadata, written as JSON. :meth:`covidct.Predictor.load` reads ``resize`` and
+            ``window``.
 
         Raises
         ------
@@ -391,6 +398,7 @@ class CTClassifier(nn.Module):
             input_size=self.input_size,
             outputs=self.outputs,
             input_type=input_type,
+            metadata=metadata,
         )
 
     def extra_repr(self) -> str:

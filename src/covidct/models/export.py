@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
@@ -34,6 +35,7 @@ def export_onnx(
     input_size: tuple[int, int],
     outputs: Outputs,
     input_type: Literal["uint8", "float32"] = "uint8",
+    metadata: Mapping[str, object] | None = None,
 ) -> None:
     """Write a model as ONNX; see :meth:`covidct.CTClassifier.export`.
 
@@ -51,6 +53,8 @@ def export_onnx(
         Meaning of the model's outputs.
     input_type : {"uint8", "float32"}, default="uint8"
         Data type of the canvases.
+    metadata : mapping of str to object or None, default=None
+        Further metadata, written as JSON.
     """
     if input_type not in _INPUT_TYPES:
         raise ValueError(
@@ -85,6 +89,7 @@ def export_onnx(
             "positive": json.dumps(outputs.positive),
             "covidct": __version__,
         }
+        | {name: json.dumps(value) for name, value in (metadata or {}).items()}
     )
     with atomic_path(Path(path)) as temporary:
         program.save(temporary)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .comparison_table import distinctions, side_by_side
     from .cross_validator import CrossValidator
     from .ensemble import Ensemble
+    from .exported import PredictorCard
     from .external_test import CrossDatasetMatrix, ExternalEvaluation, evaluate_across
     from .out_of_distribution import TrainingReference
     from .paired_tests import PairedTest, PairedTests, compare_runs, same_folds
@@ -43,6 +44,7 @@ else:
             ),
             "cross_validator": ("CrossValidator",),
             "ensemble": ("Ensemble",),
+            "exported": ("PredictorCard",),
             "external_test": (
                 "CrossDatasetMatrix",
                 "ExternalEvaluation",
@@ -114,6 +116,7 @@ __all__ = [
     "Prediction",
     "Predictions",
     "Predictor",
+    "PredictorCard",
     "Protocol",
     "RunSpec",
     "ScoredFolds",

@@ -157,6 +157,22 @@ class TrainingReference:
         """
         return {kind: self.distance(kind, slices[kind]) > self.limit[kind] for kind in self.limit}
 
+    @property
+    def has_thumbnails(self) -> bool:
+        """True if the layouts of training slices are kept, which show them in 12 x 16 pixels."""
+        return "layout" in self.kept
+
+    def without_thumbnails(self) -> Self:
+        """Return the description without the layouts of training slices.
+
+        Returns
+        -------
+        TrainingReference
+            Description that cannot recognize training slices.
+        """
+        parts = (self.mean, self.sd, self.limit, self.kept)
+        return type(self)(*({k: v for k, v in p.items() if k != "layout"} for p in parts))  # type: ignore[arg-type]  # the values keep their types
+
     def seen(self, layouts: Array) -> npt.NDArray[np.bool_]:
         """Find slices that are training slices, or copies of them.
 
@@ -171,7 +187,7 @@ class TrainingReference:
         Returns
         -------
         ndarray of bool, shape (n_slices,)
-            True for training slices.
+            True for training slices; False for all without thumbnails.
 
         Examples
         --------
@@ -184,6 +200,8 @@ class TrainingReference:
         >>> reference.seen(layouts).tolist()
         [True, True, True, True, False, False]
         """
+        if not self.has_thumbnails:
+            return np.zeros(len(layouts), bool)
         mean, sd = self.mean["layout"], self.sd["layout"]
         kept = self.kept["layout"] * sd + mean
         scale = np.maximum(sd, _LEAST_SD) * np.sqrt(len(sd))

@@ -35,6 +35,9 @@ from ..evaluation.calibration import Method
 from ..evaluation.decision_rule import DecisionRule, Unit
 from ..inference import infer
 from ..models.classifier import CTClassifier
+from ..models.onnx_network import OnnxNetwork
+from ..models.sharing import read_card
+from .exported import read_export
 from .out_of_distribution import TrainingReference, descriptors, seen_by_any
 from .result import CrossValidationResult
 
@@ -548,10 +551,11 @@ class Predictor:
 
     Parameters
     ----------
-    models : sequence of CTClassifier
+    models : sequence of CTClassifier or OnnxNetwork
         Fitted networks of one architecture and canvas size.
-    references : sequence of TrainingReference
-        Descriptions of the training slices, one per model in the same order.
+    references : sequence of TrainingReference, default=()
+        Descriptions of the training slices, one per model in the same order. Without them, new
+        slices are not compared with the training slices.
     resize : {"pad", "stretch"}, default="pad"
         Resizing of slices to the canvas, as in training.
     device : str, default="auto"
@@ -567,8 +571,8 @@ class Predictor:
 
     Attributes
     ----------
-    models : list of CTClassifier
-        The networks in evaluation mode, on the device.
+    models : list of CTClassifier or OnnxNetwork
+        The networks, in evaluation mode and on the device.
     input_size : tuple of (int, int)
         Height and width of the networks' canvases.
 
@@ -596,8 +600,8 @@ class Predictor:
 
     def __init__(
         self,
-        models: Sequence[CTClassifier],
-        references: Sequence[TrainingReference],
+        models: Sequence[CTClassifier] | Sequence[OnnxNetwork],
+        references: Sequence[TrainingReference] = (),
         *,
         resize: Literal["pad", "stretch"] = "pad",
         device: str = "auto",
@@ -605,12 +609,15 @@ class Predictor:
         window: WindowChoice = "lung",
         rule: DecisionRule | None = None,
     ) -> None:
-        if not models or len(models) != len(references):
+        if not models or (references and len(models) != len(references)):
             raise ValueError(
                 f"give one reference per model, got {len(references)} for {len(models)} models"
             )
         self.device = resolve_device(device)
-        self.models = [model.to(self.device).eval() for model in models]
+        self.models: list[Any] = [
+            model.to(self.device).eval() if isinstance(model, CTClassifier) else model
+            for model in models
+        ]
         self.references = list(references)
         self.resize: Literal["pad", "stretch"] = resize
         self.precision: Precision = precision
@@ -682,6 +689,60 @@ class Predictor:
             precision=precision,
             window=result.spec.dataset.window,
             rule=rule,
+        )
+
+    @classmethod
+    def load(cls, path: StrPath, *, device: str = "auto", precision: Precision = "float32") -> Self:
+        """Load exported networks: a folder of several, of a single one, or an ONNX file.
+
+        Parameters
+        ----------
+        path : str or Path
+            Folder that :meth:`covidct.CrossValidationResult.export` or
+            :meth:`covidct.CTClassifier.save` wrote, or file of
+            :meth:`covidct.CTClassifier.export`. The latter two hold no description of the training
+            slices, with which new slices could be compared, and an ONNX file has no feature maps
+            that Grad-CAM could explain.
+        device : str, default="auto"
+            Device, see :func:`covidct.devices.resolve_device`; ONNX files run on the CPU.
+        precision : {"float32", "bfloat16", "auto"}, default="float32"
+            Arithmetic precision, see :func:`covidct.devices.resolve_precision`.
+
+        Returns
+        -------
+        Predictor
+            Predictor with the networks, their window and, if it was exported, their rule.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such folder or file, or the folder has no ``card.json``.
+        InvalidFileError
+            If a file is damaged.
+        ModuleNotFoundError
+            If `path` is an ONNX file and the extra ``onnx`` is not installed.
+        """
+        path = Path(path)
+        if path.suffix.lower() == ".onnx":
+            network = OnnxNetwork(path)
+            window = network.metadata.get("window", "lung")
+            return cls(
+                [network],
+                resize=network.metadata.get("resize", "pad"),
+                window=tuple(window) if isinstance(window, list) else window,
+            )
+        if (path / "model.safetensors").is_file():
+            model, shared = CTClassifier.load(path), read_card(path)
+            return cls([model], resize=shared.resize, device=device, precision=precision)
+        card, models, references = read_export(path)
+        return cls(
+            models,
+            references,
+            resize=card.resize,
+            device=device,
+            precision=precision,
+            window=card.window,
+            rule=card.rule,
         )
 
     def predict(
@@ -857,20 +918,26 @@ class Predictor:
             For each canvas, how it differs from the training slices of most networks, and a notice
             if a network was trained on it.
         """
-        described = descriptors(canvases)
+        described = descriptors(canvases) if self.references else {}
         probabilities, unusual = [], []
-        for model, reference in zip(self.models, self.references, strict=True):
-            found = infer(model, canvases, precision=self.precision, features=True)
+        for k, model in enumerate(self.models):
+            if isinstance(model, OnnxNetwork):
+                probabilities.append(model.probabilities(canvases))
+                continue
+            wanted = bool(self.references)
+            found = infer(model, canvases, precision=self.precision, features=wanted)
             probabilities.append(found.probabilities)
-            features = np.asarray(found.features, np.float64)
-            unusual.append(reference.unusual({"features": features, **described}))
+            if wanted:
+                features = np.asarray(found.features, np.float64)
+                unusual.append(self.references[k].unusual({"features": features, **described}))
         doubts: list[list[str]] = [[] for _ in canvases]
         for kind, text in _DOUBTS.items():
-            votes = np.sum([flags[kind] for flags in unusual], axis=0)
+            votes = np.sum([flags[kind] for flags in unusual if kind in flags], axis=0)
             for i in np.flatnonzero(votes > len(unusual) / 2):
                 doubts[i].append(text)
-        for i in np.flatnonzero(seen_by_any(self.references, described["layout"])):
-            doubts[i].append(_SEEN)
+        if self.references:
+            for i in np.flatnonzero(seen_by_any(self.references, described["layout"])):
+                doubts[i].append(_SEEN)
         return np.stack(probabilities), doubts
 
     def _score_batch(self, batch: Sequence[_Loaded]) -> Iterator[Prediction]:

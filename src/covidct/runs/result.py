@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import compress
 from os import PathLike
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from ..datasets.ct_dataset import CTDataset
+    from ..evaluation.decision_rule import DecisionRule
+    from .exported import PredictorCard
 
 __all__ = ["CrossValidationResult"]
 
@@ -253,6 +255,56 @@ class CrossValidationResult(ScoredFolds):
             "protocol": self.protocol.label,
             "metrics": json_ready(self.fold_metrics[fold]),
         }
+
+    def export(
+        self,
+        folder: str | PathLike[str],
+        *,
+        folds: Sequence[int] | None = None,
+        rule: DecisionRule | None = None,
+        thumbnails: bool = False,
+    ) -> PredictorCard:
+        """Write the fitted networks to a folder to share, which ``Predictor.load`` reads.
+
+        Parameters
+        ----------
+        folder : str or Path
+            Folder for the networks, their references, and ``card.json``; created if necessary.
+        folds : sequence of int, optional
+            Folds to write; all by default.
+        rule : DecisionRule, optional
+            Calibration and threshold for new slices or patients, from :meth:`decision_rule`.
+        thumbnails : bool, default=False
+            If True, the references keep layouts of the training slices, gray pictures of 12 x 16
+            pixels, by which a predictor recognizes slices that it was trained on.
+
+        Returns
+        -------
+        PredictorCard
+            The card in the folder.
+
+        Raises
+        ------
+        IndexError
+            If the run does not have one of the folds.
+        InvalidFileError
+            If a file of the run was damaged.
+
+        Examples
+        --------
+        >>> import covidct
+        >>> slices = covidct.load_dataset("phantom", n=16, seed=0)
+        >>> recipe = covidct.Recipe.demo().scaled(1)
+        >>> cv = covidct.CrossValidator("shufflenet", recipe, cv=2, groups="patient", weights=None)
+        >>> result = cv.run(slices)
+        >>> result.export("to-share", rule=result.decision_rule(calibrate=True)).classes
+        ('non-COVID', 'COVID')
+        >>> len(covidct.Predictor.load("to-share").models)
+        2
+        """
+        from .exported import write_export
+
+        return write_export(self, folder, folds=folds, rule=rule, thumbnails=thumbnails)
 
     def fold_reference(self, fold: int) -> TrainingReference:
         """Return statistics of the slices of a fold, with which new slices are compared.

@@ -1,0 +1,201 @@
+"""Fitted folds as a folder to share, which :meth:`covidct.Predictor.load` reads."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from .._files import json_ready, write_json
+from .._version import __version__
+from ..datasets.gray import WindowChoice
+from ..errors import InvalidFileError
+from ..evaluation.decision_rule import DecisionRule
+from ..models.classifier import CTClassifier
+from .out_of_distribution import TrainingReference
+
+if TYPE_CHECKING:
+    from .result import CrossValidationResult
+
+__all__ = ["PredictorCard", "read_export", "write_export"]
+
+_CARD, _REFERENCE = "card.json", "reference.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictorCard:
+    """Description of exported folds for the people who receive them.
+
+    Parameters
+    ----------
+    model : str
+        Name of the network.
+    networks : tuple of str
+        Folders of the fitted networks.
+    input_size : tuple of (int, int)
+        Height and width of the canvases.
+    classes : tuple of (str, str)
+        Names of class 0 and class 1; the probability is that of class 1.
+    resize : {"pad", "stretch"}
+        How slices are brought onto the canvas.
+    window : {"lung", "range", "file"} or tuple of (float, float)
+        Display window of slices in Hounsfield units.
+    training_data : str
+        Data that the networks were fitted on.
+    protocol : str
+        How they were evaluated.
+    metrics : mapping of str to object
+        Mean and standard deviation over the folds under that protocol, as fractions.
+    rule : DecisionRule or None, default=None
+        Calibration and threshold.
+    thumbnails : bool, default=False
+        True if the references hold thumbnails of training slices, by which these are recognized.
+    intended_use : str, default="Research only; not a medical device."
+        Permitted and excluded uses.
+    covidct : str, default=this version
+        Version of covidct that wrote the folder.
+    """
+
+    model: str
+    networks: tuple[str, ...]
+    input_size: tuple[int, int]
+    classes: tuple[str, str]
+    resize: Literal["pad", "stretch"]
+    window: WindowChoice
+    training_data: str
+    protocol: str
+    metrics: Mapping[str, object] = field(hash=False)
+    rule: DecisionRule | None = None
+    thumbnails: bool = False
+    intended_use: str = "Research only; not a medical device."
+    covidct: str = __version__
+
+
+def write_export(
+    result: CrossValidationResult,
+    folder: str | PathLike[str],
+    *,
+    folds: Sequence[int] | None,
+    rule: DecisionRule | None,
+    thumbnails: bool,
+) -> PredictorCard:
+    """Write fitted folds to a folder; see :meth:`covidct.CrossValidationResult.export`.
+
+    Parameters
+    ----------
+    result : CrossValidationResult
+        The run.
+    folder : str or path-like
+        The folder.
+    folds : sequence of int or None
+        Folds to write; None for all.
+    rule : DecisionRule or None
+        Calibration and threshold.
+    thumbnails : bool
+        If True, keep the thumbnails of training slices.
+
+    Returns
+    -------
+    PredictorCard
+        The card in the folder.
+    """
+    folder = Path(folder)
+    numbers = range(len(result.folds)) if folds is None else folds
+    hashes = {}
+    for k in numbers:
+        model, reference = result.fold_model(k), result.fold_reference(k)
+        part = f"fold-{k}"
+        model.save(folder / part, card=result.model_card(k))
+        path = folder / part / _REFERENCE
+        (reference if thumbnails else reference.without_thumbnails()).save(path)
+        hashes[part] = _sha256(path)
+    summary = {name: {"mean": m, "sd": sd} for name, (m, sd) in result.summary().items()}
+    card = PredictorCard(
+        model=result.model_name,
+        networks=tuple(hashes),
+        input_size=model.input_size,
+        classes=result.classes,
+        resize=result.recipe.resize,
+        window=result.spec.dataset.window,
+        training_data=f"{result.dataset_name} ({result.content_hash})",
+        protocol=str(result.protocol),
+        metrics=json_ready(summary),
+        rule=rule,
+        thumbnails=thumbnails,
+    )
+    write_json(folder / _CARD, asdict(card) | {"references": hashes})
+    return card
+
+
+def read_export(
+    folder: str | PathLike[str],
+) -> tuple[PredictorCard, list[CTClassifier], list[TrainingReference]]:
+    """Read a folder that :func:`write_export` wrote.
+
+    Parameters
+    ----------
+    folder : str or path-like
+        The folder.
+
+    Returns
+    -------
+    card : PredictorCard
+        The card.
+    models : list of CTClassifier
+        The networks.
+    references : list of TrainingReference
+        Their references.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a file is missing.
+    InvalidFileError
+        If a file is damaged, or is not the one that the card describes.
+    """
+    folder = Path(folder)
+    path = folder / _CARD
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{str(folder)!r} has no run.json and no {_CARD}: give the folder of a finished run, a "
+            "folder or an ONNX file of covidct export"
+        )
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        hashes: dict[str, str] = content.pop("references")
+        card = _as_card(content)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InvalidFileError(f"{path}: not the card of exported folds ({error})") from error
+    models, references = [], []
+    for part in card.networks:
+        file = folder / part / _REFERENCE
+        models.append(CTClassifier.load(folder / part))
+        if not file.is_file():
+            raise FileNotFoundError(f"{file}: no such file; copy the folder again")
+        if _sha256(file) != hashes.get(part):
+            raise InvalidFileError(f"{file}: not the file that {_CARD} describes")
+        references.append(TrainingReference.load(file))
+    return card, models, references
+
+
+def _as_card(content: dict[str, Any]) -> PredictorCard:
+    rule, window = content.pop("rule"), content.pop("window")
+    for name in ("networks", "input_size", "classes"):
+        content[name] = tuple(content[name])
+    if not content["networks"] or not all(re.fullmatch(r"[\w-]+", n) for n in content["networks"]):
+        raise ValueError(f"networks must name folders, got {content['networks']!r}")
+    return PredictorCard(
+        rule=None if rule is None else DecisionRule(**rule),
+        window=tuple(window) if isinstance(window, list) else window,
+        **content,
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
