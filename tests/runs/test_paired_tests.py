@@ -57,8 +57,8 @@ def test_each_number_is_that_of_the_evaluation(runs):
         for a, b in zip(runs["good"].fold_metrics, runs["bad"].fold_metrics, strict=True)
     ]
     over = significance.corrected_resampled_ttest(differences, n_train=160, n_test=40)
-    assert first.p_folds == over.p_value
-    for kind in ("p_permutation", "p_folds"):
+    assert (first.retraining, first.p_retraining) == (over.interval, over.p_value)
+    for kind in ("p_permutation", "p_retraining"):
         expected = significance.holm([getattr(t, kind) for t in tests.tests])
         np.testing.assert_array_equal([getattr(t, f"{kind}_holm") for t in tests.tests], expected)
 
@@ -101,16 +101,32 @@ def test_text_and_json(runs):
     assert "| good minus bad |" in tests.table().render("markdown")
 
 
-def test_repeats_of_one_split_are_not_tested_over_folds(made_up_run):
+def test_repeats_of_one_split_are_crossed_with_patients(made_up_run):
     runs = {
         name: made_up_run(judging(seed, 0.2), slices=100, repeats=3, protocol=Protocol.official())
         for seed, name in enumerate("ab")
     }
-    (test,) = compare_runs(runs, n_permutations=99).tests
-    assert isnan(test.p_folds)
-    assert isnan(test.p_folds_holm)
+    tests = compare_runs(runs, n_permutations=99)
+    (test,) = tests.tests
+    assert test.retraining.low < test.difference < test.retraining.high
+    assert test.retraining.method == "crossed"
+    assert 0 < test.p_retraining < 1
     assert 0 < test.p_permutation <= 1
-    assert "–" in compare_runs(runs, n_permutations=99).table().rows[0]
+    assert "with other seeds and splits" in str(tests)
+
+
+def test_what_a_random_split_is_worth_to_retrained_networks(made_up_run):
+    options = {"slices": 200, "groups": PATIENTS, "shuffles": 6}
+    leaking = made_up_run(judging(2, 0.1), **options)
+    grouped = made_up_run(
+        judging(3, 0.3), **options, split_seed=9, protocol=Protocol.grouped("patient")
+    )
+    tests = compare_runs({"leaking": leaking, "grouped": grouped}, n_permutations=199)
+    (test,) = tests.tests
+    assert test.retraining.low < 0.2 < test.retraining.high
+    assert test.retraining.low <= test.difference <= test.retraining.high
+    assert test.p_retraining < 0.001
+    assert "retrained" in tests.table().header
 
 
 def test_runs_may_differ_in_their_split_alone(made_up_run):
@@ -129,8 +145,9 @@ def test_runs_may_differ_in_their_split_alone(made_up_run):
     )
     assert test.interval == expected
     assert tests.unit == "group"
-    assert isnan(test.p_folds)
-    assert any("runs differ in their split" in note for note in tests.table().notes)
+    assert isnan(test.p_retraining)
+    assert test.retraining.reason == "there are no repeats"
+    assert "Retrained networks are not compared (–): there are no repeats." in tests.table().notes
 
 
 GROUPED = {"protocol": Protocol.grouped("patient")}

@@ -15,13 +15,14 @@ from .._files import json_ready
 from ..evaluation import metrics
 from ..evaluation.intervals import Interval
 from ..evaluation.significance import (
-    ResampledTTest,
     corrected_resampled_ttest,
     difference_interval,
     holm,
     permutation_test,
 )
 from ..evaluation.tables import Table
+from ..evaluation.variance import crossed_interval
+from .retraining import Replicates
 from .scores import ScoredFolds
 
 if TYPE_CHECKING:
@@ -47,12 +48,15 @@ class PairedTest(NamedTuple):
         For the AUC, ranks within network and fold are swapped, not probabilities.
     p_permutation_holm : float
         `p_permutation`, corrected for the number of tests by Holm's method.
-    p_folds : float
-        P-value of the corrected resampled t-test over the folds: would newly trained networks
-        differ? NaN if all folds test the same slices, if the runs have different folds, or if the
-        metric is undefined in a fold.
-    p_folds_holm : float
-        `p_folds`, corrected for the number of tests by Holm's method.
+    retraining : Interval
+        95 % confidence interval of the difference between retrained networks. Of runs with the same
+        folds, from the corrected resampled t-test over the folds. Of repeats of one split, and of
+        runs that differ in their split, from the repeats and patients, crossed. NaN, with the
+        `reason`, if this needs repeats or the metric is undefined.
+    p_retraining : float
+        P-value of the same test: would retrained networks differ?
+    p_retraining_holm : float
+        `p_retraining`, corrected for the number of tests by Holm's method.
     """
 
     a: str
@@ -61,8 +65,9 @@ class PairedTest(NamedTuple):
     interval: Interval
     p_permutation: float
     p_permutation_holm: float
-    p_folds: float
-    p_folds_holm: float
+    retraining: Interval
+    p_retraining: float
+    p_retraining_holm: float
 
 
 @dataclass(frozen=True)
@@ -102,28 +107,38 @@ class PairedTests:
             [
                 f"{test.a} minus {test.b}",
                 _points(test.difference),
-                "–" if isnan(test.interval.low) else " to ".join(map(_points, test.interval)),
-                *(_p_value(getattr(test, name)) for name in _P_VALUES),
+                _range(test.interval),
+                *(_p_value(getattr(test, name)) for name in _P_PERMUTATION),
+                _range(test.retraining),
+                *(_p_value(getattr(test, name)) for name in _P_RETRAINING),
             ]
             for test in self.tests
         ]
         return Table(
-            ["runs", "difference", "95 % interval", *_P_VALUES.values()],
+            [
+                "runs",
+                "difference",
+                "95 % interval",
+                *_P_PERMUTATION.values(),
+                "retrained",
+                *_P_RETRAINING.values(),
+            ],
             rows,
             caption=f"{title}: differences on the same slices, in percentage points",
             notes=self._notes(),
         )
 
     def _notes(self) -> tuple[str, ...]:
-        untested = any(isnan(test.p_folds) for test in self.tests)
         reasons = dict.fromkeys(t.interval.reason for t in self.tests if t.interval.reason)
+        methods = {test.retraining.method for test in self.tests}
+        untested = dict.fromkeys(t.retraining.reason for t in self.tests if t.retraining.reason)
         return (
             (
                 "Difference of the means over folds. Interval and permutation test resample whole "
                 f"{self.unit}s and do not include the variation between trainings."
             ),
-            "Folds: corrected resampled t-test (Nadeau and Bengio 2003), for retrained networks.",
-            *([_UNTESTED] if untested else []),
+            *(text for method, text in _RETRAINED.items() if method in methods),
+            *(f"Retrained networks are not compared (–): {reason}." for reason in untested),
             *(f"No interval (–): {reason.format(unit=self.unit)}." for reason in reasons),
             f"Holm: p-value corrected for the number of tests, {len(self.tests)}.",
         )
@@ -149,16 +164,14 @@ class PairedTests:
         return self.table().render("html") if self.tests else str(self)
 
 
-_UNTESTED = (
-    "Folds are not tested (–) if they repeat one split, if the metric is undefined in a fold, or "
-    "if the runs differ in their split."
-)
-_P_VALUES = {
-    "p_permutation": "p permutation",
-    "p_permutation_holm": "Holm",
-    "p_folds": "p folds",
-    "p_folds_holm": "Holm",
+_RETRAINED = {
+    "corrected": "Retrained: 95 % interval and p-value of the corrected resampled t-test over "
+    "folds (Nadeau and Bengio 2003), for networks that are trained again on other slices.",
+    "crossed": "Retrained: 95 % interval and p-value from repeats and test patients, crossed, for "
+    "networks that are trained again on the same slices, with other seeds and splits.",
 }
+_P_PERMUTATION = {"p_permutation": "p permutation", "p_permutation_holm": "Holm"}
+_P_RETRAINING = {"p_retraining": "p retrained", "p_retraining_holm": "Holm"}
 
 
 def compare_runs(
@@ -226,7 +239,7 @@ def compare_runs(
     tests = [_test(results, a, b, name, n_permutations=n_permutations, seed=seed) for a, b in bar]
     corrected = {
         f"{kind}_holm": holm([getattr(test, kind) for test in tests]).tolist()
-        for kind in ("p_permutation", "p_folds")
+        for kind in ("p_permutation", "p_retraining")
     }
     grouped = all(results[a].has_groups or results[b].has_groups for a, b in chosen)
     return PairedTests(
@@ -361,7 +374,7 @@ def _test(
     interval = difference_interval(
         *predictions, groups=units, folds=folds, metric=metric, seed=seed
     )
-    over_folds = _test_folds(a, b, metric)
+    retraining, p_retraining = _test_retrained(a, b, metric)
     return PairedTest(
         a=name_a,
         b=name_b,
@@ -369,26 +382,38 @@ def _test(
         interval=interval,
         p_permutation=swapped.p_value,
         p_permutation_holm=nan,
-        p_folds=nan if over_folds is None else over_folds.p_value,
-        p_folds_holm=nan,
+        retraining=retraining,
+        p_retraining=p_retraining,
+        p_retraining_holm=nan,
     )
 
 
-def _test_folds(a: ScoredFolds, b: ScoredFolds, metric: str) -> ResampledTTest | None:
-    """Test over the folds; None if they differ, repeat one split or leave the metric undefined."""
-    if not same_folds(a, b):
-        return None
+def _test_retrained(a: ScoredFolds, b: ScoredFolds, metric: str) -> tuple[Interval, float]:
+    """Return interval and p-value of the difference between retrained networks."""
+    if not same_folds(a, b) or len({fold.test.tobytes() for fold in a.folds}) < 2:
+        both = Replicates.of([a, b], metric)
+        n = len(both.scores) // 2
+        return crossed_interval(
+            both.scores[:n] - both.scores[n:],
+            both.influences[:n] - both.influences[n:],
+            n_groups=both.groups,
+        )
     differences = [
         of_a[metric] - of_b[metric]
         for of_a, of_b in zip(a.fold_metrics, b.fold_metrics, strict=True)
     ]
-    if len({fold.test.tobytes() for fold in a.folds}) < 2 or any(map(isnan, differences)):
-        return None
-    return corrected_resampled_ttest(
+    if any(map(isnan, differences)):
+        return Interval(nan, nan, reason="the metric is undefined in a fold"), nan
+    test = corrected_resampled_ttest(
         differences,
         n_train=float(np.mean([len(fold.train) for fold in a.folds])),
         n_test=float(np.mean([len(fold.test) for fold in a.folds])),
     )
+    return Interval(*test.interval, method="corrected"), test.p_value
+
+
+def _range(interval: Interval) -> str:
+    return "–" if isnan(interval.low) else " to ".join(map(_points, interval))
 
 
 def _points(difference: float) -> str:
