@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from .._lazy import attach
 
 if TYPE_CHECKING:
-    from . import duplicates, leakage, measurements, shortcuts
+    from . import duplicates, leakage, measurements, shortcuts, sources
     from .duplicates import near_duplicate_groups
     from .findings import RULES, AuditReport, Finding, Rule, Severity
     from .pipeline import audit_dataset
@@ -23,7 +23,7 @@ else:
             "findings": ("RULES", "AuditReport", "Finding", "Rule", "Severity"),
             "pipeline": ("audit_dataset",),
         },
-        submodules=("duplicates", "leakage", "measurements", "shortcuts"),
+        submodules=("duplicates", "leakage", "measurements", "shortcuts", "sources"),
     )
 
 __all__ = [
@@ -38,4 +38,5 @@ __all__ = [
     "measurements",
     "near_duplicate_groups",
     "shortcuts",
+    "sources",
 ]

@@ -16,6 +16,7 @@ from .findings import RULES, Finding
 from .leakage import Probe
 from .measurements import SliceMeasurements
 from .shortcuts import Shortcut
+from .sources import Confounding, Recognition
 
 __all__ = [
     "check_duplicates",
@@ -25,6 +26,7 @@ __all__ = [
     "check_origins",
     "check_records",
     "check_shortcuts",
+    "check_sources",
     "groups_are_sources",
 ]
 
@@ -33,6 +35,7 @@ Mask = npt.NDArray[np.bool_]
 
 # Largest number of pairs or names in the evidence; its value holds their full number.
 _LISTED = 50
+_SHOWN_SOURCES = 8
 # Largest p-value of a leak or a shortcut that is reported as such.
 _SIGNIFICANT = 0.05
 # Largest probability that a label has a file format or color mode of its own by chance.
@@ -315,6 +318,57 @@ def check_origins(
             "split of this dataset would show it.",
             labels=own,
         )
+
+
+def check_sources(
+    confounding: Confounding | None, recognition: Recognition | None
+) -> Iterator[Finding]:
+    """Check if sources can be recognized, and if they give the label away.
+
+    Parameters
+    ----------
+    confounding : Confounding or None
+        Result of `covidct.audit.sources.measure_confounding`.
+    recognition : Recognition or None
+        Result of `covidct.audit.sources.recognize_sources`.
+
+    Yields
+    ------
+    Finding
+        At most one about each; none if the result may be due to chance.
+    """
+    confounded = confounding is not None and confounding.p_value <= _SIGNIFICANT
+    if confounding is not None and confounded:
+        shares = "; ".join(
+            f"{name!r}: {', '.join(f'{n:,} {label}' for label, n in counts.items() if n)}"
+            for name, counts in list(confounding.counts.items())[:_SHOWN_SOURCES]
+        )
+        yield from _finding(
+            "source and label",
+            confounding.cramers_v,
+            title=f"Sources have different shares of COVID-19 (Cramér's V "
+            f"{confounding.cramers_v:.2f}): the source alone predicts the class of "
+            f"{confounding.accuracy:.0%} of slices (base rate {confounding.base_rate:.0%})",
+            detail=f"{shares}. A network that recognizes the source can use this instead of the "
+            'disease. Leave one source out (cv="source"), and look at the metrics of each source.',
+            **confounding._asdict(),
+        )
+    if recognition is None or recognition.p_value > _SIGNIFICANT:
+        return
+    yield from _finding(
+        "recognizable source",
+        (recognition.low - recognition.base_rate) / (1 - recognition.base_rate),
+        title="Gray levels, borders, size and format tell the source of "
+        f"{recognition.accuracy:.0%} of slices (base rate {recognition.base_rate:.0%})",
+        detail=f"The 95 % interval is {recognition.low:.0%} to {recognition.high:.0%}. "
+        + (
+            "Since the sources also differ in their share of COVID-19, this is a shortcut."
+            if confounded
+            else "This is no shortcut as long as all sources have the same share of COVID-19, but "
+            "expect lower scores on further sources."
+        ),
+        **recognition._asdict(),
+    )
 
 
 def check_masks(dataset: CTDataset, measurements: SliceMeasurements) -> Iterator[Finding]:

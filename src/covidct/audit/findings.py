@@ -92,6 +92,12 @@ RULES: dict[str, Rule] = {
         fatal=1,
         warning=0.5,
     ),
+    "source and label": Rule(
+        "Cramér's V of class and source, if it is not due to chance", warning=0.3, note=0.0
+    ),
+    "recognizable source": Rule(
+        "skill of recognizing the source (lower bound), if it is not due to chance", note=0.0
+    ),
     "masks": Rule("share of files with two gray levels", fatal=0.1, warning=0.0000001),
     "leakage": Rule(
         "accuracy of a nearest neighbor: random minus grouped split; 0 if due to chance",
@@ -152,8 +158,8 @@ class AuditReport:
         Group of near-duplicates of each slice. A split should keep these together if patients are
         unknown.
     tables : mapping of str to tuple of mapping
-        Rows of the tables ``"shortcuts"``, ``"leakage"``, ``"patients"`` and
-        ``"near-duplicate groups"``. Accuracies are fractions.
+        Rows of the tables ``"shortcuts"``, ``"leakage"``, ``"patients"``, ``"sources"``,
+        ``"source recognition"`` and ``"near-duplicate groups"``. Accuracies are fractions.
     properties : mapping of str to ndarray of shape (n_slices,)
         Properties of the files that vary: ``"file format"``, ``"color mode"`` and
         ``"image size"`` (pixels), which `by` of a result takes as subgroups.
@@ -279,6 +285,11 @@ _LAYOUTS = (
         "Slices and groups of each class, with the median and largest number of slices per group:",
         {"class": "class", "slices": "slices", "groups": "groups"}
         | {"median": "median slices", "largest": "most slices"},
+    ),
+    _Layout(
+        "sources",
+        "Slices of each source, and the share of COVID-19 among them:",
+        {"source": "source", "slices": "slices", "groups": "groups", "COVID-19": "positive share"},
     ),
     _Layout(
         "near-duplicate groups",

@@ -17,6 +17,7 @@ from .checks import (
     check_origins,
     check_records,
     check_shortcuts,
+    check_sources,
     groups_are_sources,
 )
 from .duplicates import find_pairs, group_labels
@@ -25,6 +26,7 @@ from .findings import AuditReport
 from .leakage import probe_leakage
 from .measurements import SliceMeasurements, measure_slices
 from .shortcuts import measure_shortcuts
+from .sources import measure_confounding, recognize_sources
 
 __all__ = ["audit_dataset"]
 
@@ -40,6 +42,7 @@ def audit_dataset(dataset: CTDataset, *, seed: int = 0) -> AuditReport:
 
     The audit looks for duplicates (`covidct.audit.duplicates`), for image properties that predict
     the class (`covidct.audit.shortcuts`), for leakage of a random split (`covidct.audit.leakage`),
+    for sources that give the label away (`covidct.audit.sources`),
     and for contradictions between labels, patients and the official split. It reads every slice
     once and trains no network.
 
@@ -77,6 +80,12 @@ def audit_dataset(dataset: CTDataset, *, seed: int = 0) -> AuditReport:
     probes = probe_leakage(
         measurements.canvases, dataset.targets, groupings=_groupings(dataset, groups), seed=seed
     )
+    confounding = recognition = None
+    if dataset.sources is not None:
+        labels = np.asarray(dataset.labels).astype(np.str_)
+        sources = np.asarray(dataset.sources).astype(np.str_)
+        confounding = measure_confounding(sources, labels, dataset.targets, units, seed=seed)
+        recognition = recognize_sources(measurements, sources, units, seed=seed)
     findings = (
         *check_records(dataset),
         *check_masks(dataset, measurements),
@@ -84,6 +93,7 @@ def audit_dataset(dataset: CTDataset, *, seed: int = 0) -> AuditReport:
         *check_duplicates(dataset, pairs, groups),
         *check_leakage(probes, advice=_advice(dataset)),
         *check_shortcuts(shortcuts),
+        *check_sources(confounding, recognition),
         *check_measured(dataset, shortcuts, probes),
     )
     return AuditReport(
@@ -99,6 +109,8 @@ def audit_dataset(dataset: CTDataset, *, seed: int = 0) -> AuditReport:
             ),
             "leakage": tuple(probe._asdict() for probe in probes),
             "patients": tuple(_class_sizes(dataset)),
+            "sources": tuple(_source_sizes(dataset, units)),
+            "source recognition": () if recognition is None else (recognition._asdict(),),
             "near-duplicate groups": tuple(_largest_groups(dataset, groups)),
         },
     )
@@ -152,6 +164,22 @@ def _class_sizes(dataset: CTDataset) -> Iterator[dict[str, Any]]:
                 "most slices": int(sizes.max()),
             }
         yield row
+
+
+def _source_sizes(dataset: CTDataset, units: _Groups) -> Iterator[dict[str, Any]]:
+    """Yield the numbers of slices, groups and labels of each source, if there are several."""
+    sources = np.repeat("", len(dataset)) if dataset.sources is None else dataset.sources
+    names = np.unique(sources)
+    for name in names if len(names) > 1 else ():
+        chosen = sources == name
+        labels, counts = np.unique(dataset.labels[chosen], return_counts=True)
+        yield {
+            "source": str(name),
+            "slices": int(chosen.sum()),
+            "groups": len(np.unique(units[chosen])),
+            "positive share": float(dataset.targets[chosen].mean()),
+            "labels": dict(zip(map(str, labels), counts.tolist(), strict=True)),
+        }
 
 
 def _largest_groups(dataset: CTDataset, groups: _Groups) -> Iterator[dict[str, Any]]:

@@ -502,6 +502,8 @@ def in_shell_words(message: str, args: argparse.Namespace) -> str:
         name, value = match["name"], match["value"].strip("\"'")
         if name == "groups" and value in _GROUPED and "protocol" in flags:
             return "--protocol grouped"
+        if name == "cv" and value in ("official", "source") and "protocol" in flags:
+            return f"--protocol {value}"
         if name not in flags:
             return match[0]
         return flags[name] + {"True": "", "None": " none"}.get(value, f" {value}")

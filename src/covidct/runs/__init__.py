@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .cross_validator import CrossValidator
     from .ensemble import Ensemble
     from .exported import PredictorCard
-    from .external_test import CrossDatasetMatrix, ExternalEvaluation, evaluate_across
+    from .external_test import CrossDatasetMatrix, ExternalEvaluation, Refusal, evaluate_across
     from .out_of_distribution import TrainingReference
     from .paired_tests import PairedTest, PairedTests, compare_runs, same_folds
     from .predictor import (
@@ -48,6 +48,7 @@ else:
             "external_test": (
                 "CrossDatasetMatrix",
                 "ExternalEvaluation",
+                "Refusal",
                 "evaluate_across",
             ),
             "out_of_distribution": ("TrainingReference",),
@@ -118,6 +119,7 @@ __all__ = [
     "Predictor",
     "PredictorCard",
     "Protocol",
+    "Refusal",
     "RunSpec",
     "ScoredFolds",
     "Split",

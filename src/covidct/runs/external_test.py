@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .._files import json_ready
+from ..datasets._overlap import refuse_overlap
 from ..errors import UnknownNameError
 from ..evaluation import intervals, metrics
 from ..evaluation.decision_rule import Criterion, DecisionRule
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from ..datasets.ct_dataset import CTDataset
     from .result import CrossValidationResult
 
-__all__ = ["CrossDatasetMatrix", "ExternalEvaluation", "evaluate_across"]
+__all__ = ["CrossDatasetMatrix", "ExternalEvaluation", "Refusal", "evaluate_across"]
 
 
 @dataclass(frozen=True)
@@ -385,6 +386,19 @@ class ExternalEvaluation:
 
 
 @dataclass(frozen=True)
+class Refusal:
+    """External test that was not made, since run and dataset are known to share slices.
+
+    Parameters
+    ----------
+    reason : str
+        The reason.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True)
 class CrossDatasetMatrix:
     """Scores of each run on each dataset; printing it gives accuracy and AUC.
 
@@ -392,9 +406,10 @@ class CrossDatasetMatrix:
 
     Parameters
     ----------
-    cells : mapping of (str, str) to CrossValidationResult or ExternalEvaluation
+    cells : mapping of (str, str) to CrossValidationResult, ExternalEvaluation or Refusal
         Scores by name of run and dataset: the run itself, with its out-of-fold predictions, on the
-        slices that it was trained on, and the evaluation of its fitted folds on other slices.
+        slices that it was trained on, and the evaluation of its fitted folds on other slices; a
+        refusal if these are known to overlap with those of the run.
 
     Examples
     --------
@@ -409,7 +424,7 @@ class CrossDatasetMatrix:
     ('trained', 'on other')
     """
 
-    cells: Mapping[tuple[str, str], CrossValidationResult | ExternalEvaluation]
+    cells: Mapping[tuple[str, str], CrossValidationResult | ExternalEvaluation | Refusal]
 
     def table(self, *, metric: str = "accuracy") -> Table:
         """Return a table with a row per run and a column per dataset.
@@ -424,7 +439,7 @@ class CrossDatasetMatrix:
         Table
             Percentages: mean ± standard deviation over the fitted folds and, in brackets, the 95 %
             confidence interval of the mean. A star marks out-of-fold scores, a dagger datasets with
-            slices that the run was trained on.
+            slices that the run was trained on; "refused" are those known to overlap with it.
 
         Raises
         ------
@@ -444,9 +459,35 @@ class CrossDatasetMatrix:
 
     def _text(self, run: str, dataset: str, metric: str) -> str:
         found = self.cells[run, dataset]
+        if isinstance(found, Refusal):
+            return "refused"
         mark = ("†" if found.caveat else "") if isinstance(found, ExternalEvaluation) else "*"
         ends = percent_range(*_intervals(found)[metric])
         return f"{percent(*found.summary()[metric])} ({ends}){mark}"
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the scores as a table of numbers.
+
+        Returns
+        -------
+        DataFrame
+            One row per run, dataset and metric: ``run``, ``tested_on``, ``metric``, ``mean`` and
+            ``sd`` over the fitted folds, the ends ``low`` and ``high`` of the 95 % interval of the
+            mean, as fractions, and ``out_of_fold``. Refused tests have no rows.
+        """
+        import pandas as pd
+
+        rows = []
+        for (run, dataset), found in self.cells.items():
+            if isinstance(found, Refusal):
+                continue
+            ends, own = _intervals(found), not isinstance(found, ExternalEvaluation)
+            rows += [
+                (run, dataset, metric, mean, sd, *ends[metric], own)
+                for metric, (mean, sd) in found.summary().items()
+            ]
+        columns = ["run", "tested_on", "metric", "mean", "sd", "low", "high", "out_of_fold"]
+        return pd.DataFrame(rows, columns=columns)
 
     def to_dict(self) -> list[dict[str, Any]]:
         """Return the scores as plain values for JSON.
@@ -454,10 +495,13 @@ class CrossDatasetMatrix:
         Returns
         -------
         list of dict
-            One entry per run and dataset; undefined values are None.
+            One entry per run and dataset; undefined values are None. Refused tests have the reason
+            as ``"refused"``.
         """
         content = [
-            {
+            {"run": run, "tested_on": dataset, "refused": found.reason}
+            if isinstance(found, Refusal)
+            else {
                 "run": run,
                 "tested_on": dataset,
                 "out_of_fold": not isinstance(found, ExternalEvaluation),
@@ -479,12 +523,17 @@ class CrossDatasetMatrix:
             "mean.\n"
             "* out-of-fold, under the protocol of the run; all other cells are external tests."
         )
+        refused = [
+            f"refused: {found.reason}."
+            for found in self.cells.values()
+            if isinstance(found, Refusal)
+        ]
         caveats = [
             f"† {run} on {dataset}: {found.caveat}"
             for (run, dataset), found in self.cells.items()
             if isinstance(found, ExternalEvaluation) and found.caveat
         ]
-        return "\n\n".join([*tables, "\n".join([legend, *caveats])])
+        return "\n\n".join([*tables, "\n".join([legend, *caveats, *refused])])
 
 
 def _intervals(found: CrossValidationResult | ExternalEvaluation) -> dict[str, Interval]:
@@ -538,8 +587,24 @@ def evaluate_across(
     hashes = {name: dataset.content_hash() for name, dataset in datasets.items()}
     return CrossDatasetMatrix(
         {
-            (run, name): result if result.content_hash == hashes[name] else result.evaluate(dataset)
+            (run, name): _cell(result, dataset, hashes[name])
             for run, result in results.items()
             for name, dataset in datasets.items()
         }
     )
+
+
+def _cell(
+    result: CrossValidationResult, dataset: CTDataset, content_hash: str
+) -> CrossValidationResult | ExternalEvaluation | Refusal:
+    if result.content_hash == content_hash:
+        return result
+    try:
+        refuse_overlap(
+            result.spec.dataset.registry_names,
+            dataset.registry_names,
+            f"{result.dataset_name!r} and {dataset.name!r}",
+        )
+    except ValueError as error:
+        return Refusal(str(error))
+    return result.evaluate(dataset)
