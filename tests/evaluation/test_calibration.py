@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import statsmodels.api as sm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit
@@ -223,3 +224,82 @@ class TestCrossFit:
     def test_bad_arguments_are_refused(self, options, message):
         with pytest.raises(ValueError, match=message):
             calibration.cross_fit([1.0, -1.0, 2.0], [1, 0, 1], **options)
+
+
+class TestLogisticCalibration:
+    def test_slope_and_intercept_are_those_of_statsmodels(self):
+        rng = np.random.default_rng(10)
+        groups = np.repeat(np.arange(80), rng.integers(1, 6, 80))
+        effects = rng.normal(0, 1, 80)[groups]
+        logits = rng.normal(0, 2, len(groups)) + effects
+        targets = (rng.random(len(groups)) < expit(0.6 * logits - 0.4 + effects)).astype(int)
+        found = calibration.logistic_calibration(targets, logits, groups=groups)
+        robust = {
+            "cov_type": "cluster",
+            "cov_kwds": {"groups": groups, "df_correction": True},
+            "use_t": True,
+            "disp": False,
+        }
+        line = sm.Logit(targets, sm.add_constant(logits)).fit(**robust)
+        assert found.slope == pytest.approx(line.params[1], rel=1e-6)
+        assert tuple(found.slope_interval) == pytest.approx(tuple(line.conf_int()[1]), rel=1e-5)
+        large = sm.GLM(
+            targets, np.ones(len(groups)), family=sm.families.Binomial(), offset=logits
+        ).fit(cov_type="cluster", cov_kwds={"groups": groups}, use_t=True)
+        assert found.intercept == pytest.approx(large.params[0], rel=1e-6)
+        assert tuple(found.intercept_interval) == pytest.approx(
+            tuple(large.conf_int()[0]), rel=1e-5
+        )
+
+    def test_platt_is_the_regression_of_statsmodels(self):
+        rng = np.random.default_rng(11)
+        logits = rng.normal(0.5, 2, 500)
+        targets = (rng.random(500) < expit(0.7 * logits - 0.8)).astype(int)
+        slope, intercept = calibration.fit_recalibration(logits, targets, method="platt")
+        line = sm.Logit(targets, sm.add_constant(logits)).fit(disp=False)
+        assert (intercept, slope) == pytest.approx(tuple(line.params), rel=1e-4)
+
+    def test_separated_classes_have_a_bounded_fit_and_no_slope(self):
+        logits, targets = np.array([-2.0, -1, 1, 2] * 5), np.array([0, 0, 1, 1] * 5)
+        slope, intercept = calibration.fit_recalibration(logits, targets, method="platt")
+        assert slope == pytest.approx(20)
+        assert np.isfinite(intercept)
+        assert np.isnan(calibration.logistic_calibration(targets, logits).slope)
+        assert str(calibration.logistic_calibration(targets, logits)).startswith("slope –")
+        assert np.isnan(calibration.logistic_calibration(np.ones(20), logits).intercept)
+
+    def test_intervals_cover_the_truth(self):
+        """95 % intervals of slope and intercept, with slices that are alike within patients."""
+        covered = np.zeros(2)
+        for seed in range(100):
+            rng = np.random.default_rng(seed)
+            groups = np.repeat(np.arange(60), 6)
+            logits = rng.normal(0, 1.5, 60)[groups] + rng.normal(0, 0.5, 360)
+            # Slices of a patient share the uniform number, so that they are drawn together.
+            shared = rng.random(60)[groups]
+            own = np.where(rng.random(360) < 0.5, shared, rng.random(360))
+            targets = (own < expit(logits)).astype(int)
+            found = calibration.logistic_calibration(targets, logits, groups=groups)
+            covered += [
+                found.slope_interval.low <= 1 <= found.slope_interval.high,
+                found.intercept_interval.low <= 0 <= found.intercept_interval.high,
+            ]
+        assert covered.min() >= 88  # 95 % of 100; fewer than 88 have p = 0.001
+
+    def test_few_groups_have_no_interval(self):
+        logits, targets = np.array([-1.0, 1, 2, -2] * 5), np.array([0, 1, 0, 1] * 5)
+        found = calibration.logistic_calibration(targets, logits, groups=np.arange(20) % 5)
+        assert np.isfinite(found.slope)
+        assert np.isnan(found.slope_interval.low)
+
+
+def test_threshold_for_specificity_is_the_lowest_that_reaches_it():
+    rng = np.random.default_rng(12)
+    targets, probabilities = rng.integers(2, size=200), rng.random(200).round(2)
+    for specificity in (0.5, 0.9, 0.99):
+        threshold = calibration.threshold_for_specificity(targets, probabilities, specificity)
+        reached = metrics.score(targets, probabilities, threshold=threshold)["specificity"]
+        lower = metrics.score(targets, probabilities, threshold=np.nextafter(threshold, 0))
+        assert reached >= specificity > lower["specificity"]
+    with pytest.raises(ValueError, match="at least one negative"):
+        calibration.threshold_for_specificity([1, 1], [0.1, 0.2], 0.9)

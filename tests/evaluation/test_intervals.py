@@ -155,7 +155,7 @@ def test_without_an_error_no_interval_has_width_zero():
     assert found["auc"].reason == "every resample gives the same value"
     notes = intervals.describe_intervals(found, unit="patient", count=40)
     assert notes[0].startswith(
-        "Wilson's interval (accuracy, precision, recall, specificity): fewer"
+        "Wilson's interval (accuracy, precision, recall, specificity, NPV): fewer"
     )
     assert (
         "No interval (F1, AUC, average precision, balanced accuracy, MCC, brier score)" in notes[1]
@@ -171,6 +171,7 @@ def test_few_patients_have_intervals_of_proportions_alone():
         "precision",
         "recall",
         "specificity",
+        "npv",
     }
     assert {interval.method for interval in found.values()} == {"wilson", ""}
     assert found["auc"].reason == "there are fewer than 10 {unit}s"

@@ -38,6 +38,7 @@ def by_scikit_learn(targets: np.ndarray, probabilities: np.ndarray, threshold: f
             reference.average_precision_score(targets, probabilities) if targets.any() else nan
         ),
         "balanced_accuracy": reference.balanced_accuracy_score(targets, called) if both else nan,
+        "npv": reference.precision_score(targets, called, pos_label=0, zero_division=np.nan),
         "mcc": (
             reference.matthews_corrcoef(targets, called) if both and len(set(called)) == 2 else nan
         ),
@@ -119,7 +120,7 @@ def test_confusion_matrix_is_scikit_learns(pairs, threshold):
         (
             [0, 0],
             [0.1, 0.2],
-            set(metrics.METRICS) - {"accuracy", "specificity", "brier"},
+            set(metrics.METRICS) - {"accuracy", "specificity", "npv", "brier"},
         ),
         ([0, 1], [0.1, 0.9], set()),
     ],

@@ -28,6 +28,18 @@ def test_the_curves_run_from_slice_to_baseline(
     np.testing.assert_array_equal(curves.deletion[:, -1], curves.insertion[:, 0])
 
 
+def test_rise_deletes_to_the_mean_and_inserts_into_the_blur(
+    brightness: nn.Module, spots: Spots, maps: Tensor
+) -> None:
+    both, mean, blur = (
+        faithfulness.perturb(brightness, spots[0], maps, steps=4, baseline=name)
+        for name in ("rise", "mean", "blur")
+    )
+    np.testing.assert_array_equal(both.deletion, mean.deletion)
+    np.testing.assert_array_equal(both.insertion, blur.insertion)
+    assert not np.array_equal(mean.deletion, blur.deletion)
+
+
 def test_a_faithful_map_beats_a_random_and_a_reversed_one(
     brightness: nn.Module, spots: Spots, maps: Tensor
 ) -> None:
@@ -76,7 +88,7 @@ def test_ties_are_broken_by_the_seed_and_not_by_position(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"baseline": "white"}, "baseline one of blur, black, mean, got 'covid' and 'white'"),
+        ({"baseline": "white"}, "baseline one of blur, black, mean, rise, got 'covid' and 'white'"),
         ({"target": "lung"}, "target must be 'covid' or 'non-covid'"),
         ({"steps": 0}, "and 0 steps"),
     ],

@@ -66,6 +66,7 @@ _CASES: dict[str, Callable[[Ints, npt.NDArray[np.bool_]], npt.NDArray[np.bool_]]
     "precision": lambda _, predicted: predicted,
     "recall": lambda labels, _: labels == 1,
     "specificity": lambda labels, _: labels == 0,
+    "npv": lambda _, predicted: ~predicted,
 }
 _NEEDS_BOTH_CLASSES = ("f1", "auc", "average_precision", "balanced_accuracy", "mcc")
 
@@ -151,8 +152,8 @@ def bootstrap(
     dict of str to Interval
         Interval of each metric. It is NaN, and its `reason` is given, if the metric is undefined,
         there are fewer than ten groups, no resample has another value, or, for metrics that need
-        both classes, a class occurs in fewer than five groups. Accuracy, precision, recall and
-        specificity have Wilson's interval instead, if there is more than one group.
+        both classes, a class occurs in fewer than five groups. Accuracy, precision, recall,
+        specificity and NPV have Wilson's interval instead, if there is more than one group.
 
     Raises
     ------

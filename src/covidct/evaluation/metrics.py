@@ -175,6 +175,12 @@ METRICS: dict[str, Metric] = {
             _ONE_CLASS,
             formula=lambda c: (ratio(c.tp, c.positives) + ratio(c.tn, c.negatives)) / 2,
         ),
+        Metric(
+            "npv",
+            "NPV",
+            "no {unit} was predicted as non-COVID",
+            formula=lambda c: ratio(c.tn, c.tn + c.fn),
+        ),
         Metric("mcc", "MCC", f"{_ONE_CLASS}, or all were predicted as one class", formula=_mcc),
         Metric(
             "brier",

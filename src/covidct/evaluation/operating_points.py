@@ -4,8 +4,7 @@ A threshold that is chosen on the predictions that it is then evaluated on looks
 threshold of a fold is chosen on the other folds, or on a validation part. The confusion matrices of
 all folds are added: unlike probabilities, decisions of different networks can be counted together.
 
-Intervals resample whole groups, such as patients, and choose the thresholds again in each resample,
-so that they include the uncertainty of the thresholds.
+Intervals resample whole groups, such as patients, and include the uncertainty of the thresholds.
 
 Examples
 --------
@@ -260,11 +259,15 @@ def operating_point(
 
     Notes
     -----
-    Intervals are of `covidct.evaluation.intervals.cluster_bootstrap`. A share for which few groups
-    have errors has Wilson's interval, as in `covidct.evaluation.intervals.bootstrap`. Predictive
-    values at a prevalence and likelihood ratios grow or fall with both sensitivity and specificity;
-    if one of these has Wilson's interval, their ends follow from the ends of both, which is
-    cautious, since both are rarely at their end together.
+    An interval covers two bootstrap intervals (`covidct.evaluation.intervals.cluster_bootstrap`).
+    One chooses the thresholds again in each resample: it is of the value at the target, such as the
+    sensitivity at a specificity of 90 %. The other keeps the thresholds: it is of the value that
+    these thresholds reach, and the wider one for the targeted value itself, which every resample
+    would meet again. A share for which few groups have errors also has Wilson's interval, as in
+    `covidct.evaluation.intervals.bootstrap`. Predictive values at a prevalence and likelihood
+    ratios grow or fall with both sensitivity and specificity; if one of these has Wilson's
+    interval, their ends follow from the ends of both, which is cautious, since both are rarely at
+    their end together.
 
     Examples
     --------
@@ -315,11 +318,21 @@ def operating_point(
     ps = tuple(check_fraction("prevalence", p) for p in prevalences)
 
     def statistic(weights: Floats) -> Mapping[str, Floats]:
-        cells = sum(part.cells(weights) for part in parts)
-        return _values(np.asarray(cells), ps)
+        chosen = sum(part.cells(weights, part.thresholds(weights)) for part in parts)
+        kept = sum(
+            part.cells(weights, np.full(len(weights), threshold))
+            for part, threshold in zip(parts, thresholds, strict=True)
+        )
+        fixed = {f"{name}, fixed": v for name, v in _values(np.asarray(kept), ps).items()}
+        return _values(np.asarray(chosen), ps) | fixed
 
     point = {name: float(value[0]) for name, value in statistic(every).items()}
-    found = cluster_bootstrap(statistic, codes, level=level, n_resamples=n_resamples, seed=seed)
+    drawn = cluster_bootstrap(statistic, codes, level=level, n_resamples=n_resamples, seed=seed)
+    found = {
+        name: _hull(ends, drawn[f"{name}, fixed"])
+        for name, ends in drawn.items()
+        if not name.endswith(", fixed")
+    }
     predicted = np.zeros(n, dtype=bool)
     for rows, threshold in zip(judged, thresholds, strict=True):
         predicted[rows] = values[rows] >= threshold
@@ -331,7 +344,9 @@ def operating_point(
     }
     right = predicted == labels
     ends = {
-        name: robust_share(found[name], right[chosen], codes[:n][chosen], level=level)
+        name: _hull(
+            robust_share(found[name], right[chosen], codes[:n][chosen], level=level), found[name]
+        )
         for name, chosen in cases.items()
     }
     return OperatingPoint(
@@ -343,6 +358,14 @@ def operating_point(
         ends,
         tuple(_at_prevalence(p, point, found, ends) for p in ps),
     )
+
+
+def _hull(first: Interval, second: Interval) -> Interval:
+    """Return the smallest interval that covers both, or the one that is defined."""
+    if np.isnan(first.low) or np.isnan(second.low):
+        return second if np.isnan(first.low) else first
+    low, high = min(first.low, second.low), max(first.high, second.high)
+    return Interval(low, high, method=first.method)
 
 
 class _Part:
@@ -380,9 +403,8 @@ class _Part:
             chosen = np.minimum(np.nextafter(chosen, 2), 1)
         return np.where(total > 0, chosen, np.nan)
 
-    def cells(self, weights: Floats) -> Floats:
+    def cells(self, weights: Floats, thresholds: Floats) -> Floats:
         """Return weighted counts (tn, fp, fn, tp), shape (n_weightings, 4)."""
-        thresholds = self.thresholds(weights)
         own = weights[:, self._judged]
         found = own * (self._values >= thresholds[:, None])
         is_positive = (self._labels == 1).astype(np.float64)
@@ -532,7 +554,9 @@ class OperatingPoints(Sequence[OperatingPoint]):
                     note
                     for point in self.points[:1]
                     for note in describe_intervals(
-                        point.intervals, unit=self.group, count=self.n_groups
+                        {_TITLES[name][:-3]: ends for name, ends in point.intervals.items()},
+                        unit=self.group,
+                        count=self.n_groups,
                     )
                 ),
             ],

@@ -19,7 +19,7 @@ from ..devices import Precision
 from ..evaluation.tables import Table
 from ..models.classifier import CTClassifier
 from .grad_cam import upsample
-from .perturbation import Curves, perturb
+from .perturbation import Baseline, Curves, perturb
 from .randomization import (
     RandomizationTest,
     randomization_test,
@@ -143,7 +143,7 @@ def table(
     target: Literal["covid", "non-covid"] = "covid",
     resize: Literal["pad", "stretch"] = "pad",
     border: float = 0.05,
-    baseline: Literal["blur", "black", "mean"] = "blur",
+    baseline: Baseline = "blur",
     steps: int = 10,
     n_perturbed: int = 32,
     batch_size: int = 32,
@@ -178,7 +178,7 @@ def table(
     border : float, default=0.05
         Width of the band along the border of the slice, as a fraction of the slice's shorter side;
         between 0 and 0.5.
-    baseline : {"blur", "black", "mean"}, default="blur"
+    baseline : {"blur", "black", "mean", "rise"}, default="blur"
         Replacement of deleted pixels, as in `perturb`.
     steps : int, default=10
         Steps of the deletion and insertion curves.

@@ -34,6 +34,11 @@ _BASELINES: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+#: Baselines of deletion and of insertion by name.
+Baseline = Literal["blur", "black", "mean", "rise"]
+_PAIRS = {name: (name, name) for name in _BASELINES} | {"rise": ("mean", "blur")}
+
+
 class Curves(NamedTuple):
     """Probability of the target class while pixels are deleted or inserted.
 
@@ -69,7 +74,7 @@ def perturb(
     *,
     target: Literal["covid", "non-covid"] = "covid",
     steps: int = 10,
-    baseline: Literal["blur", "black", "mean"] = "blur",
+    baseline: Baseline = "blur",
     batch_size: int = 32,
     precision: Precision = "float32",
     seed: int = 0,
@@ -92,9 +97,11 @@ def perturb(
         Class whose probability is followed.
     steps : int, default=10
         Number S of equal steps.
-    baseline : {"blur", "black", "mean"}, default="blur"
-        Replacement of deleted pixels: the canvas under a Gaussian blur (its standard deviation is
-        1/16 of the shorter side), black, or the mean gray value of the canvas.
+    baseline : {"blur", "black", "mean", "rise"}, default="blur"
+        Replacement of deleted pixels, and start of the insertion: the canvas under a Gaussian blur
+        (its standard deviation is 1/16 of the shorter side), black, or the mean gray value of the
+        canvas. ``"rise"`` is as in the publication: the mean for deletion and the blur for
+        insertion. Areas of different baselines are not comparable.
     batch_size : int, default=32
         Canvases per batch.
     precision : {"auto", "float32", "bfloat16"}, default="float32"
@@ -128,9 +135,9 @@ def perturb(
     >>> curves.deletion.shape, curves.deletion_area.shape
     ((2, 5), (2,))
     """
-    if target not in ("covid", "non-covid") or baseline not in _BASELINES:
+    if target not in ("covid", "non-covid") or baseline not in _PAIRS:
         raise ValueError(
-            f"target must be 'covid' or 'non-covid' and baseline one of {', '.join(_BASELINES)}, "
+            f"target must be 'covid' or 'non-covid' and baseline one of {', '.join(_PAIRS)}, "
             f"got {target!r} and {baseline!r}"
         )
     if maps.shape != canvases.shape or not len(canvases) or steps < 1:
@@ -143,9 +150,12 @@ def perturb(
     curves = np.empty((2, len(canvases), steps + 1))
     for i in tqdm(range(len(canvases)), desc="deletion, insertion", leave=False, disable=None):
         slice_ = torch.from_numpy(np.array(canvases[i]))
-        missing = _BASELINES[baseline](slice_[None].float())[0].round().to(torch.uint8)
+        removed, start = (
+            _BASELINES[name](slice_[None].float())[0].round().to(torch.uint8)
+            for name in _PAIRS[baseline]
+        )
         marked = _order(maps[i], generator) < torch.from_numpy(fractions)[:, None, None]
-        series = torch.cat([missing.where(marked, slice_), slice_.where(marked, missing)])
+        series = torch.cat([removed.where(marked, slice_), slice_.where(marked, start)])
         scores = infer(model, series, batch_size=batch_size, precision=precision).probabilities
         curves[:, i] = scores.reshape(2, -1)
     if target == "non-covid":

@@ -39,6 +39,15 @@ __all__ = ["ScoredFolds"]
 _MOST_COLUMNS = 10  # folds that a table shows one by one, so that it fits on a screen
 
 
+# By whether near-duplicate groups are known in place of patients.
+_TOO_NARROW = {
+    True: "These intervals are too narrow: they resample near-duplicate groups, of which a patient "
+    "may have several; patients are unknown.",
+    False: "These intervals are too narrow if patients have several slices: they resample slices; "
+    "patients are unknown.",
+}
+
+
 class ScoredFolds:
     """Out-of-fold predictions with their metrics, confidence intervals and tables.
 
@@ -382,12 +391,16 @@ class ScoredFolds:
         Returns
         -------
         list of str
-            Metrics with another interval or none, and the simulated coverage if there are fewer
-            than 50 patients or other units; empty if there is nothing to say.
+            Metrics with another interval or none, the simulated coverage if there are fewer than
+            50 patients or other units, and a warning if patients are unknown, which makes the
+            intervals too narrow; empty if there is nothing to say.
         """
         shown = {name: self.intervals()[name] for name in TABLE_METRICS}
         unit = self.unit if self.has_groups else "slice"
-        return describe_intervals(shown, unit=unit, count=self._units().nunique())
+        notes = describe_intervals(shown, unit=unit, count=self._units().nunique())
+        if not self.has_patients:
+            notes.append(_TOO_NARROW[self.has_groups])
+        return notes
 
     def _units(self) -> pd.Series[Any]:
         """Return the units to resample: the group of each row, or its slice."""
@@ -552,6 +565,7 @@ class ScoredFolds:
             self.predictions,
             self._validation_predictions(),
             has_groups=self.has_groups,
+            has_patients=self.has_patients,
             unit=self.unit,
         )
 

@@ -96,6 +96,7 @@ class UnitPredictions:
         validation: pd.DataFrame | None,
         *,
         has_groups: bool,
+        has_patients: bool,
         unit: str,
     ) -> UnitPredictions:
         """Collect the predictions of slices or patients.
@@ -110,6 +111,8 @@ class UnitPredictions:
             Predictions of the slices of the validation part.
         has_groups : bool
             True if the group of every slice is known.
+        has_patients : bool
+            True if the groups are patients, or contain them.
         unit : str
             Noun for a group, such as ``"patient"``.
 
@@ -124,7 +127,7 @@ class UnitPredictions:
         """
         if per not in ("slice", "patient"):
             raise ValueError(f"per must be 'slice' or 'patient', got {per!r}")
-        if per == "patient" and (not has_groups or unit == "near-duplicate group"):
+        if per == "patient" and not has_patients:
             known = f"; the groups are {unit}s" if has_groups else ""
             raise ValueError(f"per='patient' needs the patient of every slice{known}")
 
