@@ -248,21 +248,21 @@ class TestLearningCurves:
         np.testing.assert_allclose(
             by_label["training, mean of 2 folds"].get_ydata(), [0.8, 0.6, 0.5, 0.4]
         )
-        assert by_label["learning rate changed"].get_xdata() == [2, 2]
+        assert by_label["learning rate changed"].get_xdata() == [3, 3]
         assert legend(figure) == ["training, mean of 2 folds", "learning rate changed"]
 
     def test_watched_slices_are_drawn_where_there_are_any(self):
         unwatched = {**HISTORY, "monitor_loss": [np.nan] * 4, "monitor_accuracy": [np.nan] * 4}
         assert legend(figures.learning_curves([unwatched])) == ["training", "learning rate changed"]
         watched = {**HISTORY, "monitor_loss": [1.0] * 4, "monitor_accuracy": [0.5] * 4}
-        assert "monitored" in legend(figures.learning_curves([watched]))
+        assert "test fold" in legend(figures.learning_curves([watched]))
 
     @pytest.mark.parametrize(("scored", "marker"), [([1.0, 0.5], "None"), ([np.nan, 0.5], ".")])
     def test_epochs_between_which_nothing_was_watched_are_joined(self, scored, marker):
         sparse = [np.nan, scored[0], np.nan, scored[1]]
         history = {**HISTORY, "monitor_loss": sparse, "monitor_accuracy": sparse}
         loss = figures.learning_curves([history]).axes[0]
-        (line,) = [line for line in loss.lines if line.get_label() == "monitored"]
+        (line,) = [line for line in loss.lines if line.get_label() == "test fold"]
         assert line.get_ydata().tolist() == [value for value in scored if value == value]
         assert line.get_marker() == marker
 

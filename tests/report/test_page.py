@@ -167,7 +167,7 @@ def test_published_values_are_shown(grouped, changed, outline):
 
 def test_several_runs_are_compared(random, grouped, outline):
     page = outline(render([random, random]))
-    assert "Comparison of 2 runs" in page.text
+    assert "ShuffleNet on phantom: comparison of 2 runs" in page.text
     assert "tiny minus tiny (run 2)" in page.text
     assert {a["href"] for a in page.all("a")} >= {"#run-1", "#run-2"}
     assert len({a["id"] for _, a in page.elements if "id" in a}) > 10

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from covidct.datasets.canvases import make_canvases
-from covidct.report.gallery import draw_gallery, most_confident
+from covidct.report.gallery import draw_gallery, select_examples
 from covidct.report.pictures import overlay, slice_picture
 from covidct.runs.protocol import Protocol
 
@@ -48,7 +48,14 @@ def test_slices_are_shrunk_and_never_enlarged(size, shrunk):
     assert opened(picture.source).size == shrunk
 
 
-def test_most_confident_of_each_kind():
+def test_examples_are_spread_over_their_confidence():
+    rows = pd.DataFrame(
+        {"index": range(8), "target": 1, "probability": 0.9, "logit": range(8, 0, -1)}
+    )
+    assert select_examples(rows, per_kind=3)["index"].tolist() == [0, 2, 5]
+
+
+def test_select_examples_of_each_kind():
     logits = [3.0, 2.0, 5.0, -1.0, -4.0, -2.0, 0.0]
     targets = [1, 1, 0, 0, 0, 1, 1]
     rows = [
@@ -57,7 +64,7 @@ def test_most_confident_of_each_kind():
     ]
     rows.append((1, 1, 0.99, 4.6, 1))  # tested twice: the more confident prediction is shown
     columns = ["index", "target", "probability", "logit", "fold"]
-    chosen = most_confident(pd.DataFrame(rows, columns=columns), per_kind=2)
+    chosen = select_examples(pd.DataFrame(rows, columns=columns), per_kind=2)
     assert chosen["index"].tolist() == [5, 2, 1, 0, 4, 3]
     assert chosen["fold"].tolist() == [0, 0, 1, 0, 0, 0]
 

@@ -807,10 +807,11 @@ def learning_curves(histories: Sequence[Mapping[str, npt.ArrayLike]]) -> Figure:
     folds = _as_arrays(histories)
     ends = [np.mean([fold[name][-1] for fold in folds]) for name in ("loss", "accuracy")]
     counted = f"{len(folds)} fold{'s' if len(folds) > 1 else ''}"
+    epochs = len(folds[0]["epoch"])
     figure = new_figure(
-        7.2,
+        10.4,
         3.2,
-        alt=f"Learning curves of {counted} over {len(folds[0]['epoch'])} epochs. "
+        alt=f"Learning curves of {counted} over {epochs} epoch{'s' if epochs > 1 else ''}. "
         f"Training loss ends at {ends[0]:.3f}, accuracy at {ends[1]:.3f}.",
     )
     for ax, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
@@ -824,14 +825,14 @@ def _as_arrays(histories: Sequence[Mapping[str, npt.ArrayLike]]) -> list[dict[st
 
 
 def _draw_training(ax: Axes, folds: Sequence[Mapping[str, Floats]], name: str) -> None:
-    """Draw loss or accuracy over the epochs, in training and, if known, in the monitored part."""
+    """Draw loss or accuracy over the epochs, in training and, if known, on the test fold."""
     _draw_histories(ax, folds, name, color=BLUE, label="training", line="-")
     monitored = f"monitor_{name}"
     if all(monitored in fold and np.isfinite(fold[monitored]).any() for fold in folds):
-        _draw_histories(ax, folds, monitored, color=VERMILLION, label="monitored", line="--")
+        _draw_histories(ax, folds, monitored, color=VERMILLION, label="test fold", line="--")
     for k, epoch in enumerate(_changes(folds[0])):
         label = "_" if k else "learning rate changed"
-        ax.axvline(epoch, color=PALE, linewidth=1, linestyle=DOTTED, zorder=1, label=label)
+        ax.axvline(epoch + 1, color=PALE, linewidth=1, linestyle=DOTTED, zorder=1, label=label)
     ax.set(xlabel="epoch", ylabel=name)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
 
@@ -857,7 +858,8 @@ def _draw_histories(
 def _draw_known(ax: Axes, epochs: Floats, values: Floats, **style: Any) -> None:
     """Draw the epochs with values, which may be every tenth, with a marker if there is only one."""
     known = np.isfinite(values)
-    ax.plot(epochs[known], values[known], marker="." if known.sum() == 1 else "None", **style)
+    # Readers count epochs from 1.
+    ax.plot(epochs[known] + 1, values[known], marker="." if known.sum() == 1 else "None", **style)
 
 
 def _changes(fold: Mapping[str, Floats]) -> Floats:

@@ -20,7 +20,7 @@ from .pictures import Picture, overlay, slice_picture
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["GallerySlice", "draw_embedding", "draw_gallery", "most_confident"]
+__all__ = ["GallerySlice", "draw_embedding", "draw_gallery", "select_examples"]
 
 Canvases = npt.NDArray[np.uint8]
 _Target = Literal["covid", "non-covid"]
@@ -64,8 +64,11 @@ class GallerySlice(NamedTuple):
         return "correct" if self.true == self.predicted else "wrong"
 
 
-def most_confident(predictions: pd.DataFrame, *, per_kind: int) -> pd.DataFrame:
-    """Select the most confident correct and wrong predictions of both classes.
+def select_examples(predictions: pd.DataFrame, *, per_kind: int) -> pd.DataFrame:
+    """Select correct and wrong predictions of both classes, from the most to the least confident.
+
+    The slices of each of the four kinds are spread evenly over their order of confidence, so that
+    they show how the network decides in general, and not its easiest cases only.
 
     Parameters
     ----------
@@ -78,15 +81,16 @@ def most_confident(predictions: pd.DataFrame, *, per_kind: int) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        The selected rows, wrong predictions first, each kind in the order of confidence.
+        The selected rows, wrong predictions first, each kind in the order of confidence. The most
+        confident prediction of each kind is among them.
 
     Examples
     --------
     >>> import pandas as pd
-    >>> from covidct.report.gallery import most_confident
+    >>> from covidct.report.gallery import select_examples
     >>> rows = pd.DataFrame({"index": [0, 1, 2], "target": 1, "probability": [0.9, 0.1, 0.8],
     ...                      "logit": [2.2, -2.2, 1.4]})
-    >>> most_confident(rows, per_kind=1)["index"].tolist()
+    >>> select_examples(rows, per_kind=1)["index"].tolist()
     [1, 0]
     """
     import pandas as pd
@@ -95,8 +99,15 @@ def most_confident(predictions: pd.DataFrame, *, per_kind: int) -> pd.DataFrame:
     once = sure.drop_duplicates("index")
     correct = (once["probability"] >= 0.5) == (once["target"] == 1)
     kinds = [(is_correct, target) for is_correct in (False, True) for target in (1, 0)]
-    chosen = [once[(correct == c) & (once["target"] == t)][:per_kind] for c, t in kinds]
+    found = [once[(correct == c) & (once["target"] == t)] for c, t in kinds]
+    chosen = [rows.iloc[_spread(len(rows), per_kind)] for rows in found]
     return pd.concat(chosen, ignore_index=True)
+
+
+def _spread(count: int, most: int) -> npt.NDArray[np.int64]:
+    """Return at most `most` positions, spread evenly over range(count), 0 among them."""
+    number = min(count, most)
+    return np.arange(number) * count // max(1, number)
 
 
 def draw_gallery(
@@ -107,7 +118,7 @@ def draw_gallery(
     per_kind: int,
     layer: str | None = None,
 ) -> list[GallerySlice]:
-    """Draw the most confident predictions of a run, with Grad-CAM maps.
+    """Draw predictions of a run with Grad-CAM maps.
 
     Each slice is explained by the network that had it in its test fold.
 
@@ -120,16 +131,16 @@ def draw_gallery(
     canvases : ndarray of shape (N, H, W), uint8
         Canvases of all slices.
     per_kind : int
-        Maximum number of slices of each kind, as in `most_confident`.
+        Maximum number of slices of each kind, as in `select_examples`.
     layer : str, optional
         Name of the layer to explain, as in `covidct.explain.GradCAM`.
 
     Returns
     -------
     list of GallerySlice
-        Slices in the order of `most_confident`.
+        Slices in the order of `select_examples`.
     """
-    chosen = most_confident(result.predictions, per_kind=per_kind)
+    chosen = select_examples(result.predictions, per_kind=per_kind)
     shown: dict[int, GallerySlice] = {}
     for fold in np.unique(chosen["fold"]):
         model = result.fold_model(int(fold)).to(resolve_device("auto"))

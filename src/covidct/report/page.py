@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -29,7 +29,7 @@ from ..runs.result import CrossValidationResult
 from ..runs.storage import WeightsSpec
 from .commands import command_line
 from .gallery import GallerySlice, draw_embedding, draw_gallery
-from .pictures import Picture, plain, vector
+from .pictures import Picture, evidence_gradient, plain, vector
 from .result_tables import (
     comparison_table,
     difference_table,
@@ -123,7 +123,7 @@ class RunSection:
     tsne : Picture or None, default=None
         t-SNE embedding; None without the slices.
     gallery : tuple of GallerySlice, default=()
-        Most confident predictions; empty without the slices.
+        Correct and wrong predictions of each class; empty without the slices.
     missing : mapping of str to str
         Reasons why ``"tsne"`` or ``"gallery"`` is left out.
     layer : str or None, default=None
@@ -200,8 +200,9 @@ def write_report(
     path : str or Path
         File to write. Missing folders are created.
     dataset : CTDataset, optional
-        The slices that the runs were trained on. If given, the page shows the most confident
-        predictions with their Grad-CAM maps, and a t-SNE embedding of the features of a fold.
+        The slices that the runs were trained on. If given, the page shows correct and
+        wrong predictions of each class with their Grad-CAM maps, and a t-SNE embedding of the
+        features of a fold.
     audit : AuditReport, optional
         Result of `covidct.audit_dataset` on these slices. Its fatal findings and warnings are
         shown above the metrics.
@@ -288,6 +289,7 @@ def render(
         version=__version__,
         style=style,
         script=script,
+        evidence=evidence_gradient(),
         script_hash=f"'sha256-{digest}'",
     )
     return f"{html}\n"
@@ -350,7 +352,7 @@ def make_page(
     )
     several = len(results) > 1
     return Page(
-        title=f"Comparison of {len(results)} runs" if several else sections[0].title,
+        title=_title(results) if several else sections[0].title,
         notices=tuple(find_notices(named, audit)),
         findings=audit.findings if audit else (),
         verdict=audit.verdict if audit else "",
@@ -403,6 +405,18 @@ def find_notices(
                 f"{where}{n_skipped:,} file{'s were' if n_skipped > 1 else ' was'} skipped",
                 "The files and the reasons are listed under “Run details”.",
             )
+
+
+def _title(results: Sequence[CrossValidationResult]) -> str:
+    """Name the networks and datasets of several runs, or count them if there are many."""
+    networks = dict.fromkeys(model_info(result.model_name).title for result in results)
+    datasets = dict.fromkeys(result.dataset_name for result in results)
+    subject = f"{_listed(networks, 'networks')} on {_listed(datasets, 'datasets')}"
+    return f"{subject}: comparison of {len(results)} runs"
+
+
+def _listed(names: Collection[str], noun: str) -> str:
+    return f"{len(names)} {noun}" if len(names) > 3 else " and ".join(names)
 
 
 def _sentence(text: str) -> str:
@@ -496,13 +510,15 @@ def _full_name(weights: WeightsSpec | None) -> str:
 
 
 def _confusion(result: CrossValidationResult) -> Picture:
-    matrices = {"mean of folds": result.confusion_matrix()}
+    repeats = result.spec.repeats
+    pooled = len(result.folds) / repeats * result.confusion_matrix()
+    matrices = {"all folds" if repeats == 1 else "all folds, per repeat": pooled}
     matrices |= {
         result.folds[k].name or f"fold {k}": result.confusion_matrix(k)
         for k in range(len(result.folds))
     }
     classes = (plain(result.classes[0]), plain(result.classes[1]))
-    columns = 4 if len(matrices) == 4 else 3
+    columns = 6 if len(matrices) in (5, 6) else 4
     return vector(figures.confusion_matrices(matrices, classes=classes, columns=columns))
 
 

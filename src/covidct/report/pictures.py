@@ -162,6 +162,15 @@ def _palette() -> npt.NDArray[np.uint8]:
     return np.vstack([(255 * shades).round(), _OUTLINE_COLOR]).astype(np.uint8)
 
 
+def evidence_gradient() -> str:
+    """Return the colors of :func:`overlay` from no to strongest evidence, as a CSS gradient."""
+    stops = (
+        f"rgb({red} {green} {blue} / {opacity / 255:.2f})"
+        for red, green, blue, opacity in _palette()[:-1:23]
+    )
+    return f"linear-gradient(to right, {', '.join(stops)})"
+
+
 def _shrunk(size: tuple[int, ...]) -> tuple[int, int]:
     scale = min(1.0, _LONGEST / max(size))
     return max(1, round(scale * size[0])), max(1, round(scale * size[1]))
