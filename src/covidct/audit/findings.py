@@ -7,6 +7,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from html import escape
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ __all__ = ["RULES", "AuditReport", "Finding", "Rule", "Severity"]
 Severity = Literal["fatal", "warning", "note"]
 
 _SEVERITIES: tuple[Severity, ...] = ("fatal", "warning", "note")
+_HTML_COLORS = {"fatal": "#b00020", "warning": "#a15c00", "note": "#555555"}
 _WIDTH = 100
 _EXAMPLES = 5
 _LONGEST_CELL = 40
@@ -229,6 +231,22 @@ class AuditReport:
     def __str__(self) -> str:
         return "\n".join(self._lines())
 
+    def _repr_html_(self) -> str:
+        parts = [f"<p><strong>Audit of {escape(self.subject)}</strong></p>"]
+        parts.append(f"<p>{escape(self.verdict)}</p>")
+        for finding in self.findings:
+            examples = "".join(f"<li><code>{escape(line)}</code></li>" for line in finding.examples)
+            color = _HTML_COLORS[finding.severity]
+            parts.append(
+                f'<details><summary><span style="color:{color};font-weight:bold">'
+                f"{finding.severity}</span> {escape(finding.title)}</summary>"
+                f'<p style="margin-left:1em;max-width:80em">{escape(finding.detail)}</p>'
+                f"<ul>{examples}</ul></details>"
+            )
+        tables = "".join(table.render("html") for table in self._printed_tables())
+        parts.append(f"<details><summary>Tables</summary>{tables}</details>" if tables else "")
+        return "".join(parts)
+
     def _lines(self) -> Iterator[str]:
         yield f"Audit of {self.subject}"
         yield ""
@@ -238,12 +256,16 @@ class AuditReport:
             yield from _paragraph(finding.title, heading=finding.severity.upper())
             yield from _paragraph(finding.detail)
             yield from (f"{'':10}{example}" for example in finding.examples)
+        for table in self._printed_tables():
+            yield ""
+            yield str(table)
+
+    def _printed_tables(self) -> Iterator[Table]:
         for layout in _LAYOUTS:
             rows = self.tables.get(layout.name, ())[: layout.max_rows]
             if rows and rows[0].keys() >= set(layout.columns.values()):
                 cells = [[_cell(row[key]) for key in layout.columns.values()] for row in rows]
-                yield ""
-                yield str(Table(tuple(layout.columns), cells, caption=layout.caption))
+                yield Table(tuple(layout.columns), cells, caption=layout.caption)
 
 
 def _lower_first(title: str) -> str:

@@ -8,7 +8,7 @@ import logging
 import operator
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -16,7 +16,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from .._display import picture_strip
 from .._text import printable
+from ..errors import InvalidFileError
 from ._hashes import sha256_of_files
 from ._parallel import some
 from .gray import WindowChoice, to_grayscale
@@ -33,6 +35,8 @@ logger = logging.getLogger(__name__)
 StrPath = str | os.PathLike[str]
 OnError = Literal["raise", "skip"]
 SPLITS = ("train", "val", "test")
+
+_SHOWN = 6  # slices that a notebook shows
 
 # Attributes with one value per slice; `subset` takes the chosen ones of each that is known.
 _PER_SLICE = (
@@ -376,6 +380,24 @@ class CTDataset:
         if self.skipped:
             parts.append(f"{len(self.skipped):,} skipped")
         return ", ".join(parts)
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        table = self.table.drop(columns=["path", "frame"]).dropna(axis=1, how="all")
+        # From the first to the last slice, so that the classes, which follow each other in most
+        # datasets, all occur.
+        shown = np.unique(np.linspace(0, len(self) - 1, min(_SHOWN, len(self))).astype(int))
+        rows = table.iloc[shown].to_html(border=0)
+        return f"<p>{escape(repr(self))}</p>{picture_strip(self._thumbnails(shown))}{rows}"
+
+    def _thumbnails(self, index: npt.NDArray[np.int64]) -> Iterator[tuple[Image.Image, str]]:
+        """Yield the chosen slices with their labels; a slice that cannot be read is black."""
+        for i in index.tolist():
+            try:
+                yield self[i][0], f"{i}: {self.labels[i]}"
+            except InvalidFileError:
+                yield Image.new("L", (128, 96)), f"{i}: {self.labels[i]}, cannot be read"
 
     @property
     def table(self) -> pd.DataFrame:

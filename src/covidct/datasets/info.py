@@ -7,10 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from .._display import definition_list, paragraphs
+
 __all__ = ["DatasetInfo"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DatasetInfo:
     """Entry of the dataset registry.
 
@@ -178,9 +180,18 @@ class DatasetInfo:
         rest = ", ".join(self.negative) or "all others"
         return f"{rest} / {', '.join(self.positive)}"
 
-    def __str__(self) -> str:
-        """Return a description of several lines."""
-        facts = {
+    def __repr__(self) -> str:
+        return f"DatasetInfo {self.name!r}: {self.title}, {self.size}"
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        title = f"<p><strong>{escape(self.title)}</strong> ({escape(self.name)})</p>"
+        faults = [f"Known fault: {fault}" for fault in self.known_faults]
+        return title + definition_list(self._facts()) + paragraphs(faults)
+
+    def _facts(self) -> dict[str, str]:
+        return {
             "classes": self._labels,
             "size": self.size,
             "patients": "" if self.patients is None else f"{self.patients:,}",
@@ -194,6 +205,10 @@ class DatasetInfo:
             "shares slices with": ", ".join(self.contains),
             "reader tested on": self.tested_on,
         }
+
+    def __str__(self) -> str:
+        """Return a description of several lines."""
+        facts = self._facts()
         lines = [f"{self.name}: {self.title}"]
         lines += [f"  {key}: {value}" for key, value in facts.items() if value]
         lines += [f"  known fault: {fault}" for fault in self.known_faults]

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .._display import Displayed
 from .._files import json_ready
 from ._inputs import Floats, check_fraction, check_predictions, group_codes
 from ._weighted_counts import ratio
@@ -28,8 +29,8 @@ __all__ = ["DecisionCurve", "net_benefit"]
 _THRESHOLDS = np.arange(1, 100) / 100
 
 
-@dataclass(frozen=True)
-class DecisionCurve:
+@dataclass(frozen=True, repr=False)
+class DecisionCurve(Displayed):
     """Net benefit at each threshold probability.
 
     Attributes

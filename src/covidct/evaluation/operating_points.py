@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from .._display import Displayed, paragraphs
 from .._files import json_ready
 from ._inputs import Floats, Ints, check_fraction, check_labels, check_predictions, group_codes
 from ._weighted_counts import ratio
@@ -461,8 +462,8 @@ def _infinite(interval: Interval) -> Interval:
     return Interval(low, high, method=interval.method, reason=interval.reason)
 
 
-@dataclass(frozen=True)
-class OperatingPoints(Sequence[OperatingPoint]):
+@dataclass(frozen=True, repr=False)
+class OperatingPoints(Displayed, Sequence[OperatingPoint]):
     """Operating points of a run: a sequence that prints as a table.
 
     Returned by :meth:`covidct.CrossValidationResult.operating_points` and
@@ -615,6 +616,9 @@ class OperatingPoints(Sequence[OperatingPoint]):
 
     def __str__(self) -> str:
         return "\n".join([str(self.table()), *self.sentences()])
+
+    def _repr_html_(self) -> str:
+        return self.table().render("html") + paragraphs(self.sentences())
 
 
 def _rows(point: OperatingPoint) -> Iterator[dict[str, Any]]:

@@ -25,6 +25,7 @@ from fnmatch import fnmatchcase
 from math import isnan, nan
 from typing import Any, NamedTuple
 
+from .._display import Displayed
 from .._files import json_ready
 from ..errors import UnknownNameError
 from ._published_tables import (
@@ -129,8 +130,8 @@ class ComparisonRow(NamedTuple):
         )
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, repr=False)
+class Comparison(Displayed):
     """Comparison of a run with the paper; printing it gives a table in percent with its caveats.
 
     Attributes

@@ -155,9 +155,11 @@ class Table:
     def _html(self) -> str:
         from html import escape
 
+        from .._display import paragraphs
+
         caption = f"<p><strong>{escape(self.caption)}</strong></p>\n" if self.caption else ""
         table = self.to_frame().to_html(index=False, border=0)
-        return caption + "\n".join([table, *(f"<p>{escape(note)}</p>" for note in self.notes)])
+        return caption + table + paragraphs(self.notes)
 
     def _aligned(self) -> list[list[str]]:
         """Pad the cells of a column to one width: text to the left, numbers to the right.

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from .._display import Displayed
 from ..devices import Precision
 from ..evaluation.tables import Table
 from ..models.classifier import CTClassifier
@@ -73,8 +74,8 @@ class Measure:
     n: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class Faithfulness:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Faithfulness(Displayed):
     """Faithfulness of the saliency maps of a network; ``print`` shows it as a table.
 
     Attributes
@@ -127,9 +128,6 @@ class Faithfulness:
 
     def __str__(self) -> str:
         return self.table().render()
-
-    def _repr_html_(self) -> str:
-        return self.table().render("html")
 
 
 def table(

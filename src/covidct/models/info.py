@@ -5,17 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from html import escape
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from torch import nn
+
+from .._display import definition_list
 
 __all__ = ["ArchitectureInfo"]
 
 _LOCATOR = r"\w+(\.\w+)*:\w+(\.\w+)*"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class ArchitectureInfo:
     """Entry of the model registry: how to build a network and what to feed it.
 
@@ -141,6 +144,26 @@ class ArchitectureInfo:
     def is_measured(self) -> bool:
         """True if `feature_dim`, `parameters` and `size_mb` are known."""
         return min(self.feature_dim, self.parameters, self.size_mb) > 0
+
+    def __repr__(self) -> str:
+        facts = ", ".join(f"{name} {value}" for name, value in self._facts().items() if value)
+        return f"ArchitectureInfo {self.name!r}: {facts}"
+
+    def _repr_html_(self) -> str:
+        title = f"<p><strong>{escape(self.title)}</strong> ({escape(self.name)})</p>"
+        return title + definition_list(self._facts())
+
+    def _facts(self) -> dict[str, str]:
+        canvas, default = (" x ".join(map(str, s)) for s in (self.custom_size, self.default_size))
+        return {
+            "source": self.source,
+            "parameters": f"{self.parameters:,}" if self.parameters else "",
+            "canvas": f"{canvas} (height x width)",
+            "size of the ImageNet weights": default,
+            "features": str(self.feature_dim or ""),
+            "Grad-CAM layer": self.cam_layer or "",
+            "license": self.license,
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain values, for JSON.

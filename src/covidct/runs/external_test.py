@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from .._display import Displayed, paragraphs
 from .._files import json_ready
 from ..datasets._overlap import refuse_overlap
 from ..errors import UnknownNameError
 from ..evaluation import intervals, metrics
 from ..evaluation.decision_rule import Criterion, DecisionRule
 from ..evaluation.intervals import Interval, describe_intervals, describe_resampling
+from ..evaluation.metrics import TABLE_METRICS
 from ..evaluation.operating_points import OperatingPoints, operating_point
 from ..evaluation.tables import Table, percent, percent_range
 from .subgroups import Scored, compare, describe_labels, gap_frame, subgroup_frame, subgroup_names
@@ -28,8 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["CrossDatasetMatrix", "ExternalEvaluation", "Refusal", "evaluate_across"]
 
 
-@dataclass(frozen=True)
-class ExternalEvaluation:
+@dataclass(frozen=True, repr=False)
+class ExternalEvaluation(Displayed):
     """Scores of a run's fitted folds on slices of another source.
 
     Made by :meth:`covidct.CrossValidationResult.evaluate`; printing it gives the tables.
@@ -294,24 +297,28 @@ class ExternalEvaluation:
         -------
         Table
             Percentages: mean ± sample standard deviation over the folds' networks and metric of
-            their mean probability, with 95 % confidence intervals.
+            their mean probability, with 95 % confidence intervals; :meth:`summary` has all metrics.
         """
-        of_folds, of_ensemble = self.fold_intervals(), self.intervals()
-        ensemble = self.ensemble_metrics
+        of_folds, of_ensemble = (
+            {name: ends[name] for name in TABLE_METRICS}
+            for ends in (self.fold_intervals(), self.intervals())
+        )
+        summary, ensemble = self.summary(), self.ensemble_metrics
         rows = [
             [
                 metrics.METRICS[name].title,
-                percent(mean, sd),
+                percent(*summary[name]),
                 percent_range(*of_folds[name]),
                 percent(ensemble[name]),
                 percent_range(*of_ensemble[name]),
             ]
-            for name, (mean, sd) in self.summary().items()
+            for name in TABLE_METRICS
         ]
+        known = [{name: scores[name] for name in TABLE_METRICS} for scores in self.fold_metrics]
         header = ["metric", "folds", "95 % interval", "ensemble", "95 % interval"]
         notes = dict.fromkeys(
             [
-                *metrics.undefined_notes(self.fold_metrics),
+                *metrics.undefined_notes(known),
                 *(f"Folds: {note}" for note in self._describe(of_folds)),
                 *(f"Ensemble: {note}" for note in self._describe(of_ensemble)),
             ]
@@ -365,13 +372,17 @@ class ExternalEvaluation:
             "remove them from the external test"
         )
 
-    def __str__(self) -> str:
+    def _title(self) -> str:
+        return f"trained on {self.trained_on}, tested on {self.tested_on} (percent)"
+
+    def _tables(self) -> list[Table]:
         patients = self.patients()
         parts = [(f"Per slice ({len(self.targets):,})", self)]
         if patients is not None:
             parts.append((f"Per {self.group_kind} ({len(patients.targets):,})", patients))
-        tables = [str(replace(part.table(), caption=caption)) for caption, part in parts]
-        title = f"trained on {self.trained_on}, tested on {self.tested_on} (percent)"
+        return [replace(part.table(), caption=caption) for caption, part in parts]
+
+    def _legend(self) -> list[str]:
         units = np.arange(len(self.targets)) if self.groups is None else self.groups
         unit = "slice" if self.groups is None else self.group_kind
         legend = (
@@ -382,7 +393,15 @@ class ExternalEvaluation:
         labels = ""
         if self._has_labels:
             labels = f"By label (folds): {', '.join(describe_labels(self.by('label')))}."
-        return "\n\n".join(filter(None, [title, *tables, labels, legend, self.caveat]))
+        return [text for text in (labels, legend, self.caveat) if text]
+
+    def __str__(self) -> str:
+        return "\n\n".join([self._title(), *map(str, self._tables()), *self._legend()])
+
+    def _repr_html_(self) -> str:
+        tables = "".join(table.render("html") for table in self._tables())
+        title = f"<p><strong>{escape(self._title())}</strong></p>"
+        return title + tables + paragraphs(self._legend())
 
 
 @dataclass(frozen=True)
@@ -398,8 +417,8 @@ class Refusal:
     reason: str
 
 
-@dataclass(frozen=True)
-class CrossDatasetMatrix:
+@dataclass(frozen=True, repr=False)
+class CrossDatasetMatrix(Displayed):
     """Scores of each run on each dataset; printing it gives accuracy and AUC.
 
     Made by :func:`evaluate_across`.
@@ -516,8 +535,7 @@ class CrossDatasetMatrix:
         ready: list[dict[str, Any]] = json_ready(content)
         return ready
 
-    def __str__(self) -> str:
-        tables = [str(self.table(metric=name)) for name in ("accuracy", "auc")]
+    def _legend(self) -> list[str]:
         legend = (
             "Mean ± standard deviation over the fitted folds; in brackets the 95 % interval of the "
             "mean.\n"
@@ -533,7 +551,17 @@ class CrossDatasetMatrix:
             for (run, dataset), found in self.cells.items()
             if isinstance(found, ExternalEvaluation) and found.caveat
         ]
-        return "\n\n".join([*tables, "\n".join([legend, *caveats, *refused])])
+        return [*legend.split("\n"), *caveats, *refused]
+
+    def _tables(self) -> list[Table]:
+        return [self.table(metric=name) for name in ("accuracy", "auc")]
+
+    def __str__(self) -> str:
+        return "\n\n".join([*map(str, self._tables()), "\n".join(self._legend())])
+
+    def _repr_html_(self) -> str:
+        tables = "".join(table.render("html") for table in self._tables())
+        return tables + paragraphs(self._legend())
 
 
 def _intervals(found: CrossValidationResult | ExternalEvaluation) -> dict[str, Interval]:

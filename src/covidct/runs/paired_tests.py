@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from .._display import Displayed
 from .._files import json_ready
 from ..evaluation import metrics
 from ..evaluation.intervals import Interval
@@ -70,8 +71,8 @@ class PairedTest(NamedTuple):
     p_retraining_holm: float
 
 
-@dataclass(frozen=True)
-class PairedTests:
+@dataclass(frozen=True, repr=False)
+class PairedTests(Displayed):
     """Tests of one metric, one per pair of runs; printing them gives a table.
 
     Parameters

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .._display import Displayed
 from .._files import json_ready
 from ..evaluation import calibration, metrics
 from ..evaluation.calibration import TEMPERATURE_BOUNDS
@@ -23,8 +24,8 @@ _AT_BOUND = (
 )
 
 
-@dataclass(frozen=True)
-class CalibratedFolds:
+@dataclass(frozen=True, repr=False)
+class CalibratedFolds(Displayed):
     """Calibrated folds of a run, each evaluated on slices on which it was not fitted.
 
     Returned by :meth:`covidct.CrossValidationResult.calibrate`. Printing it gives a row for each

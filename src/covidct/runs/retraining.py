@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from .._display import Displayed
 from ..evaluation import metrics, variance
 from ..evaluation.intervals import Interval
 from ..evaluation.significance import corrected_resampled_ttest
@@ -111,8 +112,8 @@ def _repetitions(result: ScoredFolds) -> list[list[int]]:
     return found if same else [list(range(len(result.folds)))]
 
 
-@dataclass(frozen=True)
-class VarianceComponents:
+@dataclass(frozen=True, repr=False)
+class VarianceComponents(Displayed):
     """Variances of a metric from training, split and patients; printing it gives a table.
 
     They are variances of the metric of one cross-validation, the mean over its folds, as squared
@@ -198,9 +199,6 @@ class VarianceComponents:
 
     def __str__(self) -> str:
         return str(self.table())
-
-    def _repr_html_(self) -> str:
-        return self.table().render("html")
 
 
 def variance_components(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from .._display import Displayed
 from .._files import json_ready
 from ..errors import UnknownNameError
 from ..evaluation import intervals, metrics
@@ -48,7 +49,7 @@ _TOO_NARROW = {
 }
 
 
-class ScoredFolds:
+class ScoredFolds(Displayed):
     """Out-of-fold predictions with their metrics, confidence intervals and tables.
 
     Base class of a run (:class:`covidct.CrossValidationResult`) and of an average of runs
@@ -937,9 +938,6 @@ class ScoredFolds:
 
     def __str__(self) -> str:
         return str(self.table())
-
-    def __repr__(self) -> str:
-        return str(self)
 
     def _notes(self) -> Iterator[str]:
         number = max(self.repeat_numbers) + 1

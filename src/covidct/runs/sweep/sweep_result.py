@@ -9,6 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Self
 
+from ..._display import Displayed
 from ...errors import InvalidFileError
 from ...evaluation.tables import Table
 from ..comparison_table import published_comparison, side_by_side
@@ -19,8 +20,8 @@ from .planning import PlannedRun
 __all__ = ["SweepResult"]
 
 
-@dataclass(frozen=True)
-class SweepResult:
+@dataclass(frozen=True, repr=False)
+class SweepResult(Displayed):
     """Result of a sweep: its finished runs, and tables that compare them.
 
     Parameters
@@ -39,6 +40,10 @@ class SweepResult:
 
     results: Mapping[PlannedRun, CrossValidationResult]
     failures: Mapping[PlannedRun, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        failures = [f"failed: {run}: {error}" for run, error in self.failures.items()]
+        return "\n".join([str(self.table()), *failures])
 
     @classmethod
     def load(cls, folder: str | PathLike[str]) -> Self:
