@@ -79,6 +79,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--metric", default="accuracy", help="metric of tables and tests (default: %(default)s)"
     )
     add_table(parser)
+    parser.add_argument(
+        "--nested",
+        action="store_true",
+        help="choose among the networks and variants in inner folds, by --metric, and score the "
+        "choice in outer folds",
+    )
+    parser.add_argument(
+        "--inner-folds", type=int, default=3, help="inner folds of --nested (default: %(default)s)"
+    )
     only = parser.add_mutually_exclusive_group()
     only.add_argument("--dry-run", action="store_true", help="list the runs without training")
     only.add_argument(
@@ -106,6 +115,9 @@ def run(args: argparse.Namespace) -> None:
         _list_runs(planned, datasets, args)
         return
     logging.getLogger("covidct.runs.sweep").setLevel(logging.INFO)
+    if args.nested:
+        _run_nested(planned, datasets, args)
+        return
     done = run_sweep(
         planned,
         args.folder,
@@ -125,6 +137,34 @@ def run(args: argparse.Namespace) -> None:
         raise RuntimeError(
             f"{len(done.failures)} of {len(planned)} runs failed, the others are kept:{reasons}"
         )
+
+
+def _run_nested(
+    planned: tuple[PlannedRun, ...], datasets: dict[str, CTDataset], args: argparse.Namespace
+) -> None:
+    """Choose among the runs of each dataset and protocol, and print the scores of the choice."""
+    from ..runs.sweep import run_nested
+
+    if args.repeats not in (None, 1):
+        raise WrongCallError("--nested takes no --repeats")
+    places = dict.fromkeys((run.dataset, run.protocol) for run in planned)
+    for dataset, protocol in places:
+        result = run_nested(
+            [run for run in planned if (run.dataset, run.protocol) == (dataset, protocol)],
+            args.folder / "nested" / dataset / protocol,
+            datasets=datasets,
+            folds=args.folds,
+            inner_folds=args.inner_folds,
+            metric=args.metric,
+            n_jobs=args.n_jobs,
+            seed=args.seed,
+            split_seed=args.split_seed,
+            device=args.device,
+            precision=args.precision,
+            threads=args.threads,
+        )
+        emit(result.table().render(args.table))
+        emit(f"\n{result.choices().render(args.table)}")
 
 
 def _plan(args: argparse.Namespace) -> tuple[PlannedRun, ...]:

@@ -33,7 +33,16 @@ if TYPE_CHECKING:
     from .splits import Fold, LeakageWarning, Split, make_split
     from .storage import DatasetSpec, RunSpec, WeightsSpec
     from .subgroups import Gap
-    from .sweep import PlannedRun, SweepResult, Variant, plan, run_sweep, time_left
+    from .sweep import (
+        NestedResult,
+        PlannedRun,
+        SweepResult,
+        Variant,
+        plan,
+        run_nested,
+        run_sweep,
+        time_left,
+    )
 else:
     __getattr__, __dir__ = attach(
         __name__,
@@ -88,10 +97,12 @@ else:
             ),
             "subgroups": ("Gap",),
             "sweep": (
+                "NestedResult",
                 "PlannedRun",
                 "SweepResult",
                 "Variant",
                 "plan",
+                "run_nested",
                 "run_sweep",
                 "time_left",
             ),
@@ -110,6 +121,7 @@ __all__ = [
     "Fold",
     "Gap",
     "LeakageWarning",
+    "NestedResult",
     "PairedTest",
     "PairedTests",
     "PatientPrediction",
@@ -134,6 +146,7 @@ __all__ = [
     "evaluate_across",
     "make_split",
     "plan",
+    "run_nested",
     "run_sweep",
     "same_folds",
     "side_by_side",

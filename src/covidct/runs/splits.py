@@ -26,7 +26,15 @@ from ..evaluation._inputs import check_targets, group_names
 from .group_folds import GroupFolds, most_folds
 from .protocol import Protocol, group_unit, leakage_warning
 
-__all__ = ["Fold", "LeakageWarning", "Split", "Splitter", "make_split", "repeat_numbers"]
+__all__ = [
+    "Fold",
+    "LeakageWarning",
+    "Split",
+    "Splitter",
+    "make_split",
+    "repeat_numbers",
+    "resolve_groups",
+]
 
 Index = npt.NDArray[np.int64]
 Labels = npt.NDArray[np.str_]
@@ -217,7 +225,7 @@ def make_split(
     ('grouped by patient', [8, 8, 8, 8, 8])
     """
     dataset = data if isinstance(data, CTDataset) else _Targets(data)
-    labels, kind = _resolve_groups(dataset, groups)
+    labels, kind = resolve_groups(dataset, groups)
     times = _repeats(cv, repeats)
     if isinstance(cv, str) and cv == "official":
         if groups is not None:
@@ -333,9 +341,25 @@ def _positions(index: npt.ArrayLike, count: int) -> Index:
     return positions
 
 
-def _resolve_groups(
+def resolve_groups(
     dataset: CTDataset | _Targets, groups: str | Sequence[object] | npt.NDArray[Any] | None
 ) -> tuple[Labels | None, str]:
+    """Find the labels of the groups that a split keeps together, and their kind.
+
+    Parameters
+    ----------
+    dataset : CTDataset
+        The slices.
+    groups : str, array-like of shape (n_slices,) or None
+        As in :func:`make_split`.
+
+    Returns
+    -------
+    labels : ndarray of shape (n_slices,) or None
+        Group of each slice; None for a random split.
+    kind : str
+        Kind of the groups, such as ``"patient"``; empty for a random split.
+    """
     if groups is None:
         return None, ""
     if isinstance(groups, str):

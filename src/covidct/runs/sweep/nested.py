@@ -1,0 +1,247 @@
+"""Nested cross-validation: inner folds choose a network or recipe, outer folds score the choice.
+
+The best of many runs on the same folds scores too well, since it was chosen for its scores. In
+nested cross-validation, the training part of each outer fold is split again. The candidate with
+the best mean over these inner folds is trained on the whole training part, and scored on the outer
+test slices, which no choice has seen. The result estimates the performance of the procedure, the
+choice included (Varma and Simon 2006).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...datasets.ct_dataset import CTDataset, check_dataset
+from ...evaluation import metrics
+from ...evaluation.tables import Table, percent
+from ..cross_validator import CrossValidator
+from ..protocol import Protocol, split_options
+from ..scores import ScoredFolds
+from ..splits import Fold, make_split, resolve_groups
+from .planning import PlannedRun
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..result import CrossValidationResult
+
+__all__ = ["NestedResult", "run_nested"]
+
+_LOG = logging.getLogger(__name__)
+
+
+class NestedResult(ScoredFolds):
+    """Scores of the candidate that the inner folds chose, on each outer fold.
+
+    Printing it gives the table of outer folds in percent, and the choices.
+
+    Parameters
+    ----------
+    candidates : sequence of PlannedRun
+        Networks and recipes to choose from.
+    chosen : sequence of int
+        Number of the candidate of each outer fold.
+    inner_scores : DataFrame
+        Mean of the metric over the inner folds: a row per outer fold and a column per candidate.
+    metric : str
+        Metric by which candidates were chosen.
+    **options
+        Parameters of :class:`covidct.runs.ScoredFolds`.
+    """
+
+    def __init__(
+        self,
+        candidates: Sequence[PlannedRun],
+        chosen: Sequence[int],
+        inner_scores: pd.DataFrame,
+        metric: str,
+        **options: Any,
+    ) -> None:
+        super().__init__(model_name="chosen by inner folds", **options)
+        self.candidates = tuple(candidates)
+        self.chosen = tuple(candidates[k] for k in chosen)
+        self.inner_scores = inner_scores
+        self.metric = metric
+
+    def choices(self) -> Table:
+        """Return a table of the choices.
+
+        Returns
+        -------
+        Table
+            A row per outer fold: the chosen candidate, its mean over the inner folds, and its
+            metric on the outer test slices, in percent.
+        """
+        title = metrics.METRICS[self.metric].title
+        rows = [
+            [
+                str(k),
+                f"{run.model}/{run.variant}",
+                percent(self.inner_scores.iloc[k].max()),
+                percent(self.fold_metrics[k][self.metric]),
+            ]
+            for k, run in enumerate(self.chosen)
+        ]
+        return Table(
+            ["outer fold", "chosen", f"{title}, inner folds", f"{title}, outer fold"],
+            rows,
+            caption=f"Chosen among {len(self.candidates)} by the mean {title} over inner folds",
+            notes=("The inner values, of the best candidate, are too high; the outer are not.",),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.table()}\n\n{self.choices()}"
+
+
+def run_nested(
+    candidates: Sequence[PlannedRun],
+    folder: str | PathLike[str],
+    *,
+    datasets: Mapping[str, CTDataset],
+    folds: int = 5,
+    inner_folds: int = 3,
+    metric: str = "accuracy",
+    seed: int = 0,
+    split_seed: int | None = None,
+    **options: Any,
+) -> NestedResult:
+    """Choose among networks and recipes in inner folds, and score the choice in outer folds.
+
+    Finished folds are kept in `folder`, and an interrupted call continues from them.
+
+    Parameters
+    ----------
+    candidates : sequence of PlannedRun
+        At least two networks or recipes, on the same dataset and protocol.
+    folder : str or Path
+        Folder of the runs: ``inner/NETWORK/VARIANT`` and ``outer/NETWORK/VARIANT``.
+    datasets : mapping of str to CTDataset
+        Datasets by the names that the candidates use.
+    folds : int, default=5
+        Number of outer folds.
+    inner_folds : int, default=3
+        Number of inner folds in the training part of each outer fold. Groups that the protocol
+        keeps together are kept together in the inner folds as well.
+    metric : str, default="accuracy"
+        Metric whose mean over the inner folds is maximized; a key of
+        :data:`covidct.evaluation.metrics.METRICS`.
+    seed : int, default=0
+        Random seed of the training.
+    split_seed : int or None, default=None
+        Random seed of outer and inner folds; None means `seed`.
+    **options
+        Other options of :class:`covidct.CrossValidator`, such as ``device`` and ``n_jobs``.
+
+    Returns
+    -------
+    NestedResult
+        Predictions, metrics and intervals of the outer folds, and the choices.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two candidates, two have the same name, they differ in dataset or
+        protocol, or the protocol is ``"official"``.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import covidct
+    >>> from covidct.runs.sweep import PlannedRun, run_nested
+    >>> slices = covidct.load_dataset("phantom", n=24, seed=0)
+    >>> recipe = covidct.Recipe.demo().scaled(1)
+    >>> candidates = [
+    ...     PlannedRun(dataset="phantom", model="shufflenet", variant=name, weights=None,
+    ...                recipe=recipe.replace(resize=name), protocol="grouped")
+    ...     for name in ("pad", "stretch")
+    ... ]
+    >>> result = run_nested(candidates, tempfile.mkdtemp(), datasets={"phantom": slices},
+    ...                     folds=2, inner_folds=2)
+    >>> len(result.chosen), result.inner_scores.shape, len(result.predictions)
+    (2, (2, 2), 24)
+    """
+    import pandas as pd
+
+    name = metrics.find_metric(metric).name
+    first = _check_candidates(candidates)
+    dataset = datasets[first.dataset]
+    check_dataset(dataset)
+    split_seed = seed if split_seed is None else split_seed
+    # Resolved once, since the search for near-duplicates takes long.
+    given = split_options(first.protocol, dataset, folds).get("groups")
+    labels, kind = resolve_groups(dataset, given)
+    outer = make_split(dataset, folds, groups=labels, seed=split_seed)
+    inner: list[tuple[Any, Any]] = []
+    for fold in outer.folds:
+        groups = None if labels is None else labels[fold.train]
+        part = make_split(dataset.targets[fold.train], inner_folds, groups=groups, seed=split_seed)
+        inner += [(fold.train[one.train], fold.train[one.test]) for one in part.folds]
+
+    def run(candidate: PlannedRun, place: str, pairs: list[tuple[Any, Any]]) -> Any:
+        validator = CrossValidator(
+            candidate.model,
+            candidate.recipe,
+            cv=pairs,
+            groups=labels,
+            weights=candidate.weights,
+            run_dir=Path(folder, place, *candidate.path.parts[1:]),
+            seed=seed,
+            split_seed=split_seed,
+            **options,
+        )
+        return validator.run(dataset)
+
+    scores = {}
+    for number, candidate in enumerate(candidates, start=1):
+        _LOG.info("candidate %d of %d: %s", number, len(candidates), candidate)
+        result: CrossValidationResult = run(candidate, "inner", inner)
+        of_folds = result.to_frame()[name].to_numpy().reshape(folds, inner_folds)
+        scores[f"{candidate.model}/{candidate.variant}"] = pd.DataFrame(of_folds).mean(axis=1)
+    inner_scores = pd.DataFrame(scores).rename_axis(index="outer fold")
+    # The first of equal candidates; one whose metric is undefined is never better.
+    chosen = inner_scores.fillna(-np.inf).to_numpy().argmax(axis=1)
+    parts = []
+    for number in np.unique(chosen):
+        numbers = np.flatnonzero(chosen == number)
+        pairs = [(outer.folds[k].train, outer.folds[k].test) for k in numbers]
+        rows = run(candidates[number], "outer", pairs).predictions
+        parts.append(rows.assign(fold=numbers[rows["fold"]]))
+    predictions = pd.concat(parts).sort_values(["fold", "index"], ignore_index=True)
+    none = np.empty(0, np.int64)
+    return NestedResult(
+        candidates,
+        chosen.tolist(),
+        inner_scores,
+        name,
+        dataset_name=dataset.name,
+        content_hash=dataset.content_hash(),
+        classes=dataset.classes,
+        protocol=Protocol.paper() if labels is None else Protocol.grouped(kind),
+        folds=tuple(Fold(fold.train, np.sort(fold.test), none) for fold in outer.folds),
+        predictions=predictions,
+        group_kind=kind if labels is not None else outer.group_kind,
+    )
+
+
+def _check_candidates(candidates: Sequence[PlannedRun]) -> PlannedRun:
+    names = [run.path for run in candidates]
+    if len(set(names)) < max(2, len(names)):
+        raise ValueError(
+            "a choice needs at least two candidates of different names, got "
+            f"{', '.join(map(str, names)) or 'none'}"
+        )
+    places = {(run.dataset, run.protocol) for run in candidates}
+    if len(places) > 1:
+        raise ValueError(f"candidates must have one dataset and one protocol, got {sorted(places)}")
+    if candidates[0].protocol == "official":
+        raise ValueError(
+            "the protocol 'official' has one training part; choose among candidates with 'paper' "
+            "or 'grouped'"
+        )
+    return candidates[0]
