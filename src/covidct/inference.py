@@ -14,6 +14,7 @@ from ._memory import keep_freed_memory
 from .devices import Precision, autocast, resolve_device, resolve_precision
 from .models.classifier import CTClassifier
 from .models.modes import evaluating
+from .models.outputs import outputs_of
 
 __all__ = ["Inference", "infer"]
 
@@ -111,7 +112,7 @@ def infer(
                     pooled.append(model.pool(maps).float())
     finally:
         model.to(home)
-    means = model.outputs
+    means = outputs_of(model)
     joined = torch.cat(outputs).cpu() if outputs else torch.empty(0, means.size).squeeze(1)
     return Inference(
         logits=means.covid_logit(joined).numpy(),

@@ -88,8 +88,11 @@ def test_ties_are_broken_by_the_seed_and_not_by_position(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"baseline": "white"}, "baseline one of blur, black, mean, rise, got 'covid' and 'white'"),
-        ({"target": "lung"}, "target must be 'covid' or 'non-covid'"),
+        (
+            {"baseline": "white"},
+            "baseline must be one of blur, black, mean, rise, got 'white'",
+        ),
+        ({"target": "lung"}, "target must be one of 'covid', 'non-covid'"),
         ({"steps": 0}, "and 0 steps"),
     ],
 )

@@ -96,7 +96,7 @@ def test_bad_features(
     [
         ([0, 1], {}, r"the same length, got shapes \(40, 64\), \(40, 2\) and \(2,\)"),
         ([0] * 40, {}, r"at least two slices of each, got the values \[0\]"),
-        ([0, 2] * 20, {}, r"targets must be 0 or 1.*got the values \[0, 2\]"),
+        ([0] * 39 + [1], {}, r"targets must be of two classes.*got the values \[0, 1\]"),
         ([0, 1] * 20, {"n_neighbors": 4}, "must be odd and below N / 2 = 20, got 4"),
         ([0, 1] * 20, {"n_neighbors": 21}, "must be odd and below N / 2 = 20, got 21"),
     ],

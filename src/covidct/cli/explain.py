@@ -39,6 +39,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_layer(parser)
     parser.add_argument(
+        "--target",
+        default="covid",
+        metavar="NAME",
+        help="class whose evidence is explained: covid, non-covid, or a label of a run that was "
+        "trained with --target label (default: %(default)s)",
+    )
+    parser.add_argument(
         "--palette",
         choices=("paper", "color-blind"),
         default="paper",
@@ -54,6 +61,8 @@ def run(args: argparse.Namespace) -> None:
 
     if (args.dataset is None) == (args.paths is None):
         raise WrongCallError("give either --dataset, to explain its test slices, or --paths")
+    if args.paths and args.target != "covid":
+        raise WrongCallError("--target needs --dataset; --paths explains the evidence of COVID-19")
     output = args.output or args.run_dir / "explain"
     if args.paths:
         table = _explain_images(args, output)
@@ -88,6 +97,7 @@ def _explain_folds(
                 output / f"fold-{fold}" if several else output,
                 fold=fold,
                 layer=args.layer,
+                target=args.target,
                 palette=args.palette,
             )
             for fold in args.fold

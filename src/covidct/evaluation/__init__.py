@@ -63,6 +63,7 @@ if TYPE_CHECKING:
         robust_share,
         wilson,
     )
+    from .label_scores import LabelScores
     from .metrics import (
         METRICS,
         PAPER_METRICS,
@@ -168,6 +169,7 @@ else:
                 "predictive_values",
             ),
             "published": ("PublishedResult",),
+            "label_scores": ("LabelScores",),
             "significance": (
                 "PermutationTest",
                 "ResampledTTest",
@@ -210,6 +212,7 @@ __all__ = [
     "DecisionCurve",
     "DecisionRule",
     "Interval",
+    "LabelScores",
     "LogisticCalibration",
     "Metric",
     "OperatingPoint",

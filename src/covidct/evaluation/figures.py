@@ -242,18 +242,18 @@ def reliability(
 def confusion(
     matrix: npt.ArrayLike,
     *,
-    classes: tuple[str, str] = ("non-COVID", "COVID"),
+    classes: tuple[str, ...] = ("non-COVID", "COVID"),
     ax: Axes | None = None,
 ) -> Axes:
     """Draw one confusion matrix.
 
     Parameters
     ----------
-    matrix : array-like of shape (2, 2)
+    matrix : array-like of shape (n_classes, n_classes)
         Matrix ``[[tn, fp], [fn, tp]]``, as :func:`covidct.evaluation.metrics.confusion_matrix` and
         :func:`sklearn.metrics.confusion_matrix` return it; counts or their means over folds.
-    classes : tuple of (str, str), default=("non-COVID", "COVID")
-        Names of class 0 and class 1.
+    classes : tuple of str, default=("non-COVID", "COVID")
+        Names of the classes.
     ax : matplotlib.axes.Axes, optional
         Axes to draw into; by default those of a new figure.
 
@@ -265,7 +265,7 @@ def confusion(
     Raises
     ------
     ValueError
-        If `matrix` is not a 2 x 2 matrix of non-negative counts.
+        If `matrix` does not have a row and a column of non-negative counts for each class.
 
     Examples
     --------
@@ -275,12 +275,12 @@ def confusion(
     >>> figures.confusion(matrix, ax=Figure().subplots()).get_xlabel()
     'predicted class'
     """
-    checked = _check_matrix("", matrix)
+    checked = _check_matrix("", matrix, len(classes))
     ax = _given_or_new(ax)
     _draw_matrix(ax, checked, _count_format([checked]))
     names = [fill(name, _CLASS_WIDTH) for name in classes]
-    ax.set_xticks([0, 1], names)
-    ax.set_yticks([0, 1], names, rotation=90, va="center")
+    ax.set_xticks(range(len(names)), names)
+    ax.set_yticks(range(len(names)), names, rotation=90, va="center")
     ax.set(xlabel="predicted class", ylabel="true class")
     return ax
 
@@ -376,7 +376,7 @@ def _given_or_new(ax: Axes | None) -> Axes:
 def confusion_matrices(
     matrices: Mapping[str, npt.ArrayLike],
     *,
-    classes: tuple[str, str] = ("non-COVID", "COVID"),
+    classes: tuple[str, ...] = ("non-COVID", "COVID"),
     columns: int = 4,
 ) -> Figure:
     """Draw a confusion matrix for each network, as in Figs. 9 and 10 of the paper.
@@ -386,10 +386,11 @@ def confusion_matrices(
 
     Parameters
     ----------
-    matrices : mapping of str to array-like of shape (2, 2)
-        Matrix ``[[tn, fp], [fn, tp]]`` of each network, as counts or their means over folds.
-    classes : tuple of (str, str), default=("non-COVID", "COVID")
-        Names of class 0 and class 1.
+    matrices : mapping of str to array-like of shape (n_classes, n_classes)
+        Matrix of each network, ``[[tn, fp], [fn, tp]]`` for two classes, as counts or their means
+        over folds.
+    classes : tuple of str, default=("non-COVID", "COVID")
+        Names of the classes.
     columns : int, default=4
         Number of matrices in a row.
 
@@ -400,7 +401,8 @@ def confusion_matrices(
     Raises
     ------
     ValueError
-        If `matrices` is empty, or one is not a 2 x 2 matrix of non-negative counts.
+        If `matrices` is empty, or one does not have a row and a column of
+        non-negative counts for each class.
 
     Examples
     --------
@@ -410,7 +412,7 @@ def confusion_matrices(
     2
     """
     check_not_empty("matrix", matrices)
-    checked = {name: _check_matrix(name, matrix) for name, matrix in matrices.items()}
+    checked = {name: _check_matrix(name, matrix, len(classes)) for name, matrix in matrices.items()}
     columns = min(columns, len(checked))
     rows = -(-len(checked) // columns)
     count = _count_format(checked.values())
@@ -418,28 +420,31 @@ def confusion_matrices(
     names = [fill(name, _CLASS_WIDTH) for name in classes]
     lines = 1 + max(name.count("\n") for name in names)
     figure = new_figure(
-        1.7 * columns + 0.35 + 0.15 * lines,
-        1.9 * rows + 0.2 + 0.15 * lines,
+        (0.85 * columns) * len(classes) + 0.35 + 0.15 * lines,
+        (0.85 * len(classes) + 0.2) * rows + 0.2 + 0.15 * lines,
         alt=f"Confusion matrices. {description}",
     )
     axes = figure.subplots(rows, columns, squeeze=False)
+    ticks, blank = range(len(classes)), [""] * len(classes)
     for ax in axes.flat[len(checked) :]:
         ax.set_axis_off()
     for i, (ax, (name, matrix)) in enumerate(zip(axes.flat, checked.items(), strict=False)):
         _draw_matrix(ax, matrix, count)
         ax.set_title(name)
-        ax.set_xticks([0, 1], names if i + columns >= len(checked) else ["", ""])
-        ax.set_yticks([0, 1], ["", ""] if i % columns else names, rotation=90, va="center")
+        ax.set_xticks(ticks, names if i + columns >= len(checked) else blank)
+        ax.set_yticks(ticks, blank if i % columns else names, rotation=90, va="center")
     figure.supxlabel("predicted class", fontsize=9)
     figure.supylabel("true class", fontsize=9)
     return figure
 
 
-def _check_matrix(name: str, matrix: npt.ArrayLike) -> Floats:
+def _check_matrix(name: str, matrix: npt.ArrayLike, size: int) -> Floats:
     values = np.asarray(matrix, dtype=np.float64)
-    if values.shape != (2, 2) or not (values >= 0).all():
+    if values.shape != (size, size) or not (values >= 0).all():
         whose = f" of {name!r}" if name else ""
-        raise ValueError(f"the confusion matrix{whose} must be 2 x 2 counts, got {values.tolist()}")
+        raise ValueError(
+            f"the confusion matrix{whose} must be {size} x {size} counts, got {values.tolist()}"
+        )
     return values
 
 
@@ -448,12 +453,16 @@ def _count_format(matrices: Iterable[Floats]) -> str:
     return "{:,.0f}" if whole else "{:,.1f}"
 
 
-def _describe_matrix(name: str, matrix: Floats, classes: tuple[str, str], count: str) -> str:
-    shares = " and ".join(
-        f"{count.format(row[1])} of {count.format(row.sum())} {true}"
-        for true, row in zip(classes, matrix, strict=True)
-    )
-    return f"{name}: {shares} were predicted as {classes[1]}."
+def _describe_matrix(name: str, matrix: Floats, classes: tuple[str, ...], count: str) -> str:
+    totals = [count.format(total) for total in matrix.sum(axis=1)]
+    sentences = []
+    for predicted, column in zip(classes[1:], matrix.T[1:], strict=True):
+        shares = " and ".join(
+            f"{count.format(cell)} of {total} {true}"
+            for true, cell, total in zip(classes, column, totals, strict=True)
+        )
+        sentences.append(f"{shares} were predicted as {predicted}.")
+    return f"{name}: {' '.join(sentences)}"
 
 
 def _draw_matrix(ax: Axes, matrix: Floats, count: str) -> None:
@@ -465,8 +474,9 @@ def _draw_matrix(ax: Axes, matrix: Floats, count: str) -> None:
     ax.grid(visible=False)
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
-    ax.axhline(0.5, color="white", linewidth=2)
-    ax.axvline(0.5, color="white", linewidth=2)
+    for edge in np.arange(1, len(matrix)) - 0.5:
+        ax.axhline(edge, color="white", linewidth=2)
+        ax.axvline(edge, color="white", linewidth=2)
     for (row, column), share in np.ndenumerate(shares):
         for size, side, text in (
             (11, "bottom", count.format(matrix[row, column])),

@@ -138,7 +138,7 @@ def table(
     masks: Sequence[Masks | None] | None = None,
     point_at: str = "lesion",
     layer: str | None = None,
-    target: Literal["covid", "non-covid"] = "covid",
+    target: str = "covid",
     resize: Literal["pad", "stretch"] = "pad",
     border: float = 0.05,
     baseline: Baseline = "blur",
@@ -169,7 +169,7 @@ def table(
     layer : str, optional
         Name of the layer to explain, as in `covidct.explain.GradCAM`. Earlier layers than the
         default have a finer grid. On a grid of few cells, any map hits within one cell.
-    target : {"covid", "non-covid"}, default="covid"
+    target : str, default="covid"
         Class whose evidence is explained.
     resize : {"pad", "stretch"}, default="pad"
         Resizing method that the canvases were made with.

@@ -49,7 +49,22 @@ _PALETTES = {
     "paper": {(1, 0): "red", (1, 1): "blue", (0, 0): "gold", (0, 1): "green"},
     "color-blind": {(1, 0): _ORANGE, (1, 1): _VERMILLION, (0, 0): _SKY, (0, 1): _BLUE},
 }
-_MARKERS = {1: "o", 0: "^"}
+# Further classes of both palettes.
+_FURTHER = {
+    (2, 0): "0.75",
+    (2, 1): "0.2",
+    (3, 0): "#E5C4D6",
+    (3, 1): "#CC79A7",
+    (4, 0): "#A6DBC8",
+    (4, 1): _GREEN,
+    (5, 0): "#F7F3B0",
+    (5, 1): "#B8A800",
+    (6, 0): "#D8C3AC",
+    (6, 1): "#7B4A12",
+    (7, 0): "#CFC4E8",
+    (7, 1): "#5B3FA8",
+}
+_MARKERS = "^osDvPX*"
 _OUTLINES = {"lesion": _SKY, "lung": "white", "finding": _GREEN}
 
 
@@ -145,7 +160,7 @@ def plot_tsne(
     targets: npt.ArrayLike,
     *,
     test: npt.ArrayLike | None = None,
-    classes: tuple[str, str] = ("non-COVID", "COVID"),
+    classes: tuple[str, ...] = ("non-COVID", "COVID"),
     palette: Palette = "color-blind",
     ax: Axes | None = None,
 ) -> Axes:
@@ -289,7 +304,7 @@ def embedding(
     *,
     test: npt.ArrayLike,
     palette: Palette = "paper",
-    classes: tuple[str, str] = ("non-COVID", "COVID"),
+    classes: tuple[str, ...] = ("non-COVID", "COVID"),
     separation: Separation | None = None,
 ) -> Figure:
     """Draw an embedding with training and test slices of both classes, as in Figs. 11 and 12.
@@ -299,15 +314,15 @@ def embedding(
     points : ndarray of shape (N, 2)
         Positions, as returned by `covidct.explain.tsne.embed`.
     targets : array-like of shape (N,)
-        True classes, 1 for COVID-19.
+        True classes as positions in `classes`.
     test : array-like of bool of shape (N,)
         True for slices of the test fold.
     palette : {"paper", "color-blind"}, default="paper"
         ``"paper"`` uses the red, blue, yellow and green of the paper; ``"color-blind"`` uses colors
-        that can be told apart with color blindness. The four kinds of slices also differ in the
-        shape and size of their markers.
-    classes : tuple of (str, str), default=("non-COVID", "COVID")
-        Names of class 0 and class 1.
+        that can be told apart with color blindness. The kinds of slices also differ in the shape
+        and size of their markers.
+    classes : tuple of str, default=("non-COVID", "COVID")
+        Names of the classes, at most eight.
     separation : Separation, optional
         Measures to print below, as returned by `covidct.explain.tsne.separation`.
 
@@ -319,7 +334,8 @@ def embedding(
     Raises
     ------
     ValueError
-        If there are no points, if the arrays differ in length, or if `palette` is unknown.
+        If there are no points, if the arrays differ in length, if `palette` is unknown, or if
+        there are more than eight classes.
 
     Examples
     --------
@@ -352,7 +368,7 @@ def _draw_points(
     targets: npt.ArrayLike,
     *,
     test: npt.ArrayLike | None,
-    classes: tuple[str, str],
+    classes: tuple[str, ...],
     palette: Palette,
 ) -> None:
     """Draw the points of an embedding by class and part."""
@@ -360,13 +376,15 @@ def _draw_points(
         raise ValueError(
             f"palette must be one of {', '.join(map(repr, _PALETTES))}, got {palette!r}"
         )
+    if len(classes) > len(_MARKERS):
+        raise ValueError(f"expected at most {len(_MARKERS)} classes, got {len(classes)}")
     places, labels = np.asarray(points), np.asarray(targets)
     held_out = np.zeros(len(labels), bool) if test is None else np.asarray(test, dtype=bool)
     _check_lengths(len(places), targets=labels, test=held_out)
-    for (target, part), color in _PALETTES[palette].items():
-        chosen = (labels == target) & (held_out == part)
-        if test is None and part:
+    for (target, part), color in (_PALETTES[palette] | _FURTHER).items():
+        if target >= len(classes) or (test is None and part):
             continue
+        chosen = (labels == target) & (held_out == part)
         share = "" if test is None else f", {'test' if part else 'train'}"
         name = f"{classes[target]}{share} ({np.count_nonzero(chosen)})"
         ax.plot(

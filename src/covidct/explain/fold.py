@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 from matplotlib.figure import Figure
 from PIL import Image
+from scipy import special
 from torch import Tensor
 
 from .._files import atomic_path, write_json, write_text
@@ -51,6 +52,7 @@ def explain_fold(
     *,
     fold: int = 0,
     layer: str | None = None,
+    target: str = "covid",
     count: int = 8,
     palette: figures.Palette = "paper",
     seed: int = 0,
@@ -66,13 +68,16 @@ def explain_fold(
     folder : str or Path
         Folder for ``grad_cam.png`` (as in Figs. 13 and 14 of the paper), ``tsne.png`` (as in Figs.
         11 and 12), ``faithfulness.txt`` and ``faithfulness.json``. ``grad_cam.png`` shows the
-        COVID-19 slices of the test fold with the most confident correct predictions, or, if all
+        slices of `target` in the test fold with the most confident correct predictions, or, if all
         predictions are wrong, those with the highest probabilities.
     fold : int, default=0
         Number of the fold.
     layer : str, optional
         Name of the layer to explain, as in `covidct.explain.GradCAM`. Earlier layers than the
         default have a finer grid.
+    target : str, default="covid"
+        Class whose evidence is explained, on the slices of this class: ``"covid"``,
+        ``"non-covid"``, or a label that the network was trained on.
     count : int, default=8
         Maximum number of slices in ``grad_cam.png``.
     palette : {"paper", "color-blind"}, default="paper"
@@ -83,14 +88,14 @@ def explain_fold(
     Returns
     -------
     Faithfulness
-        Faithfulness of the maps of the COVID-19 slices in the test fold. If the test fold has
+        Faithfulness of the maps of the slices of `target` in the test fold. If the test fold has
         enough slices, it includes measures of the separation of the classes by t-SNE.
 
     Raises
     ------
     ValueError
-        If `dataset` is not the one that the run was trained on, or if the test fold has fewer than
-        two COVID-19 slices.
+        If `dataset` is not the one that the run was trained on, if `target` is not a class of the
+        network, or if the test fold has fewer than two slices of `target`.
 
     Examples
     --------
@@ -113,18 +118,22 @@ def explain_fold(
     model = result.fold_model(fold).to(resolve_device("auto"))
     canvases = make_canvases(dataset, model.input_size, resize=result.recipe.resize)
     split = result.folds[fold]
-    covid = split.test[dataset.targets[split.test] == 1]
+    members = result.spec.outputs.members(target)
+    codes = result.spec.outputs.encode(dataset.labels, dataset.targets)
+    shown = split.test[members[codes[split.test]]]
     table = faithfulness.table(
         model,
-        canvases[covid],
-        sizes=[dataset[int(i)][0].size[::-1] for i in covid],
-        masks=[dataset.masks(int(i)) for i in covid],
+        canvases[shown],
+        sizes=[dataset[int(i)][0].size[::-1] for i in shown],
+        masks=[dataset.masks(int(i)) for i in shown],
         layer=layer,
+        target=target,
         resize=result.recipe.resize,
         seed=seed,
     )
     predictions = result.fold_predictions(fold)
-    cam = GradCAM(model, layer=layer)
+    predictions = predictions[predictions["index"].isin(shown)]
+    cam = GradCAM(model, layer=layer, target=target)
     maps = _recognized(result, dataset, cam, canvases, predictions, count)
     save_figure(maps, folder / "grad_cam.png")
     plane, separation = embed_fold(
@@ -387,10 +396,14 @@ def embed_fold(
     index = np.concatenate([split.train, split.test])
     if max_slices is not None and len(index) > max_slices:
         index = np.random.default_rng(seed).choice(index, max_slices, replace=False)
-    test, targets = np.isin(index, split.test), dataset.targets[index]
+    outputs = result.spec.outputs
+    test = np.isin(index, split.test)
+    targets = outputs.encode(dataset.labels[index], dataset.targets[index])
+    classes = outputs.labels or result.classes
     features = np.asarray(infer(model, canvases, index=index, features=True).features)
     points = tsne.embed(features, perplexity=min(30.0, (len(index) - 1) / 3), seed=seed)
-    enough = np.bincount(targets[test], minlength=2).min() >= 2 and test.sum() > 2 * _NEIGHBORS
+    counts = np.bincount(targets[test], minlength=len(classes))
+    enough = counts.min() >= 2 and test.sum() > 2 * _NEIGHBORS
     separation = (
         tsne.separation(features[test], points[test], targets[test], n_neighbors=_NEIGHBORS)
         if enough
@@ -401,7 +414,7 @@ def embed_fold(
         targets,
         test=test,
         palette=palette,
-        classes=result.classes,
+        classes=classes,
         separation=separation,
     )
     figure.set_label(
@@ -439,20 +452,26 @@ def _recognized(
     rows: pd.DataFrame,
     count: int,
 ) -> Figure:
-    """Draw the COVID-19 slices with the highest probabilities, correct predictions only if any."""
-    covid = rows[rows["target"] == 1]
-    surest = covid.sort_values("logit", ascending=False, kind="stable")
-    recognized = surest[surest["probability"] >= 0.5]
+    """Draw the slices with the highest probabilities, correct predictions only if any.
+
+    `rows` are the predictions for the slices of the class that `cam` explains.
+    """
+    name, classes = cam.target, result.classes
+    odds = {"covid": rows["logit"], "non-covid": -rows["logit"]}
+    names = {"covid": classes, "non-covid": classes[::-1]}.get(name, (f"not {name}", name))
+    evidence = odds[name] if name in odds else special.logit(rows[f"p_{name}"])
+    surest = rows.assign(evidence=evidence).sort_values("evidence", ascending=False, kind="stable")
+    recognized = surest[surest["evidence"] >= 0]
     shown = (recognized if len(recognized) else surest)[:count]
     index = [int(i) for i in shown["index"]]
     return figures.saliency_maps(
         [dataset[i][0] for i in index],
         cam.over(canvases, index=np.array(index)).maps,
-        probabilities=shown["probability"].tolist(),
+        probabilities=special.expit(shown["evidence"]).tolist(),
         targets=[1] * len(index),
         names=figures.below_common_folder([dataset.names[i] for i in index]),
         masks=[dataset.masks(i) for i in index],
-        classes=result.classes,
+        classes=names,
         resize=result.recipe.resize,
     )
 

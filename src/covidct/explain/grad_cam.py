@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, Protocol, cast
+from typing import NamedTuple, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -16,11 +16,9 @@ from .._memory import keep_freed_memory
 from ..devices import Precision, autocast, resolve_precision
 from ..errors import UnknownNameError
 from ..models.modes import evaluating
+from ..models.outputs import outputs_of
 
 __all__ = ["Explanation", "GradCAM", "upsample"]
-
-# A single logit serves both targets: evidence against COVID-19 is evidence for the other class.
-_SIGN = {"covid": 1.0, "non-covid": -1.0}
 
 
 class Explanation(NamedTuple):
@@ -63,12 +61,15 @@ class GradCAM:
     Parameters
     ----------
     model : torch.nn.Module
-        A `covidct.CTClassifier`, or, if `layer` is given, any module with one logit per slice.
+        A `covidct.CTClassifier`, or, if `layer` is given, any module with one logit per slice. The
+        outputs of a module with an attribute `outputs`, as CTClassifier has, may be one per label.
     layer : str or torch.nn.Module, optional
         Layer whose output is explained: its dotted name, or the module itself. By default the
         feature maps of the model (its ``cam_layer``).
-    target : {"covid", "non-covid"}, default="covid"
-        Class whose evidence is shown.
+    target : str, default="covid"
+        Class whose evidence is shown: ``"covid"``, ``"non-covid"``, or one of the labels that the
+        model has an output for. The explained :math:`y` is the log odds of this class against all
+        others.
     relu : bool, default=True
         Whether to keep only the evidence for `target`. If False, negative values are evidence
         against it.
@@ -85,8 +86,9 @@ class GradCAM:
     Raises
     ------
     ValueError
-        If `target` or `precision` is unknown, if `layer` is a module that the model does not
-        contain, or if `layer` is None and the model has no ``feature_maps`` and ``head``.
+        If `target` is not a class of the model, if `precision` is unknown, if `layer` is a module
+        that the model does not contain, or if `layer` is None and the model has no
+        ``feature_maps`` and ``head``.
     UnknownNameError
         If `layer` is a name that the model does not contain.
 
@@ -115,14 +117,14 @@ class GradCAM:
         model: nn.Module,
         *,
         layer: str | nn.Module | None = None,
-        target: Literal["covid", "non-covid"] = "covid",
+        target: str = "covid",
         relu: bool = True,
         normalize: bool = True,
         upsample: bool = True,
         precision: Precision = "float32",
     ) -> None:
-        if target not in _SIGN:
-            raise ValueError(f"target must be one of {', '.join(map(repr, _SIGN))}, got {target!r}")
+        self.outputs = outputs_of(model)
+        self.outputs.members(target)  # raises for an unknown target
         resolve_precision(precision, torch.device("cpu"))  # raises for an unknown precision
         self.model = model
         self.layer = _find_layer(model, layer)
@@ -171,10 +173,11 @@ class GradCAM:
                 f"expected a batch of shape (B, 1, H, W) with B >= 1, got {tuple(x.shape)}"
             )
         with evaluating(self.model), torch.inference_mode(mode=False):
-            maps, logits = self._forward(x)
+            maps, outputs = self._forward(x)
+            logits = self.outputs.covid_logit(outputs)
             _check_logits(logits, len(x))
-            gradient = self._gradient(maps, logits)
-        weights = _SIGN[self.target] * gradient.float().mean(dim=(2, 3))
+            gradient = self._gradient(maps, self.outputs.log_odds(outputs, self.target))
+        weights = gradient.float().mean(dim=(2, 3))
         saliency = torch.einsum("bc,bchw->bhw", weights, maps.detach().float())
         return Explanation(
             self._finish(saliency, x.shape[2:]).to(x.device),
@@ -226,7 +229,7 @@ class GradCAM:
         return Explanation(maps, logits)
 
     def _forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the feature maps, as a leaf of the graph, and the logits computed from them."""
+        """Return the feature maps, as a leaf of the graph, and the outputs computed from them."""
         device = next(self.model.parameters(), x).device
         dtype = resolve_precision(self.precision, device)
         with torch.no_grad(), autocast(device, dtype):

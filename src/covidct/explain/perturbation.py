@@ -16,6 +16,7 @@ from tqdm import tqdm
 from ..devices import Precision
 from ..inference import infer
 from ..models.classifier import CTClassifier
+from ..models.outputs import outputs_of
 
 __all__ = ["Curves", "perturb"]
 
@@ -72,7 +73,7 @@ def perturb(
     canvases: npt.NDArray[np.uint8],
     maps: Tensor,
     *,
-    target: Literal["covid", "non-covid"] = "covid",
+    target: str = "covid",
     steps: int = 10,
     baseline: Baseline = "blur",
     batch_size: int = 32,
@@ -93,7 +94,7 @@ def perturb(
     maps : Tensor of shape (N, H, W)
         Saliency maps, signed or not; only the order of the pixels is used. Ties, such as the zeros
         that a ReLU leaves, are broken at random.
-    target : {"covid", "non-covid"}, default="covid"
+    target : str, default="covid"
         Class whose probability is followed.
     steps : int, default=10
         Number S of equal steps.
@@ -135,11 +136,10 @@ def perturb(
     >>> curves.deletion.shape, curves.deletion_area.shape
     ((2, 5), (2,))
     """
-    if target not in ("covid", "non-covid") or baseline not in _PAIRS:
-        raise ValueError(
-            f"target must be 'covid' or 'non-covid' and baseline one of {', '.join(_PAIRS)}, "
-            f"got {target!r} and {baseline!r}"
-        )
+    outputs = outputs_of(model)
+    outputs.members(target)  # raises for an unknown target
+    if baseline not in _PAIRS:
+        raise ValueError(f"baseline must be one of {', '.join(_PAIRS)}, got {baseline!r}")
     if maps.shape != canvases.shape or not len(canvases) or steps < 1:
         raise ValueError(
             "expected maps and canvases of the same shape, at least one canvas, and at least one "
@@ -156,10 +156,9 @@ def perturb(
         )
         marked = _order(maps[i], generator) < torch.from_numpy(fractions)[:, None, None]
         series = torch.cat([removed.where(marked, slice_), slice_.where(marked, start)])
-        scores = infer(model, series, batch_size=batch_size, precision=precision).probabilities
-        curves[:, i] = scores.reshape(2, -1)
-    if target == "non-covid":
-        curves = 1 - curves
+        scored = infer(model, series, batch_size=batch_size, precision=precision)
+        odds = outputs.log_odds(torch.from_numpy(scored.outputs).double(), target)
+        curves[:, i] = odds.sigmoid().numpy().reshape(2, -1)
     return Curves(fractions, curves[0], curves[1])
 
 

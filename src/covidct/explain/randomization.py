@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -177,7 +177,7 @@ def signed_maps(
     canvases: npt.NDArray[np.uint8],
     *,
     layer: str | None = None,
-    target: Literal["covid", "non-covid"] = "covid",
+    target: str = "covid",
     batch_size: int = 32,
     precision: Precision = "float32",
 ) -> Tensor:
@@ -191,7 +191,7 @@ def signed_maps(
         Canvases to explain.
     layer : str, optional
         Name of the layer to explain, as in `covidct.explain.GradCAM`.
-    target : {"covid", "non-covid"}, default="covid"
+    target : str, default="covid"
         Class whose evidence is positive.
     batch_size : int, default=32
         Canvases per batch.

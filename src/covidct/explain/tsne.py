@@ -109,7 +109,7 @@ def separation(
     *,
     n_neighbors: int = 5,
 ) -> Separation:
-    """Measure how well an embedding separates the two classes.
+    """Measure how well an embedding separates the classes.
 
     A network separates its training slices in any case, so pass those of the test fold only:
     ``separation(features[test], embedding[test], targets[test])``. If patients have several
@@ -122,7 +122,8 @@ def separation(
     embedding : array-like of shape (N, 2)
         Their embedding, as returned by `embed`.
     targets : array-like of shape (N,)
-        Classes: 1 for COVID-19, 0 otherwise; at least two slices of each.
+        Classes as numbers, such as 1 for COVID-19 and 0 otherwise; two or more, with at least two
+        slices of each.
     n_neighbors : int, default=5
         Number of neighbors; odd, so that a majority vote cannot be tied, and below N / 2.
 
@@ -153,11 +154,11 @@ def separation(
             "features, embedding and targets must have the same length, "
             f"got shapes {points.shape}, {plane.shape} and {labels.shape}"
         )
-    counts = np.array([np.count_nonzero(labels == 0), np.count_nonzero(labels == 1)])
-    if counts.sum() != len(labels) or counts.min() < 2:
+    values, labels, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    if len(values) < 2 or counts.min() < 2:
         raise ValueError(
-            "targets must be 0 or 1, with at least two slices of each, "
-            f"got the values {np.unique(labels).tolist()}"
+            "targets must be of two classes or more, with at least two slices of each, "
+            f"got the values {values.tolist()} with {counts.tolist()} slices"
         )
     if n_neighbors % 2 == 0 or not 0 < n_neighbors < len(labels) / 2:
         raise ValueError(
@@ -176,8 +177,8 @@ def separation(
 def _knn_accuracy(points: npt.NDArray[np.float64], labels: npt.NDArray[np.int64], k: int) -> float:
     # Called without points, kneighbors() excludes each point from its own neighbors.
     neighbors = NearestNeighbors(n_neighbors=k).fit(points).kneighbors(return_distance=False)
-    votes = labels[neighbors].mean(axis=1) > 0.5
-    return float(np.mean(votes == labels))
+    votes = (labels[neighbors][:, :, None] == np.arange(labels.max() + 1)).sum(axis=1)
+    return float(np.mean(votes.argmax(axis=1) == labels))
 
 
 def _check_points(name: str, values: npt.ArrayLike) -> npt.NDArray[np.float64]:

@@ -13,11 +13,11 @@ from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import UnknownNameError
 
-__all__ = ["CovidOutput", "LabelOutputs", "Outputs"]
+__all__ = ["CovidOutput", "LabelOutputs", "Outputs", "outputs_of"]
 
 
 @dataclass(frozen=True)
@@ -68,10 +68,6 @@ class Outputs(ABC):
         """Labels that have an output of their own; empty for a single COVID-19 logit."""
 
     @abstractmethod
-    def covid_logit(self, outputs: Tensor) -> Tensor:
-        """Compute log p(COVID-19) - log(1 - p(COVID-19)), of shape (B,)."""
-
-    @abstractmethod
     def encode(
         self, labels: npt.NDArray[np.str_], targets: npt.NDArray[np.integer]
     ) -> npt.NDArray[np.int64]:
@@ -97,8 +93,42 @@ class Outputs(ABC):
 
     @property
     def explainable(self) -> tuple[str, ...]:
-        """Names that `log_odds` accepts."""
-        return ("covid", "non-covid", *(name for name in self.labels))
+        """Names that `members` and `log_odds` accept."""
+        return tuple(dict.fromkeys(("covid", "non-covid", *self.labels)))
+
+    def members(self, name: str) -> npt.NDArray[np.bool_]:
+        """Return the classes that a name stands for.
+
+        Parameters
+        ----------
+        name : str
+            ``"covid"`` for all classes that mean COVID-19, ``"non-covid"`` for the others, or one
+            of `labels`.
+
+        Returns
+        -------
+        ndarray of bool of shape (n_classes,)
+            True for these classes.
+
+        Raises
+        ------
+        ValueError
+            If the name is not one of `explainable`.
+        """
+        if name not in self.explainable:
+            raise ValueError(
+                f"target must be one of {', '.join(map(repr, self.explainable))}, got {name!r}"
+            )
+        groups = {"covid": self.is_positive, "non-covid": ~self.is_positive}
+        return groups.get(name, np.isin(self.classes, name))
+
+    def covid_logit(self, outputs: Tensor) -> Tensor:
+        """Compute log p(COVID-19) - log(1 - p(COVID-19)), of shape (B,)."""
+        return self._odds(outputs, self.is_positive)
+
+    @abstractmethod
+    def _odds(self, outputs: Tensor, members: npt.NDArray[np.bool_]) -> Tensor:
+        """Compute the log odds of some classes against the rest, of shape (B,)."""
 
     def log_odds(self, outputs: Tensor, name: str) -> Tensor:
         """Compute the log odds of a class against all other classes.
@@ -108,8 +138,7 @@ class Outputs(ABC):
         outputs : torch.Tensor of shape (B,) or (B, n_classes)
             Outputs of the network.
         name : str
-            ``"covid"`` for all positive classes together, ``"non-covid"`` for all negative ones, or
-            one of `labels`.
+            As in `members`.
 
         Returns
         -------
@@ -118,15 +147,10 @@ class Outputs(ABC):
 
         Raises
         ------
-        UnknownNameError
+        ValueError
             If the name is not one of `explainable`.
         """
-        if name not in self.explainable:
-            raise UnknownNameError.among("target", name, self.explainable)
-        if name in ("covid", "non-covid"):
-            sign = 1 if name == "covid" else -1
-            return sign * self.covid_logit(outputs)
-        return _log_odds(outputs, np.isin(self.classes, name))
+        return self._odds(outputs, self.members(name))
 
     def probabilities(self, outputs: Tensor) -> dict[str, npt.NDArray[np.float64]]:
         """Compute the probability of each of `labels`.
@@ -173,6 +197,12 @@ class Outputs(ABC):
         return kind(tuple(classes), tuple(positive))
 
 
+def outputs_of(model: nn.Module) -> Outputs:
+    """Return the meaning of a network's outputs; one COVID logit for a module that states none."""
+    found: Outputs = getattr(model, "outputs", CovidOutput())
+    return found
+
+
 @dataclass(frozen=True)
 class CovidOutput(Outputs):
     """One output, the logit of COVID-19 against the rest.
@@ -199,9 +229,8 @@ class CovidOutput(Outputs):
     size = 1
     labels = ()
 
-    def covid_logit(self, outputs: Tensor) -> Tensor:
-        """Return the outputs, which are the COVID logits."""
-        return outputs
+    def _odds(self, outputs: Tensor, members: npt.NDArray[np.bool_]) -> Tensor:
+        return outputs if members[1] else -outputs
 
     def encode(
         self, labels: npt.NDArray[np.str_], targets: npt.NDArray[np.integer]
@@ -280,9 +309,9 @@ class LabelOutputs(Outputs):
         """The labels."""
         return self.classes
 
-    def covid_logit(self, outputs: Tensor) -> Tensor:
-        """Compute log p(COVID-19) - log(1 - p(COVID-19)), of shape (B,)."""
-        return _log_odds(outputs, self.is_positive)
+    def _odds(self, outputs: Tensor, members: npt.NDArray[np.bool_]) -> Tensor:
+        inside, outside = (np.flatnonzero(part).tolist() for part in (members, ~members))
+        return outputs[:, inside].logsumexp(1) - outputs[:, outside].logsumexp(1)
 
     def encode(
         self, labels: npt.NDArray[np.str_], targets: npt.NDArray[np.integer]
@@ -297,13 +326,3 @@ class LabelOutputs(Outputs):
 
 
 _KINDS: dict[str, type[Outputs]] = {kind.target: kind for kind in (CovidOutput, LabelOutputs)}
-
-
-def _log_odds(outputs: Tensor, members: npt.NDArray[np.bool_]) -> Tensor:
-    """Compute the log odds of some classes against the rest from (B, n_classes)."""
-    inside, outside = (_positions(mask) for mask in (members, ~members))
-    return outputs[:, inside].logsumexp(1) - outputs[:, outside].logsumexp(1)
-
-
-def _positions(mask: npt.NDArray[np.bool_]) -> list[int]:
-    return [int(k) for k in np.flatnonzero(mask)]

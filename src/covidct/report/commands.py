@@ -13,6 +13,8 @@ from ..training.recipe import Recipe
 
 __all__ = ["command_line"]
 
+_TARGET_OPTIONS = {"covid": [], "label": ["--target", "label"]}
+_PHANTOM_OPTIONS: tuple[tuple[list[str], int], ...] = (([], 2), (["--option", "labels=3"], 3))
 _BASES = {
     (): Recipe,
     ("--recipe", "modern"): Recipe.modern,
@@ -66,6 +68,7 @@ def command_line(result: CrossValidationResult) -> str | None:
         return None
     words = ["covidct", "train", *dataset, "--model", result.model_name]
     words += _weights_options(spec.weights)
+    words += _TARGET_OPTIONS[spec.target]
     words += ["--protocol", protocol.id]
     if protocol.id not in ("official", "source"):
         words += ["--folds", str(len(result.folds) // spec.repeats)]
@@ -105,10 +108,11 @@ def _format_value(value: object) -> str:
 def _dataset_options(dataset: DatasetSpec) -> list[str] | None:
     name = dataset.name
     if name == "phantom":
-        phantoms = load_dataset(name, n=dataset.slices)
-        if phantoms.content_hash() != dataset.content_hash:
-            return None
-        return ["--dataset", name, "--n", str(dataset.slices)]
+        for options, labels in _PHANTOM_OPTIONS:
+            phantoms = load_dataset(name, n=dataset.slices, labels=labels)
+            if phantoms.content_hash() == dataset.content_hash:
+                return ["--dataset", name, "--n", str(dataset.slices), *options]
+        return None
     if len(registered := dataset.registry_names) > 1:
         owns = name.split("+")
         if len(owns) != len(registered) or "phantom" in registered:

@@ -47,6 +47,8 @@ class GallerySlice(NamedTuple):
         The slice.
     overlay : str
         Saliency map of the predicted class, as a ``data:`` URL of a transparent PNG.
+    label, called : str, default=""
+        True and predicted label with the label's probability; ``""`` without labels.
     """
 
     name: str
@@ -57,6 +59,8 @@ class GallerySlice(NamedTuple):
     fold: int
     picture: Picture
     overlay: str
+    label: str = ""
+    called: str = ""
 
     @property
     def verdict(self) -> str:
@@ -217,7 +221,17 @@ def _gallery_slice(
         fold=int(row["fold"]),
         picture=slice_picture(image, alt=alt),
         overlay=overlay(heat, dataset.masks(index)),
+        **_labels(result, row),
     )
+
+
+def _labels(result: CrossValidationResult, row: pd.Series[Any]) -> dict[str, str]:
+    """Return the true label, and the most probable one with its probability, if there are some."""
+    chances = {name: float(row[f"p_{name}"]) for name in result.labels}
+    if not chances:
+        return {}
+    called = max(chances, key=lambda name: chances[name])
+    return {"label": str(row["label"]), "called": f"{called} ({chances[called]:.3f})"}
 
 
 def _group(result: CrossValidationResult, name: str) -> str:

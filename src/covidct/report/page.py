@@ -35,6 +35,7 @@ from .result_tables import (
     difference_table,
     fold_table,
     group_table,
+    label_table,
     subgroup_tables,
 )
 
@@ -55,6 +56,10 @@ __all__ = [
 
 _TILES = ("accuracy", "recall", "specificity", "auc")
 _GALLERY_SIZE = 48  # slices per page, which keeps the file small
+_TARGETS = {
+    "covid": "COVID-19 against the rest, one logit",
+    "label": "one output per label; COVID-19 against the rest from their probabilities",
+}
 _NO_DATASET = (
     "Not shown, because the report was written without the slices. To include it, name the "
     "dataset: covidct report RUN --dataset NAME --root FOLDER."
@@ -116,6 +121,8 @@ class RunSection:
         the files if there are several.
     confusion, learning : Picture
         Confusion matrices and learning curves.
+    label_confusion : tuple of Picture
+        Confusion matrix of the labels; empty if the network was not trained on labels.
     curves : tuple of Picture
         ROC, precision-recall and calibration.
     skipped : tuple of (str, str)
@@ -139,6 +146,7 @@ class RunSection:
     command: str | None
     tables: tuple[Table, ...]
     confusion: Picture
+    label_confusion: tuple[Picture, ...]
     curves: tuple[Picture, ...]
     learning: Picture
     skipped: tuple[tuple[str, str], ...]
@@ -433,7 +441,12 @@ def _section(
     layer: str | None,
     properties: Mapping[str, npt.ArrayLike] | None,
 ) -> RunSection:
-    tables = (fold_table(result), group_table(result), *subgroup_tables(result, properties))
+    tables = (
+        fold_table(result),
+        group_table(result),
+        label_table(result),
+        *subgroup_tables(result, properties),
+    )
     network = model_info(result.model_name).title
     details = filter(None, (result.protocol.label, options))
     return RunSection(
@@ -446,6 +459,7 @@ def _section(
         command=command_line(result),
         tables=tuple(table for table in tables if table is not None),
         confusion=_confusion(result),
+        label_confusion=tuple(_label_confusion(result)),
         curves=_curves(result),
         learning=vector(
             figures.learning_curves([result.history(k) for k in range(len(result.folds))])
@@ -491,6 +505,7 @@ def _facts(result: CrossValidationResult) -> Iterator[tuple[str, str]]:
     yield "test slices", tested
     yield "dataset hash (SHA-256)", spec.dataset.content_hash
     yield "protocol", f"{result.protocol}: {result.protocol.description}"
+    yield "target", _TARGETS[spec.target]
     yield "folds", str(len(result.folds))
     yield "evaluated network", "last epoch of each fold; no setting was chosen on a test fold"
     if spec.repeats > 1:
@@ -520,6 +535,14 @@ def _confusion(result: CrossValidationResult) -> Picture:
     classes = (plain(result.classes[0]), plain(result.classes[1]))
     columns = 6 if len(matrices) in (5, 6) else 4
     return vector(figures.confusion_matrices(matrices, classes=classes, columns=columns))
+
+
+def _label_confusion(result: CrossValidationResult) -> Iterator[Picture]:
+    scores = result.label_scores
+    if scores is not None:
+        names = tuple(plain(name) for name in scores.classes)
+        matrices = {"labels, mean of folds": scores.confusion_matrix()}
+        yield vector(figures.confusion_matrices(matrices, classes=names))
 
 
 def _curves(result: CrossValidationResult) -> tuple[Picture, ...]:

@@ -76,6 +76,8 @@ class Ensemble(ScoredFolds):
         for other in members[1:]:
             check_same_folds(str(first.run_dir), first, str(other.run_dir), other)
         self.members = tuple(members)
+        same = all(other.labels == first.labels for other in members)
+        self.labels = first.labels if same else ()
         self._merged = _siblings(first) if siblings else [[k] for k in range(len(first.folds))]
         super().__init__(
             model_name=" + ".join(member.model_name for member in members),
@@ -89,13 +91,17 @@ class Ensemble(ScoredFolds):
                 ignore_index=True,
             ),
             group_kind=first.group_kind,
+            labels=self.labels,
         )
 
     def _average(self, fold: int, numbers: Sequence[int]) -> pd.DataFrame:
         """Average the predictions of all members and of the folds `numbers` as one fold."""
         parts = [member.fold_predictions(k) for member in self.members for k in numbers]
         rows = parts[0].assign(fold=fold)
-        rows["probability"] = np.mean([part["probability"] for part in parts], axis=0)
+        # Labels that not all members have probabilities of.
+        rows = rows.drop(columns=[c for c in rows if any(c not in part for part in parts)])
+        for column in ("probability", *(f"p_{name}" for name in self.labels)):
+            rows[column] = np.mean([part[column] for part in parts], axis=0)
         tiny = np.finfo(np.float64).eps
         rows["logit"] = special.logit(np.clip(rows["probability"], tiny, 1 - tiny))
         return rows

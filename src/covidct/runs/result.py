@@ -101,6 +101,7 @@ class CrossValidationResult(ScoredFolds):
             folds=spec.folds,
             predictions=pd.concat(parts, ignore_index=True),
             group_kind=spec.group_kind,
+            labels=spec.outputs.labels,
         )
         self.spec = spec
         self.run_dir = directory.path

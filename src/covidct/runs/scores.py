@@ -17,6 +17,7 @@ from ..evaluation.calibration import Method
 from ..evaluation.decision_curve import DecisionCurve
 from ..evaluation.decision_rule import Criterion, DecisionRule, Unit
 from ..evaluation.intervals import Interval, describe_intervals, describe_resampling
+from ..evaluation.label_scores import LabelScores
 from ..evaluation.metrics import TABLE_METRICS
 from ..evaluation.operating_points import OperatingPoints
 from ..evaluation.tables import Table, percent, percent_range
@@ -74,6 +75,8 @@ class ScoredFolds(Displayed):
         :data:`covidct.runs.storage.PREDICTION_COLUMNS`.
     group_kind : str or None, default=None
         Kind of the known groups, such as ``"patient"``; None if groups are unknown.
+    labels : tuple of str, default=()
+        Labels that have a probability of their own, in the columns ``p_LABEL`` of `predictions`.
 
     Examples
     --------
@@ -107,6 +110,7 @@ class ScoredFolds(Displayed):
         predictions: pd.DataFrame,
         *,
         group_kind: str | None = None,
+        labels: tuple[str, ...] = (),
     ) -> None:
         self.model_name = model_name
         self.dataset_name = dataset_name
@@ -116,6 +120,7 @@ class ScoredFolds(Displayed):
         self.folds = folds
         self.predictions = predictions
         self.group_kind = group_kind
+        self.labels = labels
         self._intervals: dict[float, dict[str, Interval]] = {}
         self._patient_intervals: dict[float, dict[str, Interval] | None] = {}
 
@@ -146,7 +151,7 @@ class ScoredFolds(Displayed):
         Returns
         -------
         DataFrame
-            The columns of `predictions`, in the order of the dataset. Probability and logit are
+            The columns of `predictions`, in the order of the dataset. Probabilities and logit are
             means; the other columns are those of the first fold that tested the slice.
         """
         rows = self.predictions.sort_values("index", kind="stable", ignore_index=True)
@@ -154,7 +159,7 @@ class ScoredFolds(Displayed):
             rows["index"], return_index=True, return_inverse=True, return_counts=True
         )
         pooled = rows.iloc[first].reset_index(drop=True)
-        for column in ("probability", "logit"):
+        for column in ("probability", "logit", *(f"p_{name}" for name in self.labels)):
             pooled[column] = np.bincount(inverse, weights=rows[column]) / counts
         return pooled
 
@@ -163,6 +168,23 @@ class ScoredFolds(Displayed):
         """Metrics of each fold as fractions; NaN if a metric is undefined."""
         parts = map(self.fold_predictions, range(len(self.folds)))
         return [metrics.score(part["target"], part["probability"]) for part in parts]
+
+    @cached_property
+    def label_scores(self) -> LabelScores | None:
+        """Confusion matrix, recall, precision and F1 of the labels; None without labels.
+
+        The labels are those that the network was trained on with ``target="label"``.
+        """
+        if not self.labels:
+            return None
+        rows = self.predictions
+        return LabelScores.of(
+            rows["label"].to_numpy(dtype=str),
+            {name: rows[f"p_{name}"].to_numpy() for name in self.labels},
+            folds=rows["fold"].to_numpy(),
+            groups=self._units().to_numpy(),
+            unit=self.unit if self.has_groups else "slice",
+        )
 
     @cached_property
     def patient_metrics(self) -> list[dict[str, float]] | None:
@@ -923,7 +945,7 @@ class ScoredFolds(Displayed):
             Undefined values are None.
         """
         summary = {name: {"mean": m, "sd": sd} for name, (m, sd) in self.summary().items()}
-        content = {
+        content: dict[str, Any] = {
             "model": self.model_name,
             "dataset": self.dataset_name,
             "protocol": self.protocol.label,
@@ -933,6 +955,8 @@ class ScoredFolds(Displayed):
             "patients": self.patient_metrics,
             "patient_intervals_95": self.patient_intervals(),
         }
+        if self.label_scores is not None:
+            content["labels"] = self.label_scores.to_dict()
         ready: dict[str, Any] = json_ready(content)
         return ready
 
@@ -958,6 +982,12 @@ class ScoredFolds(Displayed):
                 for name in ("accuracy", "recall", "specificity")
             )
             yield from self._mixed_patients()
+        if self.label_scores is not None:
+            macro, interval = self.label_scores.macro_f1, self.label_scores.macro_f1_interval
+            yield (
+                f"Macro F1 of the {len(self.labels)} labels, by the highest probability: "
+                f"{percent(macro)} ({percent_range(*interval)}); label_scores has the table."
+            )
         if self.predictions["label"].nunique() > 2:
             yield f"By label: {', '.join(describe_labels(self.by('label')))}."
         if self.protocol.group_kind == self.group_kind == "near-duplicate":
