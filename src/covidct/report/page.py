@@ -20,7 +20,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from .._files import write_text
 from .._version import __version__
 from ..datasets.canvases import make_canvases
+from ..errors import InvalidFileError
 from ..evaluation import figures, metrics
+from ..evaluation.decision_rule import Unit
 from ..evaluation.tables import Table, percent, percent_range
 from ..models.registry import model_info
 from ..runs.comparison_table import distinctions, published_comparison
@@ -31,6 +33,7 @@ from .commands import command_line
 from .gallery import GallerySlice, draw_embedding, draw_gallery
 from .pictures import Picture, evidence_gradient, plain, vector
 from .result_tables import (
+    calibration_table,
     comparison_table,
     difference_table,
     fold_table,
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
     from ..datasets.ct_dataset import CTDataset
 
 __all__ = [
+    "ClinicalUse",
     "Notice",
     "Page",
     "RunSection",
@@ -99,6 +103,31 @@ class Tile(NamedTuple):
 
 
 @dataclass(frozen=True)
+class ClinicalUse:
+    """Contents of the part about the use of a network at a threshold.
+
+    Attributes
+    ----------
+    tables : tuple of Table, default=()
+        Operating points, predictive values and calibration; empty if no threshold can be chosen.
+    sentences : tuple of str, default=()
+        The operating points in words.
+    decision : Picture or None, default=None
+        Decision curve.
+    decision_sentence : str, default=""
+        The decision curve in words.
+    missing : str, default=""
+        Reason why this part is left out.
+    """
+
+    tables: tuple[Table, ...] = ()
+    sentences: tuple[str, ...] = ()
+    decision: Picture | None = None
+    decision_sentence: str = ""
+    missing: str = ""
+
+
+@dataclass(frozen=True)
 class RunSection:
     """Contents of the section about one run.
 
@@ -125,6 +154,8 @@ class RunSection:
         Confusion matrix of the labels; empty if the network was not trained on labels.
     curves : tuple of Picture
         ROC, precision-recall and calibration.
+    use : ClinicalUse
+        Operating points, predictive values, calibration and decision curve.
     skipped : tuple of (str, str)
         Skipped files, with the reasons.
     tsne : Picture or None, default=None
@@ -148,6 +179,7 @@ class RunSection:
     confusion: Picture
     label_confusion: tuple[Picture, ...]
     curves: tuple[Picture, ...]
+    use: ClinicalUse
     learning: Picture
     skipped: tuple[tuple[str, str], ...]
     tsne: Picture | None = None
@@ -461,6 +493,7 @@ def _section(
         confusion=_confusion(result),
         label_confusion=tuple(_label_confusion(result)),
         curves=_curves(result),
+        use=_clinical_use(result),
         learning=vector(
             figures.learning_curves([result.history(k) for k in range(len(result.folds))])
         ),
@@ -551,6 +584,31 @@ def _curves(result: CrossValidationResult) -> tuple[Picture, ...]:
         vector(figures.roc_curves(folds)),
         vector(figures.precision_recall_curves(folds)),
         vector(figures.reliability_diagrams(_stages(result))),
+    )
+
+
+# Shares of COVID-19 for which the page shows predictive values, from screening to a fever clinic.
+_PREVALENCES = (0.02, 0.1, 0.3)
+
+
+def _clinical_use(result: CrossValidationResult) -> ClinicalUse:
+    """Collect operating points, predictive values, calibration and decision curve."""
+    units: tuple[Unit, ...] = ("slice", "patient") if result.has_patients else ("slice",)
+    per = units[-1]
+    try:
+        points = [result.operating_points(per=unit) for unit in units]
+        values = result.predictive_values(_PREVALENCES, sensitivity=0.95, per=per)
+        curve = result.net_benefit(per=per)
+        calibration = calibration_table(result.calibrate())
+    except InvalidFileError:
+        raise
+    except ValueError as error:
+        return ClinicalUse(missing=f"Not shown: {error}.")
+    return ClinicalUse(
+        tables=(*(found.table() for found in points), values.table(), calibration),
+        sentences=tuple(points[-1].sentences()),
+        decision=vector(figures.decision_curves({f"per {per}": curve})),
+        decision_sentence=curve.sentence,
     )
 
 

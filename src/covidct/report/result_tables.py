@@ -14,6 +14,7 @@ from ..evaluation.metrics import TABLE_METRICS
 from ..evaluation.tables import Table, percent, percent_range
 from ..runs.comparison_table import published_comparison, side_by_side
 from ..runs.paired_tests import compare_runs
+from ..runs.recalibration import CalibratedFolds
 from ..runs.result import CrossValidationResult
 from ..runs.subgroups import MOST_SUBGROUPS, subgroup_count, subgroup_table
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
+    "calibration_table",
     "comparison_table",
     "difference_table",
     "fold_table",
@@ -172,6 +174,50 @@ def subgroup_tables(
 _BOTH_CLASSES = (
     "{both:,} have slices of both classes; a {unit} with any COVID-19 slice counts as COVID-19."
 )
+
+
+def calibration_table(calibrated: CalibratedFolds) -> Table:
+    """Build the table of calibration slope, intercept and errors, before and after calibration.
+
+    Parameters
+    ----------
+    calibrated : CalibratedFolds
+        Calibration of a run.
+
+    Returns
+    -------
+    Table
+        One row before and one after calibration.
+    """
+    errors = calibrated.errors()
+    rows = [
+        (name, found.slope_text, found.intercept_text, *(f"{v[k]:.3f}" for v in errors.values()))
+        for k, (name, found) in enumerate(calibrated.slopes().items())
+    ]
+    titles = [f"{name[:1].upper()}{name[1:]}" for name in errors]
+    return Table(
+        ("probabilities", "Calibration slope", "Intercept", *titles),
+        rows,
+        caption=f"Calibration on the test slices, fitted on {calibrated.fitted_on}",
+        notes=(_calibration_sentence(calibrated),),
+    )
+
+
+def _calibration_sentence(calibrated: CalibratedFolds) -> str:
+    """Describe the calibration slope for readers who are not statisticians."""
+    found = calibrated.slopes()["uncalibrated"]
+    ideal = (
+        "In brackets: 95 % interval. Ideal are a slope of 1 (probabilities are neither too extreme "
+        "nor too moderate) and an intercept of 0 (they are right on average)."
+    )
+    low, high = found.slope_interval
+    if high < 1:
+        verdict = "a probability near 0 % or 100 % promises more certainty than there is"
+    elif low > 1:
+        verdict = "probabilities are more moderate than they need to be"
+    else:
+        return ideal
+    return f"{ideal} Here, {verdict}: use calibrated probabilities."
 
 
 def comparison_table(results: Sequence[CrossValidationResult]) -> Table:
