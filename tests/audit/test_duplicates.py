@@ -14,6 +14,7 @@ from covidct.audit.duplicates import (
     find_pairs,
     fingerprints,
     group_labels,
+    near_duplicate_groups,
     similarities,
 )
 from covidct.audit.measurements import CANVAS, measure_slices
@@ -152,3 +153,29 @@ def test_thousands_alike_cost_no_square(monkeypatch):
 
 def test_one_slice_is_its_own_group(patients):
     assert covidct.audit_dataset(patients.subset([0])).groups.tolist() == [0]
+
+
+def test_edges_in_a_file_give_the_similarities_of_memory(cache, monkeypatch):
+    slices = covidct.load_dataset("phantom", n=12, seed=0)
+    canvases = measure_slices(slices).canvases
+    pairs = np.array([[i, j] for i in range(12) for j in range(i)])
+    expected = similarities(canvases, pairs)
+    monkeypatch.setattr(duplicates, "_MOST_IN_MEMORY", 0)
+    np.testing.assert_allclose(similarities(canvases, pairs), expected, atol=1e-4)
+    assert not [path for path in (cache / "canvases").iterdir() if "audit" not in path.name]
+
+
+def test_slices_are_read_once_for_the_audit_and_every_split(cache, monkeypatch):
+    slices = covidct.load_dataset("phantom", n=24, seed=0)
+    read, found = [], type(slices).read
+
+    def count(self, index):
+        read.append(index)
+        return found(self, index)
+
+    monkeypatch.setattr(type(slices), "read", count)
+    first = near_duplicate_groups(slices)
+    report = covidct.audit_dataset(slices)
+    np.testing.assert_array_equal(report.groups, first)
+    np.testing.assert_array_equal(near_duplicate_groups(slices), first)
+    assert sorted(read) == list(range(24))

@@ -17,7 +17,7 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,8 @@ Ints = npt.NDArray[np.int64]
 
 # Pairs at once: few enough for the processor's cache.
 _PAIRS = 512
+# Pairs whose slices are prepared at once, which limits the memory.
+_PAIRS_AT_ONCE = 4096
 # Side of the canvas, blur in its pixels, and number of steps, of both stages.
 _STAGES = ((16, 3.0, 5), (32, 2.0, 2))
 # Gray correlation that a pair must reach in the first stage to be refined. Of copies with a crop of
@@ -45,16 +47,22 @@ _LEAST_SHARED = 0.6
 
 
 def aligned_similarities(
-    fixed: npt.NDArray[np.uint8], moving: npt.NDArray[np.uint8], pairs: Ints
+    fixed: npt.NDArray[np.uint8],
+    moving: npt.NDArray[np.uint8],
+    pairs: Ints,
+    *,
+    change: Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]] | None = None,
 ) -> Floats:
     """Compute the correlation of the edges in pairs of canvases, after an affine alignment.
 
     Parameters
     ----------
     fixed, moving : ndarray of uint8, shape (n_slices, 64, 64)
-        Gray canvases. Those in `moving` are moved; they may be mirrored or inverted.
+        Gray canvases, in memory or mapped. Those in `moving` are moved.
     pairs : ndarray of int64, shape (n_pairs, 2)
         Positions in `fixed` and in `moving`.
+    change : callable, optional
+        Changes canvases of `moving` before they are compared, for example mirrors them.
 
     Returns
     -------
@@ -74,25 +82,39 @@ def aligned_similarities(
     similarity = np.zeros(len(pairs), np.float32)
     if not len(pairs):
         return similarity
-    used, positions = np.unique(pairs[:, 0], return_inverse=True)
-    used_moving, positions_moving = np.unique(pairs[:, 1], return_inverse=True)
-    fixed, moving = fixed[used], moving[used_moving]
-    levels = [_Level(fixed, moving, side, blur) for side, blur, _ in _STAGES]
-    edges, edges_moving = edge_strengths(fixed), edge_strengths(moving)
-    for part in chunks(len(pairs), _PAIRS):
-        left, right, rows = (
-            positions[part],
-            positions_moving[part],
-            np.arange(part.start, part.stop),
-        )
-        maps = np.tile(_IDENTITY, (len(rows), 1, 1))
-        maps, correlation = levels[0].refine(left, right, maps, steps=_STAGES[0][2])
-        chosen = correlation >= _PROMISING
-        left, right, rows = left[chosen], right[chosen], rows[chosen]
-        if len(rows):
-            maps, _ = levels[1].refine(left, right, maps[chosen], steps=_STAGES[1][2])
-            similarity[rows] = _compare(edges[left], edges_moving, right, maps)
+    for part in chunks(len(pairs), _PAIRS_AT_ONCE):
+        # Only the slices of these pairs: gradients take 100 kB per slice.
+        left, fixed_part = _used(fixed, pairs[part, 0])
+        right, moving_part = _used(moving, pairs[part, 1])
+        if change is not None:
+            moving_part = change(moving_part)
+        first = _Level(fixed_part, moving_part, *_STAGES[0][:2])
+        maps, promising = [], []
+        for few in chunks(len(left), _PAIRS):
+            start = np.tile(_IDENTITY, (few.stop - few.start, 1, 1))
+            found, correlation = first.refine(left[few], right[few], start, steps=_STAGES[0][2])
+            maps.append(found)
+            promising.append(correlation >= _PROMISING)
+        chosen = np.flatnonzero(np.concatenate(promising))
+        if not len(chosen):
+            continue
+        found = np.concatenate(maps)[chosen]
+        left, fixed_part = _used(fixed_part, left[chosen])
+        right, moving_part = _used(moving_part, right[chosen])
+        second = _Level(fixed_part, moving_part, *_STAGES[1][:2])
+        edges, edges_moving = edge_strengths(fixed_part), edge_strengths(moving_part)
+        for few in chunks(len(left), _PAIRS):
+            refined, _ = second.refine(left[few], right[few], found[few], steps=_STAGES[1][2])
+            similarity[part.start + chosen[few]] = _compare(
+                edges[left[few]], edges_moving, right[few], refined
+            )
     return similarity
+
+
+def _used(canvases: npt.NDArray[np.uint8], index: Ints) -> tuple[Ints, npt.NDArray[np.uint8]]:
+    """Return the canvases that an index uses, and the index among these."""
+    used, positions = np.unique(index, return_inverse=True)
+    return positions, canvases[used]
 
 
 _IDENTITY = np.eye(2, 3, dtype=np.float32)

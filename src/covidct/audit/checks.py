@@ -204,6 +204,11 @@ def check_leakage(probes: Sequence[Probe], *, advice: str) -> Iterator[Finding]:
     leaks = RULES["leakage"].severity(value) != "note"
     sentences = [
         "The nearest neighbor compares raw pixels and knows no disease.",
+        *(
+            [f"It classified a random {number:,} of {random.n_groups:,} slices."]
+            if (number := random.n_classified or random.n_groups) < random.n_groups
+            else []
+        ),
         *(f"Its accuracy is {probe.accuracy:.1%} with folds {probe.split}." for probe in further),
         *(["The difference may be due to chance."] if chance and gap > 0 else []),
         *(["A score under random folds is too optimistic.", advice] if leaks else []),

@@ -12,7 +12,8 @@ grow with the square of their number.
    bits, where a bit tells on which side of a hyperplane the fingerprint lies. Near fingerprints
    share at least one word with high probability, so only slices with equal words are compared.
    Within equal words the slices are sorted by the next word, and each is compared with the
-   following 16 only. The time therefore grows as N log N, even if all slices are alike.
+   following 16 only. The 32 nearest candidates of each slice are kept. The time therefore grows
+   as N log N, even if all slices are alike.
 2. *Verification.* The similarity of two candidates is the correlation of the gradient magnitudes of
    their canvases. Gray levels are no use here, since the outline of the body makes all chest CTs
    alike. Edges coincide only in slices of one patient. Two slices are near-duplicates from a
@@ -75,20 +76,25 @@ References
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import fft, sparse
 from scipy.sparse.csgraph import connected_components
 from sklearn.neighbors import NearestNeighbors
+from tqdm import tqdm
 
-from ..datasets._cache import remembered_of
+from ..datasets._cache import remembered_arrays
+from ..datasets.canvases import canvas_folder
 from ..datasets.ct_dataset import CTDataset
 from .alignment import aligned_similarities, chunks, edge_strengths, standardize
 from .file_order import file_order
-from .measurements import SliceMeasurements, measure_slices
+from .measurements import CANVAS, SliceMeasurements, measure_slices
 
 __all__ = [
     "CHANGES",
@@ -105,11 +111,13 @@ __all__ = [
     "fingerprints",
     "group_labels",
     "near_duplicate_groups",
+    "near_duplicate_pairs",
     "similarities",
 ]
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
+Canvases = npt.NDArray[np.uint8]
 
 #: Similarity from which two slices are near-duplicates.
 NEAR = 0.80
@@ -126,8 +134,8 @@ CHANGES = ("", "mirrored", "inverted", "mirrored and inverted")
 
 # Largest distance of neighboring files, in the order of their names.
 _FILES_APART = 5
-# Name and version of the whole rule: to be raised when the same slices would form other groups.
-_RULE = "near-duplicate groups 2"
+# Name and version of the whole rule: to be raised when the same slices would give other pairs.
+_RULE = "near-duplicate pairs 3"
 # Frequencies in a fingerprint, in each direction.
 _FREQUENCIES = 8
 # Largest distance between the fingerprints of candidates. In SARS-CoV-2 CT, 646 of 649 pairs of
@@ -140,8 +148,13 @@ _WORDS, _WORD_BITS, _WINDOW = 32, 16, 16
 _WORDS_OF_CHANGED = 8
 # Candidates of a slice that are aligned at most, the nearest ones.
 _ALIGNED = 4
-# Pairs or slices that are processed at once, which limits the memory.
-_CHUNK = 8192
+# Pairs of fingerprints, and of canvases, that are processed at once, which limits the memory.
+_CHUNK, _BLOCK = 8192, 1024
+# Bytes of edges from which they are kept in a file.
+_MOST_IN_MEMORY = 256_000_000
+# Pairs that hashing keeps of each slice, the nearest ones; and number per slice from which it looks
+# for these.
+_MOST_CANDIDATES, _COLLECTED = 32, 96
 
 
 @dataclass(frozen=True)
@@ -210,15 +223,42 @@ def near_duplicate_groups(dataset: CTDataset) -> Ints:
     >>> near_duplicate_groups(slices.subset([0, 1, 2, 0, 3])).tolist()
     [0, 1, 2, 0, 3]
     """
+    return group_labels(near_duplicate_pairs(dataset), len(dataset))
 
-    def compute() -> list[int]:
-        measurements = measure_slices(dataset)
-        labels: list[int] = group_labels(
-            find_pairs(measurements, dataset.names), len(dataset)
-        ).tolist()
-        return labels
 
-    return np.array(remembered_of(_RULE, dataset.content_hash(), compute), np.int64)
+def near_duplicate_pairs(dataset: CTDataset) -> Pairs:
+    """Find the pairs of near-duplicates of a dataset, once for its content.
+
+    Parameters
+    ----------
+    dataset : CTDataset
+        Dataset of n_slices slices. Their pairs are kept in covidct's cache folder, by the dataset's
+        content, for the audit, the splits and the report.
+
+    Returns
+    -------
+    Pairs
+        Pairs as from :func:`find_pairs`.
+
+    Raises
+    ------
+    InvalidFileError
+        If a slice cannot be read.
+
+    Examples
+    --------
+    >>> import covidct
+    >>> from covidct.audit.duplicates import near_duplicate_pairs
+    >>> slices = covidct.load_dataset("phantom", n=4, seed=0, slices_per_patient=1)
+    >>> near_duplicate_pairs(slices.subset([0, 1, 0])).index.tolist()
+    [[0, 2]]
+    """
+
+    def compute() -> dict[str, npt.NDArray[Any]]:
+        pairs = find_pairs(measure_slices(dataset), dataset.names)
+        return {field.name: getattr(pairs, field.name) for field in fields(pairs)}
+
+    return Pairs(**remembered_arrays(_RULE, dataset.content_hash(), compute))
 
 
 def equal_pixel_groups(dataset: CTDataset) -> Ints:
@@ -227,8 +267,8 @@ def equal_pixel_groups(dataset: CTDataset) -> Ints:
     Parameters
     ----------
     dataset : CTDataset
-        Dataset of n_slices slices; each is read once. The groups are kept in covidct's cache
-        folder, by the dataset's content.
+        Dataset of n_slices slices; its measurements are kept in covidct's cache folder, by the
+        dataset's content.
 
     Returns
     -------
@@ -249,15 +289,8 @@ def equal_pixel_groups(dataset: CTDataset) -> Ints:
     >>> bool(groups[0] == groups[2]), bool(groups[0] == groups[1])
     (True, False)
     """
-
-    def compute() -> list[int]:
-        digests = measure_slices(dataset).digests
-        codes: list[int] = np.unique(digests, return_inverse=True)[1].tolist()
-        return codes
-
-    return np.array(
-        remembered_of("groups of equal pixels", dataset.content_hash(), compute), np.int64
-    )
+    codes: Ints = np.unique(measure_slices(dataset).digests, return_inverse=True)[1]
+    return codes.astype(np.int64)
 
 
 def find_pairs(measurements: SliceMeasurements, names: Sequence[str]) -> Pairs:
@@ -292,24 +325,23 @@ def find_pairs(measurements: SliceMeasurements, names: Sequence[str]) -> Pairs:
     # Identical slices are searched once, since thousands of them may be blank.
     firsts = np.sort(first)
 
-    canvases = measurements.canvases[firsts]
-    trimmed = measurements.trimmed[firsts]
-    plain = candidate_pairs(fingerprints(canvases))
+    # Positions rather than copies of canvases, which may be mapped from a large file.
+    plain = candidate_pairs(fingerprints(measurements.canvases)[firsts])
     adjacent = _neighbors(file_order([names[i] for i in firsts]))
-    plain = np.unique(np.vstack([plain, adjacent]), axis=0)
-    similarity = similarities(canvases, plain)
+    plain, adjacent = firsts[_merged(plain, adjacent)], firsts[adjacent]
+    similarity = similarities(measurements.canvases, plain)
     near = (similarity >= NEAR) | ((similarity >= NEAR_NEIGHBORS) & _is_row_of(adjacent, plain))
     zeros = np.zeros(int(near.sum()), np.int64)
     found = [(plain[near], similarity[near], zeros, zeros > 0)]
-    found += _changed_pairs(trimmed, plain)
+    found += _changed_pairs(measurements.trimmed, firsts, plain)
 
     index, likeness, change, aligned = map(np.concatenate, zip(*found, strict=True))
     # A pair may be found in several ways; the most similar one counts.
     order = np.lexsort((aligned, change, -likeness))
-    _, best = np.unique(index[order] @ [len(firsts), 1], return_index=True)
+    _, best = np.unique(index[order] @ [len(names), 1], return_index=True)
     best = order[best]
     n_equal, n_near = len(repeats), len(best)
-    index = np.vstack([np.stack([equal_to[repeats], repeats], axis=1), firsts[index[best]]])
+    index = np.vstack([np.stack([equal_to[repeats], repeats], axis=1), index[best]])
     likeness = np.concatenate([np.ones(n_equal, np.float32), likeness[best]])
     change = np.concatenate([np.zeros(n_equal, np.int64), change[best]])
     aligned = np.concatenate([np.zeros(n_equal, np.bool_), aligned[best]])
@@ -321,25 +353,30 @@ def find_pairs(measurements: SliceMeasurements, names: Sequence[str]) -> Pairs:
 _Found = tuple[Ints, Floats, Ints, npt.NDArray[np.bool_]]
 
 
-def _changed_pairs(canvases: npt.NDArray[np.uint8], plain: Ints) -> Iterator[_Found]:
+def _changed_pairs(canvases: Canvases, firsts: Ints, plain: Ints) -> Iterator[_Found]:
     """Yield pairs of trimmed canvases that are near-duplicates if one is changed or moved."""
     prints = fingerprints(canvases)
-    candidates = changed_candidates(prints)
-    plain = np.column_stack([plain, np.zeros(len(plain), np.int64)])
-    candidates = np.unique(np.vstack([candidates, plain]), axis=0)
-    for change in range(len(CHANGES)):
+    candidates = changed_candidates(prints[firsts])
+    candidates[:, :2] = firsts[candidates[:, :2]]
+    edges: _Edges | None = None
+    for change, name in enumerate(CHANGES):
         pairs = candidates[candidates[:, 2] == change, :2]
+        if not name:
+            pairs = _merged(pairs, plain)
         if not len(pairs):
             continue
-        changed = _change(canvases, change)
-        similarity = similarities(canvases, pairs, changed)
+        edges = edges or _Edges(canvases)
+        similarity = edges.similarities(pairs, change)
         # Mirrored copies are nearly equal, while a body is like the mirror image of another one.
         near = similarity >= (SAME if change else NEAR)
         yield _found(pairs[near], similarity[near], change, aligned=False)
         pairs = pairs[similarity < SAME]
         distance = _distances(prints, prints * _signs(change), pairs)
-        pairs = pairs[(distance <= _REACH) & _nearest(pairs, distance, len(canvases))]
-        similarity = aligned_similarities(canvases, changed, pairs)
+        close = distance <= _REACH
+        pairs = pairs[close][_nearest(pairs[close], distance[close], len(canvases), _ALIGNED)]
+        similarity = aligned_similarities(
+            canvases, canvases, pairs, change=partial(_change, change=change)
+        )
         near = similarity >= NEAR_ALIGNED
         yield _found(pairs[near], similarity[near], change, aligned=True)
 
@@ -348,7 +385,7 @@ def _found(pairs: Ints, similarity: Floats, change: int, *, aligned: bool) -> _F
     return pairs, similarity, np.full(len(pairs), change), np.full(len(pairs), aligned)
 
 
-def _change(canvases: npt.NDArray[np.uint8], change: int) -> npt.NDArray[np.uint8]:
+def _change(canvases: Canvases, change: int) -> Canvases:
     if change & 1:
         canvases = np.ascontiguousarray(canvases[:, :, ::-1])
     return 255 - canvases if change & 2 else canvases
@@ -362,18 +399,20 @@ def _signs(change: int) -> Floats:
 
 
 def _distances(left: Floats, right: Floats, pairs: Ints) -> Floats:
-    difference = left[pairs[:, 0]] - right[pairs[:, 1]]
-    distances: Floats = np.sqrt(np.einsum("ij,ij->i", difference, difference))
+    distances = np.empty(len(pairs), np.float32)
+    for part in chunks(len(pairs), _CHUNK):
+        difference = left[pairs[part, 0]] - right[pairs[part, 1]]
+        distances[part] = np.sqrt(np.einsum("ij,ij->i", difference, difference))
     return distances
 
 
-def _nearest(pairs: Ints, distance: Floats, n: int) -> npt.NDArray[np.bool_]:
-    """Return a mask of the pairs that are among the nearest few of one of their slices."""
+def _nearest(pairs: Ints, distance: Floats, n: int, most: int) -> npt.NDArray[np.bool_]:
+    """Return a mask of the pairs that are among the nearest ones of one of their slices."""
     chosen = np.zeros(len(pairs), np.bool_)
     for column in pairs.T:
         order = np.lexsort((distance, column))
         starts = np.searchsorted(column[order], np.arange(n))
-        chosen[order] |= np.arange(len(order)) - starts[column[order]] < _ALIGNED
+        chosen[order] |= np.arange(len(order)) - starts[column[order]] < most
     return chosen
 
 
@@ -407,11 +446,7 @@ def group_labels(pairs: Pairs, n: int) -> Ints:
     return labels
 
 
-def similarities(
-    canvases: npt.NDArray[np.uint8],
-    pairs: Ints,
-    others: npt.NDArray[np.uint8] | None = None,
-) -> Floats:
+def similarities(canvases: Canvases, pairs: Ints) -> Floats:
     """Compute the correlation of the edges in pairs of canvases.
 
     Parameters
@@ -420,8 +455,6 @@ def similarities(
         Gray canvases.
     pairs : ndarray of int64, shape (n_pairs, 2)
         Positions of the canvases to compare.
-    others : ndarray of uint8, shape (n_slices, 64, 64), default=None
-        Canvases of the second slices, for example mirrored. By default, `canvases`.
 
     Returns
     -------
@@ -437,22 +470,50 @@ def similarities(
     >>> similarities(canvases, np.array([[0, 0], [0, 1]])).round().tolist()
     [1.0, 0.0]
     """
-    if not len(pairs):
-        return np.empty(0, np.float32)
-    if others is None:
-        used, positions = np.unique(pairs, return_inverse=True)
-        left, right = positions.reshape(-1, 2).T
-        first = second = _edges(canvases[used])
-    else:
-        used, left = np.unique(pairs[:, 0], return_inverse=True)
-        used_others, right = np.unique(pairs[:, 1], return_inverse=True)
-        first, second = _edges(canvases[used]), _edges(others[used_others])
-    return np.concatenate(
-        [
-            np.einsum("ij,ij->i", first[left[part]], second[right[part]])
-            for part in chunks(len(pairs), _CHUNK)
-        ]
-    )
+    return _Edges(canvases).similarities(pairs) if len(pairs) else np.empty(0, np.float32)
+
+
+class _Edges:
+    """Standardized edges of all canvases; above 256 MB in a temporary file rather than in memory.
+
+    A slice occurs in many pairs, in no useful order, so that its edges are computed once and looked
+    up for each pair. The file has half the precision, which changes correlations by 1e-4 at most.
+    """
+
+    def __init__(self, canvases: Canvases) -> None:
+        n, size = len(canvases), CANVAS**2
+        blocks = (
+            standardize(edge_strengths(canvases[part])).reshape(-1, size)
+            for part in chunks(n, _BLOCK)
+        )
+        progress = tqdm(blocks, "Edges of slices", -(-n // _BLOCK), disable=None, leave=False)
+        if n * size * 4 <= _MOST_IN_MEMORY:
+            self._edges = np.concatenate([np.empty((0, size), np.float32), *progress])
+            return
+        folder = canvas_folder()
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            # Written rather than mapped: on a full disk, storing into a map kills the process.
+            file.writelines(block.astype(np.float16).data for block in progress)
+            file.flush()
+            self._edges = np.memmap(file, np.float16, "r", shape=(n, size))
+
+    def similarities(self, pairs: Ints, change: int = 0) -> Floats:
+        """Return the correlations, with the second slice of each pair mirrored if `change` asks.
+
+        Inverting a slice does not change its edges.
+        """
+        values = np.empty(len(pairs), np.float32)
+        with tqdm(
+            total=len(pairs), desc="Comparing slices", unit="pair", disable=None, leave=False
+        ) as progress:
+            for part in chunks(len(pairs), _BLOCK):
+                left, right = (self._edges[k].astype(np.float32) for k in pairs[part].T)
+                if change & 1:
+                    right = right.reshape(-1, CANVAS, CANVAS)[:, :, ::-1].reshape(len(right), -1)
+                values[part] = np.einsum("ij,ij->i", left, right)
+                progress.update(len(left))
+        return values
 
 
 def fingerprints(canvases: npt.NDArray[np.uint8]) -> Floats:
@@ -485,7 +546,7 @@ def fingerprints(canvases: npt.NDArray[np.uint8]) -> Floats:
         fft.dctn(standardize(canvases[part]), axes=(1, 2), norm="ortho")[
             :, :_FREQUENCIES, :_FREQUENCIES
         ]
-        for part in chunks(len(canvases), _CHUNK)
+        for part in chunks(len(canvases), _BLOCK)
     ]
     return np.concatenate(low).reshape(len(canvases), -1)[:, 1:]
 
@@ -565,23 +626,46 @@ def changed_candidates(prints: Floats) -> Ints:
             left, right = sparse.triu(graph, k=1).nonzero()
             kinds = np.full(len(left), change)
             found.append(np.stack([shown[left], shown[right], kinds], axis=1))
-    return np.unique(np.concatenate(found), axis=0)
+    rows = np.concatenate(found)
+    return rows[np.lexsort(rows.T[::-1])] if n <= _COMPARE_ALL_UP_TO else np.unique(rows, axis=0)
 
 
 def _hashed_pairs(prints: Floats, n_first: int | None = None, *, words: int = _WORDS) -> Ints:
-    empty = np.empty(0, np.int64)
-    # Pairs are encoded as single numbers, so that np.unique drops those found by several words.
-    keys = np.unique(np.concatenate([empty, *_pairs_by_words(prints, n_first, words)]))
-    return np.stack(np.divmod(keys, len(prints)), axis=1)
+    n = len(prints)
+    # Pairs are encoded as single numbers, of which np.unique drops those found by several words.
+    keys = np.empty(0, np.int64)
+    for found in _pairs_by_words(prints, n_first, words):
+        keys = np.unique(np.concatenate([keys, found]))
+        if len(keys) > _COLLECTED * n:
+            keys = _nearest_keys(keys, prints)
+    return np.stack(np.divmod(_nearest_keys(keys, prints), n), axis=1)
+
+
+def _nearest_keys(keys: Ints, prints: Floats) -> Ints:
+    """Keep the pairs that are among the nearest of one of their slices."""
+    if len(keys) <= _MOST_CANDIDATES:
+        return keys
+    pairs = np.stack(np.divmod(keys, len(prints)), axis=1)
+    distance = _distances(prints, prints, pairs)
+    return keys[_nearest(pairs, distance, len(prints), _MOST_CANDIDATES)]
 
 
 def _pairs_by_words(prints: Floats, n_first: int | None, n_words: int) -> Iterator[Ints]:
+    """Yield the encoded near pairs of each word."""
     n = len(prints)
     words = list(_words(prints, n_first, n_words))
-    for word, following in zip(words, words[1:] + words[:1], strict=True):
+    following = words[1:] + words[:1]
+    for word, then in tqdm(
+        zip(words, following, strict=True),
+        "Searching near-duplicates",
+        n_words,
+        disable=None,
+        leave=False,
+    ):
         # Sort equal words together, and among them slices that also agree in the next word.
-        order = np.lexsort((following, word))
+        order = np.lexsort((then, word))
         ranked = word[order]
+        found = []
         for step in range(1, _WINDOW + 1):
             agree = np.flatnonzero(ranked[step:] == ranked[:-step])
             for part in chunks(len(agree), _CHUNK):
@@ -589,7 +673,8 @@ def _pairs_by_words(prints: Floats, n_first: int | None, n_words: int) -> Iterat
                 difference = prints[left] - prints[right]
                 near = np.einsum("ij,ij->i", difference, difference) <= _REACH**2
                 low, high = np.minimum(left, right)[near], np.maximum(left, right)[near]
-                yield low * n + high
+                found.append(low * n + high)
+        yield np.concatenate([np.empty(0, np.int64), *found])
 
 
 def _words(prints: Floats, n_first: int | None, n_words: int) -> Iterator[npt.NDArray[np.uint16]]:
@@ -611,13 +696,15 @@ def _neighbors(order: Ints) -> Ints:
     return np.sort(np.concatenate([np.empty((0, 2), np.int64), *pairs]), axis=1)
 
 
+def _merged(*pairs: Ints) -> Ints:
+    """Return the different rows of several arrays (n, 2), in ascending order."""
+    rows = np.concatenate(pairs)
+    base = rows.max(initial=0) + 1
+    return np.stack(np.divmod(np.unique(rows @ [base, 1]), base), axis=1)
+
+
 def _is_row_of(rows: Ints, candidates: Ints) -> npt.NDArray[np.bool_]:
     """Return a mask of the candidates (n, 2) that occur in `rows`."""
     base = candidates.max(initial=0) + 1
     found: npt.NDArray[np.bool_] = np.isin(candidates @ [base, 1], rows @ [base, 1])
     return found
-
-
-def _edges(canvases: npt.NDArray[np.uint8]) -> Floats:
-    edges = [standardize(edge_strengths(canvases[part])) for part in chunks(len(canvases), _CHUNK)]
-    return np.concatenate(edges).reshape(len(canvases), -1)

@@ -48,6 +48,8 @@ class Probe(NamedTuple):
     p_value : float or None
         Share of permutations of the folds with an accuracy as low. It is None for a split of single
         slices.
+    n_classified : int or None
+        Number of slices that were classified: all, or a random sample of 2,500.
     """
 
     split: str
@@ -56,6 +58,7 @@ class Probe(NamedTuple):
     low: float
     high: float
     p_value: float | None = None
+    n_classified: int | None = None
 
 
 def probe_leakage(
@@ -129,7 +132,7 @@ def probe_leakage(
         p_value = None
         if groupings[name] is not None:
             p_value = _p_value(mean, possible[name], targets, chosen, ranked, seed=seed)
-        probes.append(Probe(name, sizes[name], mean, low, high, p_value))
+        probes.append(Probe(name, sizes[name], mean, low, high, p_value, len(chosen)))
     return tuple(probes)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageChops
 
-from ..datasets._parallel import map_in_threads
+from ..datasets._cache import remembered_arrays
+from ..datasets._parallel import each_in_threads
+from ..datasets.canvases import canvas_folder, keep_canvases
 from ..datasets.ct_dataset import CTDataset
 from ..datasets.gray import to_grayscale
 from ..datasets.reading import image_format
@@ -21,6 +25,8 @@ __all__ = ["CANVAS", "SliceMeasurements", "content_box", "measure_slices"]
 #: Height and width in pixels of the gray canvases on which slices are compared.
 CANVAS = 64
 
+# Name and version of all measurements: to be raised when the same slices would give others.
+_RULE = "measurements 1"
 # Smallest difference between the channels of a colored pixel, of 255. JPEG tints gray by much less,
 # while arrows, labels and color bars have nearly pure colors.
 _COLORED_FROM = 64
@@ -29,6 +35,8 @@ _COLORED_FROM = 64
 _MARGIN_LEVELS, _MARGIN_NOISE, _LEAST_CONTENT = 16, 0.02, 16
 # Gray levels by which each of the two values of a mask varies, as by JPEG.
 _LEVELS_OF_MASKS = 8
+# Slices whose borders are read at once.
+_BLOCK = 4096
 # Bits per channel of PIL's modes; modes that are not listed have 8.
 _BIT_DEPTHS = {"1": 1, "I;16": 16, "I;16L": 16, "I;16B": 16, "I;16N": 16, "I": 32, "F": 32}
 
@@ -75,24 +83,30 @@ class SliceMeasurements:
     @property
     def borders(self) -> npt.NDArray[np.float64]:
         """Mean gray level (0 to 255) of the outermost 1/64 of each slice, shape (n_slices,)."""
-        levels: npt.NDArray[np.float64] = self.canvases[:, _FRAME].mean(axis=1)
+        blocks = [self.canvases[i : i + _BLOCK] for i in range(0, len(self.canvases), _BLOCK)]
+        levels: npt.NDArray[np.float64] = np.concatenate(
+            [block[:, _FRAME].mean(axis=1) for block in blocks]
+        )
         return levels
 
 
-class _Slice(NamedTuple):
-    digest: str
-    canvas: npt.NDArray[np.uint8]
-    file_format: str
-    mode: str
-    size: tuple[int, int]
-    bit_depth: int
+class _Facts(NamedTuple):
+    """Measurements of one slice, besides its canvases, named as in `SliceMeasurements`."""
+
+    digests: str
+    formats: str
+    modes: str
+    sizes: tuple[int, int]
+    bit_depths: int
     colored: float
-    trimmed: npt.NDArray[np.uint8]
     two_valued: bool
 
 
 def measure_slices(dataset: CTDataset) -> SliceMeasurements:
     """Read each slice once and measure it, in parallel threads.
+
+    The measurements are kept in covidct's cache, by the dataset's content, and the canvases are
+    mapped from a file there: memory holds a few hundred bytes per slice.
 
     Parameters
     ----------
@@ -108,6 +122,8 @@ def measure_slices(dataset: CTDataset) -> SliceMeasurements:
     ------
     InvalidFileError
         If a slice cannot be read; the message names its file.
+    OSError
+        If the cache cannot be written, or its disk has not enough free space.
 
     Examples
     --------
@@ -117,16 +133,35 @@ def measure_slices(dataset: CTDataset) -> SliceMeasurements:
     >>> measurements.canvases.shape, set(measurements.modes.tolist())
     ((4, 64, 64), {'L'})
     """
+    facts: list[_Facts] = []
 
-    def measure(index: int) -> _Slice:
+    def measure(index: int) -> tuple[_Facts, npt.NDArray[np.uint8]]:
         return _measure(dataset.read(index), dataset.paths[index])
 
-    slices = map_in_threads(measure, range(len(dataset)), description="Reading slices")
-    columns: list[Any] = [np.asarray(column) for column in zip(*slices, strict=True)]
-    return SliceMeasurements(*columns)
+    def stacks() -> Iterator[npt.NDArray[np.uint8]]:
+        facts.clear()
+        with closing(each_in_threads(measure, range(len(dataset)))) as results:
+            for of_slice, stack in results:
+                facts.append(of_slice)
+                yield stack
+
+    def compute() -> dict[str, npt.NDArray[Any]]:
+        while len(facts) < len(dataset):
+            path.unlink(missing_ok=True)  # without its facts, of no use
+            keep_canvases(path, shape, stacks)
+        columns = map(np.asarray, zip(*facts, strict=True))
+        return dict(zip(_Facts._fields, columns, strict=True))
+
+    content, shape = dataset.content_hash(), (len(dataset), 2 * CANVAS, CANVAS)
+    digest = hashlib.sha256(f"{_RULE}\0{content}".encode()).hexdigest()
+    path = canvas_folder() / f"{2 * CANVAS}x{CANVAS}-audit-{digest}.npy"
+    columns = remembered_arrays(_RULE, content, compute)
+    kept = keep_canvases(path, shape, stacks)
+    return SliceMeasurements(canvases=kept[:, :CANVAS], trimmed=kept[:, CANVAS:], **columns)
 
 
-def _measure(image: Image.Image, path: Path) -> _Slice:
+def _measure(image: Image.Image, path: Path) -> tuple[_Facts, npt.NDArray[np.uint8]]:
+    """Measure a slice; return also its canvas and its trimmed canvas, one above the other."""
     gray = to_grayscale(image)
     shape = (gray.height, gray.width)
     # Of all filters, the box filter is the least sensitive to shifts and noise.
@@ -135,17 +170,16 @@ def _measure(image: Image.Image, path: Path) -> _Slice:
     trimmed = canvas
     if box != (0, 0, gray.width, gray.height):
         trimmed = np.asarray(gray.resize((CANVAS, CANVAS), Image.Resampling.BOX, box))
-    return _Slice(
-        digest=hashlib.sha256(repr(shape).encode() + gray.tobytes()).hexdigest(),
-        canvas=canvas,
-        file_format=image_format(path),
-        mode=image.mode,
-        size=shape,
-        bit_depth=image.info.get("stored_bits", _BIT_DEPTHS.get(image.mode, 8)),
+    facts = _Facts(
+        digests=hashlib.sha256(repr(shape).encode() + gray.tobytes()).hexdigest(),
+        formats=image_format(path),
+        modes=image.mode,
+        sizes=shape,
+        bit_depths=image.info.get("stored_bits", _BIT_DEPTHS.get(image.mode, 8)),
         colored=_colored_share(image),
-        trimmed=trimmed,
         two_valued=_is_two_valued(gray),
     )
+    return facts, np.concatenate([canvas, trimmed])
 
 
 def content_box(gray: npt.NDArray[np.uint8]) -> tuple[int, int, int, int]:

@@ -20,7 +20,7 @@ from .checks import (
     check_sources,
     groups_are_sources,
 )
-from .duplicates import find_pairs, group_labels
+from .duplicates import group_labels, near_duplicate_pairs
 from .file_order import file_blocks, file_order
 from .findings import AuditReport
 from .leakage import probe_leakage
@@ -72,7 +72,7 @@ def audit_dataset(dataset: CTDataset, *, seed: int = 0) -> AuditReport:
     ['random', 'grouped by patient', 'grouped by near-duplicate']
     """
     measurements = measure_slices(dataset)
-    pairs = find_pairs(measurements, dataset.names)
+    pairs = near_duplicate_pairs(dataset)
     groups = group_labels(pairs, len(dataset))
     use_own_groups = dataset.groups is not None and not groups_are_sources(dataset)
     units = np.asarray(dataset.groups) if use_own_groups else groups

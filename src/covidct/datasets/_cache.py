@@ -5,14 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import zipfile
+import zlib
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pooch
 
-from .._files import write_json
+from .._files import atomic_path, write_json
 
 
 def cache_folder() -> Path:
@@ -64,3 +68,29 @@ def remembered_of(kind: str, key: str, compute: Callable[[], Any]) -> Any:
     with suppress(OSError):  # a cache that cannot be written costs time only
         write_json(path, {"kind": kind, "value": value})
     return value
+
+
+def remembered_arrays(
+    kind: str, key: str, compute: Callable[[], dict[str, npt.NDArray[Any]]]
+) -> dict[str, npt.NDArray[Any]]:
+    """Return arrays about whatever `key` identifies, computed once; see :func:`remembered_of`.
+
+    Parameters
+    ----------
+    kind : str
+        Name of the arrays, with a version of the rule that computes them.
+    key : str
+        Identifies what the arrays are about, such as the content hash of a dataset.
+    compute : callable
+        Computes the arrays, by name; none may hold Python objects.
+    """
+    digest = hashlib.sha256(f"{kind}\0{key}".encode()).hexdigest()
+    path = cache_folder() / "facts" / f"{digest[:32]}.npz"
+    try:
+        with np.load(path) as found:
+            return {name: found[name] for name in found.files}
+    except (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile, zlib.error):
+        arrays = compute()
+    with suppress(OSError), atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # mypy takes the names for options
+    return arrays

@@ -10,7 +10,7 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -36,7 +36,9 @@ __all__ = [
     "RESIZES",
     "CachedCanvases",
     "cached_canvases",
+    "canvas_folder",
     "clear_canvases",
+    "keep_canvases",
     "make_canvases",
     "map_canvases",
     "to_canvas",
@@ -150,8 +152,39 @@ def make_canvases(
     shape = (len(dataset), *size)
     key = json.dumps([_VERSION, dataset.content_hash(), size, resize])
     digest = hashlib.sha256(key.encode()).hexdigest()
-    path = _folder() / f"{size[0]}x{size[1]}-{resize}-{digest}.npy"
+    path = canvas_folder() / f"{size[0]}x{size[1]}-{resize}-{digest}.npy"
 
+    def rows() -> Iterator[Canvas]:
+        return _each(dataset, fit, n_jobs=n_jobs)
+
+    return keep_canvases(path, shape, rows)
+
+
+def keep_canvases(
+    path: Path, shape: tuple[int, int, int], rows: Callable[[], Iterable[Canvas]]
+) -> CanvasMap:
+    """Map a file of canvases in the cache, which is written if it is missing.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    shape : tuple of (int, int, int)
+        Number, height and width of the canvases.
+    rows : callable
+        Returns an iterable of the canvases, ndarrays of uint8 of shape (height, width). It is
+        called while the file is locked, by one process, after the free space was checked.
+
+    Returns
+    -------
+    memmap of uint8 of `shape`
+        Read-only canvases.
+
+    Raises
+    ------
+    OSError
+        If the cache cannot be written, or its disk has not enough free space.
+    """
     # Without the lock first: a cache that is only read may lie on a disk that is only read.
     canvases = _load(path, shape)
     if canvases is None:
@@ -162,7 +195,7 @@ def make_canvases(
                 if canvases is None:
                     _clear_remains(path)
                     _check_free_space(path.parent, math.prod(shape))
-                    _make(path, shape, dataset, fit, n_jobs=n_jobs)
+                    _write(path, shape, rows())
                     canvases = _map(path, shape)
     return canvases
 
@@ -205,8 +238,8 @@ class CachedCanvases(NamedTuple):
         The file.
     n_slices, height, width : int
         Shape of the canvases.
-    resize : {"pad", "stretch"}
-        Option of :func:`make_canvases`.
+    resize : {"pad", "stretch", "audit"}
+        Option of :func:`make_canvases`; ``"audit"`` for the measurements of an audit.
     n_bytes : int
         Size of the file.
     made : datetime
@@ -235,7 +268,7 @@ def cached_canvases() -> list[CachedCanvases]:
     >>> from covidct.datasets.canvases import cached_canvases
     >>> total = sum(canvases.n_bytes for canvases in cached_canvases())
     """
-    found = [_describe(path) for path in _folder().glob("*.npy")]
+    found = [_describe(path) for path in canvas_folder().glob("*.npy")]
     return sorted((f for f in found if f is not None), key=lambda f: f.n_bytes, reverse=True)
 
 
@@ -268,8 +301,8 @@ def clear_canvases() -> list[CachedCanvases]:
             _logger.warning("%s is kept: %s", canvases.path, error)
         else:
             removed.append(canvases)
-    for remains in _folder().glob(".*.part"):
-        path = _folder() / re.sub(r"^\.(.*\.npy)\..*\.part$", r"\1", remains.name)
+    for remains in canvas_folder().glob(".*.part"):
+        path = canvas_folder() / re.sub(r"^\.(.*\.npy)\..*\.part$", r"\1", remains.name)
         try:
             with FileLock(path.with_suffix(".lock"), timeout=0):
                 remains.unlink(missing_ok=True)
@@ -278,13 +311,14 @@ def clear_canvases() -> list[CachedCanvases]:
     return removed
 
 
-def _folder() -> Path:
+def canvas_folder() -> Path:
+    """Return the folder of the canvases in the cache; it need not exist."""
     return cache_folder() / "canvases"
 
 
 def _describe(path: Path) -> CachedCanvases | None:
     """Describe a file of canvases; None for a file that is not readable as one."""
-    name = re.match(rf"\d+x\d+-({'|'.join(RESIZES)})-", path.name)
+    name = re.match(r"\d+x\d+-(\w+)-", path.name)
     try:
         n_slices, height, width = np.load(path, mmap_mode="r").shape
         status = path.stat()
@@ -335,33 +369,32 @@ def _map(path: Path, shape: tuple[int, ...]) -> CanvasMap:
     return canvases
 
 
-def _make(
-    path: Path,
-    shape: tuple[int, int, int],
-    dataset: CTDataset,
-    fit: Callable[[Image.Image], Image.Image],
-    *,
-    n_jobs: int | None,
-) -> None:
+def _each(
+    dataset: CTDataset, fit: Callable[[Image.Image], Image.Image], *, n_jobs: int | None
+) -> Iterator[Canvas]:
+    """Yield the canvases of a dataset, decoded in threads, a few ahead."""
+
     def make(index: int) -> Canvas:
         return _canvas(_read(dataset, index), fit)
 
+    # Threads even within another joblib backend: they share the dataset and start at once.
+    with joblib.Parallel(-1 if n_jobs is None else n_jobs, require="sharedmem") as parallel:
+        for start in range(0, len(dataset), _BLOCK):
+            block = range(start, min(start + _BLOCK, len(dataset)))
+            yield from parallel(joblib.delayed(make)(index) for index in block)
+
+
+def _write(path: Path, shape: tuple[int, int, int], rows: Iterable[Canvas]) -> None:
     description = f"Making canvases ({in_bytes(math.prod(shape))})"
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     with (
-        # Threads even within another joblib backend: they share the dataset and start at once.
-        joblib.Parallel(-1 if n_jobs is None else n_jobs, require="sharedmem") as parallel,
-        tqdm(total=len(dataset), desc=description, disable=None, leave=False) as progress,
+        tqdm(rows, description, shape[0], disable=None, leave=False) as progress,
         atomic_path(path) as temporary,
         temporary.open("wb") as file,
     ):
         # Written rather than mapped: on a full disk, storing into a map kills the process.
         np.lib.format.write_array_header_1_0(file, header)
-        for start in range(0, len(dataset), _BLOCK):
-            block = range(start, min(start + _BLOCK, len(dataset)))
-            tasks = (joblib.delayed(make)(index) for index in block)
-            file.writelines(canvas.data for canvas in parallel(tasks))
-            progress.update(len(block))
+        file.writelines(np.ascontiguousarray(canvas).data for canvas in progress)
 
 
 def _read(dataset: CTDataset, index: int) -> Image.Image:
