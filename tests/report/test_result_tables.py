@@ -57,4 +57,7 @@ def test_no_groups_no_table(random, changed):
 def test_groups_are_called_what_they_are(random, changed, protocol, kind, unit):
     result = changed(random, protocol=protocol, group_kind=kind)
     assert result.unit == unit
-    assert group_table(result).caption == f"Metrics per {unit}, in percent"
+    table = group_table(result)
+    assert table.caption == f"Metrics per {unit}, in percent"
+    assert [row[0] for row in table.rows] == ["mean ± sd", "95 % interval"]
+    assert table.header[0] == unit

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..evaluation import metrics
+from ..evaluation.intervals import Interval
 from ..evaluation.metrics import TABLE_METRICS
 from ..evaluation.tables import Table, percent, percent_range
 from ..runs.comparison_table import published_comparison, side_by_side
@@ -51,7 +52,7 @@ def fold_table(result: CrossValidationResult) -> Table:
     intervals = result.intervals()
     footer = [
         _mean_row(result.fold_metrics),
-        ("95 % interval", *(percent_range(*intervals[name]) for name in TABLE_METRICS)),
+        _interval_row(intervals),
     ]
     notes = [
         f"sd: sample standard deviation over folds. Interval of the mean: {result.resampling}.",
@@ -91,8 +92,8 @@ def group_table(result: CrossValidationResult) -> Table | None:
     Table or None
         Metrics in percent; None if groups are unknown.
     """
-    scores = result.patient_metrics
-    if scores is None:
+    scores, intervals = result.patient_metrics, result.patient_intervals()
+    if scores is None or intervals is None:
         return None
     unit = result.unit
     classes = result.predictions.groupby("group")["target"].nunique()
@@ -107,12 +108,10 @@ def group_table(result: CrossValidationResult) -> Table | None:
             f"There are {number:,} {unit}s, each scored {often}."
         ),
         *([_BOTH_CLASSES.format(both=both, unit=unit)] if both else []),
-        *_undefined(scores),
     )
     return Table(
-        _header("fold"),
-        _fold_rows(scores, result.fold_names),
-        [_mean_row(scores)],
+        _header(unit),
+        [_mean_row(scores), _interval_row(intervals)],
         caption=caption,
         notes=notes,
     )
@@ -288,6 +287,10 @@ def _fold_rows(scores: Iterable[Mapping[str, float]], names: Sequence[str]) -> t
 def _mean_row(scores: Sequence[Mapping[str, float]]) -> Row:
     summary = metrics.summarize(scores)
     return ("mean ± sd", *(percent(*summary[name]) for name in TABLE_METRICS))
+
+
+def _interval_row(intervals: Mapping[str, Interval]) -> Row:
+    return ("95 % interval", *(percent_range(*intervals[name]) for name in TABLE_METRICS))
 
 
 def _undefined(scores: Sequence[Mapping[str, float]]) -> list[str]:
