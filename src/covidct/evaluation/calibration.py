@@ -668,7 +668,17 @@ def cross_fit(
         judged = labels[held], probabilities[held]
         achieved = score(*judged, threshold=threshold, names=["recall", "specificity"])
         fitted[:, column] = slope, intercept, threshold, *achieved.values()
-    return CrossFit(numbers, *fitted, probabilities, predicted)
+    slopes, intercepts, thresholds, sensitivities, specificities = fitted
+    return CrossFit(
+        numbers,
+        slopes,
+        intercepts,
+        thresholds,
+        sensitivities,
+        specificities,
+        probabilities,
+        predicted,
+    )
 
 
 def _fit(

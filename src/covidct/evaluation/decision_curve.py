@@ -24,9 +24,10 @@ from ._weighted_counts import ratio
 from .intervals import cluster_bootstrap
 from .tables import Table
 
-__all__ = ["DecisionCurve", "net_benefit"]
+__all__ = ["THRESHOLDS", "DecisionCurve", "net_benefit"]
 
-_THRESHOLDS = np.arange(1, 100) / 100
+THRESHOLDS = np.arange(1, 100) / 100
+"""Default threshold probabilities of a decision curve: 0.01 to 0.99."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -136,7 +137,7 @@ def net_benefit(
     targets: npt.ArrayLike,
     probabilities: npt.ArrayLike,
     *,
-    thresholds: npt.ArrayLike = _THRESHOLDS,
+    thresholds: npt.ArrayLike = THRESHOLDS,
     groups: npt.ArrayLike | None = None,
     prevalence: float | None = None,
     level: float = 0.95,

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from ..evaluation.calibration import Method, cross_fit
-from ..evaluation.decision_curve import DecisionCurve, net_benefit
+from ..evaluation.decision_curve import THRESHOLDS, DecisionCurve, net_benefit
 from ..evaluation.decision_rule import (
     Criterion,
     DecisionRule,
@@ -211,8 +211,6 @@ class UnitPredictions:
         -------
         DecisionCurve
         """
-        from dataclasses import replace
-
         targets = self.rows["target"].to_numpy()
         probabilities = self.rows["probability"].to_numpy()
         if calibrate is not None:
@@ -230,9 +228,12 @@ class UnitPredictions:
         if prevalence is not None:
             shift = DecisionRule(prevalence=float(targets.mean())).at_prevalence(prevalence)
             probabilities = shift.calibrate(probabilities)
-        options = {} if thresholds is None else {"thresholds": thresholds}
         curve = net_benefit(
-            targets, probabilities, groups=self.rows["group"], prevalence=prevalence, **options
+            targets,
+            probabilities,
+            thresholds=THRESHOLDS if thresholds is None else thresholds,
+            groups=self.rows["group"],
+            prevalence=prevalence,
         )
         return replace(curve, unit=self.per)
 
