@@ -1,0 +1,115 @@
+"""A run that was trained on three labels, and its twin that was trained on COVID-19 alone."""
+
+import numpy as np
+import pytest
+from scipy import special
+
+import covidct
+from covidct.explain import GradCAM
+from covidct.report import command_line
+from covidct.runs import Ensemble, compare_runs
+
+RECIPE = covidct.Recipe.demo().scaled(1).replace(canvas=(64, 96))
+NAMES = ("COVID", "normal", "other")
+
+
+@pytest.fixture(scope="module")
+def phantoms():
+    return covidct.load_dataset("phantom", n=36, seed=0, labels=3)
+
+
+def fitted(phantoms, folder, target):
+    return covidct.CrossValidator(
+        "shufflenet",
+        RECIPE,
+        cv=2,
+        groups="patient",
+        weights=None,
+        threads=1,
+        device="cpu",
+        run_dir=folder,
+        target=target,
+    ).run(phantoms)
+
+
+@pytest.fixture(scope="module")
+def run(phantoms, tmp_path_factory):
+    return fitted(phantoms, tmp_path_factory.mktemp("label"), "label")
+
+
+@pytest.fixture(scope="module")
+def twin(phantoms, tmp_path_factory):
+    return fitted(phantoms, tmp_path_factory.mktemp("covid"), "covid")
+
+
+def test_probabilities_of_labels_give_that_of_covid(run):
+    rows = run.predictions
+    chances = rows[[f"p_{name}" for name in NAMES]].to_numpy()
+    np.testing.assert_allclose(chances.sum(axis=1), 1)
+    np.testing.assert_allclose(rows["probability"], rows["p_COVID"], atol=1e-6)
+    np.testing.assert_allclose(special.expit(rows["logit"]), rows["probability"])
+
+
+def test_a_run_of_labels_survives_loading(run):
+    loaded = covidct.CrossValidationResult.load(run.run_dir)
+    assert (loaded.spec.target, loaded.fold_model(0).classes) == ("label", NAMES)
+    assert loaded.predictions.equals(run.predictions)
+    assert loaded.to_dict()["labels"]["labels"] == list(NAMES)
+    assert "--target label" in command_line(loaded)
+    assert "--option labels=3" in command_line(loaded)
+
+
+def test_both_targets_have_the_same_folds_and_are_compared(run, twin):
+    for a, b in zip(run.folds, twin.folds, strict=True):
+        np.testing.assert_array_equal(a.test, b.test)
+    (test,) = compare_runs({"label": run, "covid": twin}).tests
+    assert np.isfinite(test.difference)
+    assert twin.label_scores is None
+    assert [c for c in twin.predictions if c.startswith("p_")] == []
+
+
+def test_label_scores_are_those_of_the_predictions(run):
+    rows = run.predictions
+    called = np.array(NAMES)[rows[[f"p_{name}" for name in NAMES]].to_numpy().argmax(axis=1)]
+    expected = [[np.sum((rows["label"] == a) & (called == b)) for b in NAMES] for a in NAMES]
+    np.testing.assert_allclose(2 * run.label_scores.confusion_matrix(), expected)
+    assert "Macro F1 of the 3 labels" in str(run)
+
+
+def test_a_chosen_label_is_explained(run, phantoms):
+    model = run.fold_model(0)
+    canvases = covidct.datasets.canvases.make_canvases(phantoms, model.input_size)[:2]
+    maps = {
+        name: GradCAM(model, target=name, relu=False, normalize=False).over(canvases).maps
+        for name in ("covid", "non-covid", *NAMES)
+    }
+    np.testing.assert_allclose(maps["covid"], maps["COVID"], atol=1e-6)
+    np.testing.assert_allclose(maps["covid"], -maps["non-covid"], atol=1e-6)
+    assert not np.allclose(maps["other"], maps["normal"])
+    with pytest.raises(ValueError, match="'covid', 'non-covid', 'COVID', 'normal', 'other'"):
+        GradCAM(model, target="flu")
+
+
+def test_an_ensemble_averages_the_labels_that_all_members_have(run, twin):
+    both = Ensemble([run, run])
+    np.testing.assert_allclose(both.predictions["p_other"], run.predictions["p_other"])
+    assert both.label_scores is not None
+    mixed = Ensemble([run, twin])
+    assert mixed.label_scores is None
+    assert "p_other" not in mixed.predictions
+
+
+def test_a_fold_without_a_label_is_refused_before_the_training(phantoms, tmp_path):
+    held_out = (phantoms.labels == "normal") | (phantoms.groups == phantoms.groups[0])
+    folds = [(np.flatnonzero(~held_out), np.flatnonzero(held_out))]
+    cv = covidct.CrossValidator(
+        "shufflenet", RECIPE, cv=folds, weights=None, run_dir=tmp_path / "run", target="label"
+    )
+    with pytest.raises(ValueError, match=r"fold 0: its training part has no slice of 'normal'"):
+        cv.run(phantoms)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unknown_target_is_refused():
+    with pytest.raises(ValueError, match="target must be one of 'covid', 'label', got 'lesion'"):
+        covidct.CrossValidator("shufflenet", target="lesion")
