@@ -182,12 +182,14 @@ def _score(rng: np.random.Generator, data: tuple[np.ndarray, ...], split: int) -
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the simulations, print tables, and write the numbers."""
     parser = make_parser(__doc__)
-    parser.add_argument("--runs", type=int, default=400, help="data sets per cell")
-    parser.add_argument("--fast", action="store_true", help="20 data sets and one size")
+    parser.add_argument(
+        "--runs", type=int, help="data sets per cell (default: 400; 20 with --fast)"
+    )
+    parser.add_argument("--fast", action="store_true", help="40 patients, 1 and 3 repeats")
     options = parser.parse_args(arguments)
-    runs, patients, repeats = options.runs, (40, 120), (1, 3, 10)
+    runs, patients, repeats = options.runs or 400, (40, 120), (1, 3, 10)
     if options.fast:
-        runs, patients, repeats = 20, (40,), (1, 3)
+        runs, patients, repeats = options.runs or 20, (40,), (1, 3)
     result = {
         "coverage": coverage(runs, patients, repeats),
         "components": {f"{n} patients": components(runs // 2, n) for n in patients[:2]},

@@ -473,8 +473,11 @@ def _section(
     layer: str | None,
     properties: Mapping[str, npt.ArrayLike] | None,
 ) -> RunSection:
+    repeated = max(result.repeat_numbers) > 0
     tables = (
         fold_table(result),
+        result.interval_table(),
+        result.variance_components().table() if repeated else None,
         group_table(result),
         label_table(result),
         *subgroup_tables(result, properties),

@@ -80,7 +80,9 @@ class Replicates:
         best = max(results, key=lambda run: (run.has_patients, run.has_groups))
         units = best.predictions.drop_duplicates("index").set_index("index")
         unit_of = units["group"] if best.has_groups else units.index.to_series()
-        parts, scores, numbers = [], [], []
+        parts: list[pd.DataFrame] = []
+        scores: list[float] = []
+        numbers: list[int] = []
         known: dict[object, int] = {}
         for result in results:
             for folds in _repetitions(result):
@@ -88,7 +90,7 @@ class Replicates:
                 parts.append(rows.assign(replicate=len(parts), unit=unit_of[rows["index"]].array))
                 of_folds = [result.fold_metrics[k][metric] for k in folds]
                 defined = [score for score in of_folds if not isnan(score)]
-                scores.append(np.mean(defined) if defined else nan)
+                scores.append(float(np.mean(defined)) if defined else nan)
                 split = frozenset(result.folds[k] for k in folds)
                 numbers.append(known.setdefault(split, len(known)))
         rows = pd.concat(parts, ignore_index=True)
