@@ -234,7 +234,10 @@ def test_a_layer_that_runs_twice(blocks: nn.Module) -> None:
     [
         ({"layer": "featurs"}, "unknown layer 'featurs'; did you mean 'features'"),
         ({"layer": nn.ReLU()}, "the given layer, a ReLU, is not part of the Blocks"),
-        ({"target": "lung"}, "target must be one of 'covid', 'non-covid', got 'lung'"),
+        (
+            {"target": "lung"},
+            "target must be one of 'covid', 'non-covid', got 'lung'",
+        ),
         ({"precision": "float8"}, "precision must be one of"),
     ],
 )
@@ -259,3 +262,33 @@ def test_no_canvases(blocks: nn.Module, shape: tuple[int, ...], index: list[int]
     chosen = None if index is None else np.array(index, dtype=int)
     with pytest.raises(ValueError, match="expected at least one canvas"):
         GradCAM(blocks).over(np.zeros(shape, dtype=np.uint8), index=chosen)
+
+
+class TestOfAnyModule:
+    """A module of somebody else: three channels, normalized values, K outputs."""
+
+    @pytest.fixture
+    def network(self):
+        torch.manual_seed(0)
+        return torch.nn.Sequential(
+            torch.nn.Conv2d(3, 4, 3, stride=4),
+            torch.nn.AdaptiveAvgPool2d(4),
+            torch.nn.Flatten(),
+            torch.nn.Linear(64, 5),
+        )
+
+    def test_a_number_is_a_column_of_the_outputs(self, network):
+        x = torch.randn(2, 3, 32, 32) * 3
+        found = GradCAM(network, layer="0", target=3, relu=False, normalize=False).explain(x)
+        torch.testing.assert_close(found.logits, network(x)[:, 3].detach())
+        maps = network[0](x).detach().requires_grad_()
+        gradient = torch.autograd.grad(network[1:](maps)[:, 3].sum(), maps)[0]
+        expected = (gradient.mean(dim=(2, 3), keepdim=True) * maps).sum(dim=1).detach()
+        small = GradCAM(network, layer="0", target=3, relu=False, normalize=False, upsample=False)
+        torch.testing.assert_close(small(x), expected)
+
+    def test_missing_outputs_are_named(self, network):
+        with pytest.raises(ValueError, match=r"target 5 needs outputs of shape \(1, K\)"):
+            GradCAM(network, layer="0", target=5)(torch.randn(1, 3, 32, 32))
+        with pytest.raises(ValueError, match="target must be one of .*, got True"):
+            GradCAM(network, layer="0", target=True)

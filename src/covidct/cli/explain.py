@@ -37,6 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--paths", type=Path, nargs="+", metavar="PATH", help="images or folders to explain"
     )
+    parser.add_argument(
+        "--maps",
+        action="store_true",
+        help="with --paths, also write the maps as arrays: a .npz file for each volume or image",
+    )
     add_layer(parser)
     parser.add_argument(
         "--target",
@@ -63,6 +68,8 @@ def run(args: argparse.Namespace) -> None:
         raise WrongCallError("give either --dataset, to explain its test slices, or --paths")
     if args.paths and args.target != "covid":
         raise WrongCallError("--target needs --dataset; --paths explains the evidence of COVID-19")
+    if args.maps and args.paths is None:
+        raise WrongCallError("--maps needs --paths")
     output = args.output or args.run_dir / "explain"
     if args.paths:
         table = _explain_images(args, output)
@@ -76,10 +83,13 @@ def run(args: argparse.Namespace) -> None:
 
 def _explain_images(args: argparse.Namespace, output: Path) -> Faithfulness | None:
     from .. import Predictor
-    from ..explain.fold import explain_predictions
+    from ..explain.fold import explain_predictions, save_maps
 
     predictor = Predictor.from_run(args.run_dir)
-    return explain_predictions(predictor, predictor.predict(args.paths), output, layer=args.layer)
+    predictions = predictor.predict(args.paths)
+    if args.maps:
+        save_maps(predictor, predictions, output / "maps", layer=args.layer)
+    return explain_predictions(predictor, predictions, output, layer=args.layer)
 
 
 def _explain_folds(

@@ -12,7 +12,7 @@ from .._lazy import attach
 if TYPE_CHECKING:
     from . import faithfulness, figures, tsne
     from .figures import plot_maps, plot_tsne
-    from .fold import draw_map, explain_fold, explain_predictions, mean_maps
+    from .fold import draw_map, explain_fold, explain_predictions, mean_maps, save_maps
     from .grad_cam import Explanation, GradCAM
     from .paper import draw_paper_figures
     from .regions import to_slice
@@ -21,7 +21,7 @@ else:
         __name__,
         {
             "figures": ("plot_maps", "plot_tsne"),
-            "fold": ("draw_map", "explain_fold", "explain_predictions", "mean_maps"),
+            "fold": ("draw_map", "explain_fold", "explain_predictions", "mean_maps", "save_maps"),
             "grad_cam": ("Explanation", "GradCAM"),
             "paper": ("draw_paper_figures",),
             "regions": ("to_slice",),
@@ -41,6 +41,7 @@ __all__ = [
     "mean_maps",
     "plot_maps",
     "plot_tsne",
+    "save_maps",
     "to_slice",
     "tsne",
 ]

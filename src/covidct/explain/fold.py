@@ -27,6 +27,7 @@ from ..runs.result import CrossValidationResult
 from . import faithfulness, figures, tsne
 from .faithfulness import Faithfulness, Measure
 from .grad_cam import GradCAM
+from .regions import to_slice
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,6 +39,7 @@ __all__ = [
     "explain_predictions",
     "mean_maps",
     "save_figure",
+    "save_maps",
 ]
 
 _SLICES_PER_PAGE = 24  # six rows of four
@@ -345,6 +347,84 @@ def mean_maps(
         raise ValueError("an ONNX file has no feature maps to explain; use the run or its folder")
     maps = [GradCAM(model, layer=layer).over(canvases).maps for model in predictor.models]
     return torch.stack(maps).mean(dim=0)
+
+
+def save_maps(
+    predictor: Predictor,
+    predictions: Sequence[Prediction],
+    folder: str | PathLike[str],
+    *,
+    layer: str | None = None,
+) -> list[Path]:
+    """Write the saliency maps of slices as arrays, one file for each volume or image.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        Networks of the folds; the maps are averaged over them.
+    predictions : sequence of Prediction
+        Predictions for the slices, as returned by `covidct.Predictor.predict`. All readable slices
+        of a volume are written.
+    folder : str or Path
+        Folder for ``00001.npz`` and so on, which :func:`numpy.load` reads. Each has ``maps``, of
+        shape (n_slices, height, width) and type float16, in [0, 1], on the pixels of the slices as
+        the library shows them (the patient's right on the left, anterior up), from the feet to the
+        head; and ``paths``, ``frames``, ``positions`` (mm) and ``probabilities`` of these slices.
+    layer : str, optional
+        Name of the layer to explain, as in `covidct.explain.GradCAM`.
+
+    Returns
+    -------
+    list of Path
+        The written files, in the order of the volumes.
+
+    Raises
+    ------
+    ValueError
+        If the networks are in an ONNX file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> import covidct
+    >>> from covidct.explain import save_maps
+    >>> slices = covidct.load_dataset("phantom", n=16, seed=0)
+    >>> recipe = covidct.Recipe.demo().scaled(1)
+    >>> cv = covidct.CrossValidator("shufflenet", recipe, cv=2, groups="patient", weights=None)
+    >>> result = cv.run(slices)
+    >>> predictor = covidct.Predictor.from_run(result.run_dir)
+    >>> folder = tempfile.mkdtemp()
+    >>> slices.subset([0]).save(folder)
+    >>> (path,) = save_maps(predictor, predictor.predict(f"{folder}/COVID"), folder)
+    >>> np.load(path)["maps"].shape == (1, *slices[0][0].size[::-1])
+    True
+    """
+    written = []
+    for number, volume in enumerate(by_volume(predictions), start=1):
+        readable = [p for p in volume.slices if p.readable]
+        maps = []
+        for _, image in with_images(readable, window=predictor.window):
+            if image is None:
+                continue
+            on_canvas = mean_maps(predictor, predictor.canvas(image)[None], layer=layer)[0]
+            size = image.size[::-1]
+            on_slice = to_slice(on_canvas, size, resize=predictor.resize)
+            maps.append(on_slice.numpy(force=True).astype(np.float16))
+        if not maps:
+            continue
+        path = Path(folder) / f"{number:05d}.npz"
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(
+                file,
+                maps=np.stack(maps),
+                paths=np.array([p.path for p in readable]),
+                frames=np.array([p.frame for p in readable]),
+                positions=np.array([p.position for p in readable]),
+                probabilities=np.array([p.probability for p in readable]),
+            )
+        written.append(path)
+    return written
 
 
 def embed_fold(

@@ -61,15 +61,16 @@ class GradCAM:
     Parameters
     ----------
     model : torch.nn.Module
-        A `covidct.CTClassifier`, or, if `layer` is given, any module with one logit per slice. The
-        outputs of a module with an attribute `outputs`, as CTClassifier has, may be one per label.
+        A `covidct.CTClassifier`, or, if `layer` is given, any module with one logit per slice, or,
+        if `target` is a number, with K outputs per slice. The outputs of a module with an attribute
+        `outputs`, as CTClassifier has, may be one per label.
     layer : str or torch.nn.Module, optional
         Layer whose output is explained: its dotted name, or the module itself. By default the
         feature maps of the model (its ``cam_layer``).
-    target : str, default="covid"
+    target : str or int, default="covid"
         Class whose evidence is shown: ``"covid"``, ``"non-covid"``, or one of the labels that the
         model has an output for. The explained :math:`y` is the log odds of this class against all
-        others.
+        others. A number is a column of the outputs of any module, which is explained as it is.
     relu : bool, default=True
         Whether to keep only the evidence for `target`. If False, negative values are evidence
         against it.
@@ -117,14 +118,15 @@ class GradCAM:
         model: nn.Module,
         *,
         layer: str | nn.Module | None = None,
-        target: str = "covid",
+        target: str | int = "covid",
         relu: bool = True,
         normalize: bool = True,
         upsample: bool = True,
         precision: Precision = "float32",
     ) -> None:
         self.outputs = outputs_of(model)
-        self.outputs.members(target)  # raises for an unknown target
+        if not isinstance(target, int) or isinstance(target, bool):
+            self.outputs.members(target)  # raises for an unknown target
         resolve_precision(precision, torch.device("cpu"))  # raises for an unknown precision
         self.model = model
         self.layer = _find_layer(model, layer)
@@ -155,18 +157,20 @@ class GradCAM:
         Parameters
         ----------
         x : Tensor of shape (B, 1, H, W)
-            Canvases, uint8 or float in [0, 1].
+            Canvases, uint8 or float in [0, 1]; for other modules than `CTClassifier`, whatever they
+            take: any number of channels, and normalized values.
 
         Returns
         -------
         Explanation
-            Maps and logits, on the device of `x`.
+            Maps and logits (the outputs of `target`, if it is a number), on the device of `x`.
 
         Raises
         ------
         ValueError
             If `x` is empty or not four-dimensional, if the output of the layer has no spatial
-            extent, if the logit does not depend on the layer, or if a logit is NaN or infinite.
+            extent, if `target` is a number and the module lacks this output, if the logit does not
+            depend on the layer, or if a logit is NaN or infinite.
         """
         if x.ndim != 4 or len(x) == 0:
             raise ValueError(
@@ -174,9 +178,13 @@ class GradCAM:
             )
         with evaluating(self.model), torch.inference_mode(mode=False):
             maps, outputs = self._forward(x)
-            logits = self.outputs.covid_logit(outputs)
+            if isinstance(self.target, int):
+                logits = explained = _column(outputs, self.target, len(x))
+            else:
+                logits = self.outputs.covid_logit(outputs)
+                explained = self.outputs.log_odds(outputs, self.target)
             _check_logits(logits, len(x))
-            gradient = self._gradient(maps, self.outputs.log_odds(outputs, self.target))
+            gradient = self._gradient(maps, explained)
         weights = gradient.float().mean(dim=(2, 3))
         saliency = torch.einsum("bc,bchw->bhw", weights, maps.detach().float())
         return Explanation(
@@ -338,6 +346,16 @@ def _forward_cut_at(layer: nn.Module, model: nn.Module, x: Tensor) -> tuple[Tens
             f"the layer to explain must run once per forward pass, but it ran {len(leaves)} times"
         )
     return leaves[0], logits
+
+
+def _column(outputs: Tensor, target: int, n: int) -> Tensor:
+    """Return one of the outputs of each slice."""
+    if outputs.ndim != 2 or len(outputs) != n or not 0 <= target < outputs.shape[1]:
+        raise ValueError(
+            f"target {target} needs outputs of shape ({n}, K) with K > {target}, got "
+            f"{tuple(outputs.shape)}"
+        )
+    return outputs[:, target]
 
 
 def _check_logits(logits: Tensor, n: int) -> None:
