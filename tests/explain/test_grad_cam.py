@@ -290,5 +290,5 @@ class TestOfAnyModule:
     def test_missing_outputs_are_named(self, network):
         with pytest.raises(ValueError, match=r"target 5 needs outputs of shape \(1, K\)"):
             GradCAM(network, layer="0", target=5)(torch.randn(1, 3, 32, 32))
-        with pytest.raises(ValueError, match="target must be one of .*, got True"):
+        with pytest.raises(ValueError, match=r"target must be one of .*, got True"):
             GradCAM(network, layer="0", target=True)

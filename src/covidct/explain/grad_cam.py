@@ -126,7 +126,7 @@ class GradCAM:
     ) -> None:
         self.outputs = outputs_of(model)
         if not isinstance(target, int) or isinstance(target, bool):
-            self.outputs.members(target)  # raises for an unknown target
+            self.outputs.members(target)  # type: ignore[arg-type]  # raises for an unknown target
         resolve_precision(precision, torch.device("cpu"))  # raises for an unknown precision
         self.model = model
         self.layer = _find_layer(model, layer)
