@@ -157,7 +157,7 @@ class ArchitectureInfo:
         canvas, default = (" x ".join(map(str, s)) for s in (self.custom_size, self.default_size))
         return {
             "source": self.source,
-            "parameters": f"{self.parameters:,}" if self.parameters else "",
+            "parameters": f"{self.parameters:g} million" if self.parameters else "",
             "canvas": f"{canvas} (height x width)",
             "size of the ImageNet weights": default,
             "features": str(self.feature_dim or ""),

@@ -436,7 +436,8 @@ class Predictions(Sequence[Prediction]):
         return "\n  ".join(lines)
 
     def _repr_html_(self) -> str:
-        return f"<pre>{escape(repr(self))}</pre>{self.to_frame().to_html(max_rows=10)}"
+        known = self.to_frame().dropna(axis=1, how="all")
+        return f"<pre>{escape(repr(self))}</pre>{known.to_html(max_rows=10)}"
 
 
 # Columns that volumes and patients share, and their types.
