@@ -160,7 +160,7 @@ def recognize_sources(
         interval.low,
         interval.high,
         base,
-        (1 + reached) / (1 + _N_PERMUTATIONS),
+        float((1 + reached) / (1 + _N_PERMUTATIONS)),
     )
 
 
@@ -226,7 +226,7 @@ def measure_confounding(
         observed,
         float(table.max(axis=1).sum() / table.sum()),
         float(np.bincount(targets).max() / len(targets)),
-        (1 + reached) / (1 + _N_PERMUTATIONS),
+        float((1 + reached) / (1 + _N_PERMUTATIONS)),
     )
 
 

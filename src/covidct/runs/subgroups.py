@@ -309,7 +309,7 @@ def _gap(
         str(subgroups[lowest]),
         difference,
         *_interval(scored, codes == highest, codes == lowest, metric),
-        np.nan if fixed and difference > 0 else (1 + reached) / (1 + len(possible)),
+        np.nan if fixed and difference > 0 else float((1 + reached) / (1 + len(possible))),
         left_out,
     )
 
