@@ -234,8 +234,9 @@ def _contingency(
     sources: npt.NDArray[np.int64], targets: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.int64]:
     table = np.bincount(2 * sources + targets, minlength=2 * (int(sources.max()) + 1))
-    counts: npt.NDArray[np.int64] = table.reshape(-1, 2)
-    return counts[counts.sum(axis=1) > 0]
+    pairs = table.reshape(-1, 2)
+    counts: npt.NDArray[np.int64] = pairs[pairs.sum(axis=1) > 0]
+    return counts
 
 
 def _cramers_v(table: npt.NDArray[np.int64]) -> float:

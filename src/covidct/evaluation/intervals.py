@@ -43,6 +43,7 @@ __all__ = [
     "cluster_bootstrap",
     "describe_intervals",
     "describe_resampling",
+    "leave_one_out",
     "robust_share",
     "wilson",
 ]
@@ -386,7 +387,29 @@ def _draws(codes: Ints, n_groups: int, rows: int, rng: np.random.Generator) -> I
 
 
 def leave_one_out(codes: Ints, n_groups: int, rng: np.random.Generator) -> Iterator[Floats]:
-    """Yield weights of shape (n_weightings, n_slices) that leave out one group, or block, each."""
+    """Yield weights that leave out one group each, or one block of groups if there are many.
+
+    Parameters
+    ----------
+    codes : ndarray of int, shape (n_slices,)
+        Number of the group of each slice, from 0.
+    n_groups : int
+        Number of groups.
+    rng : numpy.random.Generator
+        Random generator that divides groups into blocks.
+
+    Yields
+    ------
+    ndarray of shape (n_weightings, n_slices)
+        Weights, 0 or 1, in batches.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from covidct.evaluation.intervals import leave_one_out
+    >>> np.vstack(list(leave_one_out(np.array([0, 1, 1]), 2, np.random.default_rng(0)))).sum()
+    np.float64(3.0)
+    """
     n_blocks = min(n_groups, _MAX_BLOCKS)
     block = (rng.permutation(n_groups) % n_blocks)[codes]
     for part in batches(n_blocks, len(codes)):

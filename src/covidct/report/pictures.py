@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from scipy import ndimage
 
-__all__ = ["Picture", "overlay", "plain", "slice_picture", "vector"]
+__all__ = ["Picture", "evidence_gradient", "overlay", "plain", "slice_picture", "vector"]
 
 # Pixels along the longer side of a slice: sharp on a phone, and small in the file.
 _LONGEST = 320
@@ -163,7 +163,19 @@ def _palette() -> npt.NDArray[np.uint8]:
 
 
 def evidence_gradient() -> str:
-    """Return the colors of :func:`overlay` from no to strongest evidence, as a CSS gradient."""
+    """Return the colors of :func:`overlay` from no to strongest evidence, as a CSS gradient.
+
+    Returns
+    -------
+    str
+        Value of ``background-image``.
+
+    Examples
+    --------
+    >>> from covidct.report.pictures import evidence_gradient
+    >>> evidence_gradient()[:35]
+    'linear-gradient(to right, rgb(0 0 4'
+    """
     stops = (
         f"rgb({red} {green} {blue} / {opacity / 255:.2f})"
         for red, green, blue, opacity in _palette()[:-1:23]

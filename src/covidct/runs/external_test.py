@@ -412,6 +412,12 @@ class Refusal:
     ----------
     reason : str
         The reason.
+
+    Examples
+    --------
+    >>> from covidct.runs import Refusal
+    >>> Refusal("'covidx-ct' contains 'covid-ct-md'").reason
+    "'covidx-ct' contains 'covid-ct-md'"
     """
 
     reason: str

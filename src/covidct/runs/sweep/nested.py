@@ -53,6 +53,19 @@ class NestedResult(ScoredFolds):
         Metric by which candidates were chosen.
     **options
         Parameters of :class:`covidct.runs.ScoredFolds`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import covidct
+    >>> from covidct.runs.sweep import PlannedRun, run_nested
+    >>> slices = covidct.load_dataset("phantom", n=24, seed=0)
+    >>> candidate = PlannedRun(dataset="phantom", model="shufflenet", variant="demo", weights=None,
+    ...                        recipe=covidct.Recipe.demo().scaled(1), protocol="grouped")
+    >>> result = run_nested([candidate], tempfile.mkdtemp(), datasets={"phantom": slices},
+    ...                     folds=2, inner_folds=2)
+    >>> result.chosen == (candidate, candidate)
+    True
     """
 
     def __init__(
