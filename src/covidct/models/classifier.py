@@ -138,7 +138,7 @@ class CTClassifier(nn.Module):
         Returns
         -------
         torch.Tensor of shape (B,)
-            log p(COVID-19) - log(1 - p(COVID-19)). With one output, these are the outputs.
+            Log odds, log p(COVID-19) - log(1 - p(COVID-19)). With one output, the outputs.
 
         Examples
         --------

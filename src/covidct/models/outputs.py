@@ -36,6 +36,13 @@ class Outputs(ABC):
     ValueError
         If a class is named twice or has no name, or not at least one class is positive and one
         negative.
+
+    Examples
+    --------
+    >>> from covidct.models import Outputs
+    >>> values = {"target": "label", "classes": ["CAP", "COVID-19"], "positive": ["COVID-19"]}
+    >>> Outputs.from_dict(values)
+    LabelOutputs(classes=('CAP', 'COVID-19'), positive=('COVID-19',))
     """
 
     classes: tuple[str, ...]
@@ -80,6 +87,11 @@ class Outputs(ABC):
         targets : ndarray of int of shape (n_slices,)
             1 for COVID-19, 0 for the rest.
 
+        Returns
+        -------
+        ndarray of int of shape (n_slices,)
+            Codes.
+
         Raises
         ------
         UnknownNameError
@@ -123,7 +135,18 @@ class Outputs(ABC):
         return groups.get(name, np.isin(self.classes, name))
 
     def covid_logit(self, outputs: Tensor) -> Tensor:
-        """Compute log p(COVID-19) - log(1 - p(COVID-19)), of shape (B,)."""
+        """Compute the log odds of COVID-19 against the rest.
+
+        Parameters
+        ----------
+        outputs : torch.Tensor of shape (B,) or (B, n_classes)
+            Outputs of the network.
+
+        Returns
+        -------
+        torch.Tensor of shape (B,)
+            Log odds, log p(COVID-19) - log(1 - p(COVID-19)).
+        """
         return self._odds(outputs, self.is_positive)
 
     @abstractmethod
@@ -143,7 +166,7 @@ class Outputs(ABC):
         Returns
         -------
         torch.Tensor of shape (B,)
-            log p - log(1 - p).
+            Log odds, log p - log(1 - p).
 
         Raises
         ------
@@ -171,7 +194,13 @@ class Outputs(ABC):
         return dict(zip(self.labels, columns, strict=True))
 
     def to_dict(self) -> dict[str, object]:
-        """Return the values that `from_dict` reads, for JSON."""
+        """Return the values that `from_dict` reads, for JSON.
+
+        Returns
+        -------
+        dict
+            Target, classes and positive classes.
+        """
         return {
             "target": self.target,
             "classes": list(self.classes),
@@ -181,6 +210,16 @@ class Outputs(ABC):
     @staticmethod
     def from_dict(values: Mapping[str, object]) -> Outputs:
         """Build the value that `to_dict` described.
+
+        Parameters
+        ----------
+        values : mapping of str to object
+            Target, classes and positive classes.
+
+        Returns
+        -------
+        Outputs
+            The value.
 
         Raises
         ------
@@ -316,7 +355,25 @@ class LabelOutputs(Outputs):
     def encode(
         self, labels: npt.NDArray[np.str_], targets: npt.NDArray[np.integer]
     ) -> npt.NDArray[np.int64]:
-        """Return the position of each label in `classes`."""
+        """Return the position of each label in `classes`.
+
+        Parameters
+        ----------
+        labels : ndarray of str of shape (n_slices,)
+            Original labels.
+        targets : ndarray of int of shape (n_slices,)
+            Not used.
+
+        Returns
+        -------
+        ndarray of int of shape (n_slices,)
+            Codes.
+
+        Raises
+        ------
+        UnknownNameError
+            If a label is not one of the classes.
+        """
         del targets
         codes = {name: code for code, name in enumerate(self.classes)}
         for name in np.unique(labels):
