@@ -316,6 +316,12 @@ def test_export_and_share(run_dir, tmp_path, capsys, phantoms):
     assert cli.main(["export", str(run_dir), str(tmp_path / "model")]) == 0
     card = json.loads((tmp_path / "model/card.json").read_text())
     assert card["protocol"] == "grouped by patient+near-duplicate"
+    assert (card["rule"], card["shortcuts"]) == (None, None)
+    asked = ["--sensitivity", "0.9", "--fold", "0", "--dataset", "phantom", "--n", "24"]
+    assert cli.main(["export", str(run_dir), str(tmp_path / "ruled"), *asked]) == 0
+    card = json.loads((tmp_path / "ruled/card.json").read_text())
+    assert 0 <= card["rule"]["threshold"] <= 1
+    assert isinstance(card["shortcuts"], list)
     assert cli.main(["export", str(run_dir), str(tmp_path / "model.onnx")]) == 0
     rows = []
     for source in (run_dir, tmp_path / "model", tmp_path / "model/fold-0", tmp_path / "model.onnx"):
@@ -334,6 +340,9 @@ def test_wrong_calls_of_export_and_predict(run_dir, tmp_path, capsys):
     call = ["predict", str(tmp_path / "model"), "new.png", "--sensitivity", "0.9"]
     assert cli.main(call) == 2
     assert "exported networks have the rule" in capsys.readouterr().err
+    call = ["export", str(run_dir), str(tmp_path / "other"), "--dataset", "phantom", "--n", "20"]
+    assert cli.main(call) == 1
+    assert "was not trained on the given slices" in capsys.readouterr().err
 
 
 def test_demo(tmp_path, capsys, monkeypatch):

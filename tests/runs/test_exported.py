@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+import covidct
 from covidct import CrossValidator, Predictor, Recipe
+from covidct.audit import Finding
 from covidct.errors import InvalidFileError
 from covidct.explain import mean_maps
+from covidct.models import read_card
+from covidct.runs.exported import count_parts, read_export
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +36,14 @@ def new(phantoms, tmp_path_factory):
 
 
 @pytest.fixture
+def changed_folds(result):
+    """The run as if the second fold tested nothing, as a training part of an official split."""
+    other = copy.copy(result)
+    other.predictions = result.predictions[result.predictions["fold"] == 0]
+    return other
+
+
+@pytest.fixture
 def shared(result, tmp_path):
     rule = result.decision_rule(calibrate=True, per="slice")
     result.export(tmp_path / "shared", rule=rule)
@@ -42,6 +56,60 @@ def test_scores_are_those_of_the_run(result, shared, new):
     assert [p.by_fold for p in of_export] == [p.by_fold for p in of_run]
     assert of_export.to_frame().columns.tolist() == of_run.to_frame().columns.tolist()
     assert "calibrated_probability" in of_export.to_frame()
+
+
+def test_the_rule_is_applied_by_all_networks_and_by_each(result, shared, new, tmp_path):
+    rule = Predictor.load(shared).rule
+    assert rule == result.decision_rule(calibrate=True, per="slice")
+    alone = Predictor.load(shared / "fold-1")
+    assert alone.rule == rule
+    table = alone.predict(new).to_frame()
+    expected = rule.calibrate(table["probability"])
+    assert table["calibrated_probability"].tolist() == expected.tolist()
+    result.export(tmp_path / "plain")
+    assert Predictor.load(tmp_path / "plain").rule is None
+    assert Predictor.load(tmp_path / "plain" / "fold-0").rule is None
+
+
+def test_a_damaged_rule_is_refused(shared):
+    path = shared / "fold-0" / "card.json"
+    card = json.loads(path.read_text())
+    card["rule"]["threshold"] = 2
+    path.write_text(json.dumps(card))
+    with pytest.raises(InvalidFileError, match="not a decision rule"):
+        Predictor.load(shared / "fold-0")
+
+
+def test_the_cards_have_the_evidence(result, phantoms, tmp_path):
+    audit = covidct.audit_dataset(phantoms)
+    shortcut = Finding("warning", "Format tells the class", "", {"rule": "shortcut"})
+    note = Finding("note", "Size hardly does", "", {"rule": "shortcut"})
+    other = Finding("warning", "Patients are mixed", "", {"rule": "patients in both classes"})
+    audit = replace(audit, findings=(shortcut, note, other))
+    card = result.export(tmp_path / "audited", audit=audit)
+    assert card.shortcuts == ("Format tells the class",)
+    written, *_ = read_export(tmp_path / "audited")
+    assert written == card
+    patients = len(set(phantoms.groups))
+    assert card.patients == {"training": patients, "test": patients}
+    assert card.prevalence["test"] == phantoms.targets.mean()
+    assert tuple(card.intervals["accuracy"]) == tuple(result.intervals()["accuracy"])
+    for k, fold in enumerate(result.folds):
+        own = read_card(tmp_path / "audited" / f"fold-{k}")
+        assert own.shortcuts == card.shortcuts
+        groups, targets = np.asarray(phantoms.groups), phantoms.targets
+        assert own.patients == {
+            "training": len(set(groups[fold.train])),
+            "test": len(set(groups[fold.test])),
+        }
+        assert own.prevalence["training"] == targets[fold.train].mean()
+        low, high = own.intervals["accuracy"]
+        assert low <= own.metrics["accuracy"] <= high
+
+
+def test_patients_that_no_fold_tests_are_not_counted(result, changed_folds):
+    assert set(count_parts(changed_folds, [0])["patients"]) == {"test"}
+    assert set(count_parts(result, [0])["patients"]) == {"training", "test"}
 
 
 def test_thumbnails_stay_at_home_unless_asked_for(result, shared, new, tmp_path):

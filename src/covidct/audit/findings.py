@@ -112,6 +112,10 @@ RULES: dict[str, Rule] = {
 }
 
 
+# Rules of findings about properties, besides the lung, that tell the class.
+_SHORTCUTS = frozenset({"shortcut", "own origin", "source and label", "masks"})
+
+
 @dataclass(frozen=True)
 class Finding:
     """One finding of an audit.
@@ -200,6 +204,15 @@ class AuditReport:
                 "too optimistic; the audit found no other reason."
             )
         return "The audit found no reason why a score on this dataset would be too optimistic."
+
+    @property
+    def known_shortcuts(self) -> tuple[str, ...]:
+        """Titles of fatal findings and warnings about properties that give the class away."""
+        return tuple(
+            finding.title
+            for finding in self.findings
+            if finding.severity != "note" and finding.evidence.get("rule") in _SHORTCUTS
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain values for JSON.

@@ -1,9 +1,12 @@
 """Write the fitted networks of a run as a folder to share, or one of them as an ONNX file.
 
-The folder holds the networks of all folds, descriptions of the training slices, calibration, and a
-card; covidct predict reads it in place of the run. It has no pictures: thumbnails of the training
-slices, by which covidct predict recognizes them, are written with --thumbnails only. The ONNX file
-takes canvases (B, 1, H, W) and contains the preprocessing.
+The folder holds the networks of all folds, descriptions of the training slices, and a card;
+covidct predict reads it in place of the run. The options of the decision rule are fitted to the run
+and written to the card; covidct predict then applies this rule. The folder has no pictures:
+thumbnails of the training slices, by which covidct predict recognizes them, are written with
+--thumbnails only. With --dataset, the slices of the run are audited, and the card lists properties
+of the images that give the class away. The ONNX file takes canvases (B, 1, H, W) and contains the
+preprocessing.
 """
 
 from __future__ import annotations
@@ -11,10 +14,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .options import WrongCallError, add_rule, emit, rule_options
+from .options import WrongCallError, add_dataset, add_rule, emit, load_slices, rule_options
 
 EXAMPLE = (
-    "covidct export runs/mine to-share --sensitivity 0.95\n"
+    "covidct export runs/mine to-share --sensitivity 0.95 --calibrate platt\n"
     "  covidct predict to-share new-slices/\n"
     "  covidct export runs/mine model.onnx --fold 0"
 )
@@ -33,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="keep gray pictures of 12 x 16 pixels of the training slices in the folder",
     )
     add_rule(parser)
+    add_dataset(parser, required=False)
     parser.add_argument(
         "--input-type",
         choices=("uint8", "float32"),
@@ -44,19 +48,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the verb."""
-    from .. import CrossValidationResult
+    from .. import CrossValidationResult, audit_dataset
 
     options = {name: value for name, value in rule_options(args).items() if value is not None}
     onnx = args.target.suffix.lower() == ".onnx"
     if onnx and (options or args.thumbnails):
         raise WrongCallError("an ONNX file holds neither a decision rule nor thumbnails")
     result = CrossValidationResult.load(args.run_dir)
+    audit = None
+    if args.dataset is not None:
+        slices = load_slices(args)
+        if slices.content_hash() != result.content_hash:
+            raise ValueError(
+                f"the run in {str(args.run_dir)!r} was not trained on the given slices of "
+                f"{slices.name!r}; their names, labels or contents differ"
+            )
+        audit = audit_dataset(slices)
     if onnx:
         fold = args.fold or 0
-        card = result.model_card(fold) | {"window": result.spec.dataset.window}
+        card = result.model_card(fold, audit=audit) | {"window": result.spec.dataset.window}
         result.fold_model(fold).export(args.target, input_type=args.input_type, metadata=card)
     else:
-        rule = result.decision_rule(**(options or {"calibrate": "platt"}))
+        rule = result.decision_rule(**options) if options else None
         folds = None if args.fold is None else [args.fold]
-        result.export(args.target, folds=folds, rule=rule, thumbnails=args.thumbnails)
+        result.export(args.target, folds=folds, rule=rule, thumbnails=args.thumbnails, audit=audit)
     emit(str(args.target))

@@ -47,6 +47,19 @@ class ModelCard:
         hospital.
     metrics : mapping of str to object, default={}
         Scores under that protocol, as fractions; any value that JSON can represent.
+    intervals : mapping of str to object, default={}
+        Ends of the 95 % confidence intervals of the scores, as fractions; None for an end that is
+        undefined.
+    patients : mapping of str to int, default={}
+        Numbers of patients in the parts ``"training"`` and ``"test"``, where they are known.
+    prevalence : mapping of str to float, default={}
+        Shares of COVID-19 slices in the same parts.
+    shortcuts : tuple of str or None, default=None
+        Properties of the training images that give the class away, as an audit found them; None if
+        the data were not audited.
+    rule : mapping of str to object or None, default=None
+        Calibration and threshold: the fields of :class:`covidct.evaluation.DecisionRule`. None if
+        no threshold was chosen.
     intended_use : str, default="Research only; not a medical device."
         Permitted and excluded uses.
     covidct : str, default=this version
@@ -73,6 +86,11 @@ class ModelCard:
     training_data: str = ""
     protocol: str = ""
     metrics: Mapping[str, object] = field(default_factory=dict, hash=False)
+    intervals: Mapping[str, object] = field(default_factory=dict, hash=False)
+    patients: Mapping[str, int] = field(default_factory=dict, hash=False)
+    prevalence: Mapping[str, float] = field(default_factory=dict, hash=False)
+    shortcuts: tuple[str, ...] | None = None
+    rule: Mapping[str, object] | None = field(default=None, hash=False)
     intended_use: str = "Research only; not a medical device."
     covidct: str = __version__
 
@@ -84,6 +102,8 @@ class ModelCard:
                 f"input_size must be (height, width) in pixels, got {self.input_size!r}"
             )
         object.__setattr__(self, "input_size", size)  # JSON gives a list
+        if self.shortcuts is not None:
+            object.__setattr__(self, "shortcuts", tuple(self.shortcuts))
         if self.resize not in ("pad", "stretch"):
             raise ValueError(f"resize must be one of 'pad', 'stretch', got {self.resize!r}")
 

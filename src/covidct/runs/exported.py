@@ -11,6 +11,8 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from .._files import json_ready, write_json
 from .._version import __version__
 from ..datasets.gray import WindowChoice
@@ -20,9 +22,10 @@ from ..models.classifier import CTClassifier
 from .out_of_distribution import TrainingReference
 
 if TYPE_CHECKING:
+    from ..audit import AuditReport
     from .result import CrossValidationResult
 
-__all__ = ["PredictorCard", "read_export", "write_export"]
+__all__ = ["PredictorCard", "count_parts", "read_export", "write_export"]
 
 _CARD, _REFERENCE = "card.json", "reference.safetensors"
 
@@ -51,6 +54,17 @@ class PredictorCard:
         How they were evaluated.
     metrics : mapping of str to object
         Mean and standard deviation over the folds under that protocol, as fractions.
+    intervals : mapping of str to object, default={}
+        Ends of the 95 % confidence intervals of the means, as fractions; None for an end that is
+        undefined.
+    patients : mapping of str to int, default={}
+        Numbers of patients in the ``"training"`` and the ``"test"`` part of the folds, where they
+        are known.
+    prevalence : mapping of str to float, default={}
+        Shares of COVID-19 slices in the same parts.
+    shortcuts : tuple of str or None, default=None
+        Properties of the images that give the class away, as an audit found them; None if the data
+        were not audited.
     rule : DecisionRule or None, default=None
         Calibration and threshold.
     thumbnails : bool, default=False
@@ -70,6 +84,10 @@ class PredictorCard:
     training_data: str
     protocol: str
     metrics: Mapping[str, object] = field(hash=False)
+    intervals: Mapping[str, object] = field(default_factory=dict, hash=False)
+    patients: Mapping[str, int] = field(default_factory=dict, hash=False)
+    prevalence: Mapping[str, float] = field(default_factory=dict, hash=False)
+    shortcuts: tuple[str, ...] | None = None
     rule: DecisionRule | None = None
     thumbnails: bool = False
     intended_use: str = "Research only; not a medical device."
@@ -83,6 +101,7 @@ def write_export(
     folds: Sequence[int] | None,
     rule: DecisionRule | None,
     thumbnails: bool,
+    audit: AuditReport | None = None,
 ) -> PredictorCard:
     """Write fitted folds to a folder; see :meth:`covidct.CrossValidationResult.export`.
 
@@ -98,6 +117,8 @@ def write_export(
         Calibration and threshold.
     thumbnails : bool
         If True, keep the thumbnails of training slices.
+    audit : AuditReport, optional
+        Audit of the slices.
 
     Returns
     -------
@@ -105,12 +126,12 @@ def write_export(
         The card in the folder.
     """
     folder = Path(folder)
-    numbers = range(len(result.folds)) if folds is None else folds
+    numbers = list(range(len(result.folds)) if folds is None else folds)
     hashes = {}
     for k in numbers:
         model, reference = result.fold_model(k), result.fold_reference(k)
         part = f"fold-{k}"
-        model.save(folder / part, card=result.model_card(k))
+        model.save(folder / part, card=result.model_card(k, rule=rule, audit=audit))
         path = folder / part / _REFERENCE
         (reference if thumbnails else reference.without_thumbnails()).save(path)
         hashes[part] = _sha256(path)
@@ -125,11 +146,52 @@ def write_export(
         training_data=f"{result.dataset_name} ({result.content_hash})",
         protocol=str(result.protocol),
         metrics=json_ready(summary),
+        intervals=json_ready({n: list(ends) for n, ends in result.intervals().items()}),
+        **count_parts(result, numbers),
+        shortcuts=None if audit is None else audit.known_shortcuts,
         rule=rule,
         thumbnails=thumbnails,
     )
     write_json(folder / _CARD, asdict(card) | {"references": hashes})
     return card
+
+
+def count_parts(
+    result: CrossValidationResult, folds: Sequence[int]
+) -> dict[Literal["patients", "prevalence"], dict[str, Any]]:
+    """Count the patients, and the share of COVID-19 slices, that folds train and test on.
+
+    Parameters
+    ----------
+    result : CrossValidationResult
+        The run.
+    folds : sequence of int
+        Numbers of the folds, counted together.
+
+    Returns
+    -------
+    dict
+        ``"patients"`` and ``"prevalence"``, each with the keys ``"training"`` and ``"test"``. A
+        part with slices that no fold tests, whose class the run does not keep, is left out, and so
+        are unknown patients.
+    """
+    known = result.predictions.drop_duplicates("index").set_index("index")
+    found: dict[Literal["patients", "prevalence"], dict[str, Any]] = {
+        "patients": {},
+        "prevalence": {},
+    }
+    for part, parts in (
+        ("training", [result.folds[k].train for k in folds]),
+        ("test", [result.folds[k].test for k in folds]),
+    ):
+        index = np.unique(np.concatenate(parts))
+        if not np.isin(index, known.index).all():
+            continue
+        rows = known.loc[index]
+        found["prevalence"][part] = float(rows["target"].mean())
+        if result.has_patients:
+            found["patients"][part] = int(rows["group"].nunique())
+    return found
 
 
 def read_export(
@@ -187,6 +249,8 @@ def _as_card(content: dict[str, Any]) -> PredictorCard:
     rule, window = content.pop("rule"), content.pop("window")
     for name in ("networks", "input_size", "classes"):
         content[name] = tuple(content[name])
+    if content["shortcuts"] is not None:
+        content["shortcuts"] = tuple(content["shortcuts"])
     if not content["networks"] or not all(re.fullmatch(r"[\w-]+", n) for n in content["networks"]):
         raise ValueError(f"networks must name folders, got {content['networks']!r}")
     return PredictorCard(

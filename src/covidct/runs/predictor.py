@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -540,6 +540,13 @@ def _shortened(name: str) -> str:
     return repr(name if len(name) <= 60 else f"...{name[-57:]}")
 
 
+def _as_rule(content: Mapping[str, Any], folder: Path) -> DecisionRule:
+    try:
+        return DecisionRule(**content)
+    except (TypeError, ValueError) as error:
+        raise InvalidFileError(f"{folder / 'card.json'}: not a decision rule ({error})") from error
+
+
 class _Loaded(NamedTuple):
     """A slice before it is scored; the canvas is None if it could not be read."""
 
@@ -734,7 +741,13 @@ class Predictor:
             )
         if (path / "model.safetensors").is_file():
             model, shared = CTClassifier.load(path), read_card(path)
-            return cls([model], resize=shared.resize, device=device, precision=precision)
+            return cls(
+                [model],
+                resize=shared.resize,
+                device=device,
+                precision=precision,
+                rule=None if shared.rule is None else _as_rule(shared.rule, path),
+            )
         card, models, references = read_export(path)
         return cls(
             models,

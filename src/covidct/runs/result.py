@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from functools import cached_property
 from itertools import compress
 from os import PathLike
@@ -20,7 +21,7 @@ from ..datasets.canvases import make_canvases
 from ..datasets.ct_dataset import check_dataset
 from ..datasets.registry import dataset_info
 from ..errors import InvalidFileError
-from ..evaluation import published
+from ..evaluation import intervals, published
 from ..evaluation.calibration import Method, cross_fit
 from ..inference import infer
 from ..models.classifier import CTClassifier
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
+    from ..audit import AuditReport
     from ..datasets.ct_dataset import CTDataset
     from ..evaluation.decision_rule import DecisionRule
     from .exported import PredictorCard
@@ -235,26 +237,45 @@ class CrossValidationResult(ScoredFolds):
         load_state(model, self._directory.kept(fold, "model.safetensors"), info=info)
         return model.eval()
 
-    def model_card(self, fold: int) -> dict[str, Any]:
+    def model_card(
+        self, fold: int, *, rule: DecisionRule | None = None, audit: AuditReport | None = None
+    ) -> dict[str, Any]:
         """Return the facts that a user of the fitted network needs.
 
         Parameters
         ----------
         fold : int
             Number of the fold; the first is 0.
+        rule : DecisionRule, optional
+            Calibration and threshold, from :meth:`decision_rule`.
+        audit : AuditReport, optional
+            Audit of the slices, whose shortcuts the card lists.
 
         Returns
         -------
         dict
-            The option ``card`` of ``CTClassifier.save``: training data, protocol, metrics and
-            resizing.
+            The option ``card`` of ``CTClassifier.save``: training data, patients, prevalence,
+            protocol, metrics with intervals, resizing, rule and shortcuts; see
+            :class:`covidct.models.ModelCard`.
         """
+        from .exported import count_parts
+
+        rows = self.fold_predictions(fold)
+        ends = intervals.bootstrap(
+            rows["target"],
+            rows["probability"],
+            groups=rows["group"] if self.has_groups else None,
+        )
         return {
             "resize": self.recipe.resize,
             "training_data": f"{self.dataset_name} ({self.content_hash}), "
             f"without fold {fold} of {len(self.folds)}",
             "protocol": self.protocol.label,
             "metrics": json_ready(self.fold_metrics[fold]),
+            "intervals": json_ready({name: list(found) for name, found in ends.items()}),
+            **count_parts(self, [fold]),
+            "shortcuts": None if audit is None else audit.known_shortcuts,
+            "rule": None if rule is None else asdict(rule),
         }
 
     def export(
@@ -264,6 +285,7 @@ class CrossValidationResult(ScoredFolds):
         folds: Sequence[int] | None = None,
         rule: DecisionRule | None = None,
         thumbnails: bool = False,
+        audit: AuditReport | None = None,
     ) -> PredictorCard:
         """Write the fitted networks to a folder to share, which ``Predictor.load`` reads.
 
@@ -278,6 +300,9 @@ class CrossValidationResult(ScoredFolds):
         thumbnails : bool, default=False
             If True, the references keep layouts of the training slices, gray pictures of 12 x 16
             pixels, by which a predictor recognizes slices that it was trained on.
+        audit : AuditReport, optional
+            Result of :func:`covidct.audit_dataset` on the slices of the run. The card then lists
+            the properties of the images that give the class away.
 
         Returns
         -------
@@ -305,7 +330,9 @@ class CrossValidationResult(ScoredFolds):
         """
         from .exported import write_export
 
-        return write_export(self, folder, folds=folds, rule=rule, thumbnails=thumbnails)
+        return write_export(
+            self, folder, folds=folds, rule=rule, thumbnails=thumbnails, audit=audit
+        )
 
     def fold_reference(self, fold: int) -> TrainingReference:
         """Return statistics of the slices of a fold, with which new slices are compared.
