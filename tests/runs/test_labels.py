@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+import torch
 from scipy import special
 
 import covidct
+from covidct.evaluation.calibration import fit_recalibration
 from covidct.explain import GradCAM
+from covidct.models import LabelOutputs
 from covidct.report import command_line
 from covidct.runs import Ensemble, compare_runs
 
@@ -113,3 +116,29 @@ def test_a_fold_without_a_label_is_refused_before_the_training(phantoms, tmp_pat
 def test_an_unknown_target_is_refused():
     with pytest.raises(ValueError, match="target must be one of 'covid', 'label', got 'lesion'"):
         covidct.CrossValidator("shufflenet", target="lesion")
+
+
+def test_the_covid_probability_of_labels_is_calibrated():
+    """Outputs whose COVID logit is twice the true one and shifted by 1 are brought back."""
+    rng = np.random.default_rng(0)
+    true = rng.dirichlet((1.5, 1.0, 1.0), 20_000)
+    targets = (rng.random(len(true)) < true[:, 0]).astype(int)
+    rest = np.log(true[:, 1:])
+    covid = 2 * special.logit(true[:, 0]) + 1 + special.logsumexp(rest, axis=1)
+    outputs = LabelOutputs(NAMES, positive=("COVID",))
+    logits = outputs.covid_logit(torch.from_numpy(np.column_stack([covid, rest]))).numpy()
+    slope, intercept = fit_recalibration(logits, targets, method="platt")
+    assert slope == pytest.approx(0.5, abs=0.02)
+    assert intercept == pytest.approx(-0.5, abs=0.05)
+
+
+def test_folds_of_a_run_of_labels_are_calibrated_on_the_other_folds(run):
+    rows = run.predictions
+    fits = run.calibrate(method="platt").fit.probabilities
+    for fold in (0, 1):
+        mine, other = rows["fold"] == fold, rows["fold"] != fold
+        slope, intercept = fit_recalibration(
+            rows["logit"][other], rows["target"][other], method="platt"
+        )
+        expected = special.expit(slope * rows["logit"][mine] + intercept)
+        np.testing.assert_allclose(np.asarray(fits)[mine], expected, atol=1e-6)
