@@ -299,8 +299,10 @@ def test_explain(run_dir, images, tmp_path, capsys):
 
 def test_explain_several_folds(run_dir, tmp_path, capsys):
     arguments = ["--dataset", "phantom", "--n", "24", "--output", str(tmp_path), "--json"]
+    arguments += ["--baseline", "rise"]
     assert cli.main(["explain", str(run_dir), *arguments, "--fold", "0", "1"]) == 0
     mean = json.loads(capsys.readouterr().out)
+    assert mean["settings"]["baseline"] == "rise"
     assert mean["settings"]["networks"] == 2
     folds = [json.loads((tmp_path / f"fold-{k}/faithfulness.json").read_text()) for k in range(2)]
     rows = [row for fold in folds for row in fold["measures"]]

@@ -124,7 +124,8 @@ def test_new_slices_get_maps_and_a_table(
     predictor, predictions = predicted
     called = [p._replace(probability=0.9) for p in predictions[:3]]
     others = [p._replace(probability=0.1) for p in predictions[3:]]
-    table = explain_predictions(predictor, called + others, tmp_path)
+    table = explain_predictions(predictor, called + others, tmp_path, baseline="mean")
+    assert table.settings["baseline"] == "mean"
     assert table is not None
     assert table.settings["networks"] == 2
     assert table["deletion"].n == 2 * 3

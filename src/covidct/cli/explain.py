@@ -56,6 +56,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="paper",
         help="colors of t-SNE (default: %(default)s)",
     )
+    parser.add_argument(
+        "--baseline",
+        choices=("blur", "black", "mean", "rise"),
+        default="blur",
+        help="replacement of deleted pixels in the deletion and insertion curves; rise: as in its "
+        "publication, the mean gray value for deletion and blur for insertion "
+        "(default: %(default)s)",
+    )
     parser.add_argument("--output", type=Path, help="folder to write (default: RUN/explain)")
     parser.add_argument("--json", action="store_true", help="print the table as JSON")
 
@@ -89,7 +97,9 @@ def _explain_images(args: argparse.Namespace, output: Path) -> Faithfulness | No
     predictions = predictor.predict(args.paths)
     if args.maps:
         save_maps(predictor, predictions, output / "maps", layer=args.layer)
-    return explain_predictions(predictor, predictions, output, layer=args.layer)
+    return explain_predictions(
+        predictor, predictions, output, layer=args.layer, baseline=args.baseline
+    )
 
 
 def _explain_folds(
@@ -109,6 +119,7 @@ def _explain_folds(
                 layer=args.layer,
                 target=args.target,
                 palette=args.palette,
+                baseline=args.baseline,
             )
             for fold in args.fold
         ]

@@ -27,6 +27,7 @@ from ..runs.result import CrossValidationResult
 from . import faithfulness, figures, tsne
 from .faithfulness import Faithfulness, Measure
 from .grad_cam import GradCAM
+from .perturbation import Baseline
 from .regions import to_slice
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def explain_fold(
     target: str = "covid",
     count: int = 8,
     palette: figures.Palette = "paper",
+    baseline: Baseline = "blur",
     seed: int = 0,
 ) -> Faithfulness:
     """Draw and measure what the network of a fold looks at.
@@ -84,6 +86,8 @@ def explain_fold(
         Maximum number of slices in ``grad_cam.png``.
     palette : {"paper", "color-blind"}, default="paper"
         Colors of ``tsne.png``, as in `covidct.explain.figures.embedding`.
+    baseline : {"blur", "black", "mean", "rise"}, default="blur"
+        Replacement of deleted pixels, as in `covidct.explain.faithfulness.perturb`.
     seed : int, default=0
         Random seed.
 
@@ -131,6 +135,7 @@ def explain_fold(
         layer=layer,
         target=target,
         resize=result.recipe.resize,
+        baseline=baseline,
         seed=seed,
     )
     predictions = result.fold_predictions(fold)
@@ -154,6 +159,7 @@ def explain_predictions(
     folder: str | PathLike[str],
     *,
     layer: str | None = None,
+    baseline: Baseline = "blur",
     seed: int = 0,
 ) -> Faithfulness | None:
     """Draw and measure the maps of new slices, as in the external test of the paper.
@@ -173,6 +179,8 @@ def explain_predictions(
         ``grad_cam-001.png`` and so on.
     layer : str, optional
         Name of the layer to explain, as in `covidct.explain.GradCAM`.
+    baseline : {"blur", "black", "mean", "rise"}, default="blur"
+        Replacement of deleted pixels, as in `covidct.explain.faithfulness.perturb`.
     seed : int, default=0
         Random seed.
 
@@ -235,6 +243,7 @@ def explain_predictions(
             resize=predictor.resize,
             n_perturbed=max(2, _PERTURBED // len(predictor.models)),
             precision=predictor.precision,
+            baseline=baseline,
             seed=seed,
         )
         for model in predictor.models
