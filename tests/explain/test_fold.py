@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from scipy import special
 
 import covidct
 from covidct.explain import figures, fold
@@ -63,12 +64,11 @@ def test_the_slices_recognized_most_surely_are_shown(
     )
     covid = np.flatnonzero((result.predictions["target"] == 1) & (result.predictions["fold"] == 0))
     chosen = covid[:recognized]
-    result.predictions.loc[chosen, "logit"] = [1.0, 3.0, 2.0][:recognized]
-    result.predictions.loc[chosen, "probability"] = [0.6, 0.9, 0.8][:recognized]
+    result.predictions.loc[chosen, "logit"] = special.logit([0.6, 0.9, 0.8][:recognized])
     explain_fold(result, phantoms, tmp_path, count=4)
     (page,) = shown
     if recognized:
-        assert page["probabilities"] == [0.9, 0.8, 0.6]
+        assert page["probabilities"] == pytest.approx([0.9, 0.8, 0.6])
     else:
         assert page["n"] == 4
         assert max(page["probabilities"]) < 0.5
