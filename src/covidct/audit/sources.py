@@ -18,7 +18,7 @@ from scipy.stats.contingency import association
 from sklearn.model_selection import PredefinedSplit, StratifiedGroupKFold, cross_val_predict
 from sklearn.tree import DecisionTreeClassifier
 
-from ..evaluation.intervals import cluster_bootstrap
+from ..evaluation.intervals import bootstrap
 from .fold_assignment import MIN_GROUPS
 from .measurements import SliceMeasurements
 from .shortcuts import PROPERTIES
@@ -143,11 +143,10 @@ def recognize_sources(
     tree = DecisionTreeClassifier(**_TREE)
     predicted = cross_val_predict(tree, features, targets, cv=PredefinedSplit(folds))
     right = (predicted == targets).astype(np.float64)
-
-    def accuracy(weights: npt.NDArray[np.float64]) -> dict[str, npt.NDArray[np.float64]]:
-        return {"accuracy": weights @ right / weights.sum(axis=1)}
-
-    interval = cluster_bootstrap(accuracy, units, n_resamples=1000, seed=seed)["accuracy"]
+    # The share of right calls is the accuracy of predictions of which all should be 1.
+    interval = bootstrap(
+        np.ones_like(targets), right, groups=units, n_resamples=1000, seed=seed, names=["accuracy"]
+    )["accuracy"]
     base = float(np.bincount(targets).max() / len(targets))
     # The predictions for a group come from trees that never saw its source, so they stay.
     rng = np.random.default_rng(seed)

@@ -105,11 +105,11 @@ class ConcatDataset(CTDataset):
 
     def read(self, index: int) -> Image.Image:
         """Read one slice as its own dataset does."""
-        return self.parts[self._part[index]].read(int(self._row[index]))
+        return self._part_of(index).read(int(self._row[index]))
 
     def masks(self, index: int) -> dict[str, npt.NDArray[np.bool_]] | None:
         """Read the masks of one slice as its own dataset does."""
-        return self.parts[self._part[index]].masks(int(self._row[index]))
+        return self._part_of(index).masks(int(self._row[index]))
 
     def subset(self, index: npt.ArrayLike) -> Self:
         """Return the dataset of the chosen slices, in the order of `index`."""
@@ -126,6 +126,10 @@ class ConcatDataset(CTDataset):
             content = self.parts[number].subset(rows).content_hash()
             total.update(f"{number}\0{self._part_names[number]}\0{content}\n".encode())
         return total.hexdigest()
+
+    def _part_of(self, index: int) -> CTDataset:
+        part: CTDataset = self.parts[self._part[index]]
+        return part
 
     def _prefixed(self, names: Callable[[CTDataset], tuple[str, ...]]) -> tuple[str, ...]:
         return tuple(

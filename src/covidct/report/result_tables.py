@@ -164,9 +164,9 @@ def subgroup_tables(
         if 1 < subgroup_count(column) <= MOST_SUBGROUPS:
             columns.append(column)
     unit = result.unit if result.has_groups else "slice"
-    for column in columns:
+    for chosen in columns:
         yield subgroup_table(
-            result.by(column), result.gaps(column), unit=unit, groups_known=result.has_groups
+            result.by(chosen), result.gaps(chosen), unit=unit, groups_known=result.has_groups
         )
 
 

@@ -186,7 +186,7 @@ class CrossValidationResult(ScoredFolds):
         return figures.learning_curve(histories, metric=metric, ax=ax)
 
     @cached_property
-    def columns(self) -> pd.DataFrame | None:  # type: ignore[override]  # computed once
+    def columns(self) -> pd.DataFrame | None:
         """Columns of the dataset's `metadata` and official split, for :meth:`by`.
 
         Texts with more than 50 different values are not kept. None if there are no columns.

@@ -243,7 +243,7 @@ def make_split(
         return _leave_one_source_out(dataset, times)
     splitters, protocol = _splitters(dataset, cv, labels, kind, _split_seeds(seed, times))
     folds = tuple(
-        Fold(*(_positions(part, len(dataset)) for part in (train, test, ())))
+        Fold(_positions(train, len(dataset)), _positions(test, len(dataset)), np.empty(0, np.int64))
         for splitter in splitters
         for train, test in splitter.split(np.zeros(len(dataset)), dataset.targets, labels)
     )

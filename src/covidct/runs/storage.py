@@ -14,7 +14,7 @@ import json
 import platform
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -425,18 +425,17 @@ class RunDirectory:
                 raise ValueError("'folds' must be positive")
             if self.fold(number).exists():
                 raise ValueError(f"'folds' is {number}, but the folder has more folds")
-            folds = self._read_folds(number, dataset.slices)
             names = _entry(content, "fold_names", list)
             if not _all(str, names) or len(names) != number:
                 raise ValueError(f"'fold_names' must be {number} texts, got {names!r}")
-            folds = tuple(replace(f, name=name) for f, name in zip(folds, names, strict=True))
+            folds = self._read_folds(number, dataset.slices, names)
             return _parse_spec(content, dataset, folds)
         except (AttributeError, OverflowError, TypeError, ValueError) as error:
             if isinstance(error, InvalidFileError):
                 raise
             raise InvalidFileError(f"{str(path)!r} {_DAMAGED}: {error}") from error
 
-    def _read_folds(self, number: int, slices: int) -> tuple[Fold, ...]:
+    def _read_folds(self, number: int, slices: int, names: Sequence[str]) -> tuple[Fold, ...]:
         path = self._folds
         try:
             tensors = load_file(path)
@@ -446,7 +445,7 @@ class RunDirectory:
         if fault is not None:
             raise InvalidFileError(f"{str(path)!r} {_DAMAGED}: {fault}")
         return tuple(
-            Fold(**{part: tensors[f"{k}.{part}"].astype(np.int64) for part in _PARTS})
+            Fold(*(tensors[f"{k}.{part}"].astype(np.int64) for part in _PARTS), name=names[k])
             for k in range(number)
         )
 

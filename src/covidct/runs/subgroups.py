@@ -79,7 +79,7 @@ class Scored(NamedTuple):
 
     def part(self, chosen: npt.NDArray[np.bool_]) -> Scored:
         """Return the chosen predictions."""
-        return Scored(*(values[chosen] for values in self))
+        return Scored._make(values[chosen] for values in self)
 
 
 class Gap(NamedTuple):
@@ -430,7 +430,7 @@ def subgroup_table(
     for name, row in found.iterrows():
         counts = [f"{row['slices']:,.0f}", *([f"{row['groups']:,.0f}"] if groups_known else [])]
         rows.append([str(name), *counts, *(_cell(row, metric) for metric in SUBGROUP_METRICS)])
-    each = gaps.reset_index().itertuples(index=False)
+    each = [Gap(str(metric), *values) for metric, *values in gaps.itertuples()]
     sentences = [sentence for gap in each for sentence in describe_gap(gap, unit=unit)]
     small = dict.fromkeys(name for names in gaps["left_out"] for name in names)
     notes = [
