@@ -56,7 +56,7 @@ def scored(name: str, seed: int) -> ScoredFolds:
             "index": index,
             "path": [f"{i}.png" for i in index],
             "target": targets,
-            "fold": index * 4 // n,
+            "fold": index // 2 % 4,  # slices of a patient in two folds
             "probability": 1 / (1 + np.exp(-logits)),
             "logit": logits,
             "group": [f"p{i // 4}" for i in index],
@@ -65,7 +65,7 @@ def scored(name: str, seed: int) -> ScoredFolds:
             "repeat": 0,
         }
     )
-    parts = np.array_split(index, 4)
+    parts = [index[index // 2 % 4 == k] for k in range(4)]
     folds = [Fold(np.setdiff1d(index, part), part, np.empty(0, int)) for part in parts]
     return ScoredFolds(
         name, "a <set>", "hash", ("no", "yes"), Protocol.paper(), tuple(folds), rows,

@@ -7,12 +7,15 @@ import json
 import shutil
 import sys
 import warnings
+from unittest.mock import patch
 
+import numpy as np
 import pytest
 
-from covidct import CrossValidator, cli
+from covidct import CrossValidationResult, CrossValidator, cli, load_dataset
 from covidct.cli.options import add_recipe, read_recipe
 from covidct.datasets.canvases import make_canvases
+from covidct.explain.fold import explain_fold
 
 
 def _standard_showwarning(*warning, **_):
@@ -295,6 +298,47 @@ def test_explain(run_dir, images, tmp_path, capsys):
     assert cli.main(["explain", str(run_dir), *arguments]) == 0
     assert (other / "grad_cam.png").stat().st_size > 1000
     assert "no faithfulness table" in capsys.readouterr().out
+
+
+def test_chosen_slices_are_explained_by_the_fold_that_tests_them(run_dir, tmp_path, capsys):
+    result = CrossValidationResult.load(run_dir)
+    tested = result.predictions[result.predictions["fold"] == 1].iloc[0]
+    name = tested["path"]
+    arguments = ["--dataset", "phantom", "--n", "24", "--output", str(tmp_path)]
+    arguments += ["--select", name]
+    with (
+        patch("covidct.explain.fold.explain_fold", return_value=None) as explain,
+        patch("covidct.explain.faithfulness.average", return_value=None),
+    ):
+        assert cli.main(["explain", str(run_dir), *arguments]) == 0
+    assert explain.call_args.kwargs["fold"] == 1
+    assert explain.call_args.kwargs["slices"] == [tested["index"]]
+    capsys.readouterr()
+    assert cli.main(["explain", str(run_dir), *arguments, "--fold", "0"]) == 2
+    assert "is not a test slice of --fold 0; --fold 1 tests it" in capsys.readouterr().err
+    slices = load_dataset("phantom", n=24)
+    with pytest.raises(ValueError, match="it is tested by fold 1"):
+        explain_fold(result, slices, tmp_path, slices=[int(tested["index"])])
+
+
+def test_maps_of_a_volume(run_dir, tmp_path, capsys):
+    sitk = pytest.importorskip("SimpleITK", reason="needs the extra volumes")
+    scan = tmp_path / "scan.nii.gz"
+    values = np.random.default_rng(0).integers(-1000, 200, (5, 64, 88), dtype=np.int16)
+    source = sitk.GetImageFromArray(values)
+    source.SetOrigin((-30.0, -20.0, 100.0))
+    sitk.WriteImage(source, scan)
+    out = tmp_path / "out"
+    arguments = ["explain", str(run_dir), "--paths", str(scan), "--output", str(out)]
+    assert cli.main([*arguments, "--maps", "nifti", "--slices", "1,3", "--select", "*#[2-4]"]) == 0
+    saved = sitk.ReadImage(out / "maps/00001-scan.nii.gz")
+    assert saved.GetOrigin() == source.GetOrigin()
+    array = sitk.GetArrayFromImage(saved)
+    assert not array[[0, 1, 4]].any()
+    assert array.min() >= 0
+    assert array.max() <= 1
+    assert cli.main([*arguments, "--slices", "3,1"]) == 2
+    assert "--slices must be" in capsys.readouterr().err
 
 
 def test_explain_several_folds(run_dir, tmp_path, capsys):

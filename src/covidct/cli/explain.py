@@ -9,9 +9,18 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .options import WrongCallError, add_dataset, add_layer, emit, emit_json, load_slices
+from .options import (
+    WrongCallError,
+    add_dataset,
+    add_layer,
+    checked_call,
+    emit,
+    emit_json,
+    load_slices,
+)
 
 if TYPE_CHECKING:
+    from ..datasets.ct_dataset import CTDataset
     from ..explain.faithfulness import Faithfulness
     from ..runs.result import CrossValidationResult
 
@@ -30,17 +39,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--fold",
         type=int,
         nargs="+",
-        default=[0],
         metavar="K",
-        help="folds to explain (default: 0); the table of several folds is their mean",
+        help="folds to explain (default: 0, or with --select those that test the slices); the "
+        "table of several folds is their mean",
     )
     parser.add_argument(
         "--paths", type=Path, nargs="+", metavar="PATH", help="images or folders to explain"
     )
     parser.add_argument(
+        "--select",
+        nargs="+",
+        metavar="NAME",
+        help="slices to draw: names, ends of names or patterns, such as p1/3.png, 'p1/*' or "
+        "scan.nii.gz#12 (default: with --dataset the test slices that are recognized most surely, "
+        "with --paths the slices that show lung)",
+    )
+    parser.add_argument(
         "--maps",
-        action="store_true",
-        help="with --paths, also write the maps as arrays: a .npz file for each volume or image",
+        choices=("npz", "nifti"),
+        help="with --paths, also write the maps as arrays, a file for each volume or image: for "
+        "NumPy, or as NIfTI on the grid of the volume, to overlay it in a viewer",
     )
     add_layer(parser)
     parser.add_argument(
@@ -78,6 +96,8 @@ def run(args: argparse.Namespace) -> None:
         raise WrongCallError("--target needs --dataset; --paths explains the evidence of COVID-19")
     if args.maps and args.paths is None:
         raise WrongCallError("--maps needs --paths")
+    if args.paths and args.slices == "labelled":
+        raise WrongCallError("--slices takes lung, all or FIRST,LAST with --paths, not labelled")
     output = args.output or args.run_dir / "explain"
     if args.paths:
         table = _explain_images(args, output)
@@ -92,13 +112,34 @@ def run(args: argparse.Namespace) -> None:
 def _explain_images(args: argparse.Namespace, output: Path) -> Faithfulness | None:
     from .. import Predictor
     from ..explain.fold import explain_predictions, save_maps
+    from ..explain.selection import slices_of_volumes, slices_with_names
 
     predictor = Predictor.from_run(args.run_dir)
     predictions = predictor.predict(args.paths)
+    with checked_call():
+        if args.select:
+            chosen = slices_with_names([p.name for p in predictions], args.select)
+            if args.slices is not None:
+                placed = set(slices_of_volumes(predictions, args.slices).tolist())
+                chosen = chosen[[i in placed for i in chosen.tolist()]]
+        else:
+            chosen = slices_of_volumes(predictions, args.slices or "lung")
     if args.maps:
-        save_maps(predictor, predictions, output / "maps", layer=args.layer)
+        save_maps(
+            predictor,
+            predictions,
+            output / "maps",
+            file_format=args.maps,
+            slices=chosen,
+            layer=args.layer,
+        )
     return explain_predictions(
-        predictor, predictions, output, layer=args.layer, baseline=args.baseline
+        predictor,
+        predictions,
+        output,
+        layer=args.layer,
+        slices=chosen,
+        baseline=args.baseline,
     )
 
 
@@ -108,19 +149,44 @@ def _explain_folds(
     from ..explain.faithfulness import average
     from ..explain.fold import explain_fold
 
-    slices, several = load_slices(args), len(args.fold) > 1
+    dataset = load_slices(args)
+    chosen = _chosen_of_folds(result, dataset, args)
     return average(
         [
             explain_fold(
                 result,
-                slices,
-                output / f"fold-{fold}" if several else output,
+                dataset,
+                output / f"fold-{fold}" if len(chosen) > 1 else output,
                 fold=fold,
                 layer=args.layer,
                 target=args.target,
+                slices=slices,
                 palette=args.palette,
                 baseline=args.baseline,
             )
-            for fold in args.fold
+            for fold, slices in chosen.items()
         ]
     )
+
+
+def _chosen_of_folds(
+    result: CrossValidationResult, dataset: CTDataset, args: argparse.Namespace
+) -> dict[int, list[int] | None]:
+    """Return the slices to draw of each fold to explain; None for the default."""
+    from ..explain.selection import slices_with_names
+
+    if not args.select:
+        return dict.fromkeys(args.fold or [0])
+    index = slices_with_names(dataset.names, args.select).tolist()
+    tested = [set(split.test.tolist()) for split in result.folds]
+    folds = range(len(tested)) if args.fold is None else args.fold
+    chosen = {fold: [i for i in index if i in tested[fold]] for fold in folds}
+    missing = set(index).difference(*chosen.values())
+    if missing:
+        first = min(missing)
+        testing = [str(k) for k, test in enumerate(tested) if first in test]
+        raise WrongCallError(
+            f"{dataset.names[first]!r} is not a test slice of --fold "
+            f"{' '.join(map(str, folds))}; --fold {' '.join(testing)} tests it"
+        )
+    return {fold: slices for fold, slices in chosen.items() if slices}

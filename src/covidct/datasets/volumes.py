@@ -35,9 +35,11 @@ from .gray import WindowChoice, as_hounsfield, as_window, to_gray
 __all__ = [
     "CACHE",
     "BoundedCache",
+    "FrameGrid",
     "VolumeHeader",
     "VolumePixels",
     "read_content",
+    "read_frame_grid",
     "read_header",
     "read_pixels",
     "shown",
@@ -114,6 +116,22 @@ class VolumeHeader:
     _axes: tuple[int, int, int] = field(repr=False)  # of the array: across slices, down, across
     _flips: tuple[bool, bool] = field(repr=False)  # down, across
 
+    def oriented(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return a view of the stored array: slices in their stored order, radiological."""
+        down, across = self._flips
+        array = array.transpose(self._axes)
+        return array[:, :: -1 if down else 1, :: -1 if across else 1]
+
+
+class FrameGrid(NamedTuple):
+    """Grid of a volume file, in the coordinates of SimpleITK: x, y, z; the array is z, y, x."""
+
+    shape: tuple[int, int, int]
+    spacing: tuple[float, float, float]
+    origin: tuple[float, float, float]
+    direction: npt.NDArray[np.float64]
+    header: VolumeHeader
+
 
 class VolumePixels(NamedTuple):
     """Voxels of a volume file, (n_frames, height, width) in the stored order of slices."""
@@ -143,6 +161,20 @@ def read_header(path: Path) -> VolumeHeader:
     """
     with _guarded(path):
         return _geometry(_opened(path))
+
+
+def read_frame_grid(path: Path) -> FrameGrid:
+    """Read the grid of a volume file in the patient's coordinates; raises as `read_header`."""
+    with _guarded(path):
+        reader = _opened(path)
+        size, spacing, origin, direction = _axes_of(reader)
+        return FrameGrid(
+            tuple(size[::-1].tolist()),
+            tuple(spacing.tolist()),
+            tuple(origin.tolist()),
+            direction,
+            _geometry(reader),
+        )
 
 
 def read_pixels(path: Path) -> VolumePixels:
@@ -197,8 +229,8 @@ def _times(size: tuple[int, ...]) -> str:
     return " x ".join(map(str, size))
 
 
-def _geometry(reader: Any) -> VolumeHeader:
-    """Find the axial slices in the axes of a volume."""
+def _axes_of(reader: Any) -> tuple[Any, Any, Any, Any]:
+    """Return the size, spacing, origin and direction of a volume of one to four dimensions."""
     dimension = len(reader.GetSize())
     direction = np.eye(3)
     size, spacing, origin = np.ones(3, int), np.ones(3), np.zeros(3)
@@ -206,6 +238,12 @@ def _geometry(reader: Any) -> VolumeHeader:
     direction[:n, :n] = np.reshape(reader.GetDirection(), (dimension, dimension))[:n, :n]
     size[:n], spacing[:n] = reader.GetSize()[:n], reader.GetSpacing()[:n]
     origin[:n] = reader.GetOrigin()[:n]
+    return size, spacing, origin, direction
+
+
+def _geometry(reader: Any) -> VolumeHeader:
+    """Find the axial slices in the axes of a volume."""
+    size, spacing, origin, direction = _axes_of(reader)
     _check_spacing(spacing.tolist())
     if not (np.isfinite(direction).all() and np.isfinite(origin).all()):
         raise Refusal("has an origin or axes that are not finite; correct its header")
@@ -470,10 +508,7 @@ def _pixels(path: Path) -> VolumePixels:
             raise Refusal(
                 f"has {count} voxels that are not numbers (NaN or infinite); replace them by -1024"
             )
-        down, across = header._flips
-        array = array.transpose(header._axes)
-        array = array[:, :: -1 if down else 1, :: -1 if across else 1]
-        return _interpreted(array)
+        return _interpreted(header.oriented(array))
 
 
 def _interpreted(array: npt.NDArray[Any]) -> VolumePixels:

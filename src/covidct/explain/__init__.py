@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .grad_cam import Explanation, GradCAM
     from .paper import draw_paper_figures
     from .regions import to_slice
+    from .selection import slices_of_volumes, slices_with_names
 else:
     __getattr__, __dir__ = attach(
         __name__,
@@ -25,6 +26,7 @@ else:
             "grad_cam": ("Explanation", "GradCAM"),
             "paper": ("draw_paper_figures",),
             "regions": ("to_slice",),
+            "selection": ("slices_of_volumes", "slices_with_names"),
         },
         submodules=("faithfulness", "figures", "tsne"),
     )
@@ -42,6 +44,8 @@ __all__ = [
     "plot_maps",
     "plot_tsne",
     "save_maps",
+    "slices_of_volumes",
+    "slices_with_names",
     "to_slice",
     "tsne",
 ]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,12 +17,15 @@ from scipy import special
 from torch import Tensor
 
 from .._files import atomic_path, write_json, write_text
+from .._text import printable
 from ..datasets.canvases import make_canvases
 from ..datasets.ct_dataset import CTDataset
+from ..datasets.geometry import VolumeGrid, read_grid, write_nifti
 from ..devices import resolve_device
+from ..errors import InvalidFileError
 from ..inference import infer
 from ..models.classifier import CTClassifier
-from ..runs.predictor import Prediction, Predictor, by_volume, with_images
+from ..runs.predictor import Prediction, Predictor, VolumePrediction, by_volume, with_images
 from ..runs.result import CrossValidationResult
 from . import faithfulness, figures, tsne
 from .faithfulness import Faithfulness, Measure
@@ -56,6 +59,7 @@ def explain_fold(
     fold: int = 0,
     layer: str | None = None,
     target: str = "covid",
+    slices: Sequence[int] | npt.NDArray[np.integer] | None = None,
     count: int = 8,
     palette: figures.Palette = "paper",
     baseline: Baseline = "blur",
@@ -82,8 +86,12 @@ def explain_fold(
     target : str, default="covid"
         Class whose evidence is explained, on the slices of this class: ``"covid"``,
         ``"non-covid"``, or a label that the network was trained on.
+    slices : array-like of int, optional
+        Indices of the slices of the test fold, of any class, that ``grad_cam.png`` shows, in this
+        order; `covidct.explain.slices_with_names` finds them by name. The other files do not
+        depend on it.
     count : int, default=8
-        Maximum number of slices in ``grad_cam.png``.
+        Maximum number of slices in ``grad_cam.png``, if `slices` is not given.
     palette : {"paper", "color-blind"}, default="paper"
         Colors of ``tsne.png``, as in `covidct.explain.figures.embedding`.
     baseline : {"blur", "black", "mean", "rise"}, default="blur"
@@ -101,7 +109,8 @@ def explain_fold(
     ------
     ValueError
         If `dataset` is not the one that the run was trained on, if `target` is not a class of the
-        network, or if the test fold has fewer than two slices of `target`.
+        network, if one of `slices` is not in the test fold, or if the test fold has fewer than two
+        slices of `target`.
 
     Examples
     --------
@@ -124,6 +133,7 @@ def explain_fold(
     model = result.fold_model(fold).to(resolve_device("auto"))
     canvases = make_canvases(dataset, model.input_size, resize=result.recipe.resize)
     split = result.folds[fold]
+    _check_tested(result, dataset, slices, fold)
     members = result.spec.outputs.members(target)
     codes = result.spec.outputs.encode(dataset.labels, dataset.targets)
     shown = split.test[members[codes[split.test]]]
@@ -139,17 +149,20 @@ def explain_fold(
         seed=seed,
     )
     predictions = result.fold_predictions(fold)
-    predictions = predictions[predictions["index"].isin(shown)]
     cam = GradCAM(model, layer=layer, target=target)
-    maps = _recognized(result, dataset, cam, canvases, predictions, count)
+    if slices is None:
+        rows = _recognized(target, predictions[predictions["index"].isin(shown)], count)
+    else:
+        rows = predictions.set_index("index", drop=False).loc[np.asarray(slices, int)]
+    maps = _draw(result, dataset, cam, canvases, rows, codes)
     save_figure(maps, folder / "grad_cam.png")
     plane, separation = embed_fold(
         result, dataset, model, canvases, fold=fold, palette=palette, seed=seed
     )
     save_figure(plane, folder / "tsne.png")
     if separation is not None:
-        rows = _separation_rows(separation, len(split.test))
-        table = replace(table, measures=(*table.measures, *rows))
+        separated = _separation_rows(separation, len(split.test))
+        table = replace(table, measures=(*table.measures, *separated))
     return _write(table, folder)
 
 
@@ -159,12 +172,14 @@ def explain_predictions(
     folder: str | PathLike[str],
     *,
     layer: str | None = None,
+    slices: Sequence[int] | npt.NDArray[np.integer] | None = None,
     baseline: Baseline = "blur",
     seed: int = 0,
 ) -> Faithfulness | None:
     """Draw and measure the maps of new slices, as in the external test of the paper.
 
-    Of a volume, the slices that count for its probability are drawn: those that show lung.
+    By default, the slices of a volume that count for its probability are drawn: those that show
+    lung.
 
     Parameters
     ----------
@@ -179,6 +194,9 @@ def explain_predictions(
         ``grad_cam-001.png`` and so on.
     layer : str, optional
         Name of the layer to explain, as in `covidct.explain.GradCAM`.
+    slices : array-like of int, optional
+        Indices of the predictions to explain, in this order; `covidct.explain.slices_with_names`
+        and `covidct.explain.slices_of_volumes` find them by name and by place.
     baseline : {"blur", "black", "mean", "rise"}, default="blur"
         Replacement of deleted pixels, as in `covidct.explain.faithfulness.perturb`.
     seed : int, default=0
@@ -187,8 +205,8 @@ def explain_predictions(
     Returns
     -------
     Faithfulness or None
-        Faithfulness of the maps of all slices predicted as COVID-19, averaged over the networks;
-        None if there are fewer than two such slices.
+        Faithfulness of the maps of all explained slices predicted as COVID-19, averaged over the
+        networks; None if there are fewer than two such slices.
 
     Raises
     ------
@@ -209,8 +227,10 @@ def explain_predictions(
     >>> slices.subset([0, 1]).save(folder)
     >>> table = explain_predictions(predictor, predictor.predict(f"{folder}/COVID"), folder)
     """
-    volumes = by_volume(predictions)
-    readable = [prediction for volume in volumes for prediction in volume.counted]
+    if slices is None:
+        readable = [p for volume in by_volume(predictions) for p in volume.counted]
+    else:
+        readable = [predictions[int(i)] for i in slices if predictions[int(i)].readable]
     if not readable:
         raise ValueError("no slice to explain: no prediction is of a readable slice")
     pages = [readable[i : i + _SLICES_PER_PAGE] for i in range(0, len(readable), _SLICES_PER_PAGE)]
@@ -363,6 +383,8 @@ def save_maps(
     predictions: Sequence[Prediction],
     folder: str | PathLike[str],
     *,
+    file_format: Literal["npz", "nifti"] = "npz",
+    slices: Sequence[int] | npt.NDArray[np.integer] | None = None,
     layer: str | None = None,
 ) -> list[Path]:
     """Write the saliency maps of slices as arrays, one file for each volume or image.
@@ -372,13 +394,18 @@ def save_maps(
     predictor : Predictor
         Networks of the folds; the maps are averaged over them.
     predictions : sequence of Prediction
-        Predictions for the slices, as returned by `covidct.Predictor.predict`. All readable slices
-        of a volume are written.
+        Predictions for the slices, as returned by `covidct.Predictor.predict`.
     folder : str or Path
-        Folder for ``00001.npz`` and so on, which :func:`numpy.load` reads. Each has ``maps``, of
-        shape (n_slices, height, width) and type float16, in [0, 1], on the pixels of the slices as
-        the library shows them (the patient's right on the left, anterior up), from the feet to the
-        head; and ``paths``, ``frames``, ``positions`` (mm) and ``probabilities`` of these slices.
+        Folder for the files, which are numbered and named as the volumes: ``00001-scan.npz``.
+    file_format : {"npz", "nifti"}, default="npz"
+        With ``"npz"``, each file, which :func:`numpy.load` reads, has ``maps``, of shape (n_slices,
+        height, width) and type float16, in [0, 1], on the pixels of the slices as the library shows
+        them (the patient's right on the left, anterior up), from the feet to the head; and
+        ``paths``, ``frames``, ``positions`` (mm) and ``probabilities`` of these slices. With
+        ``"nifti"``, each file is a volume of type float32 on the grid of the source, so that a
+        viewer overlays them; slices that are not explained are 0.
+    slices : array-like of int, optional
+        Indices of the predictions to explain. By default all that could be read.
     layer : str, optional
         Name of the layer to explain, as in `covidct.explain.GradCAM`.
 
@@ -390,7 +417,10 @@ def save_maps(
     Raises
     ------
     ValueError
-        If the networks are in an ONNX file.
+        If the networks are in an ONNX file, if `file_format` is unknown, or if it is ``"nifti"`` and a
+        slice is a picture, or of a DICOM series without an even grid.
+    ModuleNotFoundError
+        If `file_format` is ``"nifti"`` and SimpleITK is not installed.
 
     Examples
     --------
@@ -409,31 +439,83 @@ def save_maps(
     >>> np.load(path)["maps"].shape == (1, *slices[0][0].size[::-1])
     True
     """
-    written = []
+    if file_format not in ("npz", "nifti"):
+        raise ValueError(f"file_format must be 'npz' or 'nifti', got {file_format!r}")
+    chosen = range(len(predictions)) if slices is None else {int(i) for i in slices}
+    jobs: list[tuple[Path, list[Prediction], VolumeGrid | None]] = []
+    first = 0
     for number, volume in enumerate(by_volume(predictions), start=1):
-        readable = [p for p in volume.slices if p.readable]
-        maps = []
-        for _, image in with_images(readable, window=predictor.window):
-            if image is None:
-                continue
+        explained = [p for i, p in enumerate(volume.slices, first) if i in chosen and p.readable]
+        first += len(volume)
+        if explained:
+            name = f"{number:05d}-{_stem(volume.name)}"
+            grid = _grid(volume) if file_format == "nifti" else None
+            jobs.append((Path(folder) / name, explained, grid))
+    return [
+        _save_npz(predictor, explained, path, layer=layer)
+        if grid is None
+        else _save_nifti(predictor, explained, path, grid, layer=layer)
+        for path, explained, grid in jobs
+    ]
+
+
+def _stem(name: str) -> str:
+    """Return the name of a volume without folders and suffixes, short enough for a file name."""
+    return printable(Path(name).name).split(".")[0][:60] or "volume"
+
+
+def _grid(volume: VolumePrediction) -> VolumeGrid:
+    """Read the grid of a volume before any map is computed."""
+    try:
+        return read_grid([(Path(p.path), p.frame) for p in volume.slices])
+    except InvalidFileError:
+        raise
+    except ValueError as error:
+        raise ValueError(f"cannot write maps as NIfTI: {error}; write them as npz") from None
+
+
+def _on_slices(
+    predictor: Predictor, predictions: Sequence[Prediction], *, layer: str | None
+) -> Iterator[tuple[Prediction, npt.NDArray[np.float32]]]:
+    """Compute the map of each slice, on the pixels of the slice."""
+    for p, image in with_images(predictions, window=predictor.window):
+        if image is not None:
             on_canvas = mean_maps(predictor, predictor.canvas(image)[None], layer=layer)[0]
-            size = image.size[::-1]
-            on_slice = to_slice(on_canvas, size, resize=predictor.resize)
-            maps.append(on_slice.numpy(force=True).astype(np.float16))
-        if not maps:
-            continue
-        path = Path(folder) / f"{number:05d}.npz"
-        with atomic_path(path) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(
-                file,
-                maps=np.stack(maps),
-                paths=np.array([p.path for p in readable]),
-                frames=np.array([p.frame for p in readable]),
-                positions=np.array([p.position for p in readable]),
-                probabilities=np.array([p.probability for p in readable]),
-            )
-        written.append(path)
-    return written
+            on_slice = to_slice(on_canvas, image.size[::-1], resize=predictor.resize)
+            yield p, on_slice.numpy(force=True)
+
+
+def _save_npz(
+    predictor: Predictor, predictions: Sequence[Prediction], path: Path, *, layer: str | None
+) -> Path:
+    maps = [m.astype(np.float16) for _, m in _on_slices(predictor, predictions, layer=layer)]
+    path = path.with_name(f"{path.name}.npz")
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(
+            file,
+            maps=np.stack(maps),
+            paths=np.array([p.path for p in predictions]),
+            frames=np.array([p.frame for p in predictions]),
+            positions=np.array([p.position for p in predictions]),
+            probabilities=np.array([p.probability for p in predictions]),
+        )
+    return path
+
+
+def _save_nifti(
+    predictor: Predictor,
+    predictions: Sequence[Prediction],
+    path: Path,
+    grid: VolumeGrid,
+    *,
+    layer: str | None,
+) -> Path:
+    array = np.zeros(grid.shape, np.float32)
+    for p, saliency in _on_slices(predictor, predictions, layer=layer):
+        grid.shown(array, Path(p.path), p.frame)[...] = saliency
+    path = path.with_name(f"{path.name}.nii.gz")
+    write_nifti(path, array, grid)
+    return path
 
 
 def embed_fold(
@@ -533,31 +615,66 @@ def save_figure(figure: Figure, path: Path) -> Path:
     return path
 
 
-def _recognized(
+def _check_tested(
+    result: CrossValidationResult,
+    dataset: CTDataset,
+    slices: Sequence[int] | npt.NDArray[np.integer] | None,
+    fold: int,
+) -> None:
+    """Raise a ValueError if a slice is not in the test fold."""
+    if slices is None:
+        return
+    if len(slices) == 0:
+        raise ValueError("no slice to explain: slices is empty")
+    outside = np.setdiff1d(slices, result.folds[fold].test)
+    if len(outside) == 0:
+        return
+    index = int(outside[0])
+    if not 0 <= index < len(dataset):
+        raise ValueError(f"slices has {index}, but the dataset has {len(dataset)} slices")
+    testing = [str(k) for k, split in enumerate(result.folds) if index in split.test]
+    raise ValueError(
+        f"{dataset.names[index]!r} is not a test slice of fold {fold}, so that its map would be "
+        f"that of a network that may have been trained on it; it is tested by fold "
+        f"{', '.join(testing) or 'none'}"
+    )
+
+
+def _evidence(target: str, rows: pd.DataFrame) -> pd.Series:
+    """Return the log odds of the explained class."""
+    odds = {"covid": rows["logit"], "non-covid": -rows["logit"]}
+    return odds[target] if target in odds else special.logit(rows[f"p_{target}"])
+
+
+def _recognized(target: str, rows: pd.DataFrame, count: int) -> pd.DataFrame:
+    """Choose the slices with the highest probabilities, correct predictions only if any.
+
+    `rows` are the predictions for the slices of the class `target`.
+    """
+    surest = rows.assign(evidence=_evidence(target, rows))
+    surest = surest.sort_values("evidence", ascending=False, kind="stable")
+    recognized = surest[surest["evidence"] >= 0]
+    return (recognized if len(recognized) else surest)[:count]
+
+
+def _draw(
     result: CrossValidationResult,
     dataset: CTDataset,
     cam: GradCAM,
     canvases: npt.NDArray[np.uint8],
     rows: pd.DataFrame,
-    count: int,
+    codes: npt.NDArray[np.integer],
 ) -> Figure:
-    """Draw the slices with the highest probabilities, correct predictions only if any.
-
-    `rows` are the predictions for the slices of the class that `cam` explains.
-    """
-    name, classes = cam.target, result.classes
-    odds = {"covid": rows["logit"], "non-covid": -rows["logit"]}
-    names = {"covid": classes, "non-covid": classes[::-1]}.get(name, (f"not {name}", name))
-    evidence = odds[name] if name in odds else special.logit(rows[f"p_{name}"])
-    surest = rows.assign(evidence=evidence).sort_values("evidence", ascending=False, kind="stable")
-    recognized = surest[surest["evidence"] >= 0]
-    shown = (recognized if len(recognized) else surest)[:count]
-    index = [int(i) for i in shown["index"]]
+    """Draw the slices of some predictions under their maps."""
+    target, classes = str(cam.target), result.classes
+    names = {"covid": classes, "non-covid": classes[::-1]}.get(target, (f"not {target}", target))
+    members = result.spec.outputs.members(target)
+    index = [int(i) for i in rows["index"]]
     return figures.saliency_maps(
         [dataset[i][0] for i in index],
         cam.over(canvases, index=np.array(index)).maps,
-        probabilities=special.expit(shown["evidence"]).tolist(),
-        targets=[1] * len(index),
+        probabilities=special.expit(_evidence(target, rows)).tolist(),
+        targets=members[codes[index]].astype(int).tolist(),
         names=figures.below_common_folder([dataset.names[i] for i in index]),
         masks=[dataset.masks(i) for i in index],
         classes=names,
