@@ -417,8 +417,8 @@ def save_maps(
     Raises
     ------
     ValueError
-        If the networks are in an ONNX file, if `file_format` is unknown, or if it is ``"nifti"`` and a
-        slice is a picture, or of a DICOM series without an even grid.
+        If the networks are in an ONNX file, if `file_format` is unknown, or if it is ``"nifti"``
+        and a slice is a picture, or of a DICOM series without an even grid.
     ModuleNotFoundError
         If `file_format` is ``"nifti"`` and SimpleITK is not installed.
 
