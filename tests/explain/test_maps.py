@@ -77,9 +77,7 @@ def test_nifti_maps_overlay_the_volume(stored: str, tmp_path: Path) -> None:
     sitk.WriteImage(source, tmp_path / "scan.nii.gz")
     scored = predictions(tmp_path / "scan.nii.gz")
     chosen = slices_of_volumes(scored, (2, 4))
-    (path,) = save_maps(
-        Predictor(), scored, tmp_path / "maps", file_format="nifti", slices=chosen
-    )
+    (path,) = save_maps(Predictor(), scored, tmp_path / "maps", file_format="nifti", slices=chosen)
     assert path.name == "00001-scan.nii.gz"
     saved = sitk.ReadImage(path)
     assert saved.GetSize() == source.GetSize()
@@ -98,9 +96,7 @@ def test_nifti_maps_overlay_a_dicom_series(
 ) -> None:
     pytest.importorskip("pydicom", reason="needs the extra dicom")
     array, series = voxels(), write_series(tmp_path / "series", flipped=flipped, missing=missing)
-    (path,) = save_maps(
-        Predictor(), predictions(series), tmp_path / "maps", file_format="nifti"
-    )
+    (path,) = save_maps(Predictor(), predictions(series), tmp_path / "maps", file_format="nifti")
     saved = sitk.ReadImage(path)
     assert saved.GetSize() == array.shape[::-1]
     np.testing.assert_allclose(saved.GetSpacing(), SPACING, atol=1e-4)
