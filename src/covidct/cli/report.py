@@ -1,7 +1,8 @@
 """Write finished runs as one HTML page: tables, figures, explanations, known problems.
 
 With --dataset, the page also shows the most confident slices with Grad-CAM, the features of a
-fold, and the findings of an audit.
+fold, and the findings of an audit. With --checklist, the reporting checklists TRIPOD+AI and CLAIM
+are written too, as Markdown and CSV: what the runs answer, and what is left to the author.
 """
 
 from __future__ import annotations
@@ -23,6 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-audit", action="store_true", help="do not audit the dataset")
     add_layer(parser)
     parser.add_argument(
+        "--checklist",
+        action="store_true",
+        help="also write FILE-checklist.md and FILE-checklist.csv",
+    )
+    parser.add_argument(
         "--output", type=Path, metavar="FILE", help="file to write (default: RUN/report.html)"
     )
 
@@ -30,10 +36,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Run the verb."""
     from .. import CrossValidationResult, audit_dataset
-    from ..report import write_report
+    from ..report import write_checklist, write_report
 
     results = [CrossValidationResult.load(path) for path in args.runs]
     dataset = None if args.dataset is None else load_slices(args)
     audit = None if dataset is None or args.no_audit else audit_dataset(dataset)
     output = args.output or args.runs[0] / "report.html"
     emit(str(write_report(results, output, dataset=dataset, audit=audit, layer=args.layer)))
+    for ending in (".md", ".csv") if args.checklist else ():
+        path = output.with_name(f"{output.stem}-checklist{ending}")
+        emit(str(write_checklist(results, path, audit=audit)))

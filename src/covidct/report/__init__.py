@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from .._lazy import attach
 
 if TYPE_CHECKING:
+    from .checklist import checklist_tables, write_checklist
     from .commands import command_line
     from .page import render, write_report
     from .sweep_tables import write_sweep_tables
@@ -17,10 +18,18 @@ else:
     __getattr__, __dir__ = attach(
         __name__,
         {
+            "checklist": ("checklist_tables", "write_checklist"),
             "commands": ("command_line",),
             "page": ("render", "write_report"),
             "sweep_tables": ("write_sweep_tables",),
         },
     )
 
-__all__ = ["command_line", "render", "write_report", "write_sweep_tables"]
+__all__ = [
+    "checklist_tables",
+    "command_line",
+    "render",
+    "write_checklist",
+    "write_report",
+    "write_sweep_tables",
+]
