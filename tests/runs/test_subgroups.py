@@ -114,6 +114,10 @@ def test_classes_are_no_test_of_subgroups():
     gap = compare(scored, names, n_permutations=19)[0]
     assert gap.highest == "normal"
     assert np.isnan(gap.p_value)
+    names[(scored.targets == 0) & (scored.units >= 70)] = (
+        "CAP"  # left out, but permuted with others
+    )
+    assert np.isnan(compare(scored, names, n_permutations=19)[0].p_value)
     assert "not tested" in next(describe_gap(gap, unit="patient"))
 
 

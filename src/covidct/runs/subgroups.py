@@ -99,7 +99,7 @@ class Gap(NamedTuple):
         over patients. It does not account for the choice of the two, as `p_value` does.
     p_value : float
         Share of permutations of the subgroups in which the largest difference is as large. NaN if
-        the permutations cannot differ, as if each subgroup is all of one class.
+        the two subgroups have no class in common.
     left_out : tuple of str
         Subgroups that are not compared, since fewer than ten patients (or other units) decide the
         metric.
@@ -300,8 +300,9 @@ def _gap(
     lowest, highest = int(order[0]), int(order[-1])
     difference = float(values[highest] - values[lowest])
     possible = drawn[~np.isnan(drawn)]
-    # Permutations that cannot change the gap are no test.
-    fixed = not possible.size or bool(np.allclose(possible, difference, atol=1e-12))
+    # Permutations within a class cannot exchange slices of subgroups without a common class.
+    classes = [np.unique(scored.targets[codes == k]) for k in (highest, lowest)]
+    fixed = not possible.size or not np.intersect1d(*classes).size
     reached = np.count_nonzero(possible >= difference - 1e-9)
     return Gap(
         metric,
