@@ -45,7 +45,9 @@ def test_help_shows_a_command_and_json(script, load, capsys):
 @pytest.mark.parametrize(
     "script",
     sorted(
-        set(SCRIPTS) - {"audit", "demo", "export", "intervals_and_tests", "retraining", "subgroups"}
+        set(SCRIPTS)
+        - {"audit", "demo", "export", "intervals_and_tests", "operating_points", "retraining"}
+        - {"subgroups"}
     ),
 )
 def test_fewer_than_three_turns_are_refused(script, load, capsys):

@@ -73,6 +73,16 @@ class PredictorCard:
         Permitted and excluded uses.
     covidct : str, default=this version
         Version of covidct that wrote the folder.
+
+    Examples
+    --------
+    >>> import covidct
+    >>> slices = covidct.load_dataset("phantom", n=16, seed=0)
+    >>> recipe = covidct.Recipe.demo().scaled(1)
+    >>> cv = covidct.CrossValidator("shufflenet", recipe, cv=2, groups="patient", weights=None)
+    >>> card = cv.run(slices).export("to-share")
+    >>> card.networks, card.patients
+    (('fold-0', 'fold-1'), {'training': 4, 'test': 4})
     """
 
     model: str
