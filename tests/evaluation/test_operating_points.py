@@ -203,3 +203,36 @@ def test_wrong_calls():
     with pytest.raises(ValueError, match="specificity must be in"):
         Criterion("specificity", 0.0)
     assert Criterion("threshold", 0.0).choose([0, 1], [0.1, 0.9]) == 0
+
+
+def test_sentences_give_natural_frequencies(predictions):
+    targets, probabilities, patients, folds = predictions
+    criteria = [Criterion("sensitivity", 0.9), Criterion("threshold", 0.3)]
+    options = {"folds": folds, "groups": patients, "n_resamples": 100}
+    points = [operating_point(targets, probabilities, c, **options) for c in criteria]
+    first, second = OperatingPoints(tuple(points), "patient", "patient", 100, "x").sentences()
+    assert first.startswith("At a target sensitivity of 90 %: of 100 patients with COVID-19, about")
+    flagged = 100 * (1 - points[0].values["specificity"])
+    assert f"of 100 patients without, about {flagged:.0f} (" in first
+    assert second.startswith("At the threshold 0.3: ")
+    rare = operating_point(targets, probabilities, criteria[0], prevalences=[0.02], **options)
+    (sentence,) = OperatingPoints((rare,), "patient", "patient", 100, "x").sentences()
+    ppv, (low, high) = (100 * np.array(v["ppv"]) for v in rare.at_prevalence[0][1:])
+    assert sentence.startswith("Where 2 % of patients have COVID-19, at a target sensitivity")
+    assert f"called COVID-19, about {ppv:.0f} ({low:.0f} to {high:.0f}) have it" in sentence
+
+
+def test_likelihood_ratios_have_three_digits(predictions):
+    targets, _, patients, folds = predictions
+    # All probabilities are alike: no result changes the odds.
+    point = operating_point(
+        targets,
+        np.full(len(targets), 0.5),
+        Criterion("sensitivity", 0.9),
+        folds=folds,
+        groups=patients,
+        prevalences=[0.1],
+        n_resamples=100,
+    )
+    table = OperatingPoints((point,), "slice", "patient", 100, "x").table()
+    assert table.rows[0][4].startswith("1.00 (")

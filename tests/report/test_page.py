@@ -11,7 +11,7 @@ from covidct.audit import Finding
 from covidct.errors import UnknownNameError
 from covidct.evaluation.tables import percent, percent_range
 from covidct.report import write_report
-from covidct.report.page import find_notices, render
+from covidct.report.page import find_notices, make_page, render
 from covidct.runs.protocol import Protocol
 
 HOSTILE = "<script>alert(1)</script>.png"
@@ -136,6 +136,15 @@ def test_every_part_can_be_jumped_to(html, bare, outline):
         targets = {a["href"].removeprefix("#") for a in page.all("a")}
         assert targets <= ids
         assert len(targets) >= 7
+
+
+def test_notes_of_the_thresholds_are_not_repeated(grouped):
+    (section,) = make_page([grouped]).sections
+    notes = [note for table in section.use.tables for note in table.notes]
+    assert len(notes) == len(set(notes)) > 3
+    (at_target, other, *rare) = section.use.sentences
+    assert all(" of 100 patients with COVID-19" in text for text in (at_target, other))
+    assert [text.split(" %")[0] for text in rare] == ["Where 2", "Where 10", "Where 30"]
 
 
 def test_without_slices_explains_how_to_add_them(bare, outline):

@@ -444,7 +444,8 @@ class LogisticCalibration:
 def _with_interval(value: float, ends: Interval) -> str:
     if np.isnan(value):
         return "–"
-    return f"{value:.2f} ({'–' if np.isnan(ends.low) else f'{ends.low:.2f} to {ends.high:.2f}'})"
+    shown = "–" if np.isnan(ends.low) else f"{ends.low:z.2f} to {ends.high:z.2f}"
+    return f"{value:z.2f} ({shown})"
 
 
 def logistic_calibration(

@@ -531,7 +531,9 @@ _SIMULATED = {
 _SMALL = 50
 
 
-def describe_intervals(ends: Mapping[str, Interval], *, unit: str, count: int) -> list[str]:
+def describe_intervals(
+    ends: Mapping[str, Interval], *, unit: str, count: int | None = None
+) -> list[str]:
     """Describe intervals that are not from a bootstrap, undefined, or of a small sample.
 
     Parameters
@@ -540,8 +542,9 @@ def describe_intervals(ends: Mapping[str, Interval], *, unit: str, count: int) -
         Intervals by metric, as returned by `bootstrap`.
     unit : str
         Resampled unit, such as ``"patient"`` or ``"slice"``.
-    count : int
-        Number of units.
+    count : int, optional
+        Number of units, of whose intervals of accuracy and AUC the simulated coverage is given if
+        they are few. None to leave it out, for intervals of other kinds.
 
     Returns
     -------
@@ -572,7 +575,7 @@ def describe_intervals(ends: Mapping[str, Interval], *, unit: str, count: int) -
         f"{reason.format(unit=unit)}."
         for reason in dict.fromkeys(reasons.values())
     ]
-    if 1 < count <= _SMALL:
+    if count is not None and 1 < count <= _SMALL:
         nearest = max((n for n in _SIMULATED if n <= count), default=min(_SIMULATED))
         accuracy, auc, plain = (
             f"{low} to {high} %" if low < high else f"{low} %" for low, high in _SIMULATED[nearest]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from itertools import compress
 from os import PathLike
@@ -607,12 +607,20 @@ def _clinical_use(result: CrossValidationResult) -> ClinicalUse:
         raise
     except ValueError as error:
         return ClinicalUse(missing=f"Not shown: {error}.")
+    tables = (*(found.table() for found in points), values.table(), calibration)
     return ClinicalUse(
-        tables=(*(found.table() for found in points), values.table(), calibration),
-        sentences=tuple(points[-1].sentences()),
+        tables=tuple(_without_repeated_notes(tables)),
+        sentences=(*points[-1].sentences(), *values.sentences()),
         decision=vector(figures.decision_curves({f"per {per}": curve})),
         decision_sentence=curve.sentence,
     )
+
+
+def _without_repeated_notes(tables: Iterable[Table]) -> Iterator[Table]:
+    seen: set[str] = set()
+    for table in tables:
+        yield replace(table, notes=[note for note in table.notes if note not in seen])
+        seen.update(table.notes)
 
 
 def _stages(result: CrossValidationResult) -> dict[str, tuple[npt.ArrayLike, npt.ArrayLike]]:
