@@ -7,8 +7,8 @@ import pytest
 
 import covidct
 from covidct.cli import _parser
-from covidct.cli.options import read_recipe
-from covidct.report.commands import command_line
+from covidct.cli.options import named_datasets, read_recipe
+from covidct.report.commands import command_line, replacement_note
 from covidct.runs.protocol import Protocol
 from covidct.runs.storage import WeightsSpec
 
@@ -48,10 +48,43 @@ def test_weights(grouped, changed, weights, option):
     assert _parser().parse_args(words[1:]).weights == option
 
 
-def test_own_slices(grouped, changed):
-    own = replace(grouped.spec.dataset, name="mine; rm -rf ~")
-    words = shlex.split(command_line(changed(grouped, {"dataset": own})))
-    assert words[2:6] == ["--dataset", "folder", "--root", "FOLDER"]
+SOURCES = [
+    ("ward-7", ("folder",), "lung", ["folder@ward-7=FOLDER"]),
+    ("mine; rm -rf ~", ("table",), "lung", ["table=FOLDER"]),
+    ("covid19-ct", ("covid19-ct",), "lung", ["covid19-ct=FOLDER"]),
+    (
+        "a+site b",
+        ("folder",),
+        "range",
+        ["folder@a=FOLDER", "folder@site b=FOLDER", "--window=range"],
+    ),
+    ("a+b", ("folder", "table"), (-600.0, 1500.0), ["folder@a=FOLDER", "table@b=FOLDER"]),
+]
+
+
+@pytest.mark.parametrize(("name", "registered", "window", "words"), SOURCES)
+def test_own_slices(grouped, changed, name, registered, window, words):
+    own = replace(
+        grouped.spec.dataset, name=name, registry_names=registered, window=window, content_hash="x"
+    )
+    run = changed(grouped, {"dataset": own})
+    command = shlex.split(command_line(run))
+    assert command[3 : 3 + len(words)] == words
+    args = _parser().parse_args(command[1:])
+    assert args.window == (None if window == "lung" else window)
+    owns = {name} if "+" not in name else set(name.split("+"))
+    assert set(named_datasets(args)) in (owns, set(registered))
+    assert "FOLDER by the folder" in replacement_note(run)
+
+
+def test_what_to_replace_is_named(grouped, changed):
+    assert replacement_note(grouped) == ""
+    weighted = changed(grouped, {"weights": WeightsSpec("net.pt", "0123456789")})
+    assert replacement_note(weighted) == (
+        "Replace net.pt by the path of the weights with the SHA-256 01234567."
+    )
+    made_in_python = replace(grouped.spec.dataset, name="mine", registry_names=())
+    assert command_line(changed(grouped, {"dataset": made_in_python})) is None
 
 
 def test_official_split_has_no_number_of_folds(grouped, changed):

@@ -11,7 +11,7 @@ from .._lazy import attach
 
 if TYPE_CHECKING:
     from .checklist import checklist_tables, write_checklist
-    from .commands import command_line
+    from .commands import command_line, replacement_note
     from .page import render, write_report
     from .sweep_tables import write_sweep_tables
 else:
@@ -19,7 +19,7 @@ else:
         __name__,
         {
             "checklist": ("checklist_tables", "write_checklist"),
-            "commands": ("command_line",),
+            "commands": ("command_line", "replacement_note"),
             "page": ("render", "write_report"),
             "sweep_tables": ("write_sweep_tables",),
         },
@@ -29,6 +29,7 @@ __all__ = [
     "checklist_tables",
     "command_line",
     "render",
+    "replacement_note",
     "write_checklist",
     "write_report",
     "write_sweep_tables",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 
 from ..datasets.registry import list_datasets, load_dataset
@@ -11,7 +12,7 @@ from ..runs.result import CrossValidationResult
 from ..runs.storage import DatasetSpec, WeightsSpec
 from ..training.recipe import Recipe
 
-__all__ = ["command_line"]
+__all__ = ["command_line", "replacement_note"]
 
 _TARGET_OPTIONS = {"covid": [], "label": ["--target", "label"]}
 _PHANTOM_OPTIONS: tuple[tuple[list[str], int], ...] = (([], 2), (["--option", "labels=3"], 3))
@@ -33,9 +34,11 @@ def command_line(result: CrossValidationResult) -> str | None:
     Returns
     -------
     str or None
-        The command, quoted for a POSIX shell; ``FOLDER`` stands for the folder of the dataset. None
-        if the run can only be expressed in Python: with a custom splitter or custom groups, with
-        learning-rate milestones that no ``--epochs`` gives, or on phantoms made with other options.
+        The command, quoted for a POSIX shell; ``FOLDER`` stands for the folder of the dataset, and
+        a file of weights is given by its name, see `replacement_note`. None if the run can only be
+        expressed in Python: with a custom splitter or custom groups, with learning-rate milestones
+        that no ``--epochs`` gives, on slices that `covidct.load_dataset` did not load, or on
+        phantoms made with other options.
 
     Examples
     --------
@@ -105,22 +108,83 @@ def _format_value(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
+def replacement_note(result: CrossValidationResult) -> str:
+    """Describe what must be replaced in the command that reproduces a run.
+
+    Parameters
+    ----------
+    result : CrossValidationResult
+        The run.
+
+    Returns
+    -------
+    str
+        A sentence about the paths that a run folder does not record; empty if the command can be
+        used as it is.
+
+    Examples
+    --------
+    >>> import covidct
+    >>> from covidct.report import replacement_note
+    >>> slices = covidct.load_dataset("phantom", n=16, seed=0)
+    >>> recipe = covidct.Recipe.demo().scaled(1)
+    >>> cv = covidct.CrossValidator("shufflenet", recipe, cv=2, groups="patient", weights=None)
+    >>> replacement_note(cv.run(slices))
+    ''
+    """
+    spec = result.spec
+    sources = spec.dataset.name.split("+")
+    parts, ending = [], ""
+    if _registered(spec.dataset) != ("phantom",):
+        parts.append(
+            f"FOLDER by the folder of {sources[0]}"
+            if len(sources) == 1
+            else f"each FOLDER by the folder of its source ({', '.join(sources)})"
+        )
+        ending = (
+            "; add the options that the slices were loaded with, such as --positive or --groups, "
+            "which the run does not record"
+        )
+    if spec.weights is not None and spec.weights.sha256 is not None:
+        parts.append(
+            f"{spec.weights.name} by the path of the weights with the SHA-256 "
+            f"{spec.weights.sha256[:8]}"
+        )
+    return f"Replace {' and '.join(parts)}{ending}." if parts else ""
+
+
 def _dataset_options(dataset: DatasetSpec) -> list[str] | None:
-    name = dataset.name
-    if name == "phantom":
+    registered, owns = _registered(dataset), dataset.name.split("+")
+    if registered == ("phantom",) and len(owns) == 1:
+        named = _named("phantom", owns[0])
         for options, labels in _PHANTOM_OPTIONS:
-            phantoms = load_dataset(name, n=dataset.slices, labels=labels)
+            phantoms = load_dataset("phantom", n=dataset.slices, labels=labels)
             if phantoms.content_hash() == dataset.content_hash:
-                return ["--dataset", name, "--n", str(dataset.slices), *options]
+                return ["--dataset", named, "--n", str(dataset.slices), *options]
         return None
-    if len(registered := dataset.registry_names) > 1:
-        owns = name.split("+")
-        if len(owns) != len(registered) or "phantom" in registered:
-            return None
-        pairs = zip(registered, owns, strict=True)
-        return ["--dataset", *(f"{kind}@{own}=FOLDER" for kind, own in pairs)]
-    known = name in list_datasets()
-    return ["--dataset", name if known else "folder", "--root", "FOLDER"]
+    if len(registered) == 1:  # each name is listed once, however many sources have it
+        registered *= len(owns)
+    if not registered or "phantom" in registered or len(owns) != len(registered):
+        return None
+    pairs = zip(registered, owns, strict=True)
+    words = ["--dataset", *(f"{_named(kind, own)}=FOLDER" for kind, own in pairs)]
+    if dataset.window == "lung":
+        return words
+    window = dataset.window
+    text = window if isinstance(window, str) else ",".join(f"{value:g}" for value in window)
+    return [*words, f"--window={text}"]
+
+
+def _registered(dataset: DatasetSpec) -> tuple[str, ...]:
+    if not dataset.registry_names and dataset.name in list_datasets():
+        return (dataset.name,)
+    return dataset.registry_names
+
+
+def _named(registered: str, own: str) -> str:
+    """Return a dataset with its own name, where the command line takes it."""
+    is_own = own != registered and re.fullmatch(r"[\w.-][\w. -]*", own)
+    return f"{registered}@{own}" if is_own else registered
 
 
 def _weights_options(weights: WeightsSpec | None) -> list[str]:

@@ -29,7 +29,7 @@ from ..runs.comparison_table import distinctions, published_comparison
 from ..runs.protocol import leakage_warning
 from ..runs.result import CrossValidationResult
 from ..runs.storage import WeightsSpec
-from .commands import command_line
+from .commands import command_line, replacement_note
 from .gallery import GallerySlice, draw_embedding, draw_gallery
 from .pictures import Picture, evidence_gradient, plain, vector
 from .result_tables import (
@@ -66,7 +66,7 @@ _TARGETS = {
 }
 _NO_DATASET = (
     "Not shown, because the report was written without the slices. To include it, name the "
-    "dataset: covidct report RUN --dataset NAME --root FOLDER."
+    "dataset: covidct report RUN --dataset NAME=FOLDER."
 )
 
 
@@ -145,6 +145,8 @@ class RunSection:
         Facts about the run and options of its recipe, as pairs of name and value.
     command : str or None
         Command that reproduces the run, or None if there is none.
+    replacement_note : str
+        Sentence about the paths to replace in the command; may be empty.
     tables : tuple of Table
         Metrics per fold, per patient if patients are known, and by label, source and properties of
         the files if there are several.
@@ -175,6 +177,7 @@ class RunSection:
     facts: tuple[tuple[str, str], ...]
     recipe: tuple[tuple[str, str], ...]
     command: str | None
+    replacement_note: str
     tables: tuple[Table, ...]
     confusion: Picture
     label_confusion: tuple[Picture, ...]
@@ -492,6 +495,7 @@ def _section(
         facts=tuple(_facts(result)),
         recipe=tuple((n, str(v)) for n, v in result.recipe.options().items()),
         command=command_line(result),
+        replacement_note=replacement_note(result),
         tables=tuple(table for table in tables if table is not None),
         confusion=_confusion(result),
         label_confusion=tuple(_label_confusion(result)),
