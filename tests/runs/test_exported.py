@@ -108,8 +108,8 @@ def test_the_cards_have_the_evidence(result, phantoms, tmp_path):
 
 
 def test_patients_that_no_fold_tests_are_not_counted(result, changed_folds):
-    assert set(count_parts(changed_folds, [0])["patients"]) == {"test"}
-    assert set(count_parts(result, [0])["patients"]) == {"training", "test"}
+    assert set(count_parts(changed_folds, [0]).patients) == {"test"}
+    assert set(count_parts(result, [0]).patients) == {"training", "test"}
 
 
 def test_thumbnails_stay_at_home_unless_asked_for(result, shared, new, tmp_path):

@@ -79,8 +79,8 @@ class DecisionCurve(Displayed):
         return (
             f"Acting on the prediction does better than treating all or none for those who would "
             f"act at a probability of COVID-19 {where}. At {100 * self.thresholds[k]:.0f} %, for "
-            f"example, it gains as much as {gain:.0f} more correctly treated cases per 100 "
-            f"{self.unit}s, without any unnecessary treatment."
+            f"example, it gains as much as treating {gain:.2g} more of 100 {self.unit}s correctly, "
+            "without any unnecessary treatment."
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -157,8 +157,8 @@ class _Run:
                 f"{low:,}" if low == high else f"{low:,} to {high:,}"
             )
             text += " slices"
-            if part in counts["prevalence"]:
-                text += f" ({percent(counts['prevalence'][part])} % COVID-19 over all folds)"
+            if part in counts.prevalence:
+                text += f" ({percent(counts.prevalence[part])} % COVID-19 over all folds)"
             found.append(text)
         return f"{_capital('; '.join(found))}. {_capital(self._patients())}."
 

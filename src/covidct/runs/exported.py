@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..audit import AuditReport
     from .result import CrossValidationResult
 
-__all__ = ["PredictorCard", "count_parts", "read_export", "write_export"]
+__all__ = ["PartCounts", "PredictorCard", "count_parts", "read_export", "write_export"]
 
 _CARD, _REFERENCE = "card.json", "reference.safetensors"
 
@@ -157,7 +157,7 @@ def write_export(
         protocol=str(result.protocol),
         metrics=json_ready(summary),
         intervals=json_ready({n: list(ends) for n, ends in result.intervals().items()}),
-        **count_parts(result, numbers),
+        **count_parts(result, numbers)._asdict(),
         shortcuts=None if audit is None else audit.known_shortcuts,
         rule=rule,
         thumbnails=thumbnails,
@@ -166,9 +166,22 @@ def write_export(
     return card
 
 
-def count_parts(
-    result: CrossValidationResult, folds: Sequence[int]
-) -> dict[Literal["patients", "prevalence"], dict[str, Any]]:
+class PartCounts(NamedTuple):
+    """Patients and share of COVID-19 slices of the training and the test part of folds.
+
+    Attributes
+    ----------
+    patients : dict of str to int
+        Numbers of patients of the parts ``"training"`` and ``"test"``; empty if unknown.
+    prevalence : dict of str to float
+        Shares of COVID-19 slices in the same parts.
+    """
+
+    patients: dict[str, int]
+    prevalence: dict[str, float]
+
+
+def count_parts(result: CrossValidationResult, folds: Sequence[int]) -> PartCounts:
     """Count the patients, and the share of COVID-19 slices, that folds train and test on.
 
     Parameters
@@ -180,16 +193,11 @@ def count_parts(
 
     Returns
     -------
-    dict
-        ``"patients"`` and ``"prevalence"``, each with the keys ``"training"`` and ``"test"``. A
-        part with slices that no fold tests, whose class the run does not keep, is left out, and so
-        are unknown patients.
+    PartCounts
+        A part with slices that no fold tests, whose class the run does not keep, is left out.
     """
     known = result.predictions.drop_duplicates("index").set_index("index")
-    found: dict[Literal["patients", "prevalence"], dict[str, Any]] = {
-        "patients": {},
-        "prevalence": {},
-    }
+    found = PartCounts({}, {})
     for part, parts in (
         ("training", [result.folds[k].train for k in folds]),
         ("test", [result.folds[k].test for k in folds]),
@@ -198,9 +206,9 @@ def count_parts(
         if not np.isin(index, known.index).all():
             continue
         rows = known.loc[index]
-        found["prevalence"][part] = float(rows["target"].mean())
+        found.prevalence[part] = float(rows["target"].mean())
         if result.has_patients:
-            found["patients"][part] = int(rows["group"].nunique())
+            found.patients[part] = int(rows["group"].nunique())
     return found
 
 

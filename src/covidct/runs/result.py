@@ -273,7 +273,7 @@ class CrossValidationResult(ScoredFolds):
             "protocol": self.protocol.label,
             "metrics": json_ready(self.fold_metrics[fold]),
             "intervals": json_ready({name: list(found) for name, found in ends.items()}),
-            **count_parts(self, [fold]),
+            **count_parts(self, [fold])._asdict(),
             "shortcuts": None if audit is None else audit.known_shortcuts,
             "rule": None if rule is None else asdict(rule),
         }

@@ -444,8 +444,12 @@ class RunDirectory:
         fault = next(_faults_of_folds(tensors, number, slices), None)
         if fault is not None:
             raise InvalidFileError(f"{str(path)!r} {_DAMAGED}: {fault}")
+
+        def part(k: int, name: str) -> npt.NDArray[np.int64]:
+            return np.asarray(tensors[f"{k}.{name}"].astype(np.int64))
+
         return tuple(
-            Fold(*(tensors[f"{k}.{part}"].astype(np.int64) for part in _PARTS), name=names[k])
+            Fold(part(k, "train"), part(k, "test"), part(k, "validation"), name=names[k])
             for k in range(number)
         )
 

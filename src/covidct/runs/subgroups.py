@@ -301,8 +301,8 @@ def _gap(
     difference = float(values[highest] - values[lowest])
     possible = drawn[~np.isnan(drawn)]
     # Permutations within a class cannot exchange slices of subgroups without a common class.
-    classes = [np.unique(scored.targets[codes == k]) for k in (highest, lowest)]
-    fixed = not possible.size or not np.intersect1d(*classes).size
+    first, second = (scored.targets[codes == k] for k in (highest, lowest))
+    fixed = not possible.size or not np.intersect1d(first, second).size
     reached = np.count_nonzero(possible >= difference - 1e-9)
     return Gap(
         metric,
