@@ -53,6 +53,7 @@ def test_answers_have_the_numbers_of_the_run(grouped, phantoms):
     )
     sizes = {fold.test.size for fold in grouped.folds}
     assert all(f"{size}" in answer(grouped, "tripod-ai", "21") for size in sizes)
+    assert f"50.0 % COVID-19, {patients} patients" in answer(grouped, "tripod-ai", "21")
     low, high = grouped.intervals()["accuracy"]
     mean = grouped.summary()["accuracy"][0]
     expected = f"Accuracy {100 * mean:.1f} ({100 * low:.1f} to {100 * high:.1f})"

@@ -780,7 +780,11 @@ def _draw_references(ax: Axes, curve: DecisionCurve) -> None:
     ax.plot(curve.thresholds, curve.treat_all, color=PALE, linewidth=1.2, label="treat all")
     ax.axhline(0, color=INK, linewidth=1, linestyle=DOTTED, label="treat none")
     # Below zero, a curve is worse than doing nothing; how much worse does not matter.
-    ax.set(xlim=(0, 1), ylim=(-0.25 * curve.prevalence, 1.1 * curve.prevalence))
+    # Its interval may exceed the prevalence, which varies between resamples.
+    ax.set(
+        xlim=(0, 1),
+        ylim=(-0.25 * curve.prevalence, 1.05 * np.nanmax([curve.prevalence, *curve.high])),
+    )
     ax.set(xlabel="threshold probability", ylabel="net benefit")
 
 

@@ -158,9 +158,13 @@ class _Run:
             )
             text += " slices"
             if part in counts.prevalence:
-                text += f" ({percent(counts.prevalence[part])} % COVID-19 over all folds)"
+                patients = counts.patients.get(part)
+                known = "" if patients is None else f", {patients:,} {self.result.unit}s"
+                share = percent(counts.prevalence[part])
+                text += f" (over all folds: {share} % COVID-19{known})"
             found.append(text)
-        return f"{_capital('; '.join(found))}. {_capital(self._patients())}."
+        unknown = "" if self.result.has_patients else " Patients unknown."
+        return f"{_capital('; '.join(found))}.{unknown}"
 
     def flow(self) -> str:
         rows = self.result.pooled_predictions()
