@@ -51,6 +51,8 @@ class UnknownNameError(ValueError):
         unknown model 'resnet1'; did you mean 'resnet18'?
         """
         candidates = sorted(candidates)
+        if not candidates:
+            return cls(f"unknown {kind} {name!r}; there are no names to choose from")
         near = get_close_matches(name, candidates, n=3, cutoff=0.5)
         offer = ", ".join(map(repr, near or candidates))
         ending = f"did you mean {offer}?" if near else f"choose from {offer}"

@@ -4,6 +4,8 @@ import argparse
 import csv
 import io
 import json
+import logging
+import re
 import shutil
 import sys
 import warnings
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 
 from covidct import CrossValidationResult, CrossValidator, cli, load_dataset
+from covidct.cli.demo import _folds_at_a_time
 from covidct.cli.options import add_recipe, read_recipe
 from covidct.datasets.canvases import make_canvases
 from covidct.explain.fold import explain_fold
@@ -139,6 +142,8 @@ def test_cached_canvases_are_listed_and_cleared(phantoms, cache, capsys):
         (["train", "--dataset", "phantom", "--model", "resnet18", "--set", "lr=1"], "option 'lr'"),
         (["train", "--dataset", "phantom", "--model", "resnet18", "--protocol", "x"], "'x'"),
         (["explain", "nowhere"], "either --dataset"),
+        (["explain", "x", "--paths", "y", "--slices", "labelled"], "--slices takes lung, all or"),
+        (["sweep", "--dataset", "phantom", "--scale", "0"], "--scale must be positive"),
         (["evaluate", "x", "--sensitivity", "95"], "in (0, 1], got 95.0"),
         (["predict", "x", "y", "--prevalence", "1"], "in (0, 1), got 1.0"),
         (["compare", "nowhere"], "at least two runs"),
@@ -147,6 +152,52 @@ def test_cached_canvases_are_listed_and_cleared(phantoms, cache, capsys):
 def test_wrong_calls_exit_with_2(arguments, message, capsys):
     assert cli.main(arguments) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--protocol official", "use --protocol paper --folds 5, with --protocol grouped if"),
+        ("--protocol source", "name several datasets after --dataset, or name the column"),
+        ("--protocol paper --n 4", "fewer than the 5 folds"),
+        ("--protocol paper --weights none --epochs 0", "epochs must be"),
+        ("--protocol paper --weights nowhere.pt", "nowhere.pt: no such weights file"),
+        ("--protocol paper --threads 0", "--threads must be an integer of at least 1"),
+        ("--protocol paper --seed -1", "--seed must be an integer of at least 0"),
+        ("--protocol paper --repeats 0", "--repeats must be an integer of at least 1"),
+        ("--protocol paper --groups none", "--groups does not apply to phantom"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::covidct.runs.splits.LeakageWarning")
+def test_training_errors_name_options(tiny, options, message, tmp_path, capsys):
+    words = f"train --dataset phantom --n 24 --model {tiny} --run-dir {tmp_path / 'r'} {options}"
+    assert cli.main(words.split()) in (1, 2)
+    said = capsys.readouterr().err
+    assert message in said
+    assert not re.search(r"\b(cv|groups|weights|n_jobs)=|None|covidct\.", said)
+
+
+def test_a_missing_fold_is_named(run_dir, tmp_path, capsys):
+    assert cli.main(["export", str(run_dir), str(tmp_path / "x.onnx"), "--fold", "7"]) == 1
+    assert "fold 7 does not exist; the run has folds 0 to 1" in capsys.readouterr().err
+
+
+def test_a_log_line_is_said_once(monkeypatch, capsys):
+    log = logging.getLogger("covidct.test")
+
+    def run(_: argparse.Namespace) -> None:
+        for name in ("a", "b", "a", "a"):
+            log.warning("%s groups by groups.csv", name)
+
+    monkeypatch.setattr("covidct.cli.models.run", run)
+    handler = logging.StreamHandler(stream := io.StringIO())
+    logging.getLogger().addHandler(handler)
+    try:
+        assert cli.main(["models"]) == cli.main(["models"]) == 0
+    finally:
+        logging.getLogger().removeHandler(handler)
+    lines = ["a groups by groups.csv", "b groups by groups.csv"]
+    assert stream.getvalue().splitlines() == lines * 2  # once per call
 
 
 @pytest.mark.parametrize(
@@ -391,8 +442,16 @@ def test_wrong_calls_of_export_and_predict(run_dir, tmp_path, capsys):
     assert "was not trained on the given slices" in capsys.readouterr().err
 
 
+def test_folds_of_the_demo_share_a_gpu_one_after_the_other():
+    assert _folds_at_a_time(3, on_gpu=True) == 1
+    assert 1 <= _folds_at_a_time(3, on_gpu=False) <= 3
+
+
 def test_demo(tmp_path, capsys, monkeypatch):
     arguments = ["--n", "24", "--folds", "2", "--epochs", "1"]
     assert cli.main(["demo", "--output", str(tmp_path / "demo"), *arguments]) == 0
-    assert "report.html" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "report.html" in said
+    assert re.findall(r"^\[(\d) of 5\] .*: .+\.$", said, flags=re.M) == list("12345")
+    assert "groups=" not in said
     assert (tmp_path / "demo/report.html").stat().st_size > 10_000

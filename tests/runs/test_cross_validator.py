@@ -273,9 +273,9 @@ def test_the_log_says_how_far_a_run_is(run, caplog):
     caplog.set_level("INFO", "covidct")
     run()
     assert caplog.messages[-3:] == [
-        "2 of 2 folds to train",
-        "fold 0 is finished",
-        "fold 1 is finished",
+        "run: 2 of 2 folds to train",
+        "run: fold 0 is finished",
+        "run: fold 1 is finished",
     ]
 
 

@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _escape_unknown_characters()
     logging.basicConfig(level=logging.WARNING, format="covidct: %(levelname)s: %(message)s")
     try:
-        with _short_warnings(args), _progress_in_logs():
+        with _short_warnings(args), _progress_in_logs(), _each_line_once():
             import_modules(args.imports)
             args.run(args)
     except KeyboardInterrupt:
@@ -163,6 +163,31 @@ def _progress_in_logs() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(before)
+
+
+class _Once(logging.Filter):
+    """Pass each line once, such as that on the groups of a folder which several steps read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._passed: dict[str, int] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        # The handlers of one record share it.
+        return self._passed.setdefault(record.getMessage(), id(record)) == id(record)
+
+
+@contextmanager
+def _each_line_once() -> Iterator[None]:
+    """Leave out log lines that were printed before in this call."""
+    handlers, once = logging.getLogger().handlers[:], _Once()
+    for handler in handlers:
+        handler.addFilter(once)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            handler.removeFilter(once)
 
 
 def _fail(args: argparse.Namespace, message: str, code: int) -> int:

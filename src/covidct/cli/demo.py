@@ -8,11 +8,12 @@ weights, which is faster.
 from __future__ import annotations
 
 import argparse
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from .options import emit
+from .options import emit, in_shell_words
 
 EXAMPLE = "covidct demo --output demo"
 
@@ -61,19 +62,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the verb."""
-    from joblib import cpu_count
-
     from .. import CrossValidator, Recipe, audit_dataset, load_dataset
+    from ..devices import resolve_device
     from ..explain.fold import explain_fold
     from ..report import write_report
 
     args.resume_hint = "give the same command again to continue; finished folds are kept"
-    slices = load_dataset("phantom", n=args.n, seed=args.seed)
-    emit(f"{slices}\n")
-    audit = audit_dataset(slices)
-    emit(f"{audit}\n")
     network = demo_network()
     recipe = Recipe.demo().scaled(network.epochs if args.epochs is None else args.epochs)
+    on_gpu = resolve_device("auto").type == "cuda"
+    _announce(1, f"Draw {args.n} slices, half of them with lesions: seconds.")
+    slices = load_dataset("phantom", n=args.n, seed=args.seed)
+    emit(f"{slices}\n")
+    _announce(2, "Look for duplicates, shortcuts and leaks in them: about ten seconds.")
+    audit = audit_dataset(slices)
+    # The advice names an argument of CrossValidator; covidct train has an option for it.
+    words = argparse.Namespace(**vars(args), protocol=None)
+    emit(in_shell_words(f"{audit}\n", words))
+    _announce(
+        3,
+        f"Train {network.name} {args.folds} times for {recipe.epochs} epochs, each time without "
+        f"the patients of one fold, on the {'GPU' if on_gpu else 'CPU'}: "
+        f"{'about a minute' if on_gpu else 'one to four minutes on two cores'}.",
+    )
     validator = CrossValidator(
         network.name,
         recipe,
@@ -83,13 +94,15 @@ def run(args: argparse.Namespace) -> None:
         # Small layers gain little from threads, which wait for each other on busy cores. With one
         # thread the result also does not depend on the number of cores.
         threads=1,
-        n_jobs=min(args.folds, cpu_count()),
+        n_jobs=_folds_at_a_time(args.folds, on_gpu=on_gpu),
         run_dir=args.output / "run",
         seed=args.seed,
     )
     result = validator.run(slices)
     emit(f"{result}\n")
+    _announce(4, "Draw and measure what the first network looks at: half a minute.")
     emit(f"{explain_fold(result, slices, args.output / 'explain', layer=network.layer)}\n")
+    _announce(5, "Write the report: half a minute.")
     page = write_report(
         [result],
         args.output / "report.html",
@@ -101,3 +114,21 @@ def run(args: argparse.Namespace) -> None:
     emit("For your own images, in the class folders COVID/ and non-COVID/ of FOLDER:")
     emit("  covidct audit --dataset folder=FOLDER")
     emit("  covidct train --dataset folder=FOLDER --model resnet18 --protocol paper,grouped")
+
+
+def _announce(step: int, text: str) -> None:
+    """Print what a step does and how long it takes, also where the output is a file or a pipe."""
+    emit(f"[{step} of 5] {text}")
+    sys.stdout.flush()
+
+
+def _folds_at_a_time(folds: int, *, on_gpu: bool) -> int:
+    """Return the number of worker processes.
+
+    On a GPU, the folds are trained one after the other in this process. Workers would not be
+    faster, since they share the device, and each would load PyTorch, start CUDA and load its
+    kernels, without a progress bar: a minute in which nothing is printed.
+    """
+    from joblib import cpu_count
+
+    return 1 if on_gpu else min(folds, cpu_count())

@@ -45,6 +45,10 @@ _LOADER_OPTIONS = (
 )
 # Arguments of the Python interface whose flag has another name.
 _FLAGS = {"cv": "--folds", "compile_model": "--compile"}
+# Advice of the Python interface whose words are others on the command line.
+_ADVICE = {
+    "join datasets with covidct.concat": "name several datasets after --dataset",
+}
 _GROUPED = ("patient", "near-duplicate", "patient+near-duplicate")  # covidct train: --protocol
 
 
@@ -504,16 +508,23 @@ def in_shell_words(message: str, args: argparse.Namespace) -> str:
             return "--protocol grouped"
         if name == "cv" and value in ("official", "source") and "protocol" in flags:
             return f"--protocol {value}"
+        if name == "cv" and value.isdigit() and "protocol" in flags:
+            return f"--protocol paper --folds {value}"
         if name not in flags:
             return match[0]
         return flags[name] + {"True": "", "None": " none"}.get(value, f" {value}")
 
-    def alone(match: re.Match[str]) -> str:
-        return flags.get(match[0], match[0])
+    def about(match: re.Match[str]) -> str:
+        if match["name"] not in flags:
+            return match[0]
+        values = re.sub(r"\b(None|True|False)\b", lambda value: value[0].lower(), match["rest"])
+        return f"{flags[match['name']]}{values}"
 
-    value = r"(?P<value>None|True|[A-Z]+\b|'[^']*'|\"[^\"]*\")"
+    for words, advice in _ADVICE.items():
+        message = message.replace(words, advice)
+    value = r"(?P<value>None|True|[A-Z]+\b|\d+\b|'[^']*'|\"[^\"]*\")"
     message = re.sub(rf"\b(?P<name>[a-z_]+)={value}", with_value, message)
-    return re.sub(r"^[a-z_]+(?= must )", alone, message)
+    return re.sub(r"^(?P<name>[a-z_]+)(?P<rest> must [^;]*)", about, message)
 
 
 def emit(text: str) -> None:

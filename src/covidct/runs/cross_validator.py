@@ -223,7 +223,7 @@ class CrossValidator:
             for number in range(len(split.folds))
             if not directory.is_finished(number)
         ]
-        _LOG.info("%d of %d folds to train", len(jobs), len(split.folds))
+        _LOG.info("%s: %d of %d folds to train", run_dir.name, len(jobs), len(split.folds))
         if jobs:
             directory.unseal()
         self._run_jobs(directory, jobs)
@@ -296,7 +296,7 @@ class CrossValidator:
                 if failure is not None:
                     failures[job.number] = failure
                 elif directory.is_finished(job.number):
-                    _LOG.info("fold %d is finished", job.number)
+                    _LOG.info("%s: fold %d is finished", job.run_dir.name, job.number)
         if failures:
             reasons = "; ".join(f"fold {number}: {why}" for number, why in failures.items())
             raise TrainingDivergedError(

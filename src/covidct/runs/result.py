@@ -227,15 +227,18 @@ class CrossValidationResult(ScoredFolds):
         InvalidFileError
             If the weights are missing or were damaged.
         """
-        if not 0 <= fold < len(self.folds):
-            raise IndexError(
-                f"fold {fold} does not exist; the run has folds 0 to {len(self.folds) - 1}"
-            )
+        self._check_fold(fold)
         info = model_info(self.model_name)
         size = self.recipe.canvas_size(info)
         model = CTClassifier(info, input_size=size, outputs=self.spec.outputs)
         load_state(model, self._directory.kept(fold, "model.safetensors"), info=info)
         return model.eval()
+
+    def _check_fold(self, fold: int) -> None:
+        if not 0 <= fold < len(self.folds):
+            raise IndexError(
+                f"fold {fold} does not exist; the run has folds 0 to {len(self.folds) - 1}"
+            )
 
     def model_card(
         self, fold: int, *, rule: DecisionRule | None = None, audit: AuditReport | None = None
@@ -260,6 +263,7 @@ class CrossValidationResult(ScoredFolds):
         """
         from .exported import count_parts
 
+        self._check_fold(fold)
         rows = self.fold_predictions(fold)
         ends = intervals.bootstrap(
             rows["target"],

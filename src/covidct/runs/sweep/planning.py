@@ -99,7 +99,7 @@ def plan(
     UnknownNameError
         If a preset, network or variant is unknown.
     ValueError
-        If `scale` makes a canvas empty.
+        If `scale` is not positive, or makes a canvas empty.
 
     Examples
     --------
@@ -112,6 +112,8 @@ def plan(
     >>> half.recipe.canvas
     (126, 174)
     """
+    if not scale > 0:
+        raise ValueError(f"scale must be positive, got {scale}")
     variants = _variants([presets] if isinstance(presets, str) else presets)
     patterns = [only] if isinstance(only, str) else list(only)
     for pattern in patterns:
