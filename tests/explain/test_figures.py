@@ -216,3 +216,24 @@ class TestPlotsIntoAxes:
         assert [len(line.get_xdata()) for line in ax.lines] == [0, 5, 0, 4]
         legend = figures.plot_tsne(points, targets, ax=Figure().subplots()).get_legend()
         assert [text.get_text() for text in legend.get_texts()] == ["COVID (5)", "non-COVID (4)"]
+
+
+def test_a_volume_has_feet_head_counted_slices_and_its_rule():
+    figure = figures.volume_profile(
+        [0, 5, 10, 15], [0.1, 0.8, 0.4, 0.2], [0.1] * 4, aggregate=0.6,
+        counted=[False, True, True, False], rule="mean over the 2 slices that show lung",
+    )  # fmt: skip
+    (ax,) = figure.axes
+    assert [text.get_text() for text in ax.texts] == ["← feet", "head →"]
+    lines = {line.get_label(): line for line in ax.lines}
+    assert lines["counted slices"].get_xdata().tolist() == [5, 10]
+    assert lines["other slices"].get_xdata().tolist() == [0, 15]
+    assert "volume, mean over the 2 slices that show lung: 0.600" in lines
+
+
+def test_slices_of_unknown_positions_are_numbered():
+    figure = figures.volume_profile([float("nan")] * 2, [0.1, 0.8], [0.1, 0.1])
+    (ax,) = figure.axes
+    assert ax.get_xlabel() == "slice (positions unknown)"
+    assert not ax.texts
+    assert [line.get_xdata().tolist() for line in ax.lines] == [[1, 2]] * 2

@@ -222,8 +222,26 @@ def _plot(volume: VolumePrediction, path: Path) -> None:
 
     probabilities = [p.probability for p in volume.slices]
     spreads = [p.spread for p in volume.slices]
-    figure = volume_profile(volume.positions, probabilities, spreads, aggregate=volume.probability)
+    counted = set(map(id, volume.counted))
+    figure = volume_profile(
+        volume.positions,
+        probabilities,
+        spreads,
+        aggregate=volume.probability,
+        counted=[id(p) in counted for p in volume.slices],
+        rule=_rule_in_words(volume),
+    )
     save_figure(figure, path)
+
+
+def _rule_in_words(volume: VolumePrediction) -> str:
+    """Describe which slices the probability of a volume is the mean of."""
+    count = _counted(len(volume.counted), "slice")
+    if any(p.lung for p in volume.counted):
+        return f"mean over the {count} that show{'s' * (len(volume.counted) == 1)} lung"
+    if len(volume.counted) == len(volume):
+        return f"mean over all {count}"
+    return f"mean over the {count} that could be read"
 
 
 def _draw_maps(

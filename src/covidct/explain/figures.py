@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import PurePath
-from typing import Literal
+from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
@@ -451,6 +451,8 @@ def volume_profile(
     spreads: npt.ArrayLike,
     *,
     aggregate: float | None = None,
+    counted: npt.ArrayLike | None = None,
+    rule: str | None = None,
     covid: str = "COVID",
 ) -> Figure:
     """Draw the probability of COVID-19 of each slice of a volume against its position.
@@ -458,11 +460,17 @@ def volume_profile(
     Parameters
     ----------
     positions : array-like of shape (N,)
-        Positions of the slices in mm, ascending.
+        Positions of the slices in mm, ascending, from the feet to the head. If one is NaN, the
+        slices are numbered instead.
     probabilities, spreads : array-like of shape (N,)
         Means and standard deviations over the folds.
     aggregate : float, optional
         Probability of the volume, drawn as a horizontal line.
+    counted : array-like of bool of shape (N,), optional
+        Slices that count for the probability of the volume; the markers of the rest are hollow. By
+        default all.
+    rule : str, optional
+        Computation of `aggregate` in words, such as "mean over the 40 slices that show lung".
     covid : str, default="COVID"
         Name of class 1.
 
@@ -479,25 +487,41 @@ def volume_profile(
     Examples
     --------
     >>> from covidct.explain import figures
-    >>> figure = figures.volume_profile([0, 5, 10], [0.1, 0.8, 0.4], [0.1, 0.1, 0.0], aggregate=0.8)
+    >>> figure = figures.volume_profile(
+    ...     [0, 5, 10], [0.1, 0.8, 0.4], [0.1, 0.1, 0.0], aggregate=0.6,
+    ...     counted=[False, True, True], rule="mean over the 2 slices that show lung",
+    ... )
     >>> figure.axes[0].get_xlabel()
     'position along the body (mm)'
     """
     z, mean, sd = (np.asarray(x, np.float64) for x in (positions, probabilities, spreads))
-    _check_lengths(len(z), probabilities=mean, spreads=sd)
-    figure = Figure(figsize=(6.0, 2.7), dpi=200, layout="constrained")
+    used = np.ones(len(z), bool) if counted is None else np.asarray(counted, bool)
+    _check_lengths(len(z), probabilities=mean, spreads=sd, counted=used)
+    placed = bool(np.isfinite(z).all())
+    z = z if placed else np.arange(1, len(z) + 1)
+    figure = Figure(figsize=(6.0, 3.0), dpi=200, layout="constrained")
     ax = figure.subplots()
     low, high = np.clip([mean - sd, mean + sd], 0, 1)
     ax.fill_between(z, low, high, color=_BLUE, alpha=0.2, lw=0, label="± sd over folds")
-    ax.plot(z, mean, color=_BLUE, marker=".", markersize=4, lw=1, label="slices")
+    ax.plot(z, mean, color=_BLUE, lw=0.8, alpha=0.6)
+    points: dict[str, Any] = {"color": _BLUE, "marker": "o", "markersize": 3, "lw": 0}
+    ax.plot(z[used], mean[used], **points, label="slices" if used.all() else "counted slices")
+    if not used.all():
+        ax.plot(z[~used], mean[~used], **points, mfc="white", label="other slices")
     if aggregate is not None:
-        ax.axhline(aggregate, color=_VERMILLION, lw=1, ls="--", label=f"volume: {aggregate:.3f}")
+        words = f"volume, {rule}: {aggregate:.3f}" if rule else f"volume: {aggregate:.3f}"
+        ax.axhline(aggregate, color=_VERMILLION, lw=1, ls="--", label=words)
     ax.set(ylim=(-0.02, 1.02))
-    ax.set_xlabel("position along the body (mm)", fontsize=_SMALL)
+    ax.set_xlabel(
+        "position along the body (mm)" if placed else "slice (positions unknown)", fontsize=_SMALL
+    )
+    if placed:
+        for x, end, side in ((0, "← feet", "left"), (1, "head →", "right")):
+            ax.text(x, -0.16, end, transform=ax.transAxes, ha=side, va="center", fontsize=_SMALL)
     ax.set_ylabel(f"P({covid})", fontsize=_SMALL)
     ax.tick_params(labelsize=_SMALL)
     ax.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside upper center", ncols=3, fontsize=_SMALL, frameon=False)
+    figure.legend(loc="outside upper center", ncols=2, fontsize=_SMALL, frameon=False)
     return figure
 
 
