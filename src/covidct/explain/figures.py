@@ -498,7 +498,7 @@ def volume_profile(
     used = np.ones(len(z), bool) if counted is None else np.asarray(counted, bool)
     _check_lengths(len(z), probabilities=mean, spreads=sd, counted=used)
     placed = bool(np.isfinite(z).all())
-    z = z if placed else np.arange(1, len(z) + 1)
+    z = z if placed else np.arange(1.0, len(z) + 1)
     figure = Figure(figsize=(6.0, 3.0), dpi=200, layout="constrained")
     ax = figure.subplots()
     low, high = np.clip([mean - sd, mean + sd], 0, 1)
