@@ -60,11 +60,15 @@ class NestedResult(ScoredFolds):
     >>> import covidct
     >>> from covidct.runs.sweep import PlannedRun, run_nested
     >>> slices = covidct.load_dataset("phantom", n=24, seed=0)
-    >>> candidate = PlannedRun(dataset="phantom", model="shufflenet", variant="demo", weights=None,
-    ...                        recipe=covidct.Recipe.demo().scaled(1), protocol="grouped")
-    >>> result = run_nested([candidate], tempfile.mkdtemp(), datasets={"phantom": slices},
+    >>> recipe = covidct.Recipe.demo().scaled(1)
+    >>> candidates = [
+    ...     PlannedRun(dataset="phantom", model="shufflenet", variant=name, weights=None,
+    ...                recipe=recipe.replace(optimizer=name), protocol="grouped")
+    ...     for name in ("lamb", "adamw")
+    ... ]
+    >>> result = run_nested(candidates, tempfile.mkdtemp(), datasets={"phantom": slices},
     ...                     folds=2, inner_folds=2)
-    >>> result.chosen == (candidate, candidate)
+    >>> set(result.chosen) <= set(candidates)
     True
     """
 
