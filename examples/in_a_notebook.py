@@ -71,5 +71,5 @@ axes = plot_maps(images, GradCAM(model).over(canvases).maps, titles=slices.label
 # %%
 # New slices, here from memory, and their predictions:
 
-new = covidct.CTDataset.from_images([np.asarray(image) for image in images], [1, 1, 0, 0])
+new = covidct.CTDataset.from_images([np.asarray(image) for image in images], slices.targets[index])
 covidct.Predictor.from_run(result.run_dir).predict(new.paths)

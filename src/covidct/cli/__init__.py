@@ -170,23 +170,26 @@ class _Once(logging.Filter):
 
     def __init__(self) -> None:
         super().__init__()
-        self._passed: dict[str, int] = {}
+        self._passed: set[str] = set()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        # The handlers of one record share it.
-        return self._passed.setdefault(record.getMessage(), id(record)) == id(record)
+        line = record.getMessage()
+        new = line not in self._passed
+        self._passed.add(line)
+        return new
 
 
 @contextmanager
 def _each_line_once() -> Iterator[None]:
     """Leave out log lines that were printed before in this call."""
-    handlers, once = logging.getLogger().handlers[:], _Once()
-    for handler in handlers:
+    # A filter for each handler: a record goes through all of them.
+    filters = [(handler, _Once()) for handler in logging.getLogger().handlers]
+    for handler, once in filters:
         handler.addFilter(once)
     try:
         yield
     finally:
-        for handler in handlers:
+        for handler, once in filters:
             handler.removeFilter(once)
 
 

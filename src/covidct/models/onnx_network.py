@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import special
 
 from .._extras import require
 from ..errors import InvalidFileError
@@ -34,7 +35,7 @@ class OnnxNetwork:
     input_size : tuple of (int, int)
         Height and width of its canvases.
     metadata : dict of str to object
-        All that the file says of itself.
+        Metadata of the file, as :meth:`covidct.CTClassifier.export` describes them.
 
     Raises
     ------
@@ -88,13 +89,12 @@ class OnnxNetwork:
         ndarray of float64, shape (N,)
             Probabilities.
         """
-        logits = []
+        logits = [np.empty(0, np.float32)]
         for start in range(0, len(canvases), _BATCH):
             batch = canvases[start : start + _BATCH, None]
             values = batch if self._as_bytes else (batch / 255).astype(np.float32)
             logits.append(self._session.run(["logits"], {"canvases": values})[0])
-        found = np.concatenate(logits).astype(np.float64)
-        return np.asarray(1 / (1 + np.exp(-found)))
+        return np.asarray(special.expit(np.concatenate(logits).astype(np.float64)))
 
     def __repr__(self) -> str:
         return f"OnnxNetwork({str(self.path)!r}): {self.name}, input_size={self.input_size}"

@@ -53,8 +53,9 @@ def class_weights(
     weights = np.where(outputs.is_positive, recipe.pos_weight, 1.0)
     if recipe.class_weight == "balanced":
         counts = np.bincount(codes, minlength=len(weights))
-        # A class without slices gets no weight: it has no slice to weigh.
-        weights *= len(codes) / (len(weights) * np.maximum(counts, 1)) * (counts > 0)
+        # A class without slices keeps its weight, so that the ratios of weights stay finite.
+        share = np.maximum(counts, 1) / len(codes)
+        weights *= np.where(counts > 0, 1 / (len(weights) * share), 1.0)
     return weights
 
 
