@@ -145,6 +145,10 @@ def test_cached_canvases_are_listed_and_cleared(phantoms, cache, capsys):
         (["explain", "x", "--paths", "y", "--slices", "labelled"], "--slices takes lung, all or"),
         (["sweep", "--dataset", "phantom", "--scale", "0"], "--scale must be positive"),
         (["evaluate", "x", "--sensitivity", "95"], "in (0, 1], got 95.0"),
+        (
+            ["evaluate", "x", "--dataset", "phantom", "folder=y", "--sensitivity", "0.9"],
+            "need one dataset or none",
+        ),
         (["predict", "x", "y", "--prevalence", "1"], "in (0, 1), got 1.0"),
         (["compare", "nowhere"], "at least two runs"),
     ],
@@ -366,6 +370,8 @@ def test_chosen_slices_are_explained_by_the_fold_that_tests_them(run_dir, tmp_pa
     capsys.readouterr()
     assert cli.main(["explain", str(run_dir), *arguments, "--fold", "0"]) == 2
     assert "is not a test slice of --fold 0; --fold 1 tests it" in capsys.readouterr().err
+    assert cli.main(["explain", str(run_dir), *arguments, "--fold", "1", "9"]) == 2
+    assert "--fold 9 does not exist; the run has folds 0 to 1" in capsys.readouterr().err
     slices = load_dataset("phantom", n=24)
     with pytest.raises(ValueError, match="it is tested by fold 1"):
         explain_fold(result, slices, tmp_path, slices=[int(tested["index"])])

@@ -133,7 +133,7 @@ def overlapping(monkeypatch, slice_folder, tmp_path):
 
 def test_datasets_that_contain_each_other_are_refused(overlapping, phantoms):
     for pair in (overlapping, overlapping[::-1]):
-        with pytest.raises(ValueError, match=r"cannot be training and test: '\w+' shares slices"):
+        with pytest.raises(ValueError, match=r"cannot be joined: '\w+' shares slices"):
             covidct.concat(pair, names=["a", "b"])
     whole, part = overlapping
     joined = covidct.concat([whole, phantoms])

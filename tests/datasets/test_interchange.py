@@ -109,6 +109,12 @@ class TestFromTorch:
         assert [len(part) for part in parts] == [16, 8]
         assert parts[1].groups.tolist() == phantoms.groups[test.indices].tolist()
 
+    def test_options_that_would_be_ignored_are_refused(self, phantoms):
+        with pytest.raises(ValueError, match="take no groups, name"):
+            CTDataset.from_torch(phantoms, ["a"] * len(phantoms), name="mine")
+        with pytest.raises(ValueError, match="class folders of an ImageFolder only"):
+            CTDataset.from_torch(phantoms, positive="COVID")
+
     def test_tensors(self):
         images, targets = torch.rand(4, 1, 8, 8), torch.tensor([0, 1, 1, 0])
         dataset = CTDataset.from_torch(Subset(TensorDataset(images, targets), [1, 3]))

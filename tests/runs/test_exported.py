@@ -15,7 +15,7 @@ from covidct import CrossValidator, Predictor, Recipe
 from covidct.audit import Finding
 from covidct.errors import InvalidFileError
 from covidct.explain import mean_maps
-from covidct.models import read_card
+from covidct.models import OnnxNetwork, read_card
 from covidct.runs.exported import count_parts, read_export
 
 
@@ -150,6 +150,8 @@ def test_an_onnx_file_scores_as_its_network(result, new, tmp_path):
     expected = [p.by_fold[0] for p in Predictor.from_run(result.run_dir).predict(new)]
     found = [p.probability for p in predictor.predict(new)]
     np.testing.assert_allclose(found, expected, atol=1e-4)
+    network = OnnxNetwork(path)
+    assert network.probabilities(np.zeros((0, *network.input_size), np.uint8)).shape == (0,)
     with pytest.raises(ValueError, match="an ONNX file has no feature maps to explain"):
         mean_maps(predictor, np.zeros((1, *predictor.input_size), np.uint8))
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import InvalidFileError
 from .options import (
+    WrongCallError,
     add_dataset,
     add_rule,
     emit,
@@ -53,6 +54,12 @@ def run(args: argparse.Namespace) -> None:
     from ..runs.external_test import evaluate_across
 
     options = rule_options(args)
+    chosen = any(value is not None for value in options.values())
+    if chosen and args.dataset is not None and len(args.dataset) > 1:
+        raise WrongCallError(
+            "options of the decision rule need one dataset or none; several are compared by their "
+            "metrics only"
+        )
     results = {path.as_posix(): CrossValidationResult.load(path) for path in args.runs}
     if args.dataset is None:
         _show(list(results.values()), args)
@@ -62,7 +69,6 @@ def run(args: argparse.Namespace) -> None:
         emit_json(matrix.to_dict()) if args.json else emit(str(matrix))
         return
     dataset = load_slices(args)
-    chosen = any(value is not None for value in options.values())
     found = [
         (result.evaluate(dataset), result.decision_rule(**options) if chosen else None)
         for result in results.values()

@@ -178,15 +178,20 @@ def _chosen_of_folds(
     if not args.select:
         return dict.fromkeys(args.fold or [0])
     index = slices_with_names(dataset.names, args.select).tolist()
-    tested = [set(split.test.tolist()) for split in result.folds]
-    folds = range(len(tested)) if args.fold is None else args.fold
+    tested = {fold: set(split.test.tolist()) for fold, split in enumerate(result.folds)}
+    folds = list(tested) if args.fold is None else args.fold
+    if unknown := [fold for fold in folds if fold not in tested]:
+        raise WrongCallError(
+            f"--fold {unknown[0]} does not exist; the run has folds 0 to {len(tested) - 1}"
+        )
     chosen = {fold: [i for i in index if i in tested[fold]] for fold in folds}
     missing = set(index).difference(*chosen.values())
     if missing:
         first = min(missing)
-        testing = [str(k) for k, test in enumerate(tested) if first in test]
+        testing = [str(fold) for fold, test in tested.items() if first in test]
         raise WrongCallError(
             f"{dataset.names[first]!r} is not a test slice of --fold "
-            f"{' '.join(map(str, folds))}; --fold {' '.join(testing)} tests it"
+            f"{' '.join(map(str, folds))}; "
+            + (f"--fold {' '.join(testing)} tests it" if testing else "no fold tests it")
         )
     return {fold: slices for fold, slices in chosen.items() if slices}

@@ -118,9 +118,18 @@ def from_torch(
 ) -> CTDataset:
     """Make a dataset of a torchvision folder, a subset, or pairs of image and target."""
     base, index = _without_subsets(dataset)
+    from_folder = hasattr(base, "samples") and hasattr(base, "classes")
+    if not from_folder and not (positive is None and negative is None):
+        raise ValueError("positive and negative choose the class folders of an ImageFolder only")
     if isinstance(base, CTDataset):
+        if options or groups is not None:
+            given = ", ".join((*(() if groups is None else ("groups",)), *options))
+            raise ValueError(
+                f"slices of a CTDataset keep what is known of them and take no {given}; choose a "
+                "subset of it with subset(index)"
+            )
         return base.subset(index)
-    if not (hasattr(base, "samples") and hasattr(base, "classes")):
+    if not from_folder:
         targets: list[int] = []  # filled while the images are written
         return kind.from_images(_images(base, index, targets), targets, groups, **options)
     chosen = [base.samples[i] for i in index]

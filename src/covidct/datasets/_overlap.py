@@ -17,7 +17,7 @@ def refuse_overlap(a: Sequence[str], b: Sequence[str], subject: str) -> None:
     a, b : sequence of str
         Names in the registry of the datasets on either side; unknown names overlap with nothing.
     subject : str
-        The two sides, as the message names them.
+        Beginning of the message: the two sides, and what they cannot be.
     """
     known = list_datasets()
     contained = {name: dataset_info(name).contains for name in (*a, *b) if name in known}
@@ -29,6 +29,6 @@ def refuse_overlap(a: Sequence[str], b: Sequence[str], subject: str) -> None:
     ]
     if found:
         raise ValueError(
-            f"{subject} cannot be training and test: {'; '.join(found)}. If the common slices were "
+            f"{subject}: {'; '.join(found)}. If the common slices were "
             'removed, load the files with covidct.load_dataset("folder", ...) or "table"'
         )

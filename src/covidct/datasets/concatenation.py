@@ -233,7 +233,9 @@ def concat(datasets: Sequence[CTDataset], names: Sequence[str] | None = None) ->
             f"the datasets need different names, got {chosen}; give one for each with names=[...]"
         )
     for (one, a), (other, b) in combinations(zip(chosen, parts, strict=True), 2):
-        refuse_overlap(a.registry_names, b.registry_names, f"{one!r} and {other!r}")
+        refuse_overlap(
+            a.registry_names, b.registry_names, f"{one!r} and {other!r} cannot be joined"
+        )
     return ConcatDataset(parts, chosen)
 
 

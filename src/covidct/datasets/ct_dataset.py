@@ -9,6 +9,7 @@ import operator
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -308,7 +309,9 @@ class CTDataset:
         TypeError
             If `dataset` is not one of these.
         ValueError
-            If it is unclear which class is COVID-19.
+            If it is unclear which class is COVID-19, if `positive` or `negative` is given and
+            `dataset` has no class folders, or if `groups` or `options` are given and its slices
+            are those of a `CTDataset`.
 
         Examples
         --------
@@ -382,8 +385,6 @@ class CTDataset:
         return ", ".join(parts)
 
     def _repr_html_(self) -> str:
-        from html import escape
-
         table = self.table.drop(columns=["path", "frame"]).dropna(axis=1, how="all")
         # From the first to the last slice, so that the classes, which follow each other in most
         # datasets, all occur.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 from .._display import definition_list, paragraphs
@@ -184,8 +185,6 @@ class DatasetInfo:
         return f"DatasetInfo {self.name!r}: {self.title}, {self.size}"
 
     def _repr_html_(self) -> str:
-        from html import escape
-
         title = f"<p><strong>{escape(self.title)}</strong> ({escape(self.name)})</p>"
         faults = [f"Known fault: {fault}" for fault in self.known_faults]
         return title + definition_list(self._facts()) + paragraphs(faults)

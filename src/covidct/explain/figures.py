@@ -65,6 +65,7 @@ _FURTHER = {
     (7, 1): "#5B3FA8",
 }
 _MARKERS = "^osDvPX*"
+MOST_CLASSES = len(_MARKERS)  # of an embedding
 _OUTLINES = {"lesion": _SKY, "lung": "white", "finding": _GREEN}
 
 
@@ -171,11 +172,11 @@ def plot_tsne(
     points : array-like of shape (N, 2)
         Positions, as returned by `covidct.explain.tsne.embed`.
     targets : array-like of shape (N,)
-        True classes, 1 for COVID-19.
+        True classes as positions in `classes`.
     test : array-like of bool of shape (N,), optional
         True for slices of the test fold, which get larger markers and a color of their own.
-    classes : tuple of (str, str), default=("non-COVID", "COVID")
-        Names of class 0 and class 1.
+    classes : tuple of str, default=("non-COVID", "COVID")
+        Names of the classes, at most eight.
     palette : {"color-blind", "paper"}, default="color-blind"
         Colors, as in :func:`embedding`.
     ax : matplotlib.axes.Axes, optional
@@ -189,7 +190,8 @@ def plot_tsne(
     Raises
     ------
     ValueError
-        If there are no points, if the arrays differ in length, or if `palette` is unknown.
+        If there are no points, if the arrays differ in length, if `palette` is unknown, or if
+        there are more than eight classes.
 
     Examples
     --------
@@ -376,8 +378,8 @@ def _draw_points(
         raise ValueError(
             f"palette must be one of {', '.join(map(repr, _PALETTES))}, got {palette!r}"
         )
-    if len(classes) > len(_MARKERS):
-        raise ValueError(f"expected at most {len(_MARKERS)} classes, got {len(classes)}")
+    if len(classes) > MOST_CLASSES:
+        raise ValueError(f"expected at most {MOST_CLASSES} classes, got {len(classes)}")
     places, labels = np.asarray(points), np.asarray(targets)
     held_out = np.zeros(len(labels), bool) if test is None else np.asarray(test, dtype=bool)
     _check_lengths(len(places), targets=labels, test=held_out)

@@ -232,7 +232,7 @@ def explain_predictions(
     else:
         readable = [predictions[int(i)] for i in slices if predictions[int(i)].readable]
     if not readable:
-        raise ValueError("no slice to explain: no prediction is of a readable slice")
+        raise ValueError("no slice to explain: no slice was chosen that could be read")
     pages = [readable[i : i + _SLICES_PER_PAGE] for i in range(0, len(readable), _SLICES_PER_PAGE)]
     covid: list[Prediction] = []
     canvases: list[npt.NDArray[np.uint8]] = []  # of the slices predicted as COVID-19
@@ -567,10 +567,12 @@ def embed_fold(
     index = np.concatenate([split.train, split.test])
     if max_slices is not None and len(index) > max_slices:
         index = np.random.default_rng(seed).choice(index, max_slices, replace=False)
-    outputs = result.spec.outputs
     test = np.isin(index, split.test)
-    targets = outputs.encode(dataset.labels[index], dataset.targets[index])
-    classes = outputs.labels or result.classes
+    outputs = result.spec.outputs
+    targets = dataset.targets[index]
+    classes: tuple[str, ...] = result.classes
+    if 0 < len(outputs.labels) <= figures.MOST_CLASSES:
+        targets, classes = outputs.encode(dataset.labels[index], targets), outputs.labels
     features = np.asarray(infer(model, canvases, index=index, features=True).features)
     points = tsne.embed(features, perplexity=min(30.0, (len(index) - 1) / 3), seed=seed)
     counts = np.bincount(targets[test], minlength=len(classes))

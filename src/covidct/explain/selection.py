@@ -94,6 +94,10 @@ def slices_of_volumes(
     >>> slices_of_volumes(slices, (3, 5))
     array([3, 4, 5])
     """
+    if which not in ("lung", "all") and not _is_range(which):
+        raise ValueError(
+            f"slices must be 'lung', 'all' or (first, last) with 0 <= first <= last, got {which!r}"
+        )
     chosen: list[int] = []
     first = 0
     for volume in by_volume(predictions):
@@ -113,8 +117,8 @@ def _of_volume(
     if which == "lung":
         counted = set(map(id, volume.counted))
         return [i for i in readable if id(volume.slices[i]) in counted]
-    if isinstance(which, tuple) and len(which) == 2 and 0 <= which[0] <= which[1]:
-        return [i for i in readable if which[0] <= i <= which[1]]
-    raise ValueError(
-        f"slices must be 'lung', 'all' or (first, last) with 0 <= first <= last, got {which!r}"
-    )
+    return [i for i in readable if int(which[0]) <= i <= int(which[1])]
+
+
+def _is_range(which: object) -> bool:
+    return isinstance(which, tuple) and len(which) == 2 and bool(0 <= which[0] <= which[1])

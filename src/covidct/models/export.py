@@ -81,7 +81,8 @@ def export_onnx(
             verbose=False,
         )
     program.model.metadata_props.update(
-        {
+        {key: json.dumps(value) for key, value in (metadata or {}).items()}
+        | {
             "model": name,
             "input_size": json.dumps(input_size),
             "input_type": input_type,
@@ -89,7 +90,6 @@ def export_onnx(
             "positive": json.dumps(outputs.positive),
             "covidct": __version__,
         }
-        | {name: json.dumps(value) for name, value in (metadata or {}).items()}
     )
     with atomic_path(Path(path)) as temporary:
         program.save(temporary)

@@ -159,7 +159,7 @@ class ArchitectureInfo:
             "source": self.source,
             "parameters": f"{self.parameters:g} million" if self.parameters else "",
             "canvas": f"{canvas} (height x width)",
-            "size of the ImageNet weights": default,
+            "ImageNet input size": f"{default} (height x width)",
             "features": str(self.feature_dim or ""),
             "Grad-CAM layer": self.cam_layer or "",
             "license": self.license,

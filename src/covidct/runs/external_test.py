@@ -637,7 +637,7 @@ def _cell(
         refuse_overlap(
             result.spec.dataset.registry_names,
             dataset.registry_names,
-            f"{result.dataset_name!r} and {dataset.name!r}",
+            f"{result.dataset_name!r} and {dataset.name!r} cannot be training and test",
         )
     except ValueError as error:
         return Refusal(str(error))

@@ -516,7 +516,7 @@ class CrossValidationResult(ScoredFolds):
         refuse_overlap(
             self.spec.dataset.registry_names,
             dataset.registry_names,
-            f"{self.dataset_name!r} and {dataset.name!r}",
+            f"{self.dataset_name!r} and {dataset.name!r} cannot be training and test",
         )
         if dataset.content_hash() == self.content_hash:
             raise ValueError(
