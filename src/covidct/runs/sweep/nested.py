@@ -59,8 +59,8 @@ class NestedResult(ScoredFolds):
     >>> import tempfile
     >>> import covidct
     >>> from covidct.runs.sweep import PlannedRun, run_nested
-    >>> slices = covidct.load_dataset("phantom", n=24, seed=0)
-    >>> recipe = covidct.Recipe.demo().scaled(1)
+    >>> slices = covidct.load_dataset("phantom", n=48, seed=0)
+    >>> recipe = covidct.Recipe.demo().scaled(1).replace(canvas=(64, 96))
     >>> candidates = [
     ...     PlannedRun(dataset="phantom", model="shufflenet", variant=name, weights=None,
     ...                recipe=recipe.replace(optimizer=name), protocol="grouped")
@@ -171,8 +171,8 @@ def run_nested(
     >>> import tempfile
     >>> import covidct
     >>> from covidct.runs.sweep import PlannedRun, run_nested
-    >>> slices = covidct.load_dataset("phantom", n=24, seed=0)
-    >>> recipe = covidct.Recipe.demo().scaled(1)
+    >>> slices = covidct.load_dataset("phantom", n=48, seed=0)
+    >>> recipe = covidct.Recipe.demo().scaled(1).replace(canvas=(64, 96))
     >>> candidates = [
     ...     PlannedRun(dataset="phantom", model="shufflenet", variant=name, weights=None,
     ...                recipe=recipe.replace(resize=name), protocol="grouped")
@@ -181,7 +181,7 @@ def run_nested(
     >>> result = run_nested(candidates, tempfile.mkdtemp(), datasets={"phantom": slices},
     ...                     folds=2, inner_folds=2)
     >>> len(result.chosen), result.inner_scores.shape, len(result.predictions)
-    (2, (2, 2), 24)
+    (2, (2, 2), 48)
     """
     import pandas as pd
 
