@@ -70,6 +70,14 @@ def test_inner_folds_choose_and_outer_folds_score(candidates, phantoms, tmp_path
         assert sorted(seen) == sorted(outer.train)
 
 
+def test_the_lowest_loss_is_chosen(candidates, phantoms, tmp_path, instant):
+    options = {"datasets": {"phantom": phantoms}, "metric": "brier", **OPTIONS}
+    result = run_nested(candidates, tmp_path, **options)
+    assert (result.inner_scores.iloc[:, 1] < result.inner_scores.iloc[:, 0]).all()
+    assert [run.variant for run in result.chosen] == ["stretch"] * 3
+    assert result.choices().rows[0][2] == "1.0"
+
+
 def test_finished_folds_are_kept(candidates, phantoms, tmp_path, instant):
     options = {"datasets": {"phantom": phantoms}, **OPTIONS}
     first = run_nested(candidates, tmp_path, **options)
@@ -83,12 +91,16 @@ def test_finished_folds_are_kept(candidates, phantoms, tmp_path, instant):
 def test_candidates_must_be_comparable(candidates, phantoms, tmp_path):
     options = {"datasets": {"phantom": phantoms}, **OPTIONS}
     other = PlannedRun(**{**vars(candidates[1]), "protocol": "paper"})
-    official = [PlannedRun(**{**vars(c), "protocol": "official"}) for c in candidates]
+    official, source = (
+        [PlannedRun(**{**vars(c), "protocol": name}) for c in candidates]
+        for name in ("official", "source")
+    )
     for wrong, message in (
         (candidates[:1], "at least two candidates"),
         ([candidates[0], candidates[0]], "of different names"),
         ([candidates[0], other], "one dataset and one protocol"),
-        (official, "has one training part"),
+        (official, "'official' has given folds"),
+        (source, "'source' has given folds"),
     ):
         with pytest.raises(ValueError, match=message):
             run_nested(wrong, tmp_path, **options)

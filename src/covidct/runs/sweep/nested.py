@@ -100,7 +100,7 @@ class NestedResult(ScoredFolds):
             [
                 str(k),
                 f"{run.model}/{run.variant}",
-                percent(self.inner_scores.iloc[k].max()),
+                percent(self.inner_scores.loc[k, f"{run.model}/{run.variant}"]),
                 percent(self.fold_metrics[k][self.metric]),
             ]
             for k, run in enumerate(self.chosen)
@@ -109,7 +109,10 @@ class NestedResult(ScoredFolds):
             ["outer fold", "chosen", f"{title}, inner folds", f"{title}, outer fold"],
             rows,
             caption=f"Chosen among {len(self.candidates)} by the mean {title} over inner folds",
-            notes=("The inner values, of the best candidate, are too high; the outer are not.",),
+            notes=(
+                "The inner values are those of the best candidate, and therefore too good; the outer "
+                "values are not.",
+            ),
         )
 
     def __str__(self) -> str:
@@ -146,8 +149,9 @@ def run_nested(
         Number of inner folds in the training part of each outer fold. Groups that the protocol
         keeps together are kept together in the inner folds as well.
     metric : str, default="accuracy"
-        Metric whose mean over the inner folds is maximized; a key of
-        :data:`covidct.evaluation.metrics.METRICS`.
+        Metric whose mean over the inner folds decides; a key of
+        :data:`covidct.evaluation.metrics.METRICS`. The highest mean is chosen, or the lowest of a
+        loss such as the Brier score.
     seed : int, default=0
         Random seed of the training.
     split_seed : int or None, default=None
@@ -164,7 +168,9 @@ def run_nested(
     ------
     ValueError
         If there are fewer than two candidates, two have the same name, they differ in dataset or
-        protocol, or the protocol is ``"official"``.
+        protocol, or the protocol is neither ``"paper"`` nor ``"grouped"``.
+    UnknownNameError
+        If `metric` is unknown.
 
     Examples
     --------
@@ -185,7 +191,7 @@ def run_nested(
     """
     import pandas as pd
 
-    name = metrics.find_metric(metric).name
+    decisive = metrics.find_metric(metric)
     first = _check_candidates(candidates)
     dataset = datasets[first.dataset]
     check_dataset(dataset)
@@ -218,11 +224,12 @@ def run_nested(
     for number, candidate in enumerate(candidates, start=1):
         _LOG.info("candidate %d of %d: %s", number, len(candidates), candidate)
         result: CrossValidationResult = run(candidate, "inner", inner)
-        of_folds = result.to_frame()[name].to_numpy().reshape(folds, inner_folds)
+        of_folds = result.to_frame()[decisive.name].to_numpy().reshape(folds, inner_folds)
         scores[f"{candidate.model}/{candidate.variant}"] = pd.DataFrame(of_folds).mean(axis=1)
     inner_scores = pd.DataFrame(scores).rename_axis(index="outer fold")
     # The first of equal candidates; one whose metric is undefined is never better.
-    chosen = inner_scores.fillna(-np.inf).to_numpy().argmax(axis=1)
+    gains = inner_scores if decisive.greater_is_better else -inner_scores
+    chosen = gains.fillna(-np.inf).to_numpy().argmax(axis=1)
     parts = []
     for number in np.unique(chosen):
         numbers = np.flatnonzero(chosen == number)
@@ -235,7 +242,7 @@ def run_nested(
         candidates,
         chosen.tolist(),
         inner_scores,
-        name,
+        decisive.name,
         dataset_name=dataset.name,
         content_hash=dataset.content_hash(),
         classes=dataset.classes,
@@ -256,9 +263,9 @@ def _check_candidates(candidates: Sequence[PlannedRun]) -> PlannedRun:
     places = {(run.dataset, run.protocol) for run in candidates}
     if len(places) > 1:
         raise ValueError(f"candidates must have one dataset and one protocol, got {sorted(places)}")
-    if candidates[0].protocol == "official":
+    if candidates[0].protocol not in ("paper", "grouped"):
         raise ValueError(
-            "the protocol 'official' has one training part; choose among candidates with 'paper' "
-            "or 'grouped'"
+            f"the protocol {candidates[0].protocol!r} has given folds, which are not split again; "
+            "choose among candidates with 'paper' or 'grouped'"
         )
     return candidates[0]
