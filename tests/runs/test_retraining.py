@@ -48,6 +48,8 @@ def test_repeats_do_not_count_as_patients(repeated):
     assert copies.patient_intervals()["recall"] == pytest.approx(once.patient_intervals()["recall"])
     patients = copies.patient_predictions()
     assert patients.groupby("repeat")["slices"].sum().tolist() == [200] * 4
+    assert once.retraining_interval().method == "corrected"
+    assert copies.retraining_interval().method == "crossed"  # not 20 independent folds
 
 
 def test_table_of_many_folds_has_a_column_per_repeat(repeated):

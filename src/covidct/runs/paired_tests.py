@@ -23,7 +23,7 @@ from ..evaluation.significance import (
 )
 from ..evaluation.tables import Table
 from ..evaluation.variance import crossed_interval
-from .retraining import Replicates
+from .retraining import Replicates, has_one_split
 from .scores import ScoredFolds
 
 if TYPE_CHECKING:
@@ -139,7 +139,10 @@ class PairedTests(Displayed):
                 f"{self.unit}s and do not include the variation between trainings."
             ),
             *(text for method, text in _RETRAINED.items() if method in methods),
-            *(f"Retrained networks are not compared (–): {reason}." for reason in untested),
+            *(
+                f"Retrained networks are not compared (–): {reason.format(unit=self.unit)}."
+                for reason in untested
+            ),
             *(f"No interval (–): {reason.format(unit=self.unit)}." for reason in reasons),
             f"Holm: p-value corrected for the number of tests, {len(self.tests)}.",
         )
@@ -391,7 +394,7 @@ def _test(
 
 def _test_retrained(a: ScoredFolds, b: ScoredFolds, metric: str) -> tuple[Interval, float]:
     """Return interval and p-value of the difference between retrained networks."""
-    if not same_folds(a, b) or len({fold.test.tobytes() for fold in a.folds}) < 2:
+    if not same_folds(a, b) or has_one_split(a):
         both = Replicates.of([a, b], metric)
         n = len(both.scores) // 2
         return crossed_interval(

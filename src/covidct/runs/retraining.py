@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Replicates",
     "VarianceComponents",
+    "has_one_split",
     "interval_table",
     "retraining_interval",
     "variance_components",
@@ -103,6 +104,26 @@ class Replicates:
             metric=metric,
         )
         return cls(np.array(scores), influences, tuple(numbers), rows["unit"].nunique())
+
+
+def has_one_split(result: ScoredFolds) -> bool:
+    """Return True if all repeats of a run have the same test parts, or it has one fold.
+
+    Such repeats differ in the training only, as those of an official split and of left-out sources.
+
+    Parameters
+    ----------
+    result : ScoredFolds
+        The run.
+
+    Returns
+    -------
+    bool
+        False for a single cross-validation, and for repeats with folds of their own.
+    """
+    number, repeats = len(result.folds), max(result.repeat_numbers) + 1
+    distinct = len({fold.test.tobytes() for fold in result.folds})
+    return number == 1 or (repeats > 1 and distinct * repeats == number)
 
 
 def _repetitions(result: ScoredFolds) -> list[list[int]]:
@@ -303,7 +324,7 @@ def retraining_interval(result: ScoredFolds, metric: str, *, level: float = 0.95
     scores = [of_fold[metric] for of_fold in result.fold_metrics]
     if any(map(isnan, scores)):
         return Interval(nan, nan, reason="the metric is undefined in a fold")
-    if len({fold.test.tobytes() for fold in result.folds}) > 1:
+    if not has_one_split(result):
         ends = corrected_resampled_ttest(
             scores,
             n_train=float(np.mean([len(fold.train) for fold in result.folds])),
@@ -341,18 +362,21 @@ def interval_table(result: ScoredFolds, metric: str) -> Table:
     unit = result.unit if result.has_groups else "slice"
     mean, sd = result.summary()[metric]
     retrained = retraining_interval(result, metric)
-    again = (
-        f"on the same slices, and tested on other {unit}s"
-        if retrained.method == "crossed"
-        else f"on other {unit}s of this source, and tested on others"
-    )
+    by_source = result.protocol.id == "source"
+    if retrained.method == "crossed":
+        again = f"on the same slices, and tested on other {unit}s"
+    elif by_source:
+        again = "on other sources, and tested on another one"
+    else:
+        again = f"on other {unit}s of this source, and tested on others"
     method = {
         "corrected": "Nadeau and Bengio, over folds",
         "crossed": f"repeats and {unit}s, crossed",
     }
     rows = [
         [
-            f"How well do the fitted networks classify other {unit}s of this source?",
+            f"How well do the fitted networks classify other {unit}s of "
+            f"{'these sources' if by_source else 'this source'}?",
             percent_range(*result.intervals()[metric]),
             result.resampling,
         ],
