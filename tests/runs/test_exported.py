@@ -131,6 +131,8 @@ def test_the_card_names_classes_and_files(result, shared):
 
 
 def test_single_networks(result, new, tmp_path):
+    with pytest.raises(ValueError, match="folds must name at least one fold"):
+        result.export(tmp_path / "one", folds=[])
     result.export(tmp_path / "one", folds=[1])
     of_run = Predictor.from_run(result.run_dir).predict(new)
     expected = [p.by_fold[1] for p in of_run]

@@ -10,6 +10,9 @@ from covidct.errors import UnknownNameError
 from covidct.evaluation import metrics
 from covidct.runs import subgroups
 from covidct.runs.external_test import ExternalEvaluation
+from covidct.runs.protocol import Protocol
+from covidct.runs.scores import ScoredFolds
+from covidct.runs.splits import Fold
 from covidct.runs.subgroups import (
     Gap,
     Scored,
@@ -134,6 +137,8 @@ def test_names_of_subgroups():
     names = subgroup_names(ages, "age")
     assert len(set(names[:40])) == subgroup_count(ages) == 4
     assert names[-1] == "unknown"
+    dates = range(20200101, 20200141)
+    assert len(set(subgroup_names(dates, "date").tolist())) == 4
     with pytest.raises(ValueError, match="'id' has 60 different values, more than 50 subgroups"):
         subgroup_names([f"x{i}" for i in range(60)], "id")
     with pytest.raises(ValueError, match="'id' has 2 values for a dataset of 3 slices"):
@@ -192,3 +197,16 @@ def test_runs_keep_the_columns_of_the_dataset(made_up_run):
         again.by("hospital")
     with pytest.raises(ValueError, match="'subgroup' has 3 values for a dataset of 40 slices"):
         again.by([1, 2, 3])
+
+
+def test_values_of_all_slices_name_subgroups_of_the_tested_ones():
+    """Also if the last slices of the dataset are in the validation part."""
+    index = np.arange(40)
+    rows = pd.DataFrame(
+        {"index": index[20:30], "target": index[20:30] % 2, "probability": 0.7, "fold": 0}
+    ).assign(group="", label="", logit=0.8)
+    fold = Fold(index[:20], index[20:30], index[30:])
+    scored = ScoredFolds("a", "b", "", ("no", "yes"), Protocol.official(), (fold,), rows)
+    assert scored.by(np.where(index < 25, "early", "late"))["slices"].tolist() == [5, 5]
+    with pytest.raises(ValueError, match="39 values for a dataset of 40 slices"):
+        scored.by(np.repeat("early", 39))

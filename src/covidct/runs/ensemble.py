@@ -145,6 +145,10 @@ class Ensemble(ScoredFolds):
         )
 
     @property
+    def _n_slices(self) -> int:
+        return self.members[0].spec.dataset.slices
+
+    @property
     def columns(self) -> pd.DataFrame | None:
         """Columns of the dataset, as in the first member."""
         return self.members[0].columns

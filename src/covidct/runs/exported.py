@@ -137,6 +137,8 @@ def write_export(
     """
     folder = Path(folder)
     numbers = list(range(len(result.folds)) if folds is None else folds)
+    if not numbers:
+        raise ValueError("folds must name at least one fold, or be None for all, got []")
     hashes = {}
     for k in numbers:
         model, reference = result.fold_model(k), result.fold_reference(k)

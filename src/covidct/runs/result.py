@@ -194,6 +194,10 @@ class CrossValidationResult(ScoredFolds):
         return self._directory.read_columns()
 
     @property
+    def _n_slices(self) -> int:
+        return self.spec.dataset.slices
+
+    @property
     def settings(self) -> dict[str, object]:
         """Settings besides network, dataset and protocol: weights, folds, seeds, recipe."""
         return {
@@ -317,6 +321,8 @@ class CrossValidationResult(ScoredFolds):
         ------
         IndexError
             If the run does not have one of the folds.
+        ValueError
+            If `folds` is empty.
         InvalidFileError
             If a file of the run was damaged.
 

@@ -256,9 +256,10 @@ class ScoredFolds(Displayed):
         -------
         Interval
             Low and high end, as fractions. Its `method` is ``"corrected"`` if folds differ: the
-            networks are trained on other patients of the source. It is ``"crossed"`` if all folds
-            test the same slices, as the repeats of an official split do: the networks are trained
-            on the same slices and tested on other patients. NaN, with the `reason`, for one fold.
+            networks are trained on other patients of the source. It is ``"crossed"`` if all repeats
+            have the same folds, as those of an official split and of left-out sources: the networks
+            are trained on the same slices and tested on other patients. NaN, with the `reason`, for
+            one fold.
 
         Raises
         ------
@@ -461,7 +462,7 @@ class ScoredFolds(Displayed):
 
         if not self.has_groups:
             return None
-        codes = np.full(1 + max(max(f.train.max(), f.test.max()) for f in self.folds), -1)
+        codes = np.full(self._n_slices, -1)
         codes[self.predictions["index"]] = pd.factorize(self.predictions["group"])[0]
         if any((codes[fold.train] < 0).any() for fold in self.folds):
             return None
@@ -547,6 +548,12 @@ class ScoredFolds(Displayed):
         return gap_frame(compare(self._scored(), names))
 
     @property
+    def _n_slices(self) -> int:
+        """Number of slices of the dataset, as far as the folds use them."""
+        parts = (part for f in self.folds for part in (f.train, f.test, f.validation))
+        return 1 + max(int(part.max(initial=0)) for part in parts)
+
+    @property
     def columns(self) -> pd.DataFrame | None:
         """Further columns of the slices, one row per slice of the dataset; None if unknown."""
         return None
@@ -568,8 +575,7 @@ class ScoredFolds(Displayed):
         index = self.predictions["index"].to_numpy()
         if not isinstance(column, str):
             name = str(getattr(column, "name", None) or "subgroup")
-            count = 1 + max(int(max(f.train.max(), f.test.max())) for f in self.folds)
-            return subgroup_names(column, name, count=count)[index], name
+            return subgroup_names(column, name, count=self._n_slices)[index], name
         if column in self.predictions:
             return subgroup_names(self.predictions[column], column), column
         if self.columns is not None and column in self.columns:

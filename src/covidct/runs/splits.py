@@ -534,10 +534,10 @@ def _warn_of_similar_sources(folds: Sequence[Fold], dataset: CTDataset) -> None:
         fold.name: int(np.isin(groups[fold.test], groups[fold.train]).sum()) for fold in folds
     }
     if any(counts.values()):
-        told = ", ".join(f"{count} of {name!r}" for name, count in counts.items() if count)
+        listed = ", ".join(f"{count} of {name!r}" for name, count in counts.items() if count)
         warnings.warn(
             f"slices have near-duplicates in another source, on which the network is trained: "
-            f"{told}; covidct.audit_dataset lists the pairs",
+            f"{listed}; covidct.audit_dataset lists the pairs",
             LeakageWarning,
             stacklevel=5,
         )

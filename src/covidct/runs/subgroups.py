@@ -50,8 +50,6 @@ MOST_SUBGROUPS = 50
 
 _FEW_NUMBERS = 6  # different numbers that are subgroups of their own
 _N_PERMUTATIONS = 999
-# Classes that a metric depends on.
-_CLASSES = {"recall": (1,), "specificity": (0,)}
 
 
 class Scored(NamedTuple):
@@ -157,7 +155,10 @@ def subgroup_names(
         )
     if _is_divided(column):
         cut, edges = pd.qcut(column, 4, labels=False, retbins=True, duplicates="drop")
-        ranges = [f"{a:.4g} to {b:.4g}" for a, b in pairwise(edges)]
+        digits = 4
+        while len({f"{edge:.{digits}g}" for edge in edges}) < len(edges):
+            digits += 1  # equal texts would join different quarters
+        ranges = [f"{a:.{digits}g} to {b:.{digits}g}" for a, b in pairwise(edges)]
         column = cut.map(lambda k: None if np.isnan(k) else ranges[int(k)])
     text = column.astype(object).where(column.notna(), "unknown").astype(str)
     names = text.where(text != "", "unknown").to_numpy(dtype=str)
@@ -506,14 +507,14 @@ def describe_gap(gap: Gap, *, unit: str) -> Iterator[str]:
     if np.isnan(gap.p_value):
         verdict = "the subgroups have no class in common, so that this is not tested"
     else:
-        facts.append("p < 0.001" if gap.p_value <= 0.001 else f"p = {gap.p_value:.2g}")
+        facts.append(f"p = {gap.p_value:.2g}")
         verdict = (
             "a difference this large is unlikely to be chance"
             if gap.p_value <= 0.05
             else "this may be chance"
         )
-    told = f" ({'; '.join(facts)})" if facts else ""
+    brackets = f" ({'; '.join(facts)})" if facts else ""
     yield (
         f"{title} is {percent(gap.difference)} percentage points higher for {gap.highest!r} than "
-        f"for {gap.lowest!r}{told}: {verdict}."
+        f"for {gap.lowest!r}{brackets}: {verdict}."
     )
