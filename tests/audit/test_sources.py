@@ -7,6 +7,7 @@ import pytest
 
 import covidct
 from covidct.audit.checks import check_sources
+from covidct.audit.findings import AuditReport
 from covidct.audit.measurements import measure_slices
 from covidct.audit.sources import measure_confounding, recognize_sources
 
@@ -24,8 +25,10 @@ def test_confounding_of_known_counts():
     assert found.p_value == 1 / 200
     (finding,) = check_sources(found, None)
     assert finding.severity == "warning"
-    assert "predicts the class of 80% of slices (base rate 60%)" in finding.title
+    assert "predicts the class of 80 % of slices (base rate 60 %)" in finding.title
     assert "'a': 10 0, 90 1" in finding.detail
+    report = AuditReport("a", "slices", (finding,), np.arange(200), {})
+    assert report.known_shortcuts == (finding.title,)
 
 
 def test_few_patients_confound_by_chance():
@@ -58,7 +61,7 @@ def test_sources_of_other_sizes_are_recognized(phantoms):
     assert found.p_value < 0.05
     (finding,) = check_sources(None, found)
     assert finding.severity == "note"
-    assert "no shortcut as long as" in finding.detail
+    assert "not a shortcut while" in finding.detail
 
 
 def test_sources_by_chance_are_not_recognized(phantoms):

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..datasets.ct_dataset import CTDataset
+from ..evaluation.tables import percent
 from .duplicates import CHANGES, NEAR, Pairs
 from .findings import RULES, Finding
 from .leakage import Probe
@@ -68,7 +69,7 @@ def check_records(dataset: CTDataset) -> Iterator[Finding]:
     yield from _finding(
         "imbalance",
         share,
-        title=f"Always predicting the larger class is right for {share:.1%} of slices",
+        title=f"Always predicting the larger class is right for {percent(share)} % of slices",
         detail=f"{sizes}. An accuracy must exceed this base rate to be of use.",
         counts=counts.tolist(),
     )
@@ -209,15 +210,18 @@ def check_leakage(probes: Sequence[Probe], *, advice: str) -> Iterator[Finding]:
             if (number := random.n_classified or random.n_groups) < random.n_groups
             else []
         ),
-        *(f"Its accuracy is {probe.accuracy:.1%} with folds {probe.split}." for probe in further),
+        *(
+            f"Its accuracy is {percent(probe.accuracy)} % with folds {probe.split}."
+            for probe in further
+        ),
         *(["The difference may be due to chance."] if chance and gap > 0 else []),
         *(["A score under random folds is too optimistic.", advice] if leaks else []),
     ]
     yield from _finding(
         "leakage",
         value,
-        title=f"The accuracy of a nearest neighbor is {random.accuracy:.1%} with random folds, "
-        f"{grouped.accuracy:.1%} with folds {grouped.split}",
+        title=f"The accuracy of a nearest neighbor is {percent(random.accuracy)} % with random "
+        f"folds, {percent(grouped.accuracy)} % with folds {grouped.split}",
         detail=" ".join(sentences),
         probes=[probe._asdict() for probe in probes],
     )
@@ -243,7 +247,7 @@ def check_shortcuts(shortcuts: Sequence[Shortcut]) -> Iterator[Finding]:
     best, *further = sorted(shortcuts, key=_skill, reverse=True)
     above = "; ".join(_format_accuracy(shortcut) for shortcut in further if _skill(shortcut) > 0)
     sentences = [
-        f"The 95 % interval is {best.low:.0%} to {best.high:.0%}.",
+        f"The 95 % interval is {_percent(best.low)} to {_percent(best.high)}.",
         *([f"Also above the base rate: {above}."] if above else []),
         "A network may use this shortcut instead of the lungs, and its score would not show it.",
     ]
@@ -251,7 +255,7 @@ def check_shortcuts(shortcuts: Sequence[Shortcut]) -> Iterator[Finding]:
         "shortcut",
         _skill(best),
         title=f"A classifier that uses only {_enumerate(best.properties)} has an accuracy of "
-        f"{best.accuracy:.0%} (base rate {best.base_rate:.0%})",
+        f"{_percent(best.accuracy)} (base rate {_percent(best.base_rate)})",
         detail=" ".join(sentences),
         shortcuts=[
             shortcut._asdict() | {"properties": list(shortcut.properties)} for shortcut in shortcuts
@@ -353,7 +357,8 @@ def check_sources(
             confounding.cramers_v,
             title=f"Sources have different shares of COVID-19 (Cramér's V "
             f"{confounding.cramers_v:.2f}): the source alone predicts the class of "
-            f"{confounding.accuracy:.0%} of slices (base rate {confounding.base_rate:.0%})",
+            f"{_percent(confounding.accuracy)} of slices "
+            f"(base rate {_percent(confounding.base_rate)})",
             detail=f"{shares}. A network that recognizes the source can use this instead of the "
             'disease. Leave one source out (cv="source"), and look at the metrics of each source.',
             **confounding._asdict(),
@@ -363,14 +368,14 @@ def check_sources(
     yield from _finding(
         "recognizable source",
         (recognition.low - recognition.base_rate) / (1 - recognition.base_rate),
-        title="Gray levels, borders, size and format tell the source of "
-        f"{recognition.accuracy:.0%} of slices (base rate {recognition.base_rate:.0%})",
-        detail=f"The 95 % interval is {recognition.low:.0%} to {recognition.high:.0%}. "
+        title="A classifier recognizes the source by gray levels, borders, size and format in "
+        f"{_percent(recognition.accuracy)} of slices (base rate {_percent(recognition.base_rate)})",
+        detail=f"The 95 % interval is {_percent(recognition.low)} to {_percent(recognition.high)}. "
         + (
             "Since the sources also differ in their share of COVID-19, this is a shortcut."
             if confounded
-            else "This is no shortcut as long as all sources have the same share of COVID-19, but "
-            "expect lower scores on further sources."
+            else "This is not a shortcut while all sources have the same share of COVID-19, but "
+            "scores on other sources may be lower."
         ),
         **recognition._asdict(),
     )
@@ -430,7 +435,7 @@ def check_measured(
             len(missing),
             title=f"Not measured: {_enumerate(missing)}",
             detail="There are fewer than ten patients or groups of slices, or fewer than two of a "
-            "class. With so few, chance cannot be told from a shortcut or a leak.",
+            "class. With so few, chance cannot be distinguished from a shortcut or a leak.",
         )
 
 
@@ -491,7 +496,7 @@ def _groups_finding(dataset: CTDataset, groups: Labels) -> Iterator[Finding]:
     yield from _finding(
         "near-duplicates",
         slices / len(groups),
-        title=f"{slices:,} slices ({slices / len(groups):.0%}) form "
+        title=f"{slices:,} slices ({_percent(slices / len(groups))}) form "
         f"{_count(number, ('group', 'groups'))} of near-duplicates",
         detail=f"The largest group has {largest:,} slices, such as {example!r}. "
         "Most near-duplicates are neighboring slices of one patient. The groups are a lower bound "
@@ -535,9 +540,14 @@ def _mixed_groups(groups: Labels, labels: Labels) -> list[str]:
 
 def _format_accuracy(shortcut: Shortcut) -> str:
     return (
-        f"{_enumerate(shortcut.properties)} {shortcut.accuracy:.0%} "
-        f"({shortcut.low:.0%} to {shortcut.high:.0%})"
+        f"{_enumerate(shortcut.properties)} {_percent(shortcut.accuracy)} "
+        f"({_percent(shortcut.low)} to {_percent(shortcut.high)})"
     )
+
+
+def _percent(share: float) -> str:
+    """Format a fraction in percent without decimals, such as "80 %"."""
+    return f"{100 * share:.0f} %"
 
 
 def _count(number: int, forms: tuple[str, str]) -> str:

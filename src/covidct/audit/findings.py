@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .._text import shortened
-from ..evaluation.tables import Table
+from ..evaluation.tables import Table, percent
 
 __all__ = ["RULES", "AuditReport", "Finding", "Rule", "Severity"]
 
@@ -41,12 +41,15 @@ class Rule(NamedTuple):
         take the problem into account.
     note : float or None, default=None
         Threshold from which the value is reported for information.
+    shortcut : bool, default=False
+        True if the finding is about a property, other than the lung, that predicts the class.
     """
 
     measures: str
     fatal: float | None = None
     warning: float | None = None
     note: float | None = None
+    shortcut: bool = False
 
     def severity(self, value: float) -> Severity | None:
         """Return the highest severity whose threshold the value reaches.
@@ -88,19 +91,26 @@ RULES: dict[str, Rule] = {
         fatal=0.9,
         warning=0.1,
         note=0.0,
+        shortcut=True,
     ),
     "own origin": Rule(
         "1 if one class, 0.5 if another label has a source or file format of its own",
         fatal=1,
         warning=0.5,
+        shortcut=True,
     ),
     "source and label": Rule(
-        "Cramér's V of class and source, if it is not due to chance", warning=0.3, note=0.0
+        "Cramér's V of class and source, if it is not due to chance",
+        warning=0.3,
+        note=0.0,
+        shortcut=True,
     ),
     "recognizable source": Rule(
         "skill of recognizing the source (lower bound), if it is not due to chance", note=0.0
     ),
-    "masks": Rule("share of files with two gray levels", fatal=0.1, warning=0.0000001),
+    "masks": Rule(
+        "share of files with two gray levels", fatal=0.1, warning=0.0000001, shortcut=True
+    ),
     "leakage": Rule(
         "accuracy of a nearest neighbor: random minus grouped split; 0 if due to chance",
         warning=0.05,
@@ -110,10 +120,6 @@ RULES: dict[str, Rule] = {
     "imbalance": Rule("share of the larger class", warning=0.8, note=0),
     "skipped files": Rule("share of files that were skipped", warning=0.01, note=0.0000001),
 }
-
-
-# Rules of findings about properties, besides the lung, that tell the class.
-_SHORTCUTS = frozenset({"shortcut", "own origin", "source and label", "masks"})
 
 
 @dataclass(frozen=True)
@@ -211,7 +217,7 @@ class AuditReport:
         return tuple(
             finding.title
             for finding in self.findings
-            if finding.severity != "note" and finding.evidence.get("rule") in _SHORTCUTS
+            if finding.severity != "note" and _rule(finding).shortcut
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -279,6 +285,10 @@ class AuditReport:
             if rows and rows[0].keys() >= set(layout.columns.values()):
                 cells = [[_cell(row[key]) for key in layout.columns.values()] for row in rows]
                 yield Table(tuple(layout.columns), cells, caption=layout.caption)
+
+
+def _rule(finding: Finding) -> Rule:
+    return RULES.get(str(finding.evidence.get("rule")), Rule(""))
 
 
 def _lower_first(title: str) -> str:
@@ -349,7 +359,7 @@ _LAYOUTS = (
 
 def _cell(value: object) -> str:
     if isinstance(value, float):
-        return f"{value:.1%}"
+        return f"{percent(value)} %"
     if isinstance(value, list):
         return " and ".join(value) if len(value) < 3 else "all of these together"
     return shortened(str(value), _LONGEST_CELL)

@@ -131,10 +131,9 @@ def recognize_sources(
     if len(kept) < 2 or len(np.unique(groups[chosen])) < MIN_GROUPS:
         return None
     targets, units = number[chosen], np.unique(groups[chosen], return_inverse=True)[1]
-    features = np.hstack([*(values(measurements) for values in PROPERTIES.values())])
     flat = measurements.canvases.reshape(len(sources), -1)
     levels = np.percentile(flat, _QUANTILES, axis=1).T
-    features = np.hstack([features, levels])[chosen]
+    features = np.hstack([*(f(measurements) for f in PROPERTIES.values()), levels])[chosen]
     n_splits = min(_N_FOLDS, *(of_group[name] for name in kept))
     splitter = StratifiedGroupKFold(n_splits, shuffle=True, random_state=seed)
     folds = np.empty(len(targets), np.int64)
