@@ -81,12 +81,12 @@ def write_json(path: Path, value: object) -> None:
 
 
 def json_ready(value: Any) -> Any:
-    """Copy nested dicts and sequences, with NaN, which JSON cannot represent, replaced by None."""
+    """Copy nested dicts and sequences, with NaN and infinity, not valid in JSON, as None."""
     if isinstance(value, dict):
         return {key: json_ready(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
         return [json_ready(entry) for entry in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _umask() -> int:

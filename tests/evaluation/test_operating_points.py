@@ -163,6 +163,19 @@ def test_without_a_false_positive_the_likelihood_ratio_is_infinite():
     json.dumps(points.to_dict(), allow_nan=False)
 
 
+def test_notes_name_the_targets_that_they_concern(predictions):
+    targets, probabilities, patients, folds = predictions
+    points = tuple(
+        operating_point(
+            targets, probabilities, Criterion("threshold", t), folds=folds, groups=patients
+        )
+        for t in (0.5, 0.01)
+    )
+    notes = OperatingPoints(points, "slice", "patient", 100, "the other folds").table().notes
+    assert any(note.startswith("Threshold 0.01: Wilson's interval (sens") for note in notes)
+    assert not any(note.startswith("Wilson") for note in notes)
+
+
 @pytest.mark.parametrize("kind", ["sensitivity", "specificity"])
 def test_coverage(kind):
     """Nominal 95 % intervals cover the value at the target, and that of the chosen thresholds."""

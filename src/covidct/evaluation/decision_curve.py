@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from .._display import Displayed
 from .._files import json_ready
-from ._inputs import Floats, check_fraction, check_predictions, group_codes
+from ._inputs import Floats, as_array, check_fraction, check_predictions, group_codes
 from ._weighted_counts import ratio
 from .intervals import cluster_bootstrap
 from .tables import Table
@@ -39,7 +39,7 @@ class DecisionCurve(Displayed):
     thresholds : ndarray of shape (n_thresholds,)
         Threshold probabilities.
     model : ndarray of shape (n_thresholds,)
-        Net benefit of treating whoever is predicted positive at the threshold.
+        Net benefit of treating those who are predicted positive at the threshold.
     low, high : ndarray of shape (n_thresholds,)
         Ends of the 95 % interval of `model` at each threshold; NaN if it is undefined.
     treat_all : ndarray of shape (n_thresholds,)
@@ -179,8 +179,8 @@ def net_benefit(
 
     Notes
     -----
-    Whoever acts at a probability of COVID-19 of t accepts up to (1 - t) / t unnecessary treatments
-    for each necessary one. The net benefit [1]_ counts true positives, and subtracts false
+    Acting at a probability of COVID-19 of t accepts up to (1 - t) / t unnecessary treatments for
+    each necessary one. The net benefit [1]_ counts true positives, and subtracts false
     positives at this exchange rate:
 
     .. math:: \mathrm{NB}(t) = \pi\,\mathrm{sensitivity}(t)
@@ -205,7 +205,7 @@ def net_benefit(
     labels, values = check_predictions(targets, probabilities)
     if labels.min() == labels.max():
         raise ValueError(f"net benefit needs both classes, got class {labels[0]} only")
-    cutoffs = np.atleast_1d(np.asarray(thresholds, dtype=np.float64))
+    cutoffs = np.atleast_1d(as_array(thresholds, np.float64))
     for cutoff in cutoffs:
         check_fraction("thresholds", float(cutoff))
     if prevalence is not None:

@@ -1,4 +1,4 @@
-"""Scores of a network that tells several labels apart: the label with the highest probability.
+"""Scores of the label with the highest probability, for a network with several labels.
 
 Every other module of this package is about COVID-19 against the rest. The recall and the precision
 of a label here are those of the label against the rest, averaged over the folds, with the intervals
@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from ._inputs import Floats, Ints, group_codes
 from ._weighted_counts import ratio
-from .intervals import Interval, bootstrap, cluster_bootstrap
+from .intervals import Interval, bootstrap, cluster_bootstrap, describe_resampling
 from .metrics import METRICS, summarize, weighted_scores
 from .metrics import score as score_binary
 from .tables import Table, percent, percent_range
@@ -252,8 +252,8 @@ class LabelScores:
             )
             for code, name in enumerate(self.classes)
         ]
-        resampled = "slices" if self.unit == "slice" else f"whole {self.unit}s"
-        intervals = f"In brackets: 95 % intervals of the mean over folds, resampling {resampled}."
+        resampling = describe_resampling(self.unit, len(np.unique(self.groups)))
+        intervals = f"In brackets: 95 % intervals of the mean over folds, {resampling}."
         blank = [""] * (len(header) - 2)
         macro = f"{percent(self.macro_f1)} ({percent_range(*self.macro_f1_interval)})"
         return Table(

@@ -51,10 +51,10 @@ _SHARES = ("sensitivity", "specificity", "ppv", "npv")
 _AT_PREVALENCE = ("ppv", "npv")
 _RATIOS = ("positive_likelihood_ratio", "negative_likelihood_ratio")
 _TITLES = {
-    "sensitivity": "sensitivity, %",
-    "specificity": "specificity, %",
-    "ppv": "PPV, %",
-    "npv": "NPV, %",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "ppv": "PPV",
+    "npv": "NPV",
     "positive_likelihood_ratio": "LR+",
     "negative_likelihood_ratio": "LR−",
 }
@@ -181,7 +181,7 @@ class OperatingPoint:
         Returns
         -------
         dict
-            Undefined values are None.
+            Undefined and infinite values are None.
         """
         content = {
             "criterion": self.criterion.kind,
@@ -193,11 +193,8 @@ class OperatingPoint:
             "at_prevalence": [
                 {
                     "prevalence": found.prevalence,
-                    "values": {k: v for k, v in found.values.items() if np.isfinite(v)},
-                    "intervals_95": {
-                        k: [end if np.isfinite(end) else None for end in ends]
-                        for k, ends in found.intervals.items()
-                    },
+                    "values": dict(found.values),
+                    "intervals_95": dict(found.intervals),
                 }
                 for found in self.at_prevalence
             ],
@@ -545,7 +542,7 @@ class OperatingPoints(Displayed, Sequence[OperatingPoint]):
         counts = self.points[0].confusion.sum(axis=1)
         share = counts[1] / counts.sum()
         return Table(
-            ["target", "thresholds", *(_TITLES[name] for name in _SHARES)],
+            ["target", "thresholds", *(f"{_TITLES[name]}, %" for name in _SHARES)],
             rows,
             caption=f"Operating points per {self.unit}; thresholds chosen on {self.fitted_on}",
             notes=[
@@ -554,20 +551,24 @@ class OperatingPoints(Displayed, Sequence[OperatingPoint]):
                     f"results that are right, where {percent(share)} % of {self.unit}s are "
                     "COVID-19, as here; they change with this share."
                 ),
-                *(
-                    note
-                    for point in self.points[:1]
-                    for note in describe_intervals(
-                        {_TITLES[name][:-3]: ends for name, ends in point.intervals.items()},
-                        unit=self.group,
-                    )
-                ),
+                *self._interval_notes(),
                 *self._small_sample(),
             ],
         )
 
+    def _interval_notes(self) -> Iterator[str]:
+        """Yield sentences about unusual intervals, with the targets unless they concern all."""
+        targets: dict[str, list[str]] = {}
+        for point in self.points:
+            ends = {_TITLES[name]: interval for name, interval in point.intervals.items()}
+            for note in describe_intervals(ends, unit=self.group):
+                targets.setdefault(note, []).append(str(point.criterion))
+        for note, criteria in targets.items():
+            concerned = "" if len(criteria) == len(self.points) else f"{' and '.join(criteria)}: "
+            yield f"{concerned[:1].upper()}{concerned[1:]}{note}"
+
     def _small_sample(self) -> Iterator[str]:
-        """Yield what few groups mean for thresholds that were chosen for a target."""
+        """Yield a warning about thresholds chosen for a target on few groups."""
         if self.n_groups <= _SMALL and any(p.criterion.kind != "threshold" for p in self.points):
             yield (
                 f"Small sample ({self.n_groups} {self.group}s): in simulations of 40 patients, "
@@ -592,7 +593,8 @@ class OperatingPoints(Displayed, Sequence[OperatingPoint]):
             for point in self.points
             for found in point.at_prevalence
         ]
-        titles = (_TITLES[name] for name in (*_AT_PREVALENCE, *_RATIOS))
+        titles = [f"{_TITLES[name]}, %" for name in _AT_PREVALENCE]
+        titles += [_TITLES[name] for name in _RATIOS]
         return Table(
             ["target", "prevalence, %", *titles],
             rows,

@@ -28,6 +28,7 @@ from scipy import special
 
 from ._inputs import (
     Floats,
+    as_array,
     check_finite,
     check_fraction,
     check_labels,
@@ -47,7 +48,7 @@ __all__ = [
 
 
 class SplitComponents(NamedTuple):
-    """Variances of a score on the same patients; NaN where the design cannot tell.
+    """Variances of a score on the same patients; NaN if the design cannot estimate them.
 
     Attributes
     ----------
@@ -103,7 +104,7 @@ def split_components(scores: npt.ArrayLike, splits: npt.ArrayLike) -> SplitCompo
     >>> split_components([0.90, 0.92, 0.88], ["a", "b", "c"])
     SplitComponents(training=nan, split=nan, both=0.0004)
     """
-    values = check_finite("scores", scores, np.size(scores))
+    values = check_finite("scores", scores, as_array(scores).size)
     _, codes, counts = np.unique(
         check_labels("splits", splits, len(values)), return_inverse=True, return_counts=True
     )
@@ -289,7 +290,7 @@ def crossed_interval(
     >>> [round(end, 2) for end in interval]
     [0.84, 0.96]
     """
-    values = np.asarray(scores, dtype=np.float64)
+    values = as_array(scores, np.float64)
     tail = (1 - check_fraction("level", level)) / 2
     reason = (
         "there are no repeats"
