@@ -356,7 +356,7 @@ class _Run:
         found = []
         result = self.result
         if result.shared_groups():
-            found.append(f"{self.disjoint()}")
+            found.append(self.disjoint())
         elif not result.has_patients:
             found.append("Patients are unknown, so that intervals may be too narrow.")
         if len(self._sources) < 2:

@@ -163,10 +163,12 @@ def subgroup_tables(
         column = pd.Series(np.asarray(values), name=name)
         if 1 < subgroup_count(column) <= MOST_SUBGROUPS:
             columns.append(column)
-    unit = result.unit if result.has_groups else "slice"
     for chosen in columns:
         yield subgroup_table(
-            result.by(chosen), result.gaps(chosen), unit=unit, groups_known=result.has_groups
+            result.by(chosen),
+            result.gaps(chosen),
+            unit=result.resampled_unit,
+            groups_known=result.has_groups,
         )
 
 

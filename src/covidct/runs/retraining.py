@@ -140,7 +140,7 @@ class VarianceComponents(Displayed):
     """Variances of a metric from training, split and patients; printing it gives a table.
 
     They are variances of the metric of one cross-validation, the mean over its folds, as squared
-    fractions. NaN means that the design of the runs cannot tell.
+    fractions. NaN if the design of the runs cannot estimate it.
 
     Parameters
     ----------
@@ -242,7 +242,7 @@ def variance_components(
     Returns
     -------
     VarianceComponents
-        Variances; NaN where the design of the runs cannot tell.
+        Variances; NaN if the design of the runs cannot estimate them.
 
     Raises
     ------
@@ -276,7 +276,7 @@ def variance_components(
         parts = variance.split_components(found.scores, found.splits)
     return VarianceComponents(
         metric=name,
-        unit=runs[0].unit if runs[0].has_groups else "slice",
+        unit=runs[0].resampled_unit,
         trainings=len(found.scores),
         splits=len(set(found.splits)),
         training=parts.training,
@@ -359,10 +359,11 @@ def interval_table(result: ScoredFolds, metric: str) -> Table:
     Table
         See :meth:`ScoredFolds.interval_table`.
     """
-    unit = result.unit if result.has_groups else "slice"
+    unit = result.resampled_unit
     mean, sd = result.summary()[metric]
     retrained = retraining_interval(result, metric)
     by_source = result.protocol.id == "source"
+    place = "these sources" if by_source else "this source"
     if retrained.method == "crossed":
         again = f"on the same slices, and tested on other {unit}s"
     elif by_source:
@@ -375,8 +376,7 @@ def interval_table(result: ScoredFolds, metric: str) -> Table:
     }
     rows = [
         [
-            f"How well do the fitted networks classify other {unit}s of "
-            f"{'these sources' if by_source else 'this source'}?",
+            f"How well do the fitted networks classify other {unit}s of {place}?",
             percent_range(*result.intervals()[metric]),
             result.resampling,
         ],

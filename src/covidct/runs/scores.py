@@ -183,7 +183,7 @@ class ScoredFolds(Displayed):
             {name: rows[f"p_{name}"].to_numpy() for name in self.labels},
             folds=rows["fold"].to_numpy(),
             groups=self._units().to_numpy(),
-            unit=self.unit if self.has_groups else "slice",
+            unit=self.resampled_unit,
         )
 
     @cached_property
@@ -406,8 +406,7 @@ class ScoredFolds(Displayed):
     @property
     def resampling(self) -> str:
         """Phrase that describes the resampling of :meth:`intervals`, for the legend of a table."""
-        unit = self.unit if self.has_groups else "slice"
-        return describe_resampling(unit, self._units().nunique())
+        return describe_resampling(self.resampled_unit, self._units().nunique())
 
     def interval_notes(self) -> list[str]:
         """Return sentences about unusual :meth:`intervals`, for the notes of a table.
@@ -420,8 +419,8 @@ class ScoredFolds(Displayed):
             intervals too narrow; empty if there is nothing to say.
         """
         shown = {name: self.intervals()[name] for name in TABLE_METRICS}
-        unit = self.unit if self.has_groups else "slice"
-        notes = describe_intervals(shown, unit=unit, count=self._units().nunique())
+        count = self._units().nunique()
+        notes = describe_intervals(shown, unit=self.resampled_unit, count=count)
         if not self.has_patients:
             notes.append(_TOO_NARROW[self.has_groups])
         return notes
@@ -444,6 +443,11 @@ class ScoredFolds(Displayed):
     def unit(self) -> str:
         """Noun for one group of slices, such as ``"patient"``."""
         return group_unit(self.group_kind or self.protocol.group_kind)
+
+    @property
+    def resampled_unit(self) -> str:
+        """Noun for the unit that intervals resample: :attr:`unit`, or ``"slice"`` if unknown."""
+        return self.unit if self.has_groups else "slice"
 
     @property
     def has_patients(self) -> bool:

@@ -32,6 +32,7 @@ from ..training.checkpoint import CheckpointStore
 from ..training.recipe import Recipe
 from .protocol import Protocol
 from .splits import Fold
+from .subgroups import MOST_SUBGROUPS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,7 +91,6 @@ _FORMAT = 2
 _PARTS = ("train", "test", "validation")
 _CHECKSUMS = "SHA256SUMS"
 _COLUMNS = "columns.csv"
-_MOST_TEXTS = 50  # different texts of a column that may name subgroups
 _MOST_COLUMNS = 50
 _DAMAGED = "was damaged or edited"
 
@@ -351,7 +351,7 @@ class RunDirectory:
             name
             for name, values in columns.items()
             if values.notna().any()
-            and (pd.api.types.is_numeric_dtype(values) or values.nunique() <= _MOST_TEXTS)
+            and (pd.api.types.is_numeric_dtype(values) or values.nunique() <= MOST_SUBGROUPS)
         ][:_MOST_COLUMNS]
         if kept:
             table = columns[kept].to_csv(index=False, na_rep="", lineterminator="\n")

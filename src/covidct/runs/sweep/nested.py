@@ -110,8 +110,7 @@ class NestedResult(ScoredFolds):
             rows,
             caption=f"Chosen among {len(self.candidates)} by the mean {title} over inner folds",
             notes=(
-                "The inner values are those of the best candidate, and therefore too good; the outer "
-                "values are not.",
+                "Inner values are of the best candidate, hence too good; outer values are not.",
             ),
         )
 
