@@ -25,7 +25,7 @@ def assign_folds(
     Parameters
     ----------
     targets : ndarray of int64, shape (n_slices,)
-        Class of each slice, 0 or 1.
+        Class of each slice.
     groups : ndarray of shape (n_slices,), default=None
         Groups of slices that stay in one fold. By default, every slice is assigned by itself.
     seed : int, default=0
@@ -34,8 +34,8 @@ def assign_folds(
     Returns
     -------
     ndarray of int64, shape (n_slices,), or None
-        Fold of each slice. There are five folds, or as many as the class with fewer groups has
-        groups; the result is None if that number is below two.
+        Fold of each slice. There are five folds, or as many as the class with the fewest groups
+        has groups; the result is None if that number is below two, or there is one class.
 
     Examples
     --------
@@ -48,8 +48,9 @@ def assign_folds(
     True
     """
     units = np.arange(len(targets)) if groups is None else groups
-    n_splits = min(_N_FOLDS, *(len(np.unique(units[targets == target])) for target in (0, 1)))
-    if n_splits < 2:
+    sizes = [len(np.unique(units[targets == target])) for target in np.unique(targets)]
+    n_splits = min(_N_FOLDS, *sizes)
+    if len(sizes) < 2 or n_splits < 2:
         return None
     kind = StratifiedKFold if groups is None else StratifiedGroupKFold
     splitter = kind(n_splits, shuffle=True, random_state=seed)

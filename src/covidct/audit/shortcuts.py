@@ -21,7 +21,7 @@ from ..evaluation.intervals import bootstrap
 from .fold_assignment import MIN_GROUPS, assign_folds
 from .measurements import SliceMeasurements
 
-__all__ = ["PROPERTIES", "Shortcut", "measure_shortcuts"]
+__all__ = ["PROPERTIES", "Shortcut", "measure_shortcuts", "predict_with_tree"]
 
 Columns = npt.NDArray[np.float64]
 
@@ -126,12 +126,8 @@ def measure_shortcuts(
     base_rate = float(np.bincount(targets).max() / len(targets))
     shortcuts, predictions = [], []
     for properties in _property_sets(varying):
-        predicted = cross_val_predict(
-            DecisionTreeClassifier(**_TREE),
-            np.hstack([columns[name] for name in properties]),
-            targets,
-            cv=PredefinedSplit(folds),
-        )
+        features = np.hstack([columns[name] for name in properties])
+        predicted = predict_with_tree(features, targets, folds)
         interval = bootstrap(
             targets,
             predicted,
@@ -150,6 +146,38 @@ def measure_shortcuts(
         shortcut._replace(p_value=p_value)
         for shortcut, p_value in zip(shortcuts, p_values, strict=True)
     )
+
+
+def predict_with_tree(
+    features: Columns, targets: npt.NDArray[np.int64], folds: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    """Predict the classes of each fold by a small decision tree fitted on the other folds.
+
+    Parameters
+    ----------
+    features : ndarray of float64, shape (n_slices, n_features)
+        Features.
+    targets : ndarray of int64, shape (n_slices,)
+        Classes.
+    folds : ndarray of int64, shape (n_slices,)
+        Fold of each slice.
+
+    Returns
+    -------
+    ndarray of int64, shape (n_slices,)
+        Predicted classes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from covidct.audit.shortcuts import predict_with_tree
+    >>> targets = np.arange(40) % 2
+    >>> predicted = predict_with_tree(targets[:, None] * 1.5, targets, np.arange(40) // 20)
+    >>> bool((predicted == targets).all())
+    True
+    """
+    tree = DecisionTreeClassifier(**_TREE)
+    return np.asarray(cross_val_predict(tree, features, targets, cv=PredefinedSplit(folds)))
 
 
 def _p_values(

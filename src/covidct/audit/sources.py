@@ -15,18 +15,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from scipy.stats.contingency import association
-from sklearn.model_selection import PredefinedSplit, StratifiedGroupKFold, cross_val_predict
-from sklearn.tree import DecisionTreeClassifier
 
 from ..evaluation.intervals import bootstrap
-from .fold_assignment import MIN_GROUPS
+from .fold_assignment import MIN_GROUPS, assign_folds
 from .measurements import SliceMeasurements
-from .shortcuts import PROPERTIES
+from .shortcuts import PROPERTIES, predict_with_tree
 
 __all__ = ["Confounding", "Recognition", "measure_confounding", "recognize_sources"]
 
-_TREE = {"max_depth": 4, "min_samples_leaf": 5, "random_state": 0}
-_N_FOLDS = 5
 _N_PERMUTATIONS = 199
 _QUANTILES = (5, 25, 50, 75, 95)
 
@@ -134,13 +130,10 @@ def recognize_sources(
     flat = measurements.canvases.reshape(len(sources), -1)
     levels = np.percentile(flat, _QUANTILES, axis=1).T
     features = np.hstack([*(f(measurements) for f in PROPERTIES.values()), levels])[chosen]
-    n_splits = min(_N_FOLDS, *(of_group[name] for name in kept))
-    splitter = StratifiedGroupKFold(n_splits, shuffle=True, random_state=seed)
-    folds = np.empty(len(targets), np.int64)
-    for k, (_, test) in enumerate(splitter.split(targets, targets, units)):
-        folds[test] = k
-    tree = DecisionTreeClassifier(**_TREE)
-    predicted = cross_val_predict(tree, features, targets, cv=PredefinedSplit(folds))
+    folds = assign_folds(targets, units, seed=seed)
+    if folds is None:
+        return None
+    predicted = predict_with_tree(features, targets, folds)
     right = (predicted == targets).astype(np.float64)
     # The share of right calls is the accuracy of predictions of which all should be 1.
     interval = bootstrap(
