@@ -83,3 +83,8 @@ def test_each_replicate_needs_all_groups():
         variance.group_influences(
             [0, 1, 0], [0.1, 0.9, 0.2], replicates=[0, 0, 1], groups=["a", "b", "a"]
         )
+
+
+def test_an_undefined_contribution_has_no_shared_variance():
+    influences = np.array([[0.1, np.nan], [0.1, -0.1]])
+    assert np.isnan(variance.shared_variance(influences))

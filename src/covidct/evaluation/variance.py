@@ -225,8 +225,9 @@ def shared_variance(influences: Floats) -> float:
     Returns
     -------
     float
-        Mean covariance of two replicates; 0 if the estimate is negative. With one replicate, its
-        variance, which includes the errors of its own networks and is too large.
+        Mean covariance of two replicates; 0 if the estimate is negative, NaN if a contribution is
+        NaN. With one replicate, its variance, which includes the errors of its own networks and is
+        too large.
 
     Examples
     --------
@@ -240,7 +241,7 @@ def shared_variance(influences: Floats) -> float:
     if n == 1:
         return float(products[0, 0])
     shared = (products.sum() - np.trace(products)) / (n * (n - 1))
-    return float(max(0.0, round(shared, 15)))
+    return float(np.maximum(0.0, round(float(shared), 15)))  # keeps NaN
 
 
 def crossed_interval(
