@@ -559,7 +559,7 @@ def _robust_logistic(
     return float(beta[0]), Interval(float(beta[0] - half), float(beta[0] + half), method="sandwich")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CrossFit:
     """Result of `cross_fit`.
 

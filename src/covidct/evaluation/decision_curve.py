@@ -30,7 +30,7 @@ THRESHOLDS = np.arange(1, 100) / 100
 """Default threshold probabilities of a decision curve: 0.01 to 0.99."""
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class DecisionCurve(Displayed):
     """Net benefit at each threshold probability.
 

@@ -130,7 +130,7 @@ class PredictiveValues(NamedTuple):
     intervals: Mapping[str, Interval]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class OperatingPoint:
     """Performance at thresholds that were chosen by one criterion.
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["CrossDatasetMatrix", "ExternalEvaluation", "Refusal", "evaluate_across"]
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ExternalEvaluation(Displayed):
     """Scores of a run's fitted folds on slices of another source.
 
@@ -126,13 +126,9 @@ class ExternalEvaluation(Displayed):
         dict of str to Interval
             Metric to (low, high), as fractions.
         """
-        n_folds, n = self.probabilities.shape
+        rows = self._scored()
         return intervals.bootstrap(
-            np.tile(self.targets, n_folds),
-            self.probabilities.ravel(),
-            groups=np.tile(np.arange(n) if self.groups is None else self.groups, n_folds),
-            folds=np.repeat(np.arange(n_folds), n),
-            level=level,
+            rows.targets, rows.probabilities, groups=rows.units, folds=rows.folds, level=level
         )
 
     def by(self, column: str | pd.Series[Any] | npt.ArrayLike) -> pd.DataFrame:
@@ -194,14 +190,23 @@ class ExternalEvaluation(Displayed):
 
     def _scored(self) -> Scored:
         n_folds, n = self.probabilities.shape
-        slices = np.tile(np.arange(n), n_folds)
         return Scored(
             np.tile(self.targets, n_folds),
             self.probabilities.ravel(),
-            slices,
-            slices if self.groups is None else np.tile(self.groups, n_folds),
+            np.tile(np.arange(n), n_folds),
+            np.tile(self._units, n_folds),
             np.repeat(np.arange(n_folds), n),
         )
+
+    @property
+    def _units(self) -> npt.NDArray[Any]:
+        """Unit of each slice that intervals resample: its group, or the slice."""
+        return np.arange(len(self.targets)) if self.groups is None else self.groups
+
+    @property
+    def _unit(self) -> str:
+        """Noun for one of these units."""
+        return "slice" if self.groups is None else self.group_kind
 
     def _subgroups(
         self, column: str | pd.Series[Any] | npt.ArrayLike
@@ -272,21 +277,19 @@ class ExternalEvaluation(Displayed):
                 "groups to load_dataset, or fit the rule with per='slice'"
             )
         mean = np.clip(scored.probabilities.mean(axis=0), 0, 1)
-        n = len(scored.targets)
-        known = scored.groups is not None
         return OperatingPoints(
             (
                 operating_point(
                     scored.targets,
                     rule.calibrate(mean),
                     Criterion("threshold", rule.threshold),
-                    folds=np.zeros(n),
+                    folds=np.zeros(len(mean)),
                     groups=scored.groups,
                 ),
             ),
             unit=rule.per,
-            group=self.group_kind if known else "slice",
-            n_groups=len(set(scored.groups)) if scored.groups is not None else n,
+            group=scored._unit,
+            n_groups=len(set(scored._units)),
             fitted_on=self.trained_on,
         )
 
@@ -326,9 +329,7 @@ class ExternalEvaluation(Displayed):
         return Table(header, rows, notes=list(notes))
 
     def _describe(self, ends: Mapping[str, Interval]) -> list[str]:
-        units = np.arange(len(self.targets)) if self.groups is None else self.groups
-        unit = "slice" if self.groups is None else self.group_kind
-        return describe_intervals(ends, unit=unit, count=len(set(units)))
+        return describe_intervals(ends, unit=self._unit, count=len(set(self._units)))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the metrics as plain values for JSON.
@@ -383,12 +384,10 @@ class ExternalEvaluation(Displayed):
         return [replace(part.table(), caption=caption) for caption, part in parts]
 
     def _legend(self) -> list[str]:
-        units = np.arange(len(self.targets)) if self.groups is None else self.groups
-        unit = "slice" if self.groups is None else self.group_kind
         legend = (
             f"folds: mean ± sample standard deviation over {len(self.probabilities)} fitted "
             f"networks; ensemble: metric of their mean probability. Intervals: "
-            f"{describe_resampling(unit, len(set(units)))}."
+            f"{describe_resampling(self._unit, len(set(self._units)))}."
         )
         labels = ""
         if self._has_labels:

@@ -24,7 +24,7 @@ _AT_BOUND = (
 )
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class CalibratedFolds(Displayed):
     """Calibrated folds of a run, each evaluated on slices on which it was not fitted.
 

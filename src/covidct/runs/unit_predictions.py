@@ -66,7 +66,7 @@ def per_patient(rows: pd.DataFrame) -> pd.DataFrame:
     return found
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class UnitPredictions:
     """Predictions of slices or patients in the test folds.
 
