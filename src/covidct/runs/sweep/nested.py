@@ -56,20 +56,25 @@ class NestedResult(ScoredFolds):
 
     Examples
     --------
-    >>> import tempfile
+    >>> import pandas as pd
     >>> import covidct
-    >>> from covidct.runs.sweep import PlannedRun, run_nested
-    >>> slices = covidct.load_dataset("phantom", n=48, seed=0)
-    >>> recipe = covidct.Recipe.demo().scaled(1).replace(canvas=(64, 96))
-    >>> candidates = [
-    ...     PlannedRun(dataset="phantom", model="shufflenet", variant=name, weights=None,
-    ...                recipe=recipe.replace(optimizer=name), protocol="grouped")
-    ...     for name in ("lamb", "adamw")
-    ... ]
-    >>> result = run_nested(candidates, tempfile.mkdtemp(), datasets={"phantom": slices},
-    ...                     folds=2, inner_folds=2)
-    >>> set(result.chosen) <= set(candidates)
-    True
+    >>> from covidct.runs import NestedResult, make_split
+    >>> from covidct.runs.sweep import PlannedRun
+    >>> pad, stretch = (
+    ...     PlannedRun(dataset="mine", model="shufflenet", variant=name, weights=None,
+    ...                recipe=covidct.Recipe(resize=name), protocol="paper")
+    ...     for name in ("pad", "stretch")
+    ... )
+    >>> split = make_split([0, 1, 0, 1], 2)
+    >>> rows = [(i, k, i % 2, 0.9) for k, fold in enumerate(split.folds) for i in fold.test]
+    >>> columns = ["index", "fold", "target", "probability"]
+    >>> result = NestedResult(
+    ...     [pad, stretch], [1, 0], pd.DataFrame([[0.6, 0.8], [0.7, 0.5]]), "accuracy",
+    ...     dataset_name="mine", content_hash="", classes=("0", "1"), protocol=split.protocol,
+    ...     folds=split.folds, predictions=pd.DataFrame(rows, columns=columns), group_kind=None,
+    ... )
+    >>> [candidate.variant for candidate in result.chosen]
+    ['stretch', 'pad']
     """
 
     def __init__(
@@ -176,7 +181,7 @@ def run_nested(
     >>> import tempfile
     >>> import covidct
     >>> from covidct.runs.sweep import PlannedRun, run_nested
-    >>> slices = covidct.load_dataset("phantom", n=48, seed=0)
+    >>> slices = covidct.load_dataset("phantom", n=40, seed=0)
     >>> recipe = covidct.Recipe.demo().scaled(1).replace(canvas=(64, 96))
     >>> candidates = [
     ...     PlannedRun(dataset="phantom", model="shufflenet", variant=name, weights=None,
@@ -186,7 +191,7 @@ def run_nested(
     >>> result = run_nested(candidates, tempfile.mkdtemp(), datasets={"phantom": slices},
     ...                     folds=2, inner_folds=2)
     >>> len(result.chosen), result.inner_scores.shape, len(result.predictions)
-    (2, (2, 2), 48)
+    (2, (2, 2), 40)
     """
     import pandas as pd
 
