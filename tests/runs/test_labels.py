@@ -7,7 +7,8 @@ from scipy import special
 
 import covidct
 from covidct.evaluation.calibration import fit_recalibration
-from covidct.explain import GradCAM
+from covidct.explain import GradCAM, figures
+from covidct.explain.fold import embed_fold
 from covidct.models import LabelOutputs
 from covidct.report import command_line
 from covidct.runs import Ensemble, compare_runs
@@ -91,6 +92,14 @@ def test_a_chosen_label_is_explained(run, phantoms):
     assert not np.allclose(maps["other"], maps["normal"])
     with pytest.raises(ValueError, match="'covid', 'non-covid', 'COVID', 'normal', 'other'"):
         GradCAM(model, target="flu")
+
+
+def test_many_labels_are_embedded_as_two_classes(run, phantoms, monkeypatch):
+    monkeypatch.setattr(figures, "MOST_CLASSES", 2)
+    model = run.fold_model(0)
+    canvases = covidct.datasets.canvases.make_canvases(phantoms, model.input_size)
+    figure, _ = embed_fold(run, phantoms, model, canvases, fold=0)
+    assert len(figure.legends[0].get_texts()) == 4
 
 
 def test_an_ensemble_averages_the_labels_that_all_members_have(run, twin):
