@@ -125,7 +125,7 @@ def test_the_separation_is_printed_below_the_embedding() -> None:
     figure = figures.embedding(np.zeros((8, 2)), [0, 1] * 4, **options)
     text = figure.get_supxlabel()
     assert "trustworthiness 0.91" in text
-    assert "90.0% (features 87.5%, chance 50.0%)" in text
+    assert "90.0 % (features 87.5 %, chance 50.0 %)" in text
 
 
 def test_titles_of_curves_show_their_areas() -> None:

@@ -382,7 +382,7 @@ def _curve_row(
 
 def _randomization_rows(test: RandomizationTest) -> Iterator[Measure]:
     for share, correlations in zip(test.shares, test.correlations, strict=True):
-        layers = f"last {share:.0%} of the layers" if share else "last layer"
+        layers = f"last {100 * share:.0f} % of the layers" if share else "last layer"
         yield Measure(
             name=f"rank correlation, {layers} randomized",
             value=float(correlations.mean()),

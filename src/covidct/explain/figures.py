@@ -25,6 +25,7 @@ from PIL import Image
 from torch import Tensor
 
 from .._text import printable, shortened
+from ..evaluation.tables import percent
 from .perturbation import Curves
 from .regions import Masks, to_slice
 from .tsne import Separation
@@ -357,8 +358,9 @@ def embedding(
             f"trustworthiness {separation.trustworthiness:.2f}   "
             f"silhouette {separation.silhouette_embedding:.2f} "
             f"(features {separation.silhouette_features:.2f})\n"
-            f"nearest-neighbor accuracy {separation.knn_embedding:.1%} "
-            f"(features {separation.knn_features:.1%}, chance {separation.chance:.1%})",
+            f"nearest-neighbor accuracy {percent(separation.knn_embedding)} % "
+            f"(features {percent(separation.knn_features)} %, "
+            f"chance {percent(separation.chance)} %)",
             fontsize=_SMALL,
         )
     return figure
