@@ -226,8 +226,10 @@ class UnitPredictions:
                 fitted_on=fitted_on,  # type: ignore[arg-type]  # three columns
             ).probabilities
         if prevalence is not None:
-            shift = DecisionRule(prevalence=float(targets.mean())).at_prevalence(prevalence)
-            probabilities = shift.calibrate(probabilities)
+            # Calibrated probabilities hold for the predictions that they were fitted on.
+            known = self.rows if calibrate is None or self.validation is None else self.validation
+            fitted = DecisionRule(prevalence=float(known["target"].mean()))
+            probabilities = fitted.at_prevalence(prevalence).calibrate(probabilities)
         curve = net_benefit(
             targets,
             probabilities,
