@@ -29,7 +29,7 @@ from .calibration import (
     threshold_for_specificity,
 )
 
-__all__ = ["Criterion", "DecisionRule", "Unit", "find_criterion", "fit_rule", "probability_logit"]
+__all__ = ["Criterion", "DecisionRule", "Unit", "fit_rule", "probability_logit"]
 
 Unit = Literal["slice", "patient"]
 """Unit that a rule decides about."""
@@ -308,7 +308,7 @@ def fit_rule(
     array([0.9])
     """
     labels, values = check_predictions(targets, probabilities)
-    criterion = find_criterion(
+    criterion = _find_criterion(
         sensitivity=sensitivity, specificity=specificity, threshold=threshold
     )
     if prevalence is not None and not calibrate:
@@ -323,30 +323,8 @@ def fit_rule(
     return replace(rule, threshold=criterion.choose(labels, rule.calibrate(values)))
 
 
-def find_criterion(**options: float | None) -> Criterion:
-    """Return the criterion of keyword options, of which at most one is given.
-
-    Parameters
-    ----------
-    **options : float or None
-        Values by the kinds of :class:`Criterion`; None stands for an option that is not given.
-
-    Returns
-    -------
-    Criterion
-        The given one, or a threshold of 0.5.
-
-    Raises
-    ------
-    ValueError
-        If several options are given.
-
-    Examples
-    --------
-    >>> from covidct.evaluation.decision_rule import find_criterion
-    >>> find_criterion(sensitivity=None, specificity=0.9)
-    Criterion(kind='specificity', value=0.9)
-    """
+def _find_criterion(**options: float | None) -> Criterion:
+    """Return the one criterion that is given, or a threshold of 0.5."""
     given = {kind: value for kind, value in options.items() if value is not None}
     if len(given) > 1:
         raise ValueError(f"give only one of {', '.join(options)}, got {' and '.join(given)}")

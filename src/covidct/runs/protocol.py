@@ -173,7 +173,7 @@ def leakage_warning(unit: str | None, *, random: bool = True) -> str:
     unit : str or None
         Noun for the groups that are split, such as ``"patient"``; None if groups are unknown.
     random : bool, default=True
-        Whether the slices were split at random; if False, the sentence does not say so.
+        If True, the sentence begins with the statement that slices are split at random.
 
     Returns
     -------

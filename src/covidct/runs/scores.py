@@ -1024,7 +1024,9 @@ class ScoredFolds(Displayed):
             )
 
 
-def _listed(values: float | Sequence[float]) -> Sequence[float]:
+def _listed(values: float | Sequence[float] | None) -> Sequence[float]:
+    if values is None:
+        return []
     return list(values) if isinstance(values, Sequence | np.ndarray) else [float(values)]
 
 
@@ -1033,10 +1035,9 @@ def _criteria(
     specificity: float | Sequence[float] | None,
     threshold: float | Sequence[float] | None,
 ) -> list[Criterion]:
-    if sensitivity is specificity is threshold is None:
-        return [Criterion("sensitivity", 0.95), Criterion("specificity", 0.95)]
-    return [
-        *(Criterion("sensitivity", v) for v in _listed(() if sensitivity is None else sensitivity)),
-        *(Criterion("specificity", v) for v in _listed(() if specificity is None else specificity)),
-        *(Criterion("threshold", v) for v in _listed(() if threshold is None else threshold)),
+    criteria = [
+        *(Criterion("sensitivity", v) for v in _listed(sensitivity)),
+        *(Criterion("specificity", v) for v in _listed(specificity)),
+        *(Criterion("threshold", v) for v in _listed(threshold)),
     ]
+    return criteria or [Criterion("sensitivity", 0.95), Criterion("specificity", 0.95)]
