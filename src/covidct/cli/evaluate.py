@@ -2,7 +2,7 @@
 
 Without --dataset: the table of each run, its calibration, its operating points, and the runs side
 by side. With one dataset: an external test of the fitted folds, also by the decision rule that
-`covidct predict` applies with the same options. With several datasets: every run on every dataset,
+covidct predict applies with the same options. With several datasets: every run on every dataset,
 out of fold on the slices that it was trained on, and as an external test on the others.
 """
 

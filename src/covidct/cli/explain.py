@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 EXAMPLE = (
     "covidct explain runs/mine --dataset folder=my-slices --fold 0 1 2\n"
-    "  covidct explain runs/mine --paths new-slices/ --output maps"
+    "  covidct explain runs/mine --paths new-slices/ --output maps\n"
+    "  covidct explain runs/mine --paths scan.nii.gz --maps nifti"
 )
 _NO_TABLE = "no faithfulness table: it needs at least two slices predicted as COVID-19"
 
@@ -51,8 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="NAME",
         help="slices to draw: names, ends of names or patterns, such as p1/3.png, 'p1/*' or "
-        "scan.nii.gz#12 (default: with --dataset the test slices that are recognized most surely, "
-        "with --paths the slices that show lung)",
+        "scan.nii.gz#12 (default: with --dataset the correct predictions with the highest "
+        "probabilities, with --paths the slices that show lung)",
     )
     parser.add_argument(
         "--maps",

@@ -6,7 +6,7 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -114,7 +114,7 @@ def add_dataset(
     parser: argparse.ArgumentParser, *, required: bool = True, several: bool = False
 ) -> None:
     """Add the options that name datasets and describe how to load them."""
-    one = "the dataset and its folder (covidct datasets lists the names; 'folder' reads two class "
+    one = "the dataset and its folder (covidct datasets lists the names; 'folder' reads class "
     one += "folders of your own). NAME@OWN=ROOT gives it another name in tables and run folders"
     parser.add_argument(
         "--dataset",
@@ -239,7 +239,13 @@ def _option(text: str) -> tuple[str, str | int]:
     return name.strip(), int(value) if value.isdigit() else value
 
 
-_RULE_OPTIONS = ("sensitivity", "specificity", "threshold", "calibrate", "prevalence")
+# Ranges of the numbers of a decision rule: as written, and as tested.
+_RULE_RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
+    "sensitivity": ("(0, 1]", lambda value: 0 < value <= 1),
+    "specificity": ("(0, 1]", lambda value: 0 < value <= 1),
+    "threshold": ("[0, 1]", lambda value: 0 <= value <= 1),
+    "prevalence": ("(0, 1)", lambda value: 0 < value < 1),
+}
 
 
 def add_rule(parser: argparse.ArgumentParser) -> None:
@@ -269,13 +275,11 @@ def add_rule(parser: argparse.ArgumentParser) -> None:
 
 def rule_options(args: argparse.Namespace) -> dict[str, Any]:
     """Return the options of `add_rule` by name; None where one was not given."""
-    for name, closed in (("sensitivity", "]"), ("specificity", "]"), ("prevalence", ")")):
+    for name, (interval, contains) in _RULE_RANGES.items():
         value = getattr(args, name)
-        if value is not None and not (0 < value < 1 or (value == 1 and closed == "]")):
-            raise WrongCallError(f"--{name} must lie in (0, 1{closed}, got {value}")
-    if args.threshold is not None and not 0 <= args.threshold <= 1:
-        raise WrongCallError(f"--threshold must lie in [0, 1], got {args.threshold}")
-    return {name: getattr(args, name) for name in _RULE_OPTIONS}
+        if value is not None and not contains(value):
+            raise WrongCallError(f"--{name} must lie in {interval}, got {value}")
+    return {name: getattr(args, name) for name in (*_RULE_RANGES, "calibrate")}
 
 
 def add_on_error(parser: argparse.ArgumentParser) -> None:
@@ -401,8 +405,8 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--repeats",
         type=int,
-        help="repeats of the folds, each with another split, or of an official split (default: 1; "
-        "5 for an official split)",
+        help="number of repeats, each with another split (default: 1), or of trainings on an "
+        "official split, each with another seed (default: 5)",
     )
     add_recipe(parser)
     parser.add_argument(
@@ -432,8 +436,8 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
         "--recipe",
         choices=["paper", "modern", "demo"],
         default="paper",
-        help="the paper's recipe, the one for fine-tuning that Recipe.modern() returns, or the "
-        "short one of covidct demo (default: %(default)s)",
+        help="recipe of the training: the paper's, a modern one for fine-tuning (AdamW with a "
+        "cosine schedule, 20 epochs), or the short one of covidct demo (default: %(default)s)",
     )
     parser.add_argument(
         "--epochs", type=int, help="number of epochs; the schedule is stretched to it"

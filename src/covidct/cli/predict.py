@@ -6,8 +6,8 @@ patient of all slices of a patient, is the mean over the slices that show lung; 
 recognized, over all slices, with a doubt. With an option of the decision rule, rows also have the
 calibrated probability and the decision of a rule that is fitted to the out-of-fold predictions of
 the run: per slice, or per patient with --per patient and --per volume. The column of doubts marks
-what looks unlike the training slices, or is one of them. A summary is written to standard error.
-For research; not a medical device.
+slices that look unlike the training slices, or are among them. A summary is written to standard
+error. For research; not a medical device.
 """
 
 from __future__ import annotations

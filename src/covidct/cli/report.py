@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .options import add_dataset, add_layer, emit, load_slices
 
-EXAMPLE = "covidct report runs/mine --dataset folder=my-slices"
+EXAMPLE = "covidct report runs/mine --dataset folder=my-slices --checklist"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

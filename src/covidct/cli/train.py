@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 EXAMPLE = (
     "covidct train --dataset folder=my-slices --model resnet18 --protocol paper,grouped \\\n"
-    "    --run-dir runs/mine"
+    "    --run-dir runs/mine\n"
+    "  covidct train --dataset folder@north=a folder@south=b --model resnet18 --protocol source"
 )
 
 
