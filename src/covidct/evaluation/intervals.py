@@ -362,8 +362,9 @@ def cluster_bootstrap(
     rng = np.random.default_rng(seed)
     point = statistic(np.ones((1, len(codes))))
     if n_groups < MIN_GROUPS:
-        few = "only one {unit}" if n_groups == 1 else f"fewer than {MIN_GROUPS} {{unit}}s"
-        return {name: Interval(np.nan, np.nan, reason=f"there are {few}") for name in point} | {
+        few = f"there are fewer than {MIN_GROUPS} {{unit}}s"
+        reason = "there is only one {unit}" if n_groups == 1 else few
+        return {name: Interval(np.nan, np.nan, reason=reason) for name in point} | {
             name: Interval(np.nan, np.nan, reason="the metric is undefined")
             for name, value in point.items()
             if np.isnan(value[0])
