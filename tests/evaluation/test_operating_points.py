@@ -163,6 +163,13 @@ def test_without_a_false_positive_the_likelihood_ratio_is_infinite():
     json.dumps(points.to_dict(), allow_nan=False)
 
 
+def test_a_single_patient_has_no_interval():
+    criterion, one = Criterion("threshold", 0.5), np.zeros(4)
+    point = operating_point([0, 1, 0, 1], [0.1, 0.9, 0.8, 0.7], criterion, folds=one, groups=one)
+    assert all(np.isnan(interval.low) for interval in point.intervals.values())
+    assert point.intervals["ppv"].reason == "there is only one {unit}"
+
+
 def test_notes_name_the_targets_that_they_concern(predictions):
     targets, probabilities, patients, folds = predictions
     points = tuple(

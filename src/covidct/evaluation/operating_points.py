@@ -344,12 +344,11 @@ def operating_point(
         "npv": ~predicted,
     }
     right = predicted == labels
-    ends = {
-        name: _hull(
-            robust_share(found[name], right[chosen], codes[:n][chosen], level=level), found[name]
-        )
-        for name, chosen in cases.items()
-    }
+    ends = {name: found[name] for name in cases}
+    if len(np.unique(codes[:n])) > 1:  # as in `bootstrap`
+        for name, chosen in cases.items():
+            share = robust_share(found[name], right[chosen], codes[:n][chosen], level=level)
+            ends[name] = _hull(share, found[name])
     return OperatingPoint(
         criterion,
         numbers,
