@@ -94,7 +94,10 @@ def test_text_and_json(runs):
     tests = compare_runs(runs, pairs=[("good", "bad")], n_permutations=199)
     assert "good minus bad" in str(tests)
     assert "whole groups" in str(tests)
-    assert "for the number of tests, 1" in str(tests)
+    assert "Holm" not in str(tests)  # one test needs no correction
+    several = compare_runs(runs, n_permutations=199)
+    assert "p permutation (Holm)" in several.table().header
+    assert f"for the number of tests, {len(several.tests)}" in str(several)
     given = json.loads(json.dumps(tests.to_dict(), allow_nan=False))
     assert given["tests"][0]["a"] == "good"
     assert given["metric"] == "accuracy"

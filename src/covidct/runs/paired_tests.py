@@ -101,17 +101,19 @@ class PairedTests(Displayed):
         Returns
         -------
         Table
-            Differences and intervals in percentage points, and p-values; its notes name the tests.
+            Differences and intervals in percentage points, and p-values, which are corrected by
+            Holm's method if there are several tests; its notes name the tests.
         """
+        suffix, note = ("_holm", " (Holm)") if len(self.tests) > 1 else ("", "")
         title = metrics.find_metric(self.metric).title
         rows = [
             [
                 f"{test.a} minus {test.b}",
                 _points(test.difference),
                 _range(test.interval),
-                *(_p_value(getattr(test, name)) for name in _P_PERMUTATION),
+                _p_value(getattr(test, f"p_permutation{suffix}")),
                 _range(test.retraining),
-                *(_p_value(getattr(test, name)) for name in _P_RETRAINING),
+                _p_value(getattr(test, f"p_retraining{suffix}")),
             ]
             for test in self.tests
         ]
@@ -120,9 +122,9 @@ class PairedTests(Displayed):
                 "runs",
                 "difference",
                 "95 % interval",
-                *_P_PERMUTATION.values(),
+                f"p permutation{note}",
                 "retrained",
-                *_P_RETRAINING.values(),
+                f"p retrained{note}",
             ],
             rows,
             caption=f"{title}: differences on the same slices, in percentage points",
@@ -144,7 +146,11 @@ class PairedTests(Displayed):
                 for reason in untested
             ),
             *(f"No interval (–): {reason.format(unit=self.unit)}." for reason in reasons),
-            f"Holm: p-value corrected for the number of tests, {len(self.tests)}.",
+            *(
+                [f"Holm: p-value corrected for the number of tests, {len(self.tests)}."]
+                if len(self.tests) > 1
+                else []
+            ),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -174,8 +180,6 @@ _RETRAINED = {
     "crossed": "Retrained: 95 % interval and p-value from repeats and test patients, crossed, for "
     "networks that are trained again on the same slices, with other seeds and splits.",
 }
-_P_PERMUTATION = {"p_permutation": "p permutation", "p_permutation_holm": "Holm"}
-_P_RETRAINING = {"p_retraining": "p retrained", "p_retraining_holm": "Holm"}
 
 
 def compare_runs(
