@@ -96,8 +96,6 @@ def group_table(result: CrossValidationResult) -> Table | None:
     if scores is None or intervals is None:
         return None
     unit = result.unit
-    classes = result.predictions.groupby("group")["target"].nunique()
-    both = int((classes > 1).sum())
     number = result.predictions["group"].nunique()
     tested = set(zip(result.predictions["group"], result.predictions["fold"], strict=True))
     often = "once" if len(tested) == number else "in every fold that tests its slices"
@@ -107,7 +105,7 @@ def group_table(result: CrossValidationResult) -> Table | None:
             f"The probability of a {unit} is the mean over its slices. "
             f"There are {number:,} {unit}s, each scored {often}."
         ),
-        *([_BOTH_CLASSES.format(both=both, unit=unit)] if both else []),
+        *result.group_notes(),
     )
     return Table(
         _header(unit),
@@ -170,11 +168,6 @@ def subgroup_tables(
             unit=result.resampled_unit,
             groups_known=result.has_groups,
         )
-
-
-_BOTH_CLASSES = (
-    "{both:,} have slices of both classes; a {unit} with any COVID-19 slice counts as COVID-19."
-)
 
 
 def calibration_table(calibrated: CalibratedFolds) -> Table:

@@ -991,7 +991,7 @@ class ScoredFolds(Displayed):
                 f"({percent_range(*of_patients[name])})"
                 for name in ("accuracy", "recall", "specificity")
             )
-            yield from self._mixed_patients()
+            yield from self.group_notes()
         if self.label_scores is not None:
             macro, interval = self.label_scores.macro_f1, self.label_scores.macro_f1_interval
             yield (
@@ -1013,15 +1013,22 @@ class ScoredFolds(Displayed):
             yield f"{warning[:1].upper()}{warning[1:]}."
         yield from metrics.undefined_notes(self.fold_metrics)
 
-    def _mixed_patients(self) -> Iterator[str]:
-        """Yield a sentence about the patients with slices of both classes, if there are any."""
+    def group_notes(self) -> list[str]:
+        """Return a sentence about the groups with slices of both classes.
+
+        Returns
+        -------
+        list of str
+            Empty if there are no such groups.
+        """
         classes = self.predictions.groupby("group")["target"].nunique()
-        if (classes > 1).any():
-            yield (
-                f"{(classes > 1).sum():,} of {len(classes):,} {self.unit}s have slices of both "
-                f"classes; a {self.unit} with any {self.classes[1]} slice counts as "
-                f"{self.classes[1]}."
-            )
+        if not (classes > 1).any():
+            return []
+        sentence = (
+            f"{(classes > 1).sum():,} of {len(classes):,} {self.unit}s have slices of both "
+            f"classes; a {self.unit} with any {self.classes[1]} slice counts as {self.classes[1]}."
+        )
+        return [sentence]
 
 
 def _listed(values: float | Sequence[float] | None) -> Sequence[float]:
