@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import pickle
 
@@ -47,7 +48,7 @@ class TestFromImages:
 
     def test_files_live_as_long_as_a_dataset_of_them(self):
         dataset = CTDataset.from_images(np.zeros((4, 8, 8), np.uint8), [0, 1, 0, 1])
-        folder, part = dataset.root, dataset.subset([1, 2])
+        folder, part = dataset.root, copy.deepcopy(dataset.subset([1, 2]))
         there = pickle.loads(pickle.dumps(part))
         del dataset, there
         gc.collect()

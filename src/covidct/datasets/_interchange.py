@@ -27,12 +27,15 @@ __all__ = ["TemporaryFolder", "TorchSlices", "from_torch", "write_images"]
 class TemporaryFolder:
     """Folder that is deleted when the last object that refers to it is.
 
-    A copy in another process refers to the same folder and never deletes it.
+    Copies share it. A copy in another process refers to the same folder and never deletes it.
     """
 
     def __init__(self) -> None:
         self.path = Path(tempfile.mkdtemp(prefix="covidct-images-"))
         weakref.finalize(self, _delete, self.path, os.getpid())
+
+    def __deepcopy__(self, memo: object) -> TemporaryFolder:
+        return self
 
     def __reduce__(self) -> tuple[type[None], tuple[()]]:
         return type(None), ()

@@ -51,10 +51,10 @@ class VolumeGrid:
     _header: VolumeHeader | None = field(default=None, repr=False)  # of a volume file
     _slices: Mapping[tuple[Path, int], tuple[int, Slice]] = field(default_factory=dict, repr=False)
 
-    def shown(
+    def slice_view(
         self, array: npt.NDArray[np.float32], path: Path, frame: int
     ) -> npt.NDArray[np.float32]:
-        """Return the part of a stored array that is a slice, as a writable view.
+        """Return one slice of a stored array, as a writable view.
 
         Parameters
         ----------

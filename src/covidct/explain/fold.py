@@ -512,7 +512,7 @@ def _save_nifti(
 ) -> Path:
     array = np.zeros(grid.shape, np.float32)
     for p, saliency in _on_slices(predictor, predictions, layer=layer):
-        grid.shown(array, Path(p.path), p.frame)[...] = saliency
+        grid.slice_view(array, Path(p.path), p.frame)[...] = saliency
     path = path.with_name(f"{path.name}.nii.gz")
     write_nifti(path, array, grid)
     return path
