@@ -37,8 +37,8 @@ covidct.model_info("shufflenet")
 # %%
 # A result shows the folds, intervals, protocol and warnings.
 
-recipe = covidct.Recipe.demo().replace(canvas=(96, 128)).scaled(20)
-cv = covidct.CrossValidator("shufflenet", recipe, cv=3, groups="patient", weights=None)
+recipe = covidct.Recipe.demo().replace(canvas=(96, 128)).scaled(6)
+cv = covidct.CrossValidator("shufflenet", recipe, cv=3, groups="patient", weights=None, threads=1)
 result = cv.run(slices)
 result  # noqa: B018
 
@@ -66,10 +66,13 @@ pad = covidct.AspectPreservingPad(model.input_size)
 index = result.folds[0].test[[0, 1, -2, -1]]
 images = [slices[int(i)][0] for i in index]
 canvases = np.stack([np.asarray(pad(image)) for image in images])
-axes = plot_maps(images, GradCAM(model).over(canvases).maps, titles=slices.labels[index])
+maps = GradCAM(model).over(canvases).maps
+axes = plot_maps(images, maps, titles=slices.labels[index])
 
 # %%
-# New slices, here from memory, and their predictions:
+# New slices, here from memory, and their predictions. These are not new: the column of doubts
+# says that the networks were trained on them.
 
-new = covidct.CTDataset.from_images([np.asarray(image) for image in images], slices.targets[index])
+pixels = [np.asarray(image) for image in images]
+new = covidct.CTDataset.from_images(pixels, slices.targets[index])
 covidct.Predictor.from_run(result.run_dir).predict(new.paths)
