@@ -733,7 +733,8 @@ class ScoredFolds(Displayed):
         """Fit calibration and threshold for new slices or patients.
 
         The rule is fitted on the validation part if the split has one, otherwise on the out-of-fold
-        predictions of all folds. Its performance is that of :meth:`operating_points`, where every
+        predictions of all folds; repeats are averaged, as :class:`covidct.Predictor` averages
+        networks. Its performance is close to that of :meth:`operating_points`, where every
         fold has a threshold that was chosen in the same way without it.
 
         Parameters

@@ -250,7 +250,10 @@ class UnitPredictions:
         Returns
         -------
         DecisionRule
-            Rule fitted on the validation part if there is one, otherwise on all test folds.
+            Rule fitted on the validation part if there is one, otherwise on all test folds. The
+            predictions of a case by several networks are averaged first, as
+            :class:`covidct.Predictor` averages its networks.
         """
         rows = self.rows if self.validation is None else self.validation
-        return fit_rule(rows["target"], rows["probability"], per=self.per, **options)  # type: ignore[arg-type]
+        cases = rows.groupby("unit").agg({"target": "max", "probability": "mean"})
+        return fit_rule(cases["target"], cases["probability"].clip(0, 1), per=self.per, **options)  # type: ignore[arg-type]
