@@ -15,9 +15,11 @@ from covidct.cli.options import (
     NamedDataset,
     WrongCallError,
     add_dataset,
+    add_recipe,
     in_shell_words,
     load_datasets,
     named_datasets,
+    read_recipe,
 )
 
 REGISTRATIONS = """
@@ -181,3 +183,10 @@ def test_wrong_imports_are_wrong_calls(module, message, tmp_path, monkeypatch, c
 def test_errors_speak_the_command_line(text, expected):
     names = ("weights", "verify", "download", "protocol", "groups", "folds", "n_jobs")
     assert in_shell_words(text, argparse.Namespace(**dict.fromkeys(names))) == expected
+
+
+def test_demo_is_short_for_its_recipe():
+    parser = argparse.ArgumentParser()
+    add_recipe(parser)
+    recipes = [read_recipe(parser.parse_args(c.split())) for c in ("--demo", "--recipe demo", "")]
+    assert recipes == [covidct.Recipe.demo(), covidct.Recipe.demo(), covidct.Recipe()]

@@ -440,6 +440,13 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
         "cosine schedule, 20 epochs), or the short one of covidct demo (default: %(default)s)",
     )
     parser.add_argument(
+        "--demo",
+        action="store_const",
+        const="demo",
+        dest="recipe",
+        help="the same as --recipe demo",
+    )
+    parser.add_argument(
         "--epochs", type=int, help="number of epochs; the schedule is stretched to it"
     )
     parser.add_argument(
