@@ -8,7 +8,7 @@ import tempfile
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,11 +17,13 @@ from PIL import Image
 from torch.utils.data import Dataset, Subset
 from torchvision.transforms.v2 import functional
 
-from .ct_dataset import CTDataset
 from .gray import WindowChoice, to_gray, to_grayscale
 from .labels import binarize
 
-__all__ = ["TemporaryFolder", "TorchSlices", "from_torch", "write_images"]
+if TYPE_CHECKING:
+    from .ct_dataset import CTDataset
+
+__all__ = ["TemporaryFolder", "TorchSlices", "from_torch", "without_subsets", "write_images"]
 
 
 class TemporaryFolder:
@@ -112,26 +114,18 @@ class TorchSlices(Dataset[tuple[Any, int]]):
 
 def from_torch(
     kind: type[CTDataset],
-    dataset: Any,
+    base: Any,
+    index: npt.NDArray[np.int64],
     groups: Iterable[object] | None,
     *,
     positive: object,
     negative: object,
     options: dict[str, Any],
 ) -> CTDataset:
-    """Make a dataset of a torchvision folder, a subset, or pairs of image and target."""
-    base, index = _without_subsets(dataset)
+    """Make a dataset of the chosen slices of a torchvision folder, or of images and targets."""
     from_folder = hasattr(base, "samples") and hasattr(base, "classes")
     if not from_folder and not (positive is None and negative is None):
         raise ValueError("positive and negative choose the class folders of an ImageFolder only")
-    if isinstance(base, CTDataset):
-        if options or groups is not None:
-            given = ", ".join((*(() if groups is None else ("groups",)), *options))
-            raise ValueError(
-                f"slices of a CTDataset keep what is known of them and take no {given}; choose a "
-                "subset of it with subset(index)"
-            )
-        return base.subset(index)
     if not from_folder:
         targets: list[int] = []  # filled while the images are written
         return kind.from_images(_images(base, index, targets), targets, groups, **options)
@@ -160,7 +154,7 @@ def _images(dataset: Any, index: npt.NDArray[np.int64], targets: list[int]) -> I
         yield image
 
 
-def _without_subsets(dataset: Any) -> tuple[Any, npt.NDArray[np.int64]]:
+def without_subsets(dataset: Any) -> tuple[Any, npt.NDArray[np.int64]]:
     """Return the dataset below all subsets and wrappers, and the chosen positions in it."""
     index = None
     while True:

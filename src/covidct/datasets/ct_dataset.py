@@ -321,11 +321,24 @@ class CTDataset:
         >>> covidct.CTDataset.from_torch(Subset(slices, [0, 1, 2, 3]))
         PhantomDataset 'phantom': 4 slices (2 COVID, 2 non-COVID), 2 patients
         """
-        from ._interchange import from_torch
+        from ._interchange import from_torch, without_subsets
 
-        return from_torch(
-            cls, dataset, groups, positive=positive, negative=negative, options=options
-        )
+        base, index = without_subsets(dataset)
+        if not isinstance(base, CTDataset):
+            return from_torch(
+                cls, base, index, groups, positive=positive, negative=negative, options=options
+            )
+        if positive is not None or negative is not None:
+            raise ValueError(
+                "positive and negative choose the class folders of an ImageFolder only"
+            )
+        if options or groups is not None:
+            given = ", ".join((*(() if groups is None else ("groups",)), *options))
+            raise ValueError(
+                f"slices of a CTDataset keep what is known of them and take no {given}; choose a "
+                "subset of it with subset(index)"
+            )
+        return base.subset(index)
 
     def as_torch(self, transform: Callable[[Any], Any] | None = None) -> TorchSlices:
         """Return the slices as a PyTorch dataset of tensors, for a ``DataLoader``.

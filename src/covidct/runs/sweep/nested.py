@@ -105,7 +105,7 @@ class NestedResult(ScoredFolds):
             [
                 str(k),
                 f"{run.model}/{run.variant}",
-                percent(self.inner_scores.loc[k, f"{run.model}/{run.variant}"]),
+                percent(float(self.inner_scores[f"{run.model}/{run.variant}"].iloc[k])),
                 percent(self.fold_metrics[k][self.metric]),
             ]
             for k, run in enumerate(self.chosen)
