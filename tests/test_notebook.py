@@ -13,7 +13,7 @@ import pytest
 EXAMPLE = Path(__file__).parents[1] / "examples/in_a_notebook.py"
 
 
-SHORTER = {"n=96": "n=16", "cv=3": "cv=2", "scaled(20)": "scaled(1)", "(96, 128)": "(48, 64)"}
+SHORTER = {"n=96": "n=16", "cv=3": "cv=2", "scaled(6)": "scaled(1)", "(96, 128)": "(48, 64)"}
 
 
 def cells() -> list[str]:

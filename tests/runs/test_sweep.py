@@ -316,7 +316,7 @@ def test_command_line_names_what_failed(tiny, tmp_path, capsys):
         (["--dataset", "phantom", "--preset", "table"], "did you mean 'table2'"),
         (["--dataset", "phantom", "--only", "padding"], "unknown variant 'padding'"),
         (["--dataset", "phantom", "--models", "resnet1"], "did you mean 'resnet18'"),
-        (["--dataset", "phantom", "--scale", "0"], "canvas"),
+        (["--dataset", "phantom", "--scale", "0"], "--scale must be positive"),
         (["--dataset", "phantom", "phantom=x"], "'phantom' is named twice"),
         (["--dataset", "phantom", "--metric", "acu"], "did you mean"),
     ],
