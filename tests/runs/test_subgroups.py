@@ -210,3 +210,8 @@ def test_values_of_all_slices_name_subgroups_of_the_tested_ones():
     assert scored.by(np.where(index < 25, "early", "late"))["slices"].tolist() == [5, 5]
     with pytest.raises(ValueError, match="39 values for a dataset of 40 slices"):
         scored.by(np.repeat("early", 39))
+
+
+def test_large_numbers_have_no_exponent():
+    names = subgroup_names(np.arange(34_000, 135_000, 1000), "image size")
+    assert names[0] == "34000 to 59000"

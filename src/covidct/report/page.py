@@ -64,6 +64,7 @@ _TARGETS = {
     "covid": "COVID-19 against the rest, one logit",
     "label": "one output per label; COVID-19 against the rest from their probabilities",
 }
+_LONGEST_NUMBER = 24  # characters of a cell, such as "100.0 (100.0 to 100.0)"
 _NO_DATASET = (
     "Not shown, because the report was written without the slices. To include it, name the "
     "dataset: covidct report RUN --dataset NAME=FOLDER."
@@ -325,6 +326,7 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["word_columns"] = _word_columns
     style, script = _asset("report.css"), _asset("report.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     html = environment.get_template("report.html").render(
@@ -679,6 +681,12 @@ def _named(
 def _was_trained_on(result: CrossValidationResult, dataset: CTDataset) -> bool:
     same: bool = result.spec.dataset.content_hash == dataset.content_hash()
     return same
+
+
+def _word_columns(table: Table) -> set[int]:
+    """Return the columns with sentences, which are aligned to the left and wrapped."""
+    columns = zip(*table.rows, *table.footer, strict=True)
+    return {k for k, cells in enumerate(columns) if max(map(len, cells)) > _LONGEST_NUMBER}
 
 
 def _asset(name: str) -> str:

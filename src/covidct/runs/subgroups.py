@@ -156,9 +156,9 @@ def subgroup_names(
     if _is_divided(column):
         cut, edges = pd.qcut(column, 4, labels=False, retbins=True, duplicates="drop")
         digits = 4
-        while len({f"{edge:.{digits}g}" for edge in edges}) < len(edges):
+        while len({_decimal(edge, digits) for edge in edges}) < len(edges):
             digits += 1  # equal texts would join different quarters
-        ranges = [f"{a:.{digits}g} to {b:.{digits}g}" for a, b in pairwise(edges)]
+        ranges = [f"{_decimal(a, digits)} to {_decimal(b, digits)}" for a, b in pairwise(edges)]
         column = cut.map(lambda k: None if np.isnan(k) else ranges[int(k)])
     text = column.astype(object).where(column.notna(), "unknown").astype(str)
     names = text.where(text != "", "unknown").to_numpy(dtype=str)
@@ -169,6 +169,11 @@ def subgroup_names(
             "one value per slice that joins some of them"
         )
     return names
+
+
+def _decimal(value: float | np.floating[Any], digits: int) -> str:
+    """Format a number with some significant digits, and without an exponent."""
+    return np.format_float_positional(value, precision=digits, fractional=False, trim="-")
 
 
 def subgroup_count(values: pd.Series[Any]) -> int:
