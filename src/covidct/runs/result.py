@@ -482,7 +482,8 @@ class CrossValidationResult(ScoredFolds):
         if self.spec.weights is None:
             yield "random weights instead of ImageNet's"
         if self.recipe.epochs != Recipe().epochs:
-            yield f"{self.recipe.epochs} epochs instead of {Recipe().epochs}"
+            number = self.recipe.epochs
+            yield f"{number} epoch{'s' if number > 1 else ''} instead of {Recipe().epochs}"
         options = self.recipe.options()
         for option, value in Recipe().scaled(self.recipe.epochs).options().items():
             if options[option] != value:
