@@ -460,3 +460,15 @@ def test_demo(tmp_path, capsys, monkeypatch):
     assert re.findall(r"^\[(\d) of 5\] .*: .+\.$", said, flags=re.M) == list("12345")
     assert "groups=" not in said
     assert (tmp_path / "demo/report.html").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["sweep", "--dataset", "phantom", "--inner-folds", "2"], "--inner-folds needs --nested"),
+        (["export", "run", "folder", "--input-type", "float32"], "--input-type is for ONNX files"),
+    ],
+)
+def test_options_without_effect_are_refused(arguments, message, capsys):
+    assert cli.main(arguments) == 2
+    assert message in capsys.readouterr().err

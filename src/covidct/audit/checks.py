@@ -199,7 +199,7 @@ def check_leakage(probes: Sequence[Probe], *, advice: str) -> Iterator[Finding]:
         return
     random, grouped, *further = probes
     gap = random.accuracy - grouped.accuracy
-    # Without a p-value there is no test; groups of single slices give none.
+    # Groups of single slices have no p-value, so that nothing is tested.
     chance = grouped.p_value is not None and grouped.p_value > _SIGNIFICANT
     value = min(gap, 0.0) if chance else gap
     leaks = RULES["leakage"].severity(value) != "note"

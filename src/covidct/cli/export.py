@@ -40,9 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--input-type",
         choices=("uint8", "float32"),
-        default="uint8",
-        help="type of the canvases that the ONNX file takes; float32 is in [0, 1] "
-        "(default: %(default)s)",
+        help="type of the canvases that an ONNX file takes; float32 is in [0, 1] (default: uint8)",
     )
 
 
@@ -54,6 +52,8 @@ def run(args: argparse.Namespace) -> None:
     onnx = args.target.suffix.lower() == ".onnx"
     if onnx and (options or args.thumbnails):
         raise WrongCallError("an ONNX file holds neither a decision rule nor thumbnails")
+    if args.input_type and not onnx:
+        raise WrongCallError("--input-type is for ONNX files; a folder takes slices of any kind")
     result = CrossValidationResult.load(args.run_dir)
     audit = None
     if args.dataset is not None:
@@ -67,7 +67,9 @@ def run(args: argparse.Namespace) -> None:
     if onnx:
         fold = args.fold or 0
         card = result.model_card(fold, audit=audit) | {"window": result.spec.dataset.window}
-        result.fold_model(fold).export(args.target, input_type=args.input_type, metadata=card)
+        result.fold_model(fold).export(
+            args.target, input_type=args.input_type or "uint8", metadata=card
+        )
     else:
         rule = result.decision_rule(**options) if options else None
         folds = None if args.fold is None else [args.fold]

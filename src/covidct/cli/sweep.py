@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .options import (
     WrongCallError,
@@ -86,7 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "choice in outer folds",
     )
     parser.add_argument(
-        "--inner-folds", type=int, default=3, help="inner folds of --nested (default: %(default)s)"
+        "--inner-folds", type=int, metavar="N", help="inner folds of --nested (default: 3)"
     )
     only = parser.add_mutually_exclusive_group()
     only.add_argument("--dry-run", action="store_true", help="list the runs without training")
@@ -103,6 +103,8 @@ def run(args: argparse.Namespace) -> None:
     from ..evaluation.metrics import find_metric
     from ..runs.sweep import SweepResult, run_sweep
 
+    if args.inner_folds is not None and not args.nested:
+        raise WrongCallError("--inner-folds needs --nested")
     args.resume_hint = "give the same command again to continue; finished folds are kept"
     find_metric(args.metric)
     if args.finished:
@@ -119,17 +121,7 @@ def run(args: argparse.Namespace) -> None:
         _run_nested(planned, datasets, args)
         return
     done = run_sweep(
-        planned,
-        args.folder,
-        datasets=datasets,
-        folds=args.folds,
-        n_jobs=args.n_jobs,
-        seed=args.seed,
-        split_seed=args.split_seed,
-        repeats=args.repeats,
-        device=args.device,
-        precision=args.precision,
-        threads=args.threads,
+        planned, args.folder, datasets=datasets, repeats=args.repeats, **_run_options(args)
     )
     _show(done, args)
     if done.failures:
@@ -137,6 +129,12 @@ def run(args: argparse.Namespace) -> None:
         raise RuntimeError(
             f"{len(done.failures)} of {len(planned)} runs failed, the others are kept:{reasons}"
         )
+
+
+def _run_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the options of the cross-validations that all runs share."""
+    names = ("folds", "n_jobs", "seed", "split_seed", "device", "precision", "threads")
+    return {name: getattr(args, name) for name in names}
 
 
 def _run_nested(
@@ -153,15 +151,9 @@ def _run_nested(
             [run for run in planned if (run.dataset, run.protocol) == (dataset, protocol)],
             args.folder / "nested" / dataset / protocol,
             datasets=datasets,
-            folds=args.folds,
-            inner_folds=args.inner_folds,
+            inner_folds=3 if args.inner_folds is None else args.inner_folds,
             metric=args.metric,
-            n_jobs=args.n_jobs,
-            seed=args.seed,
-            split_seed=args.split_seed,
-            device=args.device,
-            precision=args.precision,
-            threads=args.threads,
+            **_run_options(args),
         )
         emit(result.table().render(args.table))
         emit(f"\n{result.choices().render(args.table)}")

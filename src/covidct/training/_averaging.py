@@ -46,7 +46,7 @@ class WeightAverage:
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Hold the average in the model for the duration of a block."""
+        """Give the average to the model within a block, and the weights back to it afterwards."""
         weights = [tensor.detach().clone() for tensor in self._live]
         self.apply()
         try:
