@@ -26,7 +26,7 @@ def survive(begin, folder: Path, undisturbed, same_bits, *, kills: int) -> None:
         fresh, begun = not run_dir.exists(), time.monotonic()
         process = begin(run_dir)
         moment = begun + rng.uniform(0, life)
-        while not (ended := (run_dir / "metrics.json").exists()) and time.monotonic() < moment:
+        while not (ended := (run_dir / "SHA256SUMS").exists()) and time.monotonic() < moment:
             time.sleep(0.005)
         if ended and fresh:
             life = time.monotonic() - begun  # the machine has less to do than it had
