@@ -63,6 +63,13 @@ class TestFromImages:
         assert names == ("00000.png",)
         assert (tmp_path / "new" / "00000.png").is_file()
 
+    def test_earlier_files_are_not_overwritten(self, tmp_path):
+        CTDataset.from_images(np.full((2, 8, 8), 0.5), [1, 0], folder=tmp_path)
+        before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+        with pytest.raises(FileExistsError, match=r"00000\.png' exists; choose an empty folder"):
+            CTDataset.from_images([np.zeros((8, 8))], [1], folder=tmp_path)
+        assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
     def test_content_depends_on_the_pixels_only(self):
         pixels = np.random.default_rng(0).integers(0, 256, (2, 8, 8), dtype=np.uint8)
         first, second = (CTDataset.from_images(pixels, [0, 1]) for _ in range(2))

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import pickle
+import sys
 from pathlib import Path
 
 import joblib
@@ -447,6 +448,48 @@ def test_repeats_number_folds_through_and_keep_the_first_repeat(run, tmp_path):
     tested = twice.predictions.groupby("repeat")["index"].apply(sorted)
     assert tested[0] == tested[1] == list(range(24))
     assert len(twice.pooled_predictions()) == 24
+    kept = sorted(once.run_dir.glob("folds/*/model.safetensors"))
+    stamps = [path.stat().st_mtime_ns for path in kept]
+    extended = run(run_dir=once.run_dir, seed=1, repeats=2)
+    pd.testing.assert_frame_equal(extended.predictions, twice.predictions)
+    assert [path.stat().st_mtime_ns for path in kept] == stamps
+    with pytest.raises(ValueError, match="folds was 4, is 2; repeats was 2, is 1"):
+        run(run_dir=once.run_dir, seed=1)
+
+
+def test_a_run_that_is_killed_while_it_is_extended_stays_as_it_was(run, tmp_path, monkeypatch):
+    before = run()
+    with pytest.MonkeyPatch.context() as killed:
+        killed.setattr("covidct.runs.storage.write_json", lambda *_: sys.exit())
+        with pytest.raises(SystemExit):
+            run(repeats=2)
+    assert len(load_file(tmp_path / "run/folds.safetensors")) == 3 * 4
+    after = CrossValidationResult.load(tmp_path / "run")
+    pd.testing.assert_frame_equal(after.predictions, before.predictions)
+    trained = []
+    monkeypatch.setattr(fold_module, "_fit_and_score", lambda job, *_: trained.append(job.number))
+    with pytest.raises(ValueError, match=r"folds \[2, 3\] of 4 are missing"):
+        run(repeats=2)
+    assert set(trained) == {2, 3}
+
+
+def test_a_damaged_run_is_not_extended(run, tmp_path):
+    run()
+    (tmp_path / "run/folds/1/model.safetensors").write_bytes(b"damaged")
+    with pytest.raises(InvalidFileError, match=r"folds/1/model\.safetensors' was damaged"):
+        run(repeats=2)
+
+
+@pytest.mark.parametrize(
+    ("of_torch", "n_jobs", "threads"), [(3, 1, 3), (16, 1, 8), (16, 2, 4), (1, 2, 1), (16, -1, 1)]
+)
+def test_threads_are_those_of_torch_and_share_the_cores(
+    tiny, monkeypatch, of_torch, n_jobs, threads
+):
+    monkeypatch.setattr("covidct.runs.cross_validator.cpu_count", lambda: 8)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: of_torch)
+    assert CrossValidator(tiny, n_jobs=n_jobs).threads == threads
+    assert CrossValidator(tiny, n_jobs=n_jobs, threads=5).threads == 5
 
 
 def test_split_and_training_have_seeds_of_their_own(run, tmp_path):

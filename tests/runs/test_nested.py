@@ -88,6 +88,18 @@ def test_finished_folds_are_kept(candidates, phantoms, tmp_path, instant):
     pd.testing.assert_frame_equal(again.predictions, first.predictions)
 
 
+def test_further_candidates_are_trained_alone(candidates, phantoms, tmp_path, instant):
+    options = {"datasets": {"phantom": phantoms}, **OPTIONS}
+    worse = PlannedRun(**{**vars(candidates[0]), "variant": "worse"})
+    first = run_nested([candidates[0], worse], tmp_path, **options)
+    assert [run.variant for run in first.chosen] == ["pad"] * 3
+    number = len(instant)
+    now = run_nested([candidates[0], worse, candidates[1]], tmp_path, **options)
+    assert [run.variant for run in now.chosen] == ["stretch"] * 3
+    assert {path.name for path, _ in instant[number:]} == {"stretch", "folds-0-1-2"}
+    assert len(instant) == number + 6 + 3
+
+
 def test_candidates_must_be_comparable(candidates, phantoms, tmp_path):
     options = {"datasets": {"phantom": phantoms}, **OPTIONS}
     other = PlannedRun(**{**vars(candidates[1]), "protocol": "paper"})

@@ -427,7 +427,12 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--n-jobs", type=int, default=1, help="folds trained at a time (default: %(default)s)"
     )
-    parser.add_argument("--threads", type=int, help="CPU threads for each fold")
+    parser.add_argument(
+        "--threads",
+        type=int,
+        help="CPU threads for each fold (default: OMP_NUM_THREADS or all cores, and no more than "
+        "the cores divided by --n-jobs)",
+    )
 
 
 def add_recipe(parser: argparse.ArgumentParser) -> None:

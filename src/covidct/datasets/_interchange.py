@@ -51,6 +51,12 @@ def _delete(path: Path, owner: int) -> None:
 def write_images(images: Iterable[Any], folder: Path, *, window: WindowChoice) -> list[Path]:
     """Write images as gray PNG files, and return their paths."""
     folder.mkdir(parents=True, exist_ok=True)
+    # Not only the files to be written: further ones of an earlier call would look like slices.
+    if existing := sorted(folder.glob("[0-9]*.png")):
+        raise FileExistsError(
+            f"{str(existing[0])!r} exists; choose an empty folder for the images, or load "
+            "those in it with covidct.CTDataset or covidct.load_dataset"
+        )
     paths = []
     for i, image in enumerate(images):
         path = folder / f"{i:05d}.png"

@@ -238,8 +238,8 @@ class CTDataset:
         groups : iterable, optional
             Patient of each slice. None if unknown.
         folder : str or Path, optional
-            Folder for the files, ``00000.png`` and so on. By default a temporary folder, deleted
-            when the dataset and all its subsets are.
+            Folder for the files, ``00000.png`` and so on; created if necessary. By default a
+            temporary folder, deleted when the dataset and all its subsets are.
         window : "lung", "range" or (level, width), default="lung"
             Window for Hounsfield units.
         **options
@@ -254,6 +254,8 @@ class CTDataset:
         ------
         ValueError
             If an image has another shape, or `targets` has another length.
+        FileExistsError
+            If `folder` has numbered PNG files already, as written by an earlier call.
 
         Examples
         --------

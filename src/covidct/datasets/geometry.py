@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from .._extras import require
 from .._files import atomic_path
+from . import volumes
 from ._listing import file_kind
 from .series import Slice, radiological, read_header
-from .volumes import VolumeHeader, read_frame_grid
 
 __all__ = ["VolumeGrid", "read_grid", "write_nifti"]
 
@@ -48,7 +48,7 @@ class VolumeGrid:
     spacing: tuple[float, float, float]
     origin: tuple[float, float, float]
     direction: Array = field(repr=False)
-    _header: VolumeHeader | None = field(default=None, repr=False)  # of a volume file
+    _header: volumes.VolumeHeader | None = field(default=None, repr=False)  # of a volume file
     _slices: Mapping[tuple[Path, int], tuple[int, Slice]] = field(default_factory=dict, repr=False)
 
     def slice_view(
@@ -119,7 +119,14 @@ def read_grid(slices: Sequence[tuple[Path, int]]) -> VolumeGrid:
     path = slices[0][0]
     kind = file_kind(path)
     if kind == "volume":
-        return VolumeGrid(*read_frame_grid(path))
+        axes = volumes.read_axes(path)
+        return VolumeGrid(
+            shape=tuple(axes.size[::-1].tolist()),
+            spacing=tuple(axes.spacing.tolist()),
+            origin=tuple(axes.origin.tolist()),
+            direction=axes.direction,
+            _header=volumes.read_header(path),
+        )
     if kind == "dicom":
         return _series_grid(slices)
     raise ValueError(f"{str(path)!r} is a picture without a place in the body")

@@ -35,11 +35,11 @@ from .gray import WindowChoice, as_hounsfield, as_window, to_gray
 __all__ = [
     "CACHE",
     "BoundedCache",
-    "FrameGrid",
+    "VolumeAxes",
     "VolumeHeader",
     "VolumePixels",
+    "read_axes",
     "read_content",
-    "read_frame_grid",
     "read_header",
     "read_pixels",
     "shown",
@@ -123,14 +123,25 @@ class VolumeHeader:
         return array[:, :: -1 if down else 1, :: -1 if across else 1]
 
 
-class FrameGrid(NamedTuple):
-    """Grid of a volume file, in the coordinates of SimpleITK: x, y, z; the array is z, y, x."""
+class VolumeAxes(NamedTuple):
+    """Axes of a volume file in the order of SimpleITK: x, y, z; the array is z, y, x.
 
-    shape: tuple[int, int, int]
-    spacing: tuple[float, float, float]
-    origin: tuple[float, float, float]
+    Attributes
+    ----------
+    size : ndarray of int64, shape (3,)
+        Number of voxels.
+    spacing : ndarray of shape (3,)
+        Distance of the centers of voxels in mm.
+    origin : ndarray of shape (3,)
+        Center of the first voxel in mm, in the coordinates of the patient (LPS).
+    direction : ndarray of shape (3, 3)
+        Directions of the axes, as columns.
+    """
+
+    size: npt.NDArray[np.int64]
+    spacing: npt.NDArray[np.float64]
+    origin: npt.NDArray[np.float64]
     direction: npt.NDArray[np.float64]
-    header: VolumeHeader
 
 
 class VolumePixels(NamedTuple):
@@ -163,18 +174,10 @@ def read_header(path: Path) -> VolumeHeader:
         return _geometry(_opened(path))
 
 
-def read_frame_grid(path: Path) -> FrameGrid:
-    """Read the grid of a volume file in the patient's coordinates; raises as `read_header`."""
+def read_axes(path: Path) -> VolumeAxes:
+    """Read the axes of a volume file; raises as :func:`read_header`."""
     with _guarded(path):
-        reader = _opened(path)
-        size, spacing, origin, direction = _axes_of(reader)
-        return FrameGrid(
-            tuple(size[::-1].tolist()),
-            tuple(spacing.tolist()),
-            tuple(origin.tolist()),
-            direction,
-            _geometry(reader),
-        )
+        return _axes_of(_opened(path))
 
 
 def read_pixels(path: Path) -> VolumePixels:
@@ -229,16 +232,15 @@ def _times(size: tuple[int, ...]) -> str:
     return " x ".join(map(str, size))
 
 
-def _axes_of(reader: Any) -> tuple[Any, Any, Any, Any]:
-    """Return the size, spacing, origin and direction of a volume of one to four dimensions."""
+def _axes_of(reader: Any) -> VolumeAxes:
+    """Return the axes of a volume of one to four dimensions."""
     dimension = len(reader.GetSize())
-    direction = np.eye(3)
-    size, spacing, origin = np.ones(3, int), np.ones(3), np.zeros(3)
+    axes = VolumeAxes(np.ones(3, np.int64), np.ones(3), np.zeros(3), np.eye(3))
     n = min(dimension, 3)
-    direction[:n, :n] = np.reshape(reader.GetDirection(), (dimension, dimension))[:n, :n]
-    size[:n], spacing[:n] = reader.GetSize()[:n], reader.GetSpacing()[:n]
-    origin[:n] = reader.GetOrigin()[:n]
-    return size, spacing, origin, direction
+    axes.size[:n], axes.spacing[:n] = reader.GetSize()[:n], reader.GetSpacing()[:n]
+    axes.origin[:n] = reader.GetOrigin()[:n]
+    axes.direction[:n, :n] = np.reshape(reader.GetDirection(), (dimension, dimension))[:n, :n]
+    return axes
 
 
 def _geometry(reader: Any) -> VolumeHeader:

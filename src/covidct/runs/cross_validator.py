@@ -7,6 +7,7 @@ import logging
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -89,7 +90,8 @@ class CrossValidator:
     run_dir : str, Path or None, default=None
         Folder of the run; None means a temporary folder, removed together with the result.
     resume : bool, default=True
-        If True, continue the run in `run_dir`; if False, raise an error if there is one.
+        If True, continue the run in `run_dir`, also with more `repeats` than it had; if False,
+        raise an error if there is one.
     seed : int, default=0
         Random seed of the new heads, the order of slices and the augmentation.
     split_seed : int or None, default=None
@@ -101,7 +103,9 @@ class CrossValidator:
         of its own. The first repeat equals a run without repeats. None means 5 for
         ``cv="official"`` and 1 otherwise.
     threads : int or None, default=None
-        Threads per fold; None divides the cores by `n_jobs`.
+        Threads per fold. None means those of PyTorch (:func:`torch.get_num_threads`, which the
+        environment variable ``OMP_NUM_THREADS`` sets), but no more than the cores divided by
+        `n_jobs`.
     monitor_every : int, default=10
         Number of epochs between evaluations on the test slices for the learning curve. They do
         not influence the training: the model of the last epoch is scored.
@@ -172,8 +176,7 @@ class CrossValidator:
             self.seed if split_seed is None else whole("split_seed", split_seed, least=0)
         )
         self.repeats = None if repeats is None else whole("repeats", repeats)
-        cores = max(1, cpu_count() // _workers(self.n_jobs))
-        self.threads = cores if threads is None else whole("threads", threads)
+        self.threads = _share(self.n_jobs) if threads is None else whole("threads", threads)
         self.monitor_every = whole("monitor_every", monitor_every)
         self.compile_model = compile_model
         self.profile = profile
@@ -331,7 +334,10 @@ class CrossValidator:
         )
 
     def _claim(self, directory: RunDirectory, spec: RunSpec, dataset: CTDataset) -> None:
-        """Write the description of the run, or check that the folder has the same run."""
+        """Write the description of the run, or check that the folder has the same run.
+
+        A run whose folds continue those in the folder, such as one with more repeats, extends it.
+        """
         with _explained_refusals(directory.path):
             directory.path.mkdir(parents=True, exist_ok=True)
             with FileLock(directory.path / ".lock"):
@@ -340,34 +346,59 @@ class CrossValidator:
                     directory.write_columns(dataset.table.drop(columns=list(_KNOWN)))
                     directory.write_spec(spec)
                     return
-        if not self.resume:
-            raise ValueError(
-                f"{str(directory.path)!r} contains a run; choose another run_dir, or resume=True"
-            )
-        before, now = ({**s.to_dict(), "protocol": s.protocol} for s in (found, spec))
-        changes = [
-            _change(before[key], now[key], key)
-            for key in now
-            if key not in _ENVIRONMENT and before[key] != now[key]
-        ]
-        if before["folds"] == now["folds"] and found.folds != spec.folds:
-            changes.append(
-                "the folds have other slices (a scikit-learn splitter needs a random_state)"
-            )
-        if changes:
-            raise ValueError(
-                f"{str(directory.path)!r} contains another run: {'; '.join(changes)}. Choose "
-                "another run_dir"
-            )
+                if not self.resume:
+                    raise ValueError(
+                        f"{str(directory.path)!r} contains a run; choose another run_dir, or "
+                        "resume=True"
+                    )
+                extended = _extended(found, spec)
+                if changes := _changes(extended, spec):
+                    raise ValueError(
+                        f"{str(directory.path)!r} contains another run: {'; '.join(changes)}. "
+                        "Choose another run_dir"
+                    )
+                if extended is not found:
+                    directory.verify(networks=True)
+                    directory.unseal()
+                    directory.write_spec(extended)
+                    _LOG.info(
+                        "%s: extended from %d to %d folds; it can be read again when all are "
+                        "finished",
+                        directory.path.name,
+                        len(found.folds),
+                        len(spec.folds),
+                    )
         for key in _ENVIRONMENT:
-            if before[key] != now[key]:
+            before, now = getattr(found, key), getattr(spec, key)
+            if before != now:
                 _LOG.warning(
                     "the run in %s is resumed with other %s, so its results may differ in their "
                     "last digits: %s",
                     directory.path,
                     key,
-                    _change(before[key], now[key], key),
+                    _change(before, now, key),
                 )
+
+
+def _extended(found: RunSpec, spec: RunSpec) -> RunSpec:
+    """Return the run in the folder with the folds that `spec` adds to it, if there are any."""
+    number = len(found.folds)
+    if len(spec.folds) == number or spec.folds[:number] != found.folds:
+        return found
+    return replace(found, folds=(*found.folds, *spec.folds[number:]), repeats=spec.repeats)
+
+
+def _changes(found: RunSpec, spec: RunSpec) -> list[str]:
+    """Describe the differences of `spec` from the run in the folder, except the environment."""
+    before, now = ({**s.to_dict(), "protocol": s.protocol} for s in (found, spec))
+    changes = [
+        _change(before[key], now[key], key)
+        for key in now
+        if key not in _ENVIRONMENT and before[key] != now[key]
+    ]
+    if len(found.folds) == len(spec.folds) and found.folds != spec.folds:
+        changes.append("the folds have other slices (a scikit-learn splitter needs a random_state)")
+    return changes
 
 
 def _check_labels(outputs: Outputs, dataset: CTDataset, split: Split) -> None:
@@ -433,6 +464,11 @@ def _jobs(n_jobs: int | None) -> int:
             "n_jobs must be a positive number of folds at a time, or -1 for one per core, got 0"
         )
     return 1 if n_jobs is None else n_jobs
+
+
+def _share(n_jobs: int) -> int:
+    """Return the threads of one of some folds that are trained at a time."""
+    return min(torch.get_num_threads(), max(1, cpu_count() // _workers(n_jobs)))
 
 
 def _workers(n_jobs: int) -> int:

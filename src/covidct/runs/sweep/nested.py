@@ -137,14 +137,17 @@ def run_nested(
 ) -> NestedResult:
     """Choose among networks and recipes in inner folds, and score the choice in outer folds.
 
-    Finished folds are kept in `folder`, and an interrupted call continues from them.
+    Finished folds are kept in `folder`. An interrupted call continues from them, and so does one
+    with further candidates: their inner folds are trained, and the outer folds of candidates that
+    are chosen for other folds than before.
 
     Parameters
     ----------
     candidates : sequence of PlannedRun
         At least two networks or recipes, on the same dataset and protocol.
     folder : str or Path
-        Folder of the runs: ``inner/NETWORK/VARIANT`` and ``outer/NETWORK/VARIANT``.
+        Folder of the runs: ``inner/NETWORK/VARIANT``, and ``outer/NETWORK/VARIANT/folds-0-2`` of a
+        candidate that was chosen for the outer folds 0 and 2.
     datasets : mapping of str to CTDataset
         Datasets by the names that the candidates use.
     folds : int, default=5
@@ -210,14 +213,16 @@ def run_nested(
         part = make_split(dataset.targets[fold.train], inner_folds, groups=groups, seed=split_seed)
         inner += [(fold.train[one.train], fold.train[one.test]) for one in part.folds]
 
-    def run(candidate: PlannedRun, place: str, pairs: list[tuple[Any, Any]]) -> Any:
+    def run(
+        candidate: PlannedRun, place: str, pairs: list[tuple[Any, Any]], name: str = ""
+    ) -> CrossValidationResult:
         validator = CrossValidator(
             candidate.model,
             candidate.recipe,
             cv=pairs,
             groups=labels,
             weights=candidate.weights,
-            run_dir=Path(folder, place, *candidate.path.parts[1:]),
+            run_dir=Path(folder, place, *candidate.path.parts[1:], name),
             seed=seed,
             split_seed=split_seed,
             **options,
@@ -227,9 +232,10 @@ def run_nested(
     scores = {}
     for number, candidate in enumerate(candidates, start=1):
         _LOG.info("candidate %d of %d: %s", number, len(candidates), candidate)
-        result: CrossValidationResult = run(candidate, "inner", inner)
-        of_folds = result.to_frame()[decisive.name].to_numpy().reshape(folds, inner_folds)
-        scores[f"{candidate.model}/{candidate.variant}"] = pd.DataFrame(of_folds).mean(axis=1)
+        of_folds = run(candidate, "inner", inner).to_frame()[decisive.name].to_numpy()
+        scores[f"{candidate.model}/{candidate.variant}"] = pd.DataFrame(
+            of_folds.reshape(folds, -1)
+        ).mean(axis=1)
     inner_scores = pd.DataFrame(scores).rename_axis(index="outer fold")
     # The first of equal candidates; one whose metric is undefined is never better.
     gains = inner_scores if decisive.greater_is_better else -inner_scores
@@ -238,7 +244,8 @@ def run_nested(
     for number in np.unique(chosen):
         numbers = np.flatnonzero(chosen == number)
         pairs = [(outer.folds[k].train, outer.folds[k].test) for k in numbers]
-        rows = run(candidates[number], "outer", pairs).predictions
+        name = "-".join(["folds", *map(str, numbers)])
+        rows = run(candidates[number], "outer", pairs, name).predictions
         parts.append(rows.assign(fold=numbers[rows["fold"]]))
     predictions = pd.concat(parts).sort_values(["fold", "index"], ignore_index=True)
     none = np.empty(0, np.int64)
