@@ -26,6 +26,7 @@ extensions = [
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
     "measured",
+    "overview",
     "mathml",
     "public_names",
     "public_sets_table",

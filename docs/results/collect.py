@@ -1,0 +1,259 @@
+"""Write the files of the page of results: tables of finished runs, external tests and audits.
+
+NAME.json holds the table that the page shows, with the command, machine, date, seed and minutes of
+the run. NAME.csv.gz holds the predictions, from which a test computes the table again with
+scikit-learn. Runs of several seeds on one test part also get a row for the mean of their networks.
+
+    python docs/results/collect.py run runs/lite0 --name covid19-ct-lite0-official
+    python docs/results/collect.py external runs/lite0 --name lite0-elsewhere --on sars-cov-2-ct=DIR
+    python docs/results/collect.py audit --name audit-covid19-ct --on covid19-ct=DIR
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import textwrap
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import covidct
+from covidct._files import write_json
+from covidct.audit import audit_dataset
+from covidct.evaluation import metrics
+from covidct.evaluation.intervals import Interval
+from covidct.evaluation.tables import Table, percent, percent_range
+from covidct.report import command_line, replacement_note
+from covidct.runs.external_test import ExternalEvaluation
+from covidct.training import Recipe
+
+FOLDER = Path(__file__).parent
+SHOWN = (*metrics.PAPER_METRICS, "auc")
+RECIPES = {"the paper's recipe": Recipe(), "the modern recipe": Recipe.modern()}
+
+
+def folds_table(run: covidct.CrossValidationResult) -> list[list[str]]:
+    """Return the rows of a run: each fold or seed, mean, intervals, patients."""
+    names = run.to_frame().index
+    rows = [_row(str(name), run.fold_metrics[k]) for k, name in enumerate(names)]
+    rows.append(["mean ± sd", *(percent(*run.summary()[name]) for name in SHOWN)])
+    rows.append(_range(f"95 % interval, by {run.resampled_unit}", run.intervals()))
+    if run.has_patients and run.patient_metrics is not None:
+        means = metrics.summarize(run.patient_metrics)
+        rows.append(["per patient, mean ± sd", *(percent(*means[name]) for name in SHOWN)])
+    if tests_one_part(run.predictions):
+        of_slice = run.predictions.groupby("index")[["target", "probability"]].mean()
+        found = metrics.score(of_slice["target"], of_slice["probability"])
+        rows.append(_row("mean of the networks", found))
+    return rows
+
+
+def external_table(found: ExternalEvaluation) -> list[list[str]]:
+    """Return the rows of an external test: each network, their mean, and its interval."""
+    rows = [_row(str(k), scores) for k, scores in enumerate(found.fold_metrics)]
+    rows.append(["mean ± sd", *(percent(*found.summary()[name]) for name in SHOWN)])
+    rows.append(_row("mean of the networks", found.ensemble_metrics))
+    rows.append(_range("95 % interval of the mean of the networks", found.intervals()))
+    return rows
+
+
+def title_of_dataset(name: str) -> str:
+    """Return the first words of a dataset's title, without what describes it."""
+    return re.split(r", | \(", covidct.dataset_info(name).title)[0]
+
+
+def tests_one_part(predictions: pd.DataFrame) -> bool:
+    """Return True if several networks were tested on the same slices."""
+    tested = [set(part["index"]) for _, part in predictions.groupby("fold")]
+    return len(tested) > 1 and all(part == tested[0] for part in tested)
+
+
+def _row(label: str, scores: Mapping[str, float]) -> list[str]:
+    return [label, *(percent(scores[name]) for name in SHOWN)]
+
+
+def _range(label: str, intervals: Mapping[str, Interval]) -> list[str]:
+    return [label, *(percent_range(*intervals[name]) for name in SHOWN)]
+
+
+def title_of(run: covidct.CrossValidationResult, what: str) -> str:
+    recipe = next((name for name, known in RECIPES.items() if run.recipe == known), "own recipe")
+    weights = "random weights" if run.spec.weights is None else "pretrained"
+    network = covidct.model_info(run.model_name).title
+    return f"{network} ({weights}, {recipe}) {what}, in percent"
+
+
+def write_result(
+    name: str,
+    run: covidct.CrossValidationResult,
+    predictions: pd.DataFrame,
+    *,
+    title: str,
+    rows: list[list[str]],
+    shown: tuple[str, str, str],
+    command: str,
+    notes: Sequence[str],
+) -> dict[str, Any]:
+    """Write NAME.json and NAME.csv.gz; ``shown`` is the dataset, column and row of the overview."""
+    dataset, column, value = shown
+    labels = [row[0] for row in rows]
+    (interval,) = (k for k, label in enumerate(labels) if label.startswith("95 % interval"))
+    minutes = sum(run.history(k)["seconds"].sum() for k in range(len(run.folds))) / 60
+    finished = (run.run_dir / "metrics.json").stat().st_mtime
+    threads = "1 thread" if run.spec.threads == 1 else f"{run.spec.threads} threads"
+    content = {
+        "title": title,
+        "command": command,
+        "machine": f"{run.spec.device} with {threads}, {run.spec.precision}, "
+        f"torch {run.spec.versions['torch']}",
+        "date": datetime.fromtimestamp(finished, UTC).date().isoformat(),
+        "columns": ["fold", *(metrics.METRICS[name].title for name in SHOWN)],
+        "rows": rows,
+        "notes": [f"Seed {run.spec.seed}; {minutes:.0f} minutes of training.", *notes],
+        "predictions": f"{name}.csv.gz",
+        "overview": [
+            {
+                "network": run.model_name,
+                "dataset": dataset,
+                "column": column,
+                "value": [labels.index(value), "Accuracy"],
+                "interval": [interval, "Accuracy"],
+            }
+        ],
+    }
+    predictions.to_csv(
+        FOLDER / f"{name}.csv.gz", index=False, compression={"method": "gzip", "mtime": 0}
+    )
+    write_json(FOLDER / f"{name}.json", content)
+    return content
+
+
+def command_of(run: covidct.CrossValidationResult) -> str:
+    command = command_line(run)
+    if command is None:
+        raise SystemExit(f"{run.run_dir}: the command line cannot repeat this run")
+    return command
+
+
+def wrapped(command: str) -> str:
+    """Break a command into lines of at most 100 characters."""
+    return " \\\n".join(textwrap.wrap(command, 96, subsequent_indent="  ", break_on_hyphens=False))
+
+
+def write_folds(name: str, run: covidct.CrossValidationResult, notes: list[str]) -> dict[str, Any]:
+    kept = ["index", "path", "target", "group", "fold", "probability"]
+    dataset = run.dataset_name
+    on = f"on {title_of_dataset(dataset)}, {run.protocol.label}"
+    return write_result(
+        name,
+        run,
+        run.predictions[kept],
+        title=title_of(run, on),
+        rows=folds_table(run),
+        shown=(dataset, run.protocol.id, "mean ± sd"),
+        command=wrapped(command_of(run)),
+        notes=[note for note in [replacement_note(run), *notes] if note],
+    )
+
+
+def write_external(
+    name: str, run: covidct.CrossValidationResult, dataset: covidct.CTDataset, notes: list[str]
+) -> dict[str, Any]:
+    found = run.evaluate(dataset)
+    n_folds, n = found.probabilities.shape
+    slices = pd.DataFrame(
+        {
+            "index": np.arange(n),
+            "path": dataset.table["path"].to_numpy(),
+            "target": found.targets,
+            "group": "" if found.groups is None else found.groups,
+        }
+    )
+    predictions = pd.concat([slices.assign(fold=k) for k in range(n_folds)], ignore_index=True)
+    predictions["probability"] = found.probabilities.ravel()
+    trained, tested = (title_of_dataset(d) for d in (run.dataset_name, dataset.name))
+    evaluate = f"covidct evaluate RUN --dataset {dataset.name}=FOLDER"
+    return write_result(
+        name,
+        run,
+        predictions,
+        title=title_of(run, f"trained on {trained}, tested on {tested}"),
+        rows=external_table(found),
+        shown=(run.dataset_name, "external", "mean of the networks"),
+        command=wrapped(f"{command_of(run)} --run-dir RUN") + f"\n{evaluate}",
+        notes=notes,
+    )
+
+
+def write_audit(name: str, dataset: covidct.CTDataset, notes: list[str]) -> dict[str, Any]:
+    start = time.process_time()
+    report = audit_dataset(dataset)
+    seconds = time.process_time() - start
+    rows = [
+        [f"file properties alone: {', '.join(row['properties'])}", *_accuracy(row)]
+        for row in report.tables["shortcuts"]
+    ]
+    rows += [
+        [f"nearest neighbor, {row['split']} ({row['n_groups']} groups)", *_accuracy(row)]
+        for row in report.tables["leakage"]
+    ]
+    larger = np.bincount(dataset.targets).max() / len(dataset)
+    rows.append(["always the larger class", percent(larger), ""])
+    others = "; ".join(f.title for f in report.findings if "accuracy" not in f.title)
+    ranges = (
+        "Accuracy in percent. The nearest neighbor compares raw pixels. The range is the 95 % "
+        "interval for file properties, and the range over draws of folds for the neighbor."
+    )
+    content = {
+        "title": f"Audit of {title_of_dataset(dataset.name)}, which uses no network",
+        "command": f"covidct audit --dataset {dataset.name}=FOLDER",
+        "machine": f"cpu, {seconds:.0f} seconds of processor time",
+        "date": datetime.now(UTC).date().isoformat(),
+        "columns": ["what predicts the label", "accuracy", "range"],
+        "rows": rows,
+        "notes": [ranges, f"Other findings: {others}.", *notes],
+    }
+    write_json(FOLDER / f"{name}.json", content)
+    return content
+
+
+def _accuracy(row: Mapping[str, Any]) -> list[str]:
+    return [percent(row["accuracy"]), percent_range(row["low"], row["high"])]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("kind", choices=("run", "external", "audit"))
+    parser.add_argument("run", type=Path, nargs="?", help="folder of a finished run")
+    parser.add_argument("--name", required=True, help="name of the files in docs/results")
+    parser.add_argument("--on", metavar="DATASET=FOLDER", help="dataset to test on, or to audit")
+    parser.add_argument("--note", action="append", default=[], help="a sentence under the table")
+    options = parser.parse_args(arguments)
+    if (options.kind != "audit") != (options.run is not None):
+        parser.error("a run and an external test need the folder of a run, an audit has none")
+    if (options.kind != "run") != (options.on is not None):
+        parser.error("an external test and an audit need --on, a run has none")
+    if options.on:
+        dataset = covidct.load_dataset(*options.on.split("=", 1), verify="names")
+    if options.kind == "audit":
+        content = write_audit(options.name, dataset, options.note)
+    else:
+        run = covidct.CrossValidationResult.load(options.run)
+        content = (
+            write_external(options.name, run, dataset, options.note)
+            if options.kind == "external"
+            else write_folds(options.name, run, options.note)
+        )
+    print(Table(content["columns"], content["rows"], caption=content["title"]))
+
+
+if __name__ == "__main__":
+    main()
