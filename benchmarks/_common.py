@@ -74,17 +74,18 @@ def take_turns(runs: Runs, rounds: int, *, device: str = "cpu") -> tuple[Times, 
     processor: Times = {name: [] for name in runs}
     for turn in range(rounds + 1):
         for name, run in runs.items():
-            start = time.perf_counter(), _processor_seconds()
+            start = time.perf_counter(), processor_seconds()
             run()
             if device.startswith("cuda"):
                 torch.cuda.synchronize(device)
             if turn:
                 wall[name].append(time.perf_counter() - start[0])
-                processor[name].append(_processor_seconds() - start[1])
+                processor[name].append(processor_seconds() - start[1])
     return wall, processor
 
 
-def _processor_seconds() -> float:
+def processor_seconds() -> float:
+    """Return the processor time of this process and its children that ended."""
     usages = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
