@@ -1,10 +1,11 @@
-"""Write the files of the page of results: tables of finished runs, external tests and audits.
+"""Write the files of the page of results: tables of runs, choices, external tests and audits.
 
 NAME.json holds the table that the page shows, with the command, machine, date, seed and minutes of
 the run. NAME.csv.gz holds the predictions, from which a test computes the table again with
 scikit-learn. Runs of several seeds on one test part also get a row for the mean of their networks.
 
     python docs/results/collect.py run runs/lite0 --name covid19-ct-lite0-official
+    python docs/results/collect.py choice runs/chosen runs/other --name official-choice
     python docs/results/collect.py external runs/lite0 --name lite0-elsewhere --on sars-cov-2-ct=DIR
     python docs/results/collect.py audit --name audit-covid19-ct --on covid19-ct=DIR
 """
@@ -35,6 +36,11 @@ from covidct.training import Recipe
 
 FOLDER = Path(__file__).parent
 SHOWN = (*metrics.PAPER_METRICS, "auc")
+CHOICE = """\
+slices = covidct.load_dataset("covid19-ct", "FOLDER")
+train, validation = (np.flatnonzero(slices.official_split == part) for part in ("train", "val"))
+cv = covidct.CrossValidator(NETWORK, covidct.Recipe.modern(), cv=[(train, validation)], threads=1)
+cv.run(slices)"""
 RECIPES = {"the paper's recipe": Recipe(), "the modern recipe": Recipe.modern()}
 
 
@@ -48,9 +54,18 @@ def folds_table(run: covidct.CrossValidationResult) -> list[list[str]]:
         means = metrics.summarize(run.patient_metrics)
         rows.append(["per patient, mean ± sd", *(percent(*means[name]) for name in SHOWN)])
     if tests_one_part(run.predictions):
-        of_slice = run.predictions.groupby("index")[["target", "probability"]].mean()
-        found = metrics.score(of_slice["target"], of_slice["probability"])
-        rows.append(_row("mean of the networks", found))
+        of_slice = run.predictions.pivot(index="index", columns="fold", values="probability")
+        known = run.predictions.groupby("index")[["target", "group"]].first()
+        groups = known["group"].to_numpy(str) if run.has_groups else None
+        mean = ExternalEvaluation(
+            run.dataset_name,
+            run.dataset_name,
+            of_slice.to_numpy().T,
+            known["target"].to_numpy(),
+            groups,
+        )
+        rows.append(_row("mean of the networks", mean.ensemble_metrics))
+        rows.append(_range("its 95 % interval", mean.intervals()))
     return rows
 
 
@@ -82,11 +97,27 @@ def _range(label: str, intervals: Mapping[str, Interval]) -> list[str]:
     return [label, *(percent_range(*intervals[name]) for name in SHOWN)]
 
 
+def recipe_of(run: covidct.CrossValidationResult) -> str:
+    return next((name for name, known in RECIPES.items() if run.recipe == known), "own recipe")
+
+
+def machine_of(run: covidct.CrossValidationResult) -> str:
+    threads = "1 thread" if run.spec.threads == 1 else f"{run.spec.threads} threads"
+    return (
+        f"{run.spec.device} with {threads}, {run.spec.precision}, "
+        f"torch {run.spec.versions['torch']}"
+    )
+
+
+def date_of(run: covidct.CrossValidationResult) -> str:
+    finished = (run.run_dir / "metrics.json").stat().st_mtime
+    return datetime.fromtimestamp(finished, UTC).date().isoformat()
+
+
 def title_of(run: covidct.CrossValidationResult, what: str) -> str:
-    recipe = next((name for name, known in RECIPES.items() if run.recipe == known), "own recipe")
     weights = "random weights" if run.spec.weights is None else "pretrained"
     network = covidct.model_info(run.model_name).title
-    return f"{network} ({weights}, {recipe}) {what}, in percent"
+    return f"{network} ({weights}, {recipe_of(run)}) {what}, in percent"
 
 
 def write_result(
@@ -105,14 +136,11 @@ def write_result(
     labels = [row[0] for row in rows]
     (interval,) = (k for k, label in enumerate(labels) if label.startswith("95 % interval"))
     minutes = sum(run.history(k)["seconds"].sum() for k in range(len(run.folds))) / 60
-    finished = (run.run_dir / "metrics.json").stat().st_mtime
-    threads = "1 thread" if run.spec.threads == 1 else f"{run.spec.threads} threads"
     content = {
         "title": title,
         "command": command,
-        "machine": f"{run.spec.device} with {threads}, {run.spec.precision}, "
-        f"torch {run.spec.versions['torch']}",
-        "date": datetime.fromtimestamp(finished, UTC).date().isoformat(),
+        "machine": machine_of(run),
+        "date": date_of(run),
         "columns": ["fold", *(metrics.METRICS[name].title for name in SHOWN)],
         "rows": rows,
         "notes": [f"Seed {run.spec.seed}; {minutes:.0f} minutes of training.", *notes],
@@ -160,6 +188,33 @@ def write_folds(name: str, run: covidct.CrossValidationResult, notes: list[str])
         command=wrapped(command_of(run)),
         notes=[note for note in [replacement_note(run), *notes] if note],
     )
+
+
+def write_choice(name: str, runs: list[covidct.CrossValidationResult]) -> dict[str, Any]:
+    """Write the table of networks that were trained on the training part of the official split."""
+    rows = []
+    for run in runs:
+        t, p = run.predictions["target"], run.predictions["probability"]
+        found = metrics.score(t, p)
+        loss = -np.log(np.where(t == 1, p, 1 - p)).mean()
+        minutes = sum(run.history(k)["seconds"].sum() for k in range(len(run.folds))) / 60
+        rows.append(
+            [
+                *(covidct.model_info(run.model_name).title, recipe_of(run), str(run.spec.seed)),
+                *(percent(found["accuracy"]), percent(found["auc"]), f"{loss:.3f}"),
+                f"{minutes:.0f}",
+            ]
+        )
+    content = {
+        "title": f"The choice on the validation part ({len(t)} slices), in percent",
+        "command": CHOICE,
+        "machine": machine_of(runs[0]),
+        "date": date_of(runs[-1]),
+        "columns": ["network", "recipe", "seed", "Accuracy", "AUC", "log loss", "minutes"],
+        "rows": rows,
+    }
+    write_json(FOLDER / f"{name}.json", content)
+    return content
 
 
 def write_external(
@@ -231,27 +286,27 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("kind", choices=("run", "external", "audit"))
-    parser.add_argument("run", type=Path, nargs="?", help="folder of a finished run")
+    parser.add_argument("kind", choices=("run", "choice", "external", "audit"))
+    parser.add_argument("runs", type=Path, nargs="*", help="folders of finished runs")
     parser.add_argument("--name", required=True, help="name of the files in docs/results")
     parser.add_argument("--on", metavar="DATASET=FOLDER", help="dataset to test on, or to audit")
     parser.add_argument("--note", action="append", default=[], help="a sentence under the table")
     options = parser.parse_args(arguments)
-    if (options.kind != "audit") != (options.run is not None):
-        parser.error("a run and an external test need the folder of a run, an audit has none")
-    if (options.kind != "run") != (options.on is not None):
-        parser.error("an external test and an audit need --on, a run has none")
+    runs = [covidct.CrossValidationResult.load(path) for path in options.runs]
+    if options.kind in ("run", "external") and len(runs) != 1:
+        parser.error(f"{options.kind} takes the folder of one run, got {len(runs)}")
+    if (options.kind in ("external", "audit")) != (options.on is not None):
+        parser.error("--on is the dataset of an external test or an audit")
     if options.on:
         dataset = covidct.load_dataset(*options.on.split("=", 1), verify="names")
     if options.kind == "audit":
         content = write_audit(options.name, dataset, options.note)
+    elif options.kind == "external":
+        content = write_external(options.name, runs[0], dataset, options.note)
+    elif options.kind == "choice":
+        content = write_choice(options.name, runs)
     else:
-        run = covidct.CrossValidationResult.load(options.run)
-        content = (
-            write_external(options.name, run, dataset, options.note)
-            if options.kind == "external"
-            else write_folds(options.name, run, options.note)
-        )
+        content = write_folds(options.name, runs[0], options.note)
     print(Table(content["columns"], content["rows"], caption=content["title"]))
 
 

@@ -88,10 +88,23 @@ def test_an_external_test_is_collected(collect, grouped, tmp_path):
     assert "mean of the networks" in [row[0] for row in table["rows"]]
 
 
+def test_a_choice_is_collected(collect, grouped, tmp_path):
+    collect.main(["choice", str(grouped.run_dir), str(grouped.run_dir), "--name", "choice"])
+    table = json.loads((tmp_path / "choice.json").read_text("utf-8"))
+    accuracy, auc, loss = (float(cell) for cell in table["rows"][1][3:6])
+    targets, probabilities = grouped.predictions["target"], grouped.predictions["probability"]
+    assert accuracy == pytest.approx(percents(grouped.predictions)[0], abs=0.0501)
+    assert auc == pytest.approx(percents(grouped.predictions)[-1], abs=0.0501)
+    assert loss == pytest.approx(metrics.log_loss(targets, probabilities), abs=0.0005)
+
+
 def test_options_must_fit_the_kind(collect, capsys):
     with pytest.raises(SystemExit):
-        collect.main(["audit", "somewhere", "--name", "a"])
-    assert "an audit has none" in capsys.readouterr().err
+        collect.main(["audit", "--name", "a"])
+    assert "--on is the dataset of" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        collect.main(["run", "--name", "a"])
+    assert "the folder of one run, got 0" in capsys.readouterr().err
 
 
 def test_every_cell_of_the_overview_exists_once():
