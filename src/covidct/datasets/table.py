@@ -348,6 +348,8 @@ def _pairs(
     by_frame: bool,
 ) -> list[tuple[int, int]]:
     """Pair rows of the table with slices."""
+    import pandas as pd
+
     if not by_frame:
         return [(row, i) for row, files in enumerate(files_of) for i in files]
     frames = every["frame"].to_numpy()
@@ -356,7 +358,7 @@ def _pairs(
     for row, files in enumerate(files_of):
         wanted = table[chosen["slice"]].iloc[row]
         for i in files:
-            if not several[i] or (wanted == wanted and int(float(wanted)) == frames[i]):
+            if not several[i] or (pd.notna(wanted) and int(float(wanted)) == frames[i]):
                 pairs.append((row, i))
     return pairs
 

@@ -468,7 +468,8 @@ def _jobs(n_jobs: int | None) -> int:
 
 def _share(n_jobs: int) -> int:
     """Return the threads of one of some folds that are trained at a time."""
-    return min(torch.get_num_threads(), max(1, cpu_count() // _workers(n_jobs)))
+    cores: int = cpu_count() // _workers(n_jobs)
+    return max(1, min(torch.get_num_threads(), cores))
 
 
 def _workers(n_jobs: int) -> int:

@@ -410,7 +410,7 @@ class CrossValidationResult(ScoredFolds):
         >>> cv.run(slices).calibrate(sensitivity=0.9).fitted_on
         'the other folds'
         """
-        rows, validation = self.predictions, self._validation_predictions()
+        rows, validation = self.predictions, self.validation_predictions()
         known = None
         if validation is not None:
             logits, targets, folds = (validation[c].to_numpy() for c in ("logit", "target", "fold"))
@@ -434,7 +434,19 @@ class CrossValidationResult(ScoredFolds):
             ),
         )
 
-    def _validation_predictions(self) -> pd.DataFrame | None:
+    def validation_predictions(self) -> pd.DataFrame | None:
+        """Return the predictions of the validation part of each fold.
+
+        Returns
+        -------
+        DataFrame or None
+            The columns of `predictions`; None if the folds have no validation part.
+
+        Raises
+        ------
+        InvalidFileError
+            If a file was damaged.
+        """
         import pandas as pd
 
         if not all(fold.validation.size for fold in self.folds):

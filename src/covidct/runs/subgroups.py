@@ -7,6 +7,12 @@ subgroups are then best and worst is taken each time, which accounts for their c
 slices of one patient (or other group) in one subgroup and class. Units of one patient in several
 subgroups count as different units; since such a patient affects all of its subgroups alike, the
 test is then conservative.
+
+The test is exact if the probabilities depend on the class and not on the subgroup, since the units
+of a class are then exchangeable. Permuting within the classes leaves the share of COVID-19 in each
+subgroup as it is. This matters for the accuracy, which differs between subgroups of unequal
+prevalence if sensitivity and specificity differ: such a gap is real, but the network does not work
+worse in either subgroup, and the test does not count it as one.
 """
 
 from __future__ import annotations
@@ -18,11 +24,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ..errors import UnknownNameError
 from ..evaluation import intervals, metrics
 from ..evaluation._weighted_counts import batches
 from ..evaluation.intervals import MIN_GROUPS, Interval
 from ..evaluation.metrics import METRICS
 from ..evaluation.tables import Table, percent, percent_range
+from .fold_predictions import FoldPredictions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,6 +40,7 @@ __all__ = [
     "SUBGROUP_METRICS",
     "Gap",
     "Scored",
+    "SubgroupMetrics",
     "compare",
     "describe_gap",
     "describe_labels",
@@ -96,8 +105,9 @@ class Gap(NamedTuple):
         Ends of the 95 % interval of the difference between these two subgroups, from a bootstrap
         over patients. It does not account for the choice of the two, as `p_value` does.
     p_value : float
-        Share of permutations of the subgroups in which the largest difference is as large. NaN if
-        the two subgroups have no class in common.
+        Share of permutations of the subgroups, within each class, in which the largest difference
+        is as large. A difference in accuracy that unequal shares of COVID-19 explain alone has no
+        small p-value. NaN if the two subgroups have no class in common.
     left_out : tuple of str
         Subgroups that are not compared, since fewer than ten patients (or other units) decide the
         metric.
@@ -523,3 +533,110 @@ def describe_gap(gap: Gap, *, unit: str) -> Iterator[str]:
         f"{title} is {percent(gap.difference)} percentage points higher for {gap.highest!r} than "
         f"for {gap.lowest!r}{brackets}: {verdict}."
     )
+
+
+class SubgroupMetrics(FoldPredictions):
+    """Predictions of a run, and the metrics of subgroups of its slices."""
+
+    def by(self, column: str | pd.Series[Any] | npt.ArrayLike) -> pd.DataFrame:
+        """Return the metrics of subgroups of the slices.
+
+        Parameters
+        ----------
+        column : str, Series or array-like of shape (n_slices,)
+            Name of a column that names the subgroup of each slice: one of `predictions`, such as
+            ``"label"`` (the original class) or ``"source"``, or a column of the `metadata` of the
+            dataset, which the run keeps (see :attr:`columns`). Or one value for each slice of the
+            dataset, such as a column of its `table` or a property that the audit measured
+            (``report.properties["file format"]``). Numbers with more than six different values are
+            divided at their quartiles.
+
+        Returns
+        -------
+        DataFrame
+            One row per subgroup: ``slices``, ``groups`` (number of patients or other units that
+            the intervals resample), and for accuracy, recall, specificity and AUC the mean over
+            the folds that test the subgroup, as a fraction, with the ends of its 95 % interval
+            (``"recall_low"``, ``"recall_high"``). What is undefined is NaN: a subgroup of one
+            class has no AUC, and either recall or specificity.
+
+        Raises
+        ------
+        UnknownNameError
+            If there is no such column.
+        ValueError
+            If the column has more than 50 different texts, or another number of values than the
+            dataset has slices.
+
+        See Also
+        --------
+        gaps : Largest difference between subgroups, with a test.
+
+        Examples
+        --------
+        >>> import covidct
+        >>> slices = covidct.load_dataset("phantom", n=16, seed=0)
+        >>> recipe = covidct.Recipe.demo().scaled(1)
+        >>> cv = covidct.CrossValidator("shufflenet", recipe, cv=2, groups="patient", weights=None)
+        >>> cv.run(slices).by("label")["slices"].to_dict()
+        {'COVID': 8, 'non-COVID': 8}
+        """
+        return subgroup_frame(self._scored(), *self._subgroups(column))
+
+    def gaps(self, column: str | pd.Series[Any] | npt.ArrayLike) -> pd.DataFrame:
+        """Return the largest difference of each metric between subgroups, with a test.
+
+        Parameters
+        ----------
+        column : str, Series or array-like of shape (n_slices,)
+            Subgroup of each slice, as in :meth:`by`.
+
+        Returns
+        -------
+        DataFrame
+            One row per metric with the fields of :class:`covidct.runs.subgroups.Gap`. Subgroups in
+            which fewer than ten patients decide a metric are left out, and listed.
+
+        Raises
+        ------
+        UnknownNameError
+            If there is no such column.
+        ValueError
+            As in :meth:`by`.
+
+        Examples
+        --------
+        >>> import covidct
+        >>> slices = covidct.load_dataset("phantom", n=16, seed=0)
+        >>> recipe = covidct.Recipe.demo().scaled(1)
+        >>> cv = covidct.CrossValidator("shufflenet", recipe, cv=2, groups="patient", weights=None)
+        >>> cv.run(slices).gaps("label").loc["accuracy", "left_out"]    # two patients of each label
+        ('COVID', 'non-COVID')
+        """
+        names, _ = self._subgroups(column)
+        return gap_frame(compare(self._scored(), names))
+
+    def _scored(self) -> Scored:
+        rows = self.predictions
+        return Scored(
+            rows["target"].to_numpy(),
+            rows["probability"].to_numpy(),
+            rows["index"].to_numpy(),
+            self._units().to_numpy(),
+            rows["fold"].to_numpy(),
+        )
+
+    def _subgroups(
+        self, column: str | pd.Series[Any] | npt.ArrayLike
+    ) -> tuple[npt.NDArray[np.str_], str]:
+        """Return the subgroup of each prediction, and the name of the column."""
+        index = self.predictions["index"].to_numpy()
+        if not isinstance(column, str):
+            name = str(getattr(column, "name", None) or "subgroup")
+            return subgroup_names(column, name, count=self._n_slices)[index], name
+        if column in self.predictions:
+            return subgroup_names(self.predictions[column], column), column
+        if self.columns is not None and column in self.columns:
+            return subgroup_names(self.columns[column], column)[index], column
+        known = [*self.predictions.columns, *([] if self.columns is None else self.columns.columns)]
+        raise UnknownNameError.among("column", column, map(str, known))

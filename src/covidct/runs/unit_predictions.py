@@ -19,51 +19,12 @@ from ..evaluation.decision_rule import (
     probability_logit,
 )
 from ..evaluation.operating_points import OperatingPoints, operating_point
+from .fold_predictions import FoldPredictions, per_patient
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["UnitPredictions", "per_patient"]
-
-
-def per_patient(rows: pd.DataFrame) -> pd.DataFrame:
-    """Average the predictions of each group of slices, such as a patient, in each fold.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        Predictions of slices with the columns ``fold``, ``group``, ``target`` and ``probability``.
-
-    Returns
-    -------
-    DataFrame
-        Columns ``fold``, ``group``, ``target`` (1 if any slice of the group in `rows` is 1),
-        ``probability`` (mean over the slices in the fold), ``slices`` and ``positive_slices``
-        (numbers of slices in the fold).
-
-    Examples
-    --------
-    >>> import pandas as pd
-    >>> from covidct.runs.unit_predictions import per_patient
-    >>> rows = pd.DataFrame({"fold": 0, "group": ["a", "a", "b"], "target": [0, 1, 0],
-    ...                      "probability": [0.5, 0.75, 0.25]})
-    >>> per_patient(rows)["probability"].tolist()
-    [0.625, 0.25]
-    """
-    named = rows.astype({"group": str})
-    positive = named.groupby("group")["target"].max()
-    found = (
-        named.groupby(["fold", "group"])
-        .agg(
-            probability=("probability", "mean"),
-            slices=("target", "size"),
-            positive_slices=("target", "sum"),
-        )
-        .reset_index()
-    )
-    found.insert(2, "target", found["group"].map(positive))
-    found["probability"] = found["probability"].clip(0, 1)  # a mean may round to above 1
-    return found
+__all__ = ["UnitPredictions"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,32 +50,15 @@ class UnitPredictions:
     group: str
 
     @classmethod
-    def of(
-        cls,
-        per: Unit,
-        rows: pd.DataFrame,
-        validation: pd.DataFrame | None,
-        *,
-        has_groups: bool,
-        has_patients: bool,
-        unit: str,
-    ) -> UnitPredictions:
+    def of(cls, result: FoldPredictions, per: Unit) -> UnitPredictions:
         """Collect the predictions of slices or patients.
 
         Parameters
         ----------
+        result : FoldPredictions
+            Predictions of a run.
         per : {"slice", "patient"}
             Unit of the predictions.
-        rows : DataFrame
-            Predictions of the slices of the test folds.
-        validation : DataFrame or None
-            Predictions of the slices of the validation part.
-        has_groups : bool
-            True if the group of every slice is known.
-        has_patients : bool
-            True if the groups are patients, or contain them.
-        unit : str
-            Noun for a group, such as ``"patient"``.
 
         Returns
         -------
@@ -127,23 +71,23 @@ class UnitPredictions:
         """
         if per not in ("slice", "patient"):
             raise ValueError(f"per must be 'slice' or 'patient', got {per!r}")
-        if per == "patient" and not has_patients:
-            known = f"; the groups are {unit}s" if has_groups else ""
+        if per == "patient" and not result.has_patients:
+            known = f"; the groups are {result.unit}s" if result.has_groups else ""
             raise ValueError(f"per='patient' needs the patient of every slice{known}")
 
         def collected(part: pd.DataFrame) -> pd.DataFrame:
             if per == "patient":
                 part = per_patient(part)
                 return part.assign(unit=part["group"])
-            return part.assign(
-                unit=part["index"], group=part["group"] if has_groups else part["index"]
-            )
+            group = part["group" if result.has_groups else "index"]
+            return part.assign(unit=part["index"], group=group)
 
+        validation = result.validation_predictions()
         return cls(
             per,
-            collected(rows),
+            collected(result.predictions),
             None if validation is None else collected(validation),
-            unit if has_groups else "slice",
+            result.resampled_unit,
         )
 
     @property
