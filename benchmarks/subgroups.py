@@ -2,9 +2,9 @@
 
 60 patients have 2 to 8 slices each that err together. The subgroups have equal performance, so that
 each p-value should be 0.05 or less in at most 5 % of the runs. They divide patients or the slices
-within patients, are the folds themselves (one source left out), or differ in prevalence; accuracies
-then differ as well if sensitivity and specificity do. A metric for which a single subgroup of a run has
-enough patients is not tested in this run, and not counted.
+within patients, are the folds themselves (one source left out), or differ in prevalence; their
+accuracies then differ as well if sensitivity and specificity do. A metric is not tested, and the
+run not counted for it, if fewer than two subgroups have enough patients.
 
     python benchmarks/subgroups.py --runs 300
     python benchmarks/subgroups.py --runs 1500 --permutations 99 --scenarios "unequal prevalence"
