@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
-from dataclasses import replace
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,19 @@ import covidct
 # Networks as small as those of the tests run no faster on several threads, and far slower where the
 # cores are busy. PyTorch reads this when it is first imported, here and in the processes begun.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# The same holds for the default number of threads and of folds at a time: joblib counts one core.
+os.environ.setdefault("LOKY_MAX_CPU_COUNT", "1")
+
+_NUMBERS = count()
+TINY = covidct.ArchitectureInfo(
+    name="tiny",
+    title="ShuffleNet",
+    builder="torchvision.models.shufflenetv2:ShuffleNetV2",
+    options={"stages_repeats": (1, 1, 1), "stages_out_channels": (8, 16, 32, 64, 128)},
+    cam_layer="conv5",
+    classifier=("fc",),
+    custom_size=(40, 56),
+)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -26,10 +41,21 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.skip("needs a CUDA device")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Keep the user's own cache out of the fixtures that tests share."""
+    folder = tmp_path_factory.mktemp("caches")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COVIDCT_CACHE", str(folder / "shared"))
+        yield folder
+
+
 @pytest.fixture(autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Keep the user's own cache out of the tests."""
-    folder = tmp_path_factory.mktemp("cache")
+def cache(caches: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give each test a cache of its own."""
+    # mktemp() would list the folders of all tests before this one.
+    folder = caches / str(next(_NUMBERS))
+    folder.mkdir()
     monkeypatch.setenv("COVIDCT_CACHE", str(folder))
     return folder
 
@@ -54,15 +80,19 @@ def slice_folder(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny() -> str:
-    """Name of a network that trains on small canvases in no time."""
-    name = "tiny"
-    if name not in covidct.list_models():
-        shufflenet = covidct.model_info("shufflenet")
-        covidct.register_model(replace(shufflenet, name=name, custom_size=(40, 56)))
-    return name
+    """Name of a network that trains on small canvases in no time: a ShuffleNet of three blocks."""
+    if TINY.name not in covidct.list_models():
+        covidct.register_model(TINY)
+    return TINY.name
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
+def tiny_as_json(tiny: str) -> str:
+    """Fields of that network, for processes that register it themselves."""
+    return json.dumps(covidct.model_info(tiny).to_dict())
+
+
+@pytest.fixture(scope="session")
 def quick() -> covidct.Recipe:
     """A recipe of two short epochs."""
     return covidct.Recipe.demo().scaled(2)

