@@ -1,7 +1,7 @@
 """Runs on file systems of a few kilobytes, and read-only ones: ``unshare -rm`` lets anyone mount.
 
-small_disk.py MODEL MOUNT OUT SIZE...: for each size in KiB, run until the disk is full, go on once there
-is room, and copy the run to OUT/SIZE, what was said to OUT/SIZE.*.log; print the exit codes.
+small_disk.py MODEL MOUNT OUT SIZE...: for each size in KiB, run until the disk is full, go on once
+there is room, and copy the run to OUT/SIZE, what was said to OUT/SIZE.*.log; print the exit codes.
 """
 
 from __future__ import annotations

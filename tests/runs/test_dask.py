@@ -25,9 +25,9 @@ def client(cache):  # the workers inherit the cache of the test
 
 @pytest.fixture
 def run(tiny, phantoms):
-    def run(recipe, run_dir):
+    def run(recipe, run_dir, n_jobs=1):
         options = {"cv": 2, "groups": "patient", "weights": None, "threads": 1, "device": "cpu"}
-        validator = covidct.CrossValidator(tiny, recipe, n_jobs=2, run_dir=run_dir, **options)
+        validator = covidct.CrossValidator(tiny, recipe, n_jobs=n_jobs, run_dir=run_dir, **options)
         return validator.run(phantoms)
 
     return run
@@ -36,7 +36,7 @@ def run(tiny, phantoms):
 def test_a_cluster_gives_the_bits_of_one_process(run, quick, client, tmp_path):
     serial = run(quick, tmp_path / "serial")
     with joblib.parallel_config(backend="dask"):
-        clustered = run(quick, tmp_path / "dask")
+        clustered = run(quick, tmp_path / "dask", n_jobs=2)
     assert clustered.predictions.equals(serial.predictions)
 
 
@@ -54,6 +54,6 @@ def test_a_killed_worker_costs_no_bits(run, quick, client, tmp_path):
     killer = threading.Thread(target=kill)
     killer.start()
     with joblib.parallel_config(backend="dask"):
-        clustered = run(recipe, tmp_path / "dask")
+        clustered = run(recipe, tmp_path / "dask", n_jobs=2)
     killer.join()
     assert clustered.predictions.equals(serial.predictions)

@@ -22,9 +22,9 @@ def phantoms():
     return covidct.load_dataset("phantom", n=36, seed=0, labels=3)
 
 
-def fitted(phantoms, folder, target):
+def fitted(model, phantoms, folder, target):
     return covidct.CrossValidator(
-        "shufflenet",
+        model,
         RECIPE,
         cv=2,
         groups="patient",
@@ -37,13 +37,13 @@ def fitted(phantoms, folder, target):
 
 
 @pytest.fixture(scope="module")
-def run(phantoms, tmp_path_factory):
-    return fitted(phantoms, tmp_path_factory.mktemp("label"), "label")
+def run(tiny, phantoms, tmp_path_factory):
+    return fitted(tiny, phantoms, tmp_path_factory.mktemp("label"), "label")
 
 
 @pytest.fixture(scope="module")
-def twin(phantoms, tmp_path_factory):
-    return fitted(phantoms, tmp_path_factory.mktemp("covid"), "covid")
+def twin(tiny, phantoms, tmp_path_factory):
+    return fitted(tiny, phantoms, tmp_path_factory.mktemp("covid"), "covid")
 
 
 def test_probabilities_of_labels_give_that_of_covid(run):
@@ -111,11 +111,11 @@ def test_an_ensemble_averages_the_labels_that_all_members_have(run, twin):
     assert "p_other" not in mixed.predictions
 
 
-def test_a_fold_without_a_label_is_refused_before_the_training(phantoms, tmp_path):
+def test_a_fold_without_a_label_is_refused_before_the_training(tiny, phantoms, tmp_path):
     held_out = (phantoms.labels == "normal") | (phantoms.groups == phantoms.groups[0])
     folds = [(np.flatnonzero(~held_out), np.flatnonzero(held_out))]
     cv = covidct.CrossValidator(
-        "shufflenet", RECIPE, cv=folds, weights=None, run_dir=tmp_path / "run", target="label"
+        tiny, RECIPE, cv=folds, weights=None, run_dir=tmp_path / "run", target="label"
     )
     with pytest.raises(ValueError, match=r"fold 0: its training part has no slice of 'normal'"):
         cv.run(phantoms)
