@@ -34,6 +34,22 @@ def test_loads_sorted(slice_folder: Path) -> None:
     assert all(path.is_relative_to(slice_folder) for path in dataset.paths)
 
 
+def test_the_order_in_which_files_were_written_does_not_matter(
+    slice_folder: Path, tmp_path: Path
+) -> None:
+    first = covidct.load_dataset("folder", slice_folder)
+    for seed in range(3):
+        copy = tmp_path / f"copy {seed}"
+        for i in np.random.default_rng(seed).permutation(len(first)):
+            file = copy / first.names[i]
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(first.paths[i].read_bytes())
+        again = covidct.load_dataset("folder", copy)
+        assert again.names == first.names
+        assert again.targets.tolist() == first.targets.tolist()
+        assert again.content_hash() == first.content_hash()
+
+
 @pytest.mark.parametrize(
     ("covid", "other"),
     [

@@ -81,6 +81,30 @@ def test_batches_do_not_matter(result, folder):
     np.testing.assert_allclose(one, two, atol=1e-5)
 
 
+def test_a_folder_is_predicted_as_its_files_in_any_order(result, folder):
+    predictor = Predictor.from_run(result.run_dir)
+    expected = {p.path: p for p in predictor.predict(folder)}
+    files = sorted(folder.iterdir())
+    order = [files[i] for i in (3, 0, 4, 2, 1)]
+    alone = [p for file in files for p in predictor.predict(file)]
+    for predictions in (predictor.predict(order), alone):
+        assert {p.path for p in predictions} == set(expected)
+        for prediction in predictions:
+            same = expected[prediction.path]
+            assert prediction.probability == pytest.approx(same.probability, abs=1e-5)
+            assert prediction.spread == pytest.approx(same.spread, abs=1e-5)
+            assert prediction.doubts == same.doubts
+    assert [p.path for p in predictor.predict(order)] == [str(path) for path in order]
+
+
+def test_external_scores_do_not_depend_on_the_order_of_the_slices(result, phantoms):
+    order = np.random.default_rng(0).permutation(8)
+    given, mixed = (result.evaluate(phantoms.subset(index)) for index in (range(8), order))
+    np.testing.assert_allclose(mixed.probabilities, given.probabilities[:, order], atol=1e-5)
+    for metric, (mean, sd) in given.summary().items():
+        assert mixed.summary()[metric] == pytest.approx((mean, sd), abs=1e-5, nan_ok=True)
+
+
 def test_other_files_of_a_folder_are_passed_over(result, folder, caplog):
     (folder / "groups.csv").write_text("path,group\n")
     predictor = Predictor.from_run(result.run_dir)

@@ -307,3 +307,28 @@ def test_random_folds_test_every_slice_once_per_repeat_at_equal_shares(targets, 
     for start in range(0, repeats * cv, cv):
         tested = np.concatenate([fold.test for fold in split.folds[start : start + cv]])
         assert sorted(tested) == list(range(len(targets)))
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.lists(st.tuples(st.integers(1, 6), st.integers(0, 1)), min_size=6, max_size=20),
+    st.integers(2, 3),
+    st.integers(0, 5),
+)
+def test_grouped_folds_keep_groups_together_and_test_every_slice_once(patients, cv, seed):
+    """Whole patients of one class each, of any number of slices, mixed over the dataset."""
+    sizes, labels = np.transpose(patients)
+    if np.bincount(labels, minlength=2).min() < cv:
+        return
+    order = np.random.default_rng(seed).permutation(sizes.sum())
+    groups = np.repeat(np.arange(len(sizes)), sizes)[order]
+    targets = labels[groups]
+    split = make_split(targets, cv, groups=groups, seed=seed)
+    for fold in split.folds:
+        assert sorted([*fold.train, *fold.test]) == list(range(len(targets)))
+        assert not set(groups[fold.train]) & set(groups[fold.test])
+        assert set(targets[fold.test]) == set(targets[fold.train]) == {0, 1}
+    assert sorted(np.concatenate([f.test for f in split.folds])) == list(range(len(targets)))
+    again = make_split(targets, cv, groups=groups, seed=seed)
+    for one, two in zip(split.folds, again.folds, strict=True):
+        np.testing.assert_array_equal(one.test, two.test)

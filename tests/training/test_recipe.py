@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+import covidct
 from covidct import Recipe
 from covidct.errors import UnknownNameError
 from covidct.training.recipe import Augmentation
@@ -121,6 +122,131 @@ def test_refuses_what_makes_no_sense(wrong):
     (option,) = wrong
     with pytest.raises(ValueError, match=option):
         Recipe(**wrong)
+
+
+@pytest.mark.parametrize(
+    "allowed",
+    [
+        {"learning_rate": 1e-9, "clamp_value": 1e-9, "pos_weight": 1e-9},
+        {"weight_decay": 0, "label_smoothing": 0, "average_decay": 0},
+        {"label_smoothing": 0.99, "average_decay": 0.9999},
+        {"first_layer_rate": 1},
+        {"first_layer_rate": 1e-3},
+        {"epochs": 1, "batch_size": 1, "warmup": 0, "milestones": ()},
+        {"epochs": 5, "warmup": 4, "milestones": ((0, 1e-3), (3, 1e-4), (3, 1e-5))},
+        {"betas": (0, 0)},
+        {"betas": [0.5, 0.999999]},
+        {"canvas": (1, 4096)},
+        {"canvas": (4096, 1)},
+        {"class_weight": "balanced", "strategy": "feature-extraction"},
+    ],
+)
+def test_limits_belong_to_the_ranges(allowed):
+    recipe = Recipe(**allowed)
+    for option, value in allowed.items():
+        kept = tuple(value) if isinstance(value, list) else value
+        assert getattr(recipe, option) == kept
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({option: float("inf")} for option in ("learning_rate", "clamp_value", "pos_weight")),
+        {"weight_decay": float("inf")},
+        {"milestones": ((5, float("inf")),)},
+        {"milestones": ((5, 0),)},
+        {"epochs": 5, "warmup": 5},
+        {"canvas": (4097, 10)},
+        {"canvas": (10, 4097)},
+        {"canvas": (10, 0)},
+        {"canvas": (10, 10, 10)},
+        {"canvas": (10.0, 10)},
+        {"canvas": None},
+        {"betas": (0.9, 0.99, 0.999)},
+        {"betas": (-0.1, 0.9)},
+        {"betas": (1.0, 0.9)},
+        {"betas": ("a", 0.9)},
+    ],
+)
+def test_what_lies_beyond_the_limits_is_refused(wrong):
+    option = list(wrong)[-1]
+    with pytest.raises(ValueError, match=f"^{option} must be "):
+        Recipe(**wrong)
+
+
+LARGEST = {
+    "crop": 0.95,
+    "blur_probability": 1,
+    "blur_sigma": 10,
+    "noise": 1,
+    "brightness": 1,
+    "contrast": 1,
+    "flip_probability": 1,
+    "rotation": 180,
+    "shear": 60,
+}
+
+
+@pytest.mark.parametrize(("option", "largest"), LARGEST.items())
+def test_augmentation_up_to_its_limits(option, largest):
+    assert LARGEST.keys() == Augmentation.none().__dict__.keys()
+    assert getattr(Augmentation(**{option: largest}), option) == largest
+    assert getattr(Augmentation(**{option: 0}), option) == 0
+    for wrong in (largest * 1.01, -0.01):
+        message = f"^{option} must be from 0 to {largest:g}, got {wrong!r}$"
+        with pytest.raises(ValueError, match=message):
+            Augmentation(**{option: wrong})
+
+
+def test_no_augmentation_is_zero_throughout():
+    assert set(Augmentation.none().__dict__.values()) == {0.0}
+
+
+def test_canvas_of_a_network():
+    info = covidct.model_info("resnet18")
+    assert info.custom_size != info.default_size
+    assert Recipe().canvas_size(info) == info.custom_size
+    assert Recipe(canvas="default").canvas_size(info) == info.default_size
+    assert Recipe(canvas=(64, 96)).canvas_size(info) == (64, 96)
+
+
+def test_warmup_rises_by_equal_steps_and_then_follows_the_milestones():
+    recipe = Recipe(epochs=8, learning_rate=0.4, milestones=((5, 0.1),), warmup=3)
+    rates = [recipe.rate_at(epoch) for epoch in range(8)]
+    assert rates == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.4, 0.1, 0.1, 0.1])
+
+
+def test_presets_differ_from_the_paper_as_documented():
+    """The results in the documentation were computed with these values."""
+    paper = Recipe().options()
+    modern = {k: v for k, v in Recipe.modern().options().items() if v != paper[k]}
+    assert modern == {
+        "epochs": 20,
+        "learning_rate": 5e-4,
+        "milestones": "cosine",
+        "warmup": 2,
+        "first_layer_rate": 0.1,
+        "label_smoothing": 0.1,
+        "average_decay": 0.98,
+        "optimizer": "adamw",
+        "weight_decay": 0.05,
+        "decay_norm_and_bias": False,
+    }
+    demo = {k: v for k, v in Recipe.demo().options().items() if v != paper[k]}
+    assert demo == {
+        "epochs": 7,
+        "batch_size": 16,
+        "learning_rate": 1e-3,
+        "milestones": ((5, 2e-4),),
+        "optimizer": "adamw",
+        "weight_decay": 0.05,
+        "canvas": (128, 168),
+        "augmentation.crop": 0.1,
+        "augmentation.blur_probability": 0,
+        "augmentation.noise": 0.02,
+        "augmentation.brightness": 0.1,
+        "augmentation.contrast": 0.1,
+    }
 
 
 @pytest.mark.parametrize(

@@ -251,6 +251,23 @@ class TestInvert:
         assert back.shape == (1, *size)
         torch.testing.assert_close(back, torch.ones(1, *size))
 
+    @settings(deadline=None, max_examples=50)
+    @given(
+        size=st.tuples(st.integers(1, 30), st.integers(1, 30)),
+        margin=st.integers(0, 20),
+        wide=st.booleans(),
+        seed=st.integers(0, 9),
+    )
+    def test_a_slice_that_was_not_scaled_comes_back_exactly(
+        self, size: tuple[int, int], margin: int, wide: bool, seed: int
+    ) -> None:
+        canvas = (size[0], size[1] + margin) if wide else (size[0] + margin, size[1])
+        pixels = np.random.default_rng(seed).random(size, dtype=np.float32)
+        pad = AspectPreservingPad(canvas, fill=-1)
+        padded = pad(torch.from_numpy(pixels))
+        assert (padded == -1).sum() == margin * size[0 if wide else 1]
+        np.testing.assert_array_equal(pad.invert(padded, size).numpy(), pixels)
+
     def test_a_plane_comes_back(self) -> None:
         """A linear ramp survives bilinear scaling but for half a canvas pixel at the border."""
         rows = torch.linspace(0, 1, 300, dtype=torch.float64)[:, None].expand(300, 200)
@@ -289,9 +306,17 @@ class TestInvert:
         with pytest.raises(ValueError, match=r"must end in the canvas size \(6, 8\), got shape"):
             AspectPreservingPad((6, 8)).invert(np.ones(shape), (30, 20))
 
-    @pytest.mark.parametrize("cam", [np.ones((6, 8), int), torch.ones(6, 8, dtype=bool), [[1.0]]])
-    def test_refuses_what_is_no_map(self, cam: object) -> None:
-        with pytest.raises(TypeError, match="map must be a floating-point tensor or array, got"):
+    @pytest.mark.parametrize(
+        ("cam", "kind"),
+        [
+            (np.ones((6, 8), np.int32), "torch.int32"),
+            (torch.ones(6, 8, dtype=bool), "torch.bool"),
+            ([[1.0]], "list"),
+        ],
+    )
+    def test_refuses_what_is_no_map(self, cam: object, kind: str) -> None:
+        message = f"map must be a floating-point tensor or array, got {kind}$"
+        with pytest.raises(TypeError, match=message):
             AspectPreservingPad((6, 8)).invert(cam, (30, 20))
 
     def test_refuses_what_is_no_size(self) -> None:

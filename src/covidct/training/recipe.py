@@ -447,7 +447,7 @@ class Recipe:
         if not isinstance(milestones, str):
             milestones = tuple((round(start * factor), rate) for start, rate in milestones)
         warmup = min(round(self.warmup * factor), epochs - 1)
-        return replace(self, epochs=epochs, milestones=milestones, warmup=max(warmup, 0))
+        return replace(self, epochs=epochs, milestones=milestones, warmup=warmup)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the options as plain values, for JSON.

@@ -1,0 +1,263 @@
+"""Change the source one small step at a time and count the changes that no test notices.
+
+Run the mutants of a package, or of one module, against the tests of that package; a second start
+goes on where the first one ended. Without --run, only list what has been found:
+
+    python tools/mutate.py --run training
+    python tools/mutate.py --run evaluation/metrics.py
+    python tools/mutate.py --run --again training
+    python tools/mutate.py training
+    python tools/mutate.py
+
+mutmut does the work, each package or module in a copy of its own below .mutation/. This script
+writes its configuration, sorts the tests by their duration, and sets the mutants aside that
+tools/equivalent_mutants.toml lists with the reason why no test can notice them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+WORK = ROOT / ".mutation"
+EQUIVALENT = Path(__file__).with_name("equivalent_mutants.toml")
+
+# Modules of each package that results depend on; a package's tests are tests/<package>.
+PACKAGES = {
+    "audit": ["*"],
+    "datasets": ["gray", "volumes", "geometry", "lung", "slices", "canvases"],
+    "evaluation": ["*"],
+    "explain": ["*"],
+    "models": ["export"],
+    "runs": ["splits", "group_folds", "fold", "result", "scores", "predictor", "unit_predictions"],
+    "training": ["*"],
+    "transforms": [""],
+}
+
+# Lines on which nothing is changed: the words of errors, warnings and logs, and plots.
+WORDS = [r"^\s*raise \w+", r"warnings\.warn\(", r"(?i:\b_?log(ger)?)\.\w+\(", r"\bcast\("]
+
+# Options of pytest. Without the plugins that a mutant does not need, a session of one short test
+# takes 0.05 s of CPU time instead of 0.3 s; most of it goes into collections of garbage.
+PYTEST = ["-o", "addopts=--import-mode=importlib -m 'not slow'", "-p", "mutate"]
+for plugin in ("anyio", "cacheprovider", "pytest_cov", "unraisableexception", "xdist"):
+    PYTEST += ["-p", f"no:{plugin}"]
+
+STATES = {0: "survived", 33: "untested", 5: "untested", None: "not run"}
+TIMEOUTS = {24, -24, 36, 152, 255}
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A package, or one module of it, with the tests that have to notice its mutants."""
+
+    name: str
+    modules: tuple[str, ...]
+    tests: tuple[str, ...]
+
+    @classmethod
+    def named(cls, name: str, tests: list[str] | None = None) -> Unit:
+        package, _, module = name.removesuffix(".py").partition("/")
+        if package not in PACKAGES:
+            raise SystemExit(f"no package {package!r}; choose from {', '.join(PACKAGES)}")
+        modules = [module] if module else PACKAGES[package]
+        paths = [f"src/covidct/{package}/{stem}.py".replace("/.py", ".py") for stem in modules]
+        for path in paths:
+            if "*" not in path and not (ROOT / path).exists():
+                raise SystemExit(f"no module {path}")
+        return cls(f"{package}/{module}".rstrip("/"), tuple(paths), tuple(tests or ()))
+
+    @property
+    def folder(self) -> Path:
+        return WORK / self.name.replace("/", ".")
+
+    @property
+    def chosen_tests(self) -> list[str]:
+        """Tests given now, else those of the last run, else all tests of the package."""
+        if self.tests:
+            return list(self.tests)
+        written = self.folder / "pyproject.toml"
+        if written.exists():
+            kept = tomllib.loads(written.read_text(encoding="utf-8"))["tool"]["mutmut"]
+            return list(kept["pytest_add_cli_args_test_selection"])
+        return [f"tests/{self.name.partition('/')[0]}"]
+
+    def prepare(self) -> None:
+        """Write the folder in which mutmut runs: links to the checkout and a configuration."""
+        settings: dict[str, Any] = {
+            "source_paths": ["src"],
+            "only_mutate": list(self.modules),
+            "do_not_mutate_patterns": WORDS,
+            "pytest_add_cli_args_test_selection": self.chosen_tests,
+            "pytest_add_cli_args": PYTEST,
+            # Processes are forked from one that has run no test, as the threads of PyTorch require.
+            "process_isolation": "forkserver",
+            "timeout_multiplier": 3.0,
+            "timeout_constant": 30.0,
+            "use_git_change_detection": False,
+        }
+        # Python looks a folder of PYTHONPATH up once, as it starts: it has to exist by then.
+        (self.folder / "mutants/src").mkdir(parents=True, exist_ok=True)
+        for name in ("src", "tests"):
+            link = self.folder / name
+            if not link.is_symlink():
+                link.symlink_to(ROOT / name)
+        lines = [f"{key} = {json.dumps(value)}" for key, value in settings.items()]
+        project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+        text = project + "\n[tool.mutmut]\n" + "\n".join(lines) + "\n"
+        (self.folder / "pyproject.toml").write_text(text, encoding="utf-8")
+
+    def run(self, processes: int) -> int:
+        self.prepare()
+        paths = [str(self.folder / "mutants/src"), str(Path(__file__).parent)]
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
+        program = "from mutmut.__main__ import cli; cli()"
+        command = [sys.executable, "-c", program, "run", "--max-children", str(processes)]
+        return subprocess.run(command, cwd=self.folder, env=environment, check=False).returncode
+
+    def forget_survivors(self) -> None:
+        """Mark the mutants that no test noticed as not run."""
+        for meta in (self.folder / "mutants").glob("src/**/*.py.meta"):
+            data = json.loads(meta.read_text(encoding="utf-8"))
+            codes = data["exit_code_by_key"]
+            for name, code in codes.items():
+                codes[name] = None if STATES.get(code) in ("survived", "untested") else code
+            meta.write_text(json.dumps(data, indent=4), encoding="utf-8")
+
+    def results(self) -> Iterator[tuple[Path, str, int | None]]:
+        """Yield the module, the name and the exit code of each mutant."""
+        source = self.folder / "mutants"
+        for meta in sorted(source.glob("src/**/*.py.meta")):
+            path = meta.relative_to(source).with_suffix("")
+            codes = json.loads(meta.read_text(encoding="utf-8"))["exit_code_by_key"]
+            yield from ((path, name, code) for name, code in codes.items())
+
+
+@dataclass(frozen=True)
+class Mutant:
+    name: str
+    state: str
+    removed: str = ""
+    added: str = ""
+
+    @property
+    def function(self) -> str:
+        """Dotted name of the function or method, as in ``covidct.training.lamb.Lamb.step``."""
+        return re.sub(r"\.x_|\.xǁ|ǁ", ".", self.name.partition("__mutmut_")[0])
+
+
+def judged(unit: Unit) -> Iterator[Mutant]:
+    """Yield all mutants of a unit with their state; survivors with the line that was changed."""
+    rules = tomllib.loads(EQUIVALENT.read_text(encoding="utf-8"))["mutant"]
+    for path, name, code in unit.results():
+        state = "timeout" if code in TIMEOUTS else STATES.get(code, "killed")
+        mutant = Mutant(name, state)
+        if state in ("survived", "untested"):
+            removed, added = changed_lines(unit, path, name)
+            mutant = Mutant(name, state, removed, added)
+            if any(matches(rule, mutant) for rule in rules):
+                mutant = Mutant(name, "equivalent", removed, added)
+        yield mutant
+
+
+def changed_lines(unit: Unit, path: Path, name: str) -> tuple[str, str]:
+    """Return the lines that a mutant removes and those that it adds."""
+    from mutmut.mutation.diff_apply import get_diff_for_mutant
+
+    os.chdir(unit.folder)
+    lines = get_diff_for_mutant(name, path=path).splitlines()[2:]
+    parts = [" ".join(line[1:].strip() for line in lines if line[0:1] == sign) for sign in "-+"]
+    return parts[0], parts[1]
+
+
+def matches(rule: dict[str, str], mutant: Mutant) -> bool:
+    """Return True if the rule names this change: by its lines, or by a pattern of both."""
+    if not mutant.function.endswith(rule.get("function", "")):
+        return False
+    if "pattern" in rule:
+        return re.search(rule["pattern"], f"{mutant.removed} -> {mutant.added}") is not None
+    return mutant.removed == rule["before"] and mutant.added in rule["after"]
+
+
+def report(units: list[Unit], *, survivors: bool) -> None:
+    """Print one line per module, and the survivors."""
+    columns = ("mutants", "killed", "timeout", "equivalent", "survived", "untested", "not run")
+    print(f"{'module':44}" + "".join(f"{column:>11}" for column in columns) + "   noticed")
+    for unit in units:
+        found = list(judged(unit))
+        tables: dict[str, Counter[str]] = {}
+        for mutant in found:
+            module = re.split(r"\.x[_ǁ]", mutant.name)[0].removeprefix("covidct.")
+            tables.setdefault(module, Counter())[mutant.state] += 1
+        if len(tables) > 1:
+            tables[unit.name] = sum(tables.values(), Counter())
+        for module, states in tables.items():
+            counts = states | {"mutants": states.total()}
+            noticed = states["killed"] + states["timeout"]
+            judged_ones = states.total() - states["equivalent"] - states["not run"]
+            share = f"{noticed / judged_ones:10.1%}" if judged_ones else ""
+            print(f"{module:44}" + "".join(f"{counts.get(c, 0):11}" for c in columns) + share)
+        if survivors:
+            for mutant in found:
+                if mutant.state in ("survived", "untested"):
+                    print(f"\n{mutant.name}: {mutant.state}")
+                    print(f"  - {mutant.removed}\n  + {mutant.added}")
+
+
+def pytest_configure() -> None:
+    """Draw the same examples for each mutant, and fewer of them."""
+    from hypothesis import settings
+
+    settings.register_profile("mutation", max_examples=25, derandomize=True, database=None)
+    settings.load_profile("mutation")
+
+
+def pytest_collection_modifyitems(items: list[Any]) -> None:
+    """Sort the tests by the duration that mutmut measured: most mutants fall to a short one."""
+    measured = Path("mutmut-stats.json")
+    if measured.exists():
+        durations = json.loads(measured.read_text(encoding="utf-8"))["duration_by_test"]
+        items.sort(key=lambda item: durations.get(item.nodeid, 0.0))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("unit", nargs="?", help="package, or package/module.py (default: all)")
+    parser.add_argument("--run", action="store_true", help="run the mutants not run yet")
+    parser.add_argument(
+        "--again", action="store_true", help="with --run: repeat survivors, after writing tests"
+    )
+    parser.add_argument(
+        "--tests", nargs="+", metavar="PATH", help="tests to run (default: all of the package)"
+    )
+    parser.add_argument("--processes", type=int, default=1, help="mutants at a time (default: 1)")
+    options = parser.parse_args()
+    if options.run and not options.unit:
+        parser.error("--run needs the name of a package")
+    if options.unit:
+        unit = Unit.named(options.unit, options.tests)
+        if options.again:
+            unit.forget_survivors()
+        code = unit.run(options.processes) if options.run else 0
+        report([unit], survivors=True)
+        return code
+    names = [folder.name.replace(".", "/", 1) for folder in sorted(WORK.glob("*"))]
+    report([Unit.named(name) for name in names], survivors=False)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
