@@ -14,7 +14,7 @@ from covidct.evaluation.decision_curve import net_benefit
 from covidct.evaluation.metrics import METRICS
 from covidct.runs.external_test import CrossDatasetMatrix, ExternalEvaluation
 from covidct.runs.paired_tests import compare_runs
-from covidct.runs.predictor import Prediction, Predictions
+from covidct.runs.predictions import Prediction, Predictions
 from covidct.runs.protocol import Protocol
 from covidct.runs.scores import ScoredFolds
 from covidct.runs.splits import Fold

@@ -1,8 +1,20 @@
-"""File names and sizes in a form that can be printed."""
+"""File names, sizes and counts in a form that can be printed."""
 
 from __future__ import annotations
 
-__all__ = ["in_bytes", "printable", "shortened"]
+__all__ = ["counted", "in_bytes", "printable", "shortened"]
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, whose plural ends in "s".
+
+    Examples
+    --------
+    >>> from covidct._text import counted
+    >>> counted(1, "slice"), counted(2_000, "slice")
+    ('1 slice', '2,000 slices')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def in_bytes(number: int) -> str:

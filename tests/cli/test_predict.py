@@ -15,7 +15,7 @@ import covidct
 from covidct import cli
 from covidct.datasets.slices import FoundVolume
 from covidct.runs import predictor as module
-from covidct.runs.predictor import Prediction, Predictions, VolumePrediction, with_images
+from covidct.runs.predictions import Prediction, Predictions, VolumePrediction, with_images
 
 NAME, IDENTITY = "Doe^Jane", "secret-0815"
 

@@ -15,7 +15,7 @@ from covidct.datasets.canvases import to_canvas
 from covidct.datasets.slices import find_slices
 from covidct.errors import UnknownNameError
 from covidct.explain import fold, save_maps, slices_of_volumes, slices_with_names
-from covidct.runs.predictor import Prediction
+from covidct.runs.predictions import Prediction
 
 sitk = pytest.importorskip("SimpleITK", reason="needs the extra volumes")
 

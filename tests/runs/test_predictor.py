@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 from covidct import CrossValidator, Predictor, Recipe, load_dataset
 from covidct.errors import InvalidFileError
 from covidct.runs.out_of_distribution import TrainingReference
-from covidct.runs.predictor import Predictions
+from covidct.runs.predictions import Predictions
 
 
 @pytest.fixture(scope="module")

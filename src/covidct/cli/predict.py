@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .._text import printable
+from .._text import counted, printable
 from .options import WrongCallError, add_layer, add_on_error, add_rule, emit, rule_options
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
     from ..datasets.slices import Found
     from ..evaluation.decision_rule import DecisionRule
-    from ..runs.predictor import PatientPrediction, Prediction, Predictor, VolumePrediction
+    from ..runs.predictions import PatientPrediction, Prediction, VolumePrediction
+    from ..runs.predictor import Predictor
 
 _LOG = logging.getLogger(__name__)
 
@@ -98,7 +99,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
-    from ..runs.predictor import Predictions, by_volume, find_in_order
+    from ..runs.predictions import Predictions, by_volume
+    from ..runs.predictor import find_in_order
 
     predictor = _load(args)
     found = find_in_order(args.paths, on_error=args.on_error, one_per_patient=args.one_per_patient)
@@ -172,7 +174,7 @@ class _Summary:
             doubts = "".join(f"; {doubt}" for doubt in volume.doubts)
             self._lines.append(
                 f"  {printable(volume.name)}: {volume.probability:.3f} "
-                f"(spread {volume.spread:.3f}, {_counted(len(volume.counted), 'slice')} counted "
+                f"(spread {volume.spread:.3f}, {counted(len(volume.counted), 'slice')} counted "
                 f"of {len(volume):,}){doubts}"
             )
 
@@ -180,24 +182,20 @@ class _Summary:
         parts = []
         if self.volumes:
             parts.append(
-                f"{_counted(self.volumes, 'volume')} with "
-                f"{_counted(self._counts['slices'], 'slice')}, {self._counts['lung']:,} of lung"
+                f"{counted(self.volumes, 'volume')} with "
+                f"{counted(self._counts['slices'], 'slice')}, {self._counts['lung']:,} of lung"
             )
         if self._counts["images"]:
-            parts.append(_counted(self._counts["images"], "single image"))
+            parts.append(counted(self._counts["images"], "single image"))
         if self._patients:
-            parts.append(_counted(len(self._patients), "patient") + " by PatientID")
+            parts.append(counted(len(self._patients), "patient") + " by PatientID")
         if self._counts["unread"]:
-            parts.append(f"{_counted(self._counts['unread'], 'slice')} not readable")
+            parts.append(f"{counted(self._counts['unread'], 'slice')} not readable")
         lines = [f"scored {'; '.join(parts)}", *self._lines]
         if self.volumes > len(self._lines):
-            lines.append(f"  and {_counted(self.volumes - len(self._lines), 'more volume')}")
-        lines += [f"  doubt: {d} ({_counted(n, 'image')})" for d, n in self._doubts.most_common(5)]
+            lines.append(f"  and {counted(self.volumes - len(self._lines), 'more volume')}")
+        lines += [f"  doubt: {d} ({counted(n, 'image')})" for d, n in self._doubts.most_common(5)]
         return "\n".join(lines)
-
-
-def _counted(number: int, unit: str) -> str:
-    return f"{number:,} {unit}{'' if number == 1 else 's'}"
 
 
 def _plot_names(found: Found) -> dict[str, str]:
@@ -236,7 +234,7 @@ def _plot(volume: VolumePrediction, path: Path) -> None:
 
 def _rule_in_words(volume: VolumePrediction) -> str:
     """Describe which slices the probability of a volume is the mean of."""
-    count = _counted(len(volume.counted), "slice")
+    count = counted(len(volume.counted), "slice")
     if any(p.lung for p in volume.counted):
         return f"mean over the {count} that show{'s' * (len(volume.counted) == 1)} lung"
     if len(volume.counted) == len(volume):
@@ -248,7 +246,7 @@ def _draw_maps(
     args: argparse.Namespace, predictor: Predictor, volume: VolumePrediction, drawn: int
 ) -> None:
     from ..explain.fold import draw_map
-    from ..runs.predictor import with_images
+    from ..runs.predictions import with_images
 
     pairs: Iterator[tuple[Prediction, Image.Image | None]]
     pairs = with_images(volume.slices, window=predictor.window)
@@ -275,7 +273,7 @@ class _Writer:
 
     def __call__(self, row: Prediction | VolumePrediction | PatientPrediction) -> None:
         from .._files import json_ready
-        from ..runs.predictor import to_row
+        from ..runs.predictions import to_row
 
         content = to_row(row, self._rule)
         if self._as_json:

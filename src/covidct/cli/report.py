@@ -2,7 +2,7 @@
 
 With --dataset, the page also shows the most confident slices with Grad-CAM, the features of a
 fold, and the findings of an audit. With --checklist, the reporting checklists TRIPOD+AI and CLAIM
-are written too, as Markdown and CSV: what the runs answer, and what is left to the author.
+are written too, as Markdown and CSV: the answers of the runs, and the items left to the author.
 """
 
 from __future__ import annotations

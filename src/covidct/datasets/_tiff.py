@@ -50,7 +50,7 @@ class TiffPage:
     file : file object
         The whole file.
     offset : int or None
-        Where the page's directory begins; None for the first page.
+        Byte at which the page's directory begins; None for the first page.
     """
 
     def __init__(self, file: BinaryIO, offset: int | None = None) -> None:

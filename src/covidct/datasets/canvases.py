@@ -348,7 +348,7 @@ def _canvas(image: Image.Image, fit: Callable[[Image.Image], Image.Image]) -> Ca
 
 
 def _load(path: Path, shape: tuple[int, ...]) -> CanvasMap | None:
-    """Map the cached canvases, or return None where there are none that can be used."""
+    """Map the cached canvases; return None if they are missing or unusable."""
     try:
         return _map(path, shape)
     except FileNotFoundError:
@@ -400,7 +400,7 @@ def _write(path: Path, shape: tuple[int, int, int], rows: Iterable[Canvas]) -> N
 def _read(dataset: CTDataset, index: int) -> Image.Image:
     try:
         return dataset.read(index)
-    except OSError as error:  # told apart from those of the cache
+    except OSError as error:  # distinguished from those of the cache
         raise InvalidSliceError(f"{dataset.names[index]!r} cannot be read: {error}") from error
 
 

@@ -86,7 +86,7 @@ class CTDataset:
     official_split : iterable of str, optional
         ``"train"``, ``"val"`` or ``"test"`` for each slice, where the authors published a split.
     group_kind : str, default="patient"
-        What a group is: ``"patient"``, ``"volume"``, ...
+        Kind of the groups: ``"patient"``, ``"volume"``, ...
     window : "lung", "range", "file" or (level, width), default="lung"
         Window through which values in Hounsfield units, and gray values of more than 8 bits, are
         shown; see :mod:`covidct.datasets.gray`.
@@ -304,7 +304,7 @@ class CTDataset:
         Returns
         -------
         CTDataset
-            The dataset; a subset keeps patients, sources and all else that is known of its slices.
+            The dataset; a subset keeps the patients, sources and other facts of its slices.
 
         Raises
         ------
@@ -337,8 +337,8 @@ class CTDataset:
         if options or groups is not None:
             given = ", ".join((*(() if groups is None else ("groups",)), *options))
             raise ValueError(
-                f"slices of a CTDataset keep what is known of them and take no {given}; choose a "
-                "subset of it with subset(index)"
+                f"slices of a CTDataset keep their facts and take no {given}; choose a subset of "
+                "it with subset(index)"
             )
         return base.subset(index)
 
@@ -417,7 +417,7 @@ class CTDataset:
 
     @property
     def table(self) -> pd.DataFrame:
-        """All that is known of the slices, one row for each.
+        """Facts about the slices, one row for each.
 
         Returns
         -------
@@ -486,7 +486,7 @@ class CTDataset:
         Returns
         -------
         dict of str to ndarray of bool of shape (height, width), or None
-            Masks by name, such as ``"lesion"``; None where none are known.
+            Masks by name, such as ``"lesion"``; None if no masks are known.
 
         Raises
         ------

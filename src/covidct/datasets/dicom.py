@@ -18,6 +18,7 @@ import numpy.typing as npt
 from PIL import Image
 from tqdm import tqdm
 
+from .._text import counted
 from ..errors import InvalidFileError, UnknownNameError
 from ._listing import has_dicom_magic, is_hidden
 from ._parallel import each_in_threads, some
@@ -60,7 +61,7 @@ class Volume:
     slices : (N, H, W) uint8 array
         Gray values of the display window.
     positions : (N,) float array
-        Where each slice lies along the normal of the slices, in mm, ascending.
+        Position of each slice along the normal of the slices, in mm, ascending.
     spacing : (float, float)
         Distance of the centers of pixels, down and across, in mm.
     names : tuple of str
@@ -231,7 +232,7 @@ def patient_group(path: StrPath) -> str | None:
     Returns
     -------
     str or None
-        16 hexadecimal digits; None where the file has no PatientID.
+        16 hexadecimal digits; None if the file has no PatientID.
 
     Raises
     ------
@@ -260,12 +261,12 @@ def is_volume(path: StrPath) -> bool:
     path
         A folder with the DICOM files of one series, or a multi-frame DICOM file, is a volume.
         Anything else is not: a folder with other visible files or folders, files of several series,
-        a single slice, a screenshot, what cannot be read.
+        a single slice, a screenshot, or files that cannot be read.
 
     Returns
     -------
     bool
-        Whether to read it by :func:`read_series`.
+        True if :func:`read_series` reads it.
 
     Raises
     ------
@@ -304,10 +305,7 @@ def is_volume(path: StrPath) -> bool:
 def file_frame(file: DicomFile, frame: int, window: WindowChoice | Window) -> Image.Image:
     """Return one frame of an open file: CT through a window, a screenshot as it is stored."""
     if not 0 <= frame < file.frames:
-        raise Refusal(
-            f"has {file.frames} frame{'s' if file.frames > 1 else ''}, so no frame {frame} "
-            "(counted from 0)"
-        )
+        raise Refusal(f"has {counted(file.frames, 'frame')}, so no frame {frame} (counted from 0)")
     if file.is_screenshot:
         return file.image(frame, window)
     gray = file.frame(frame, window)
@@ -315,7 +313,7 @@ def file_frame(file: DicomFile, frame: int, window: WindowChoice | Window) -> Im
 
 
 def orientation_of(file: DicomFile, frame: int) -> npt.NDArray[np.float64] | None:
-    """Return the directions of rows and columns, (2, 3); None where the file lacks them."""
+    """Return the directions of rows and columns, (2, 3); None if the file lacks them."""
     if file.tag("ImageOrientationPatient", frame=frame) is None:
         return None
     return file.numbers("ImageOrientationPatient", 6, frame=frame).reshape(2, 3)

@@ -436,7 +436,7 @@ class DicomFile:
         return 255 - gray if self.tag("PhotometricInterpretation") == "MONOCHROME1" else gray
 
     def _rescaled(self, stored: npt.NDArray[Any], index: int) -> tuple[npt.NDArray[Any], bool]:
-        """Apply the modality transform; also tell if the result is known to be Hounsfield units.
+        """Apply the modality transform; return True as well if the result is in Hounsfield units.
 
         A lookup table, or a RescaleType other than HU ("US" is unspecified), leaves the unit to be
         recognized by the values: many scanners label Hounsfield units as US.

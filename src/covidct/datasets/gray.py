@@ -168,8 +168,8 @@ def to_gray(
     values : array-like
         Numbers of any real type and shape: a slice, or a volume whose values share one unit.
     window : {"lung", "range", "file"}, (float, float) or Window, default="lung"
-        How Hounsfield units are shown: ``"lung"`` is level -600, width 1500; ``"range"`` the robust
-        range of the values; ``"file"`` the window `own`, or ``"range"`` without one; or
+        Display window of Hounsfield units: ``"lung"`` is level -600, width 1500; ``"range"`` the
+        robust range of the values; ``"file"`` the window `own`, or ``"range"`` without one; or
         (level, width) in Hounsfield units. Values in other units are always shown over their robust
         range.
     hounsfield : bool or None, default=None
@@ -394,7 +394,7 @@ def to_grayscale(image: Image.Image, *, window: WindowChoice = "lung") -> Image.
     image : PIL.Image.Image
         Picture of any mode.
     window : {"lung", "range", "file"} or (float, float), default="lung"
-        How Hounsfield units in a deep mode are shown, as in
+        Display window of Hounsfield units in a deep mode, as in
         :func:`~covidct.datasets.gray.to_gray`.
 
     Returns

@@ -40,9 +40,9 @@ class Groups(NamedTuple):
     values : list of str or None
         Group of each slice; None if unknown.
     kind : str
-        What a group is: ``"patient"`` or ``"volume"``.
+        Kind of the groups: ``"patient"`` or ``"volume"``.
     origin : str
-        Where the groups are from, for messages.
+        Source of the groups, for messages.
     """
 
     values: list[str] | None
@@ -56,7 +56,7 @@ def find_groups(
     """Find the patient of each slice.
 
     ``"auto"`` takes the first of: the list ``groups.csv`` in `root`; PatientID of DICOM files,
-    where it tells patients apart; the sub-folder of each patient below the class folders; and, if
+    if it distinguishes patients; the sub-folder of each patient below the class folders; and, if
     all slices belong to volumes, the volume.
 
     Parameters
@@ -67,9 +67,9 @@ def find_groups(
     root : Path
         Folder of the class folders.
     choice : "auto", "folder", "dicom", path or None
-        How to find the groups; None looks for none.
+        Source of the groups; with None, they stay unknown.
     per_class : bool, default=False
-        Take equal names of folders in two classes for two patients.
+        If True, equal names of folders in two classes stand for two patients.
 
     Returns
     -------

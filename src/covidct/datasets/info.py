@@ -33,11 +33,11 @@ class DatasetInfo:
     counts : tuple of (int, int), optional
         Number of units of class 0 and of class 1; None if it depends on what is loaded.
     unit : {"slices", "volumes"}, default="slices"
-        What `counts` counts.
+        Unit of `counts`.
     patients : int, optional
         Number of patients, if known.
     values : str, default=""
-        File format and what the pixels are, such as ``"NIfTI, Hounsfield units"``.
+        File format and meaning of the pixels, such as ``"NIfTI, Hounsfield units"``.
     split : str, default=""
         The official split, if there is one.
     license : str, default=""
@@ -64,16 +64,16 @@ class DatasetInfo:
     how_to_get : str, default=""
         How to obtain the files.
     source : str, default=""
-        Where ``download=True`` fetches from: ``"https://.../"`` (a folder of `archives`) or
+        Place that ``download=True`` fetches from: ``"https://.../"`` (a folder of `archives`) or
         ``"kaggle:owner/dataset"``; empty if nothing can be fetched.
     archives : tuple of str, default=()
         Names of the archives below `source`.
     manifest : str, default=""
         File of published names and hashes: one of covidct's own, or an absolute path.
     group_kind : str, default=""
-        What groups are, such as ``"patient"``; empty if the dataset has none.
+        Kind of the groups, such as ``"patient"``; empty if the dataset has none.
     ids_per_class : bool, default=False
-        Whether a folder name that occurs in two classes is two patients.
+        True if a folder name that occurs in two classes stands for two patients.
 
     Raises
     ------

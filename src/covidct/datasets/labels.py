@@ -18,7 +18,7 @@ __all__ = ["Binary", "as_spelled", "binarize", "plain_label"]
 
 logger = logging.getLogger(__name__)
 
-# Labels in lower case, letters and digits only. These name COVID-19 whatever the others are ...
+# Labels in lower case, letters and digits only. These name COVID-19 next to any other label ...
 _COVID = frozenset(
     {
         *("covid", "covid19", "covid19positive", "covidpositive", "ctcovid", "pcovid", "ncp"),

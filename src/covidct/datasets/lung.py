@@ -50,7 +50,7 @@ def lung_slices(
     volume : FoundVolume
         As found by :func:`covidct.datasets.slices.find_slices`.
     on_error : {"raise", "skip"}, default="raise"
-        Whether a slice that cannot be read is an error, or does not show lung.
+        With ``"skip"``, a slice that cannot be read counts as one without lung.
 
     Returns
     -------

@@ -199,7 +199,7 @@ def _complaint(
 def _as_dataset(
     info: DatasetInfo, base: Path, rows: list[tuple[str, _Entry]], *, skipped: dict[str, str]
 ) -> CTDataset:
-    """Make the dataset; groups and split are given where every slice has them, or not at all."""
+    """Make the dataset; groups and split are given only if every slice has them."""
     classes = info.classes or ("non-COVID", "COVID")
     patients = [entry.patient for _, entry in rows]
     splits = [entry.split for _, entry in rows]

@@ -51,7 +51,7 @@ _REFORMATTED = {"REFORMATTED", "MPR", "CSA MPR", "DERIVED"}
 _LOCALIZER_TEXT = re.compile(r"(?<![a-z])(scout|topogram|localizer|surview|scanogram)", re.I)
 _PROJECTION_TEXT = re.compile(r"(?<![a-z])(mip|minip|min-?ip|max-?ip|vrt?)(?![a-z])", re.I)
 
-# What tells the phases or reconstructions in one series apart, the first that does so is taken.
+# Tags that distinguish the phases or reconstructions in one series; the first that does is used.
 _PHASE_TAGS = (
     *("AcquisitionNumber", "TemporalPositionIdentifier", "TemporalPositionIndex", "StackID"),
     *("NominalPercentageOfCardiacPhase", "ConvolutionKernel", "SliceThickness", "AcquisitionTime"),
@@ -364,7 +364,7 @@ def plane_of(s: Slice) -> str:
 
 
 def _places(slices: Sequence[Slice]) -> Array | None:
-    """Places along the common normal, in mm; None where the files do not tell them."""
+    """Places along the common normal, in mm; None if the files lack them."""
     normal = _normal(slices[0])
     corners = [s.corner for s in slices]
     if any(corner is None for corner in corners):

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from .._text import counted
 from ..errors import InvalidFileError, InvalidSliceError
 from . import volumes
 from ._listing import Kind, file_kind, walk
@@ -146,11 +147,11 @@ def find_slices(
 ) -> Found:
     """Find CT slices in files and folders of any depth.
 
-    What is not an axial CT slice is set aside, and named in one logged line: localizers, reports,
-    plans, indexes of a medium, coronal and sagittal reformats, projections (MIP), masks, other
-    files; and, in the folder, study or patient of a CT series, pictures and secondary captures. A
-    secondary capture without a series, or given by its own name, is a picture. Only headers are
-    read, except of volume files.
+    Files that are not axial CT slices are set aside, and named in one logged line: localizers,
+    reports, plans, indexes of a medium, coronal and sagittal reformats, projections (MIP), masks,
+    other files; and, in the folder, study or patient of a CT series, pictures and secondary
+    captures. A secondary capture without a series, or given by its own name, is a picture. Only
+    headers are read, except of volume files.
 
     Parameters
     ----------
@@ -160,8 +161,8 @@ def find_slices(
         Folder to which the names of volumes are relative. Defaults to the folder that holds all
         ``paths``.
     on_error : {"raise", "skip"}, default="raise"
-        Whether a file that cannot be read, or a slice that does not fit into its series, is an
-        error or is set aside.
+        With ``"raise"``, a file that cannot be read, or a slice that does not fit into its series,
+        is an error; with ``"skip"``, it is set aside.
     one_per_patient : bool, default=False
         Keep one volume per patient, or per folder above it where the patient is unknown: original
         slices before derived ones, then the most slices, then the first name.
@@ -241,8 +242,7 @@ def set_aside_text(files: Sequence[tuple[Path, str]]) -> str:
         by_reason.setdefault(reason, []).append(path.name)
     parts = [f"{len(names)} {reason} ({some(names)})" for reason, names in by_reason.items()]
     more = [f"and {len(parts) - 8} more reasons"] if len(parts) > 8 else []
-    count = f"{len(files)} file{'s' if len(files) > 1 else ''}"
-    return f"{count} set aside: {'; '.join([*parts[:8], *more])}"
+    return f"{counted(len(files), 'file')} set aside: {'; '.join([*parts[:8], *more])}"
 
 
 def _common_parent(paths: Sequence[Path]) -> Path:
@@ -452,7 +452,7 @@ def _indexes(folder: Path) -> Iterator[Path]:
 
 
 def _is_part(path: Path, stems: set[Path]) -> bool:
-    """Return whether a file holds the voxels of a volume's header beside it."""
+    """Return True if a file holds the voxels of a volume's header in the same folder."""
     name = path.name.lower()
     if not name.endswith((".raw", ".zraw", ".raw.gz", ".raw.bz2", ".bin", ".img")):
         return False
@@ -708,6 +708,5 @@ def _opened(path: Path) -> DicomFile:
 def _check_frame(path: Path, frame: int, frames: int) -> None:
     if not 0 <= frame < frames:
         raise InvalidFileError(
-            f"{str(path)!r} has {frames} frame{'s' if frames > 1 else ''}, so no frame {frame} "
-            "(counted from 0)"
+            f"{str(path)!r} has {counted(frames, 'frame')}, so no frame {frame} (counted from 0)"
         )

@@ -162,7 +162,7 @@ def match_files(
     Returns
     -------
     FileMatch
-        The pairs, and what is left on both sides.
+        The pairs, and the paths and files without a partner.
 
     Examples
     --------

@@ -466,7 +466,7 @@ _TEXT_NUMBERS = ("elementspacing", "elementsize", "offset", "position", "origin"
 
 
 def _check_numbers(fields: dict[str, str], *, is_nrrd: bool) -> None:
-    """Check numbers that ITK would correct without a word."""
+    """Check numbers that ITK would correct silently."""
     names = ("spacings", "space directions", "space origin") if is_nrrd else _TEXT_NUMBERS
     for name in names:
         words = re.sub(r"[(),]", " ", fields.get(name, "")).split()

@@ -187,7 +187,7 @@ def net_benefit(
               - (1 - \pi)\,(1 - \mathrm{specificity}(t)) \frac{t}{1 - t}
 
     where :math:`\pi` is the prevalence. Its unit is true positives per case. It is at most
-    :math:`\pi`, and 0 if nobody is treated.
+    :math:`\pi`, and 0 if no one is treated.
 
     References
     ----------

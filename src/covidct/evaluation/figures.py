@@ -32,6 +32,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import precision_recall_curve, roc_curve
 
+from .._text import counted
 from ._drawing import (
     BLUE,
     BLUES,
@@ -820,12 +821,11 @@ def learning_curves(histories: Sequence[Mapping[str, npt.ArrayLike]]) -> Figure:
     check_not_empty("history", histories)
     folds = _as_arrays(histories)
     ends = [np.mean([fold[name][-1] for fold in folds]) for name in ("loss", "accuracy")]
-    counted = f"{len(folds)} fold{'s' if len(folds) > 1 else ''}"
     epochs = len(folds[0]["epoch"])
     figure = new_figure(
         10.4,
         3.2,
-        alt=f"Learning curves of {counted} over {epochs} epoch{'s' if epochs > 1 else ''}. "
+        alt=f"Learning curves of {counted(len(folds), 'fold')} over {counted(epochs, 'epoch')}. "
         f"Training loss ends at {ends[0]:.3f}, accuracy at {ends[1]:.3f}.",
     )
     for ax, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):

@@ -85,7 +85,7 @@ class Interval(_Ends):
     low, high : float
         Ends of the interval, in the unit of the statistic; NaN if it is undefined.
     method : {"", "bootstrap", "wilson", "sandwich", "corrected", "crossed"}, default=""
-        How the ends were computed, if that is known: the last two are Nadeau and Bengio's
+        Method of computation, if known: the last two are Nadeau and Bengio's
         correction and :func:`covidct.evaluation.variance.crossed_interval`.
     reason : str, default=""
         Why the interval is undefined, with ``{unit}`` for the unit that would be resampled.

@@ -59,7 +59,7 @@ class Measure:
     Attributes
     ----------
     name : str
-        What is measured, such as ``"energy in lesion"``.
+        Measured quantity, such as ``"energy in lesion"``.
     value : float
         Mean over the slices. Silhouettes lie in [-1, 1], all other values in [0, 1].
     references : mapping of str to float

@@ -25,7 +25,8 @@ from ..devices import resolve_device
 from ..errors import InvalidFileError
 from ..inference import infer
 from ..models.classifier import CTClassifier
-from ..runs.predictor import Prediction, Predictor, VolumePrediction, by_volume, with_images
+from ..runs.predictions import Prediction, VolumePrediction, by_volume, with_images
+from ..runs.predictor import Predictor
 from ..runs.result import CrossValidationResult
 from . import faithfulness, figures, tsne
 from .faithfulness import Faithfulness, Measure

@@ -72,13 +72,13 @@ class GradCAM:
         model has an output for. The explained :math:`y` is the log odds of this class against all
         others. A number is a column of the outputs of any module, which is explained as it is.
     relu : bool, default=True
-        Whether to keep only the evidence for `target`. If False, negative values are evidence
+        If True, keep only the evidence for `target`. If False, negative values are evidence
         against it.
     normalize : bool, default=True
-        Whether to divide each map by its largest absolute value. A map without any evidence stays
+        If True, divide each map by its largest absolute value. A map without any evidence stays
         zero everywhere; it is not stretched to full contrast.
     upsample : bool, default=True
-        Whether to upsample the maps bilinearly to the size of the canvas. If False, they stay on
+        If True, upsample the maps bilinearly to the size of the canvas. If False, they stay on
         the grid of the layer.
     precision : {"auto", "float32", "bfloat16"}, default="float32"
         Precision of the forward and backward pass, as in

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import UnknownNameError
-from ..runs.predictor import Prediction, VolumePrediction, by_volume
+from ..runs.predictions import Prediction, VolumePrediction, by_volume
 
 __all__ = ["slices_of_volumes", "slices_with_names"]
 
@@ -89,7 +89,7 @@ def slices_of_volumes(
     Examples
     --------
     >>> from covidct.explain import slices_of_volumes
-    >>> from covidct.runs.predictor import Prediction
+    >>> from covidct.runs.predictions import Prediction
     >>> slices = [Prediction("scan.mha", 0.5, 0.0, (), (8, 8), k, volume="scan") for k in range(9)]
     >>> slices_of_volumes(slices, (3, 5))
     array([3, 4, 5])

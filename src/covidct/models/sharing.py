@@ -38,12 +38,12 @@ class ModelCard:
     outputs : Outputs, default=CovidOutput()
         Meaning of its outputs: the classes, and those that mean COVID-19.
     resize : {"pad", "stretch"}, default="pad"
-        How slices are brought onto the canvas: ``"pad"`` keeps their aspect ratio, ``"stretch"``
+        Resizing of slices to the canvas: ``"pad"`` keeps their aspect ratio, ``"stretch"``
         does not.
     training_data : str, default=""
         Data that the model was fitted on.
     protocol : str, default=""
-        How the model was evaluated: random slices, patients kept together, official split, another
+        Split of the evaluation: random slices, patients kept together, official split, another
         hospital.
     metrics : mapping of str to object, default={}
         Scores under that protocol, as fractions; any value that JSON can represent.

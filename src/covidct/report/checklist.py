@@ -387,7 +387,7 @@ class ChecklistItem:
     answer : callable or None, default=None
         Function that answers the item from a run; it returns None if this run does not answer it.
     author : str, default=""
-        What only the author can state; empty if a run answers the whole item.
+        Statement that only the author can make; empty if a run answers the whole item.
     """
 
     number: str
@@ -546,7 +546,7 @@ def checklist_tables(
     -------
     dict of str to Table
         A table per guideline, with the keys ``"tripod-ai"`` and ``"claim"`` and a row per item:
-        number, topic, the answer of the run, and what is left to the author (``"–"`` for nothing).
+        number, topic, the answer of the run, and the part left to the author (``"–"`` for nothing).
         The last note counts the items.
 
     Examples

@@ -38,7 +38,6 @@ from .result_tables import (
     difference_table,
     fold_table,
     group_table,
-    label_table,
     subgroup_tables,
 )
 
@@ -484,7 +483,7 @@ def _section(
         result.interval_table(),
         result.variance_components().table() if repeated else None,
         group_table(result),
-        label_table(result),
+        None if result.label_scores is None else result.label_scores.table(),
         *subgroup_tables(result, properties),
     )
     network = model_info(result.model_name).title

@@ -28,7 +28,6 @@ __all__ = [
     "difference_table",
     "fold_table",
     "group_table",
-    "label_table",
     "subgroup_tables",
 ]
 
@@ -113,22 +112,6 @@ def group_table(result: CrossValidationResult) -> Table | None:
         caption=caption,
         notes=notes,
     )
-
-
-def label_table(result: CrossValidationResult) -> Table | None:
-    """Return the table of the labels.
-
-    Parameters
-    ----------
-    result : CrossValidationResult
-        The run.
-
-    Returns
-    -------
-    Table or None
-        Table of `covidct.evaluation.LabelScores`; None if the network was not trained on labels.
-    """
-    return None if result.label_scores is None else result.label_scores.table()
 
 
 def subgroup_tables(

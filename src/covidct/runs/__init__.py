@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from .external_test import CrossDatasetMatrix, ExternalEvaluation, Refusal, evaluate_across
     from .out_of_distribution import TrainingReference
     from .paired_tests import PairedTest, PairedTests, compare_runs, same_folds
-    from .predictor import (
+    from .predictions import (
         PatientPrediction,
         Prediction,
         Predictions,
-        Predictor,
         VolumePrediction,
         with_images,
     )
+    from .predictor import Predictor
     from .protocol import PROTOCOLS, Protocol, split_options
     from .recalibration import CalibratedFolds
     from .result import CrossValidationResult
@@ -67,14 +67,14 @@ else:
                 "compare_runs",
                 "same_folds",
             ),
-            "predictor": (
+            "predictions": (
                 "PatientPrediction",
                 "Prediction",
                 "Predictions",
-                "Predictor",
                 "VolumePrediction",
                 "with_images",
             ),
+            "predictor": ("Predictor",),
             "protocol": (
                 "PROTOCOLS",
                 "Protocol",

@@ -45,13 +45,13 @@ class PredictorCard:
     classes : tuple of (str, str)
         Names of class 0 and class 1; the probability is that of class 1.
     resize : {"pad", "stretch"}
-        How slices are brought onto the canvas.
+        Resizing of slices to the canvas.
     window : {"lung", "range", "file"} or tuple of (float, float)
         Display window of slices in Hounsfield units.
     training_data : str
         Data that the networks were fitted on.
     protocol : str
-        How they were evaluated.
+        Protocol of their evaluation.
     metrics : mapping of str to object
         Mean and standard deviation over the folds under that protocol, as fractions.
     intervals : mapping of str to object, default={}

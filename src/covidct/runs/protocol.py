@@ -34,7 +34,7 @@ _UNITS = {
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a dataset was divided into training and test parts.
+    """Division of a dataset into training and test parts.
 
     Two runs can be compared fold by fold only if their protocols are equal.
 

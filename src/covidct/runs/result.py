@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .._files import json_ready, write_json
+from .._text import counted
 from ..datasets._overlap import refuse_overlap
 from ..datasets.canvases import make_canvases
 from ..datasets.ct_dataset import check_dataset
@@ -494,8 +495,7 @@ class CrossValidationResult(ScoredFolds):
         if self.spec.weights is None:
             yield "random weights instead of ImageNet's"
         if self.recipe.epochs != Recipe().epochs:
-            number = self.recipe.epochs
-            yield f"{number} epoch{'s' if number > 1 else ''} instead of {Recipe().epochs}"
+            yield f"{counted(self.recipe.epochs, 'epoch')} instead of {Recipe().epochs}"
         options = self.recipe.options()
         for option, value in Recipe().scaled(self.recipe.epochs).options().items():
             if options[option] != value:

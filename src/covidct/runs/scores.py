@@ -58,7 +58,7 @@ class ScoredFolds(Plots, SubgroupMetrics, Displayed):
     classes : tuple of (str, str)
         Names of class 0 and class 1.
     protocol : Protocol
-        How slices were split.
+        Division of the slices into folds.
     folds : tuple of Fold
         The folds.
     predictions : DataFrame

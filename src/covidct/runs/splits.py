@@ -105,7 +105,7 @@ class Split:
     Parameters
     ----------
     protocol : Protocol
-        How the folds were made.
+        Division of the slices into folds.
     folds : tuple of Fold
         The folds.
     groups : ndarray of shape (n_slices,) or None

@@ -192,7 +192,7 @@ class RunSpec:
     dataset : DatasetSpec
         The slices.
     protocol : Protocol
-        How the slices are split.
+        Division of the slices into folds.
     group_kind : str or None
         Kind of the known groups, such as ``"patient"``, whether the split keeps them together or
         not; None if groups are unknown.

@@ -43,7 +43,7 @@ class Painting:
     x, y : (H, W) float32
         To the right, and down.
     hu : (H, W) float32
-        What has been painted.
+        Hounsfield units painted so far.
 
     Examples
     --------

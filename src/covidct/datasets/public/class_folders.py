@@ -190,7 +190,9 @@ def _add_centers(copy: LocalCopy, table: pd.DataFrame) -> None:
     folders = table.assign(scan=[below[0] for below in table["below"]])
     repeated = (folders.groupby(["split", "label", "scan"])["group"].nunique() > 1).any()
     if repeated or not all(len(one) == 1 for one in found):
-        logger.warning("the lists of centers do not tell the center of each scan; it is left out")
+        logger.warning(
+            "the lists do not give one center for each scan; the column 'source' is left out"
+        )
         return
     table["source"] = [f"center {min(one)}" for one in found]
 

@@ -58,8 +58,8 @@ def load(
         Labels of both classes; by default "COVID-19" against "CAP" and "Normal".
     slices : "lung", "all", "labelled" or (first, last), default="lung"
         Slices to take of each series. "labelled" takes the slices with lesions of class 1 and the
-        slices that show lung of class 0; what else there is of class 1, with patients without
-        slice labels, is left out and counted in the log.
+        slices that show lung of class 0; the other slices of class 1, and patients without slice
+        labels, are left out and counted in the log.
     window : "lung", "file" or (level, width), default="lung"
         Window for Hounsfield units.
     on_error : {"raise", "skip"}, default="raise"

@@ -157,7 +157,7 @@ def _raw(copy: LocalCopy) -> pd.DataFrame:
     unknown = sorted(set(table.loc[table["label"].isna(), "group"]))
     if unknown:
         raise InvalidFileError(
-            f"Patient_details.csv does not tell the infection of {len(unknown)} patients, such as "
+            f"Patient_details.csv does not give the infection of {len(unknown)} patients, such as "
             f"{unknown[0]!r}"
         )
     return table

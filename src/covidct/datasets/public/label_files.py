@@ -346,7 +346,7 @@ def _of_volumes(
 ) -> CTDataset:
     there = set(copy.volumes)
     missing = [name for name in table["path"] if name not in there]
-    if missing and on_error == "raise":  # told before minutes are spent on reading volumes
+    if missing and on_error == "raise":  # before minutes are spent on reading volumes
         raise InvalidFileError(
             f"{len(missing):,} of {len(table):,} listed volumes are not in {str(copy.root)!r}: "
             f"{some(missing)}; load those that are there with on_error='skip' (--on-error skip)"

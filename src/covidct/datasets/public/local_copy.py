@@ -163,7 +163,7 @@ class LocalCopy:
         return pd.DataFrame(rows, columns=["path", "label", "above", "below"])
 
     def as_pictures(self, names: Iterable[str]) -> Found:
-        """Return pictures as what a search would find, without opening them."""
+        """Return pictures as :meth:`find` would, without opening them."""
         return Found([], [self.root / name for name in names], [], {})
 
     def find(self, names: Iterable[str], *, on_error: OnError) -> Found:

@@ -52,7 +52,7 @@ def labeled_slices(
     Returns
     -------
     CTDataset
-        The slices; what is left out is counted in the log.
+        The slices; the log counts those left out.
 
     Raises
     ------
