@@ -162,6 +162,17 @@ def test_estimate_scales_with_slices_pixels_and_epochs(one_done):
     assert time_left([longer], folder, sizes) is None
 
 
+def test_estimate_counts_further_repeats(one_done):
+    done, folder = one_done
+    other = changed(done, variant="y")
+    official = changed(done, variant="z", protocol="official")
+    sizes = {"a": 100}
+    assert time_left([done], folder, sizes, repeats=3) == pytest.approx(2 * 50)
+    assert time_left([done, other], folder, sizes, repeats=2) == pytest.approx(50 + 2 * 50)
+    assert time_left([done, official], folder, sizes, repeats=None) == pytest.approx(5 * 10)
+    assert time_left([done, official], folder, sizes, repeats=2) == pytest.approx(50 + 2 * 10)
+
+
 def test_estimate_counts_finished_folds_of_a_cell_under_way(one_done):
     done, folder = one_done
     for k in (3, 4):
@@ -300,6 +311,9 @@ def test_command_line(tiny, tmp_path, capsys, caplog):
     out = capsys.readouterr().out.splitlines()
     assert out[0] == f"finished  folder/{tiny}/grouped"
     assert out[2] == "0 to do"
+    assert cli.main([*shared, *planned, "--dry-run", "--repeats", "2"]) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out[0] == f"to do     folder/{tiny}/grouped"
 
 
 def test_command_line_names_what_failed(tiny, tmp_path, capsys):

@@ -197,12 +197,23 @@ def _list_runs(
 ) -> None:
     from ..runs.sweep import SweepResult, duration, time_left
 
-    recipes = {run.path: run.recipe for run in SweepResult.load(args.folder).results}
-    left = [run for run in planned if recipes.get(run.path) != run.recipe]
+    finished = {
+        run.path: run.recipe
+        for run, result in SweepResult.load(args.folder).results.items()
+        if result.spec.repeats >= (args.repeats or 1)
+    }
+    left = [run for run in planned if finished.get(run.path) != run.recipe]
     for run in planned:
         emit(f"{'to do' if run in left else 'finished':9} {run}")
     slices = {name: len(dataset) for name, dataset in datasets.items()}
-    seconds = time_left(planned, args.folder, slices, folds=args.folds, n_jobs=args.n_jobs)
+    seconds = time_left(
+        planned,
+        args.folder,
+        slices,
+        folds=args.folds,
+        repeats=args.repeats,
+        n_jobs=args.n_jobs,
+    )
     if seconds is not None:
         emit(f"{len(left)} to do" + (f", in about {duration(seconds)}" if seconds else ""))
 

@@ -46,6 +46,7 @@ def time_left(
     slices: Mapping[str, int],
     *,
     folds: int = 5,
+    repeats: int | None = None,
     n_jobs: int = 1,
 ) -> float | None:
     """Estimate the time that one process needs for the unfinished folds of a sweep.
@@ -64,6 +65,9 @@ def time_left(
         Number of slices of each dataset.
     folds : int, default=5
         Number of folds of runs that have not started.
+    repeats : int or None, default=None
+        Number of repeats, as in :class:`covidct.CrossValidator`. Finished runs with fewer repeats
+        have the others left.
     n_jobs : int, default=1
         Number of folds trained at the same time.
 
@@ -80,7 +84,7 @@ def time_left(
     >>> time_left(planned, tempfile.mkdtemp(), {"phantom": 240}) is None
     True
     """
-    loads = [_measure(run, Path(folder), slices[run.dataset], folds) for run in planned]
+    loads = [_measure(run, Path(folder), slices[run.dataset], folds, repeats) for run in planned]
     done = [load for load in loads if load.done]
     if not done:
         return None
@@ -101,11 +105,15 @@ class _Load(NamedTuple):
     seconds: float
 
 
-def _measure(run: PlannedRun, folder: Path, slices: int, folds: int) -> _Load:
-    sizes: Sequence[float] = [slices * (folds - 1) / folds] * folds
+def _measure(run: PlannedRun, folder: Path, slices: int, folds: int, repeats: int | None) -> _Load:
+    times = repeats or 1
+    # An official split has one fold, which is repeated five times by default.
+    number = (repeats or 5) if run.protocol == "official" else folds * times
+    sizes: Sequence[float] = [slices * (folds - 1) / folds] * number
     seconds: Mapping[int, float] = {}
     with suppress(InvalidFileError):  # a damaged run fails when it is started
-        sizes, seconds = _progress(RunDirectory(folder / run.path), run.recipe) or (sizes, seconds)
+        known = _progress(RunDirectory(folder / run.path), run.recipe, times)
+        sizes, seconds = known or (sizes, seconds)
     height, width = run.recipe.canvas_size(model_info(run.model))
     cost = height * width * run.recipe.epochs
     return _Load(
@@ -116,12 +124,15 @@ def _measure(run: PlannedRun, folder: Path, slices: int, folds: int) -> _Load:
     )
 
 
-def _progress(directory: RunDirectory, recipe: Recipe) -> tuple[list[int], dict[int, float]] | None:
+def _progress(
+    directory: RunDirectory, recipe: Recipe, repeats: int
+) -> tuple[list[int], dict[int, float]] | None:
     """Return the number of training slices of each fold and the seconds of the finished folds."""
     spec = directory.read_spec()
     if spec is None or spec.recipe != recipe:
         return None
     sizes = [len(fold.train) for fold in spec.folds]
-    done = [k for k in range(len(sizes)) if directory.is_finished(k)]
+    sizes += sizes[: len(sizes) // spec.repeats] * max(0, repeats - spec.repeats)
+    done = [k for k in range(len(spec.folds)) if directory.is_finished(k)]
     histories = {k: directory.read_history(k, EpochRecord._fields) for k in done}
     return sizes, {k: float(history["seconds"].sum()) for k, history in histories.items()}

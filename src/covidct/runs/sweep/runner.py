@@ -113,7 +113,14 @@ def run_sweep(
                 _LOG.warning("%s failed: %s", run, failures[run])
             bar.update()
             possible = [other for other in planned if other not in failures]
-            seconds = time_left(possible, folder, sizes, folds=folds, n_jobs=n_jobs)
+            seconds = time_left(
+                possible,
+                folder,
+                sizes,
+                folds=folds,
+                repeats=options.get("repeats"),
+                n_jobs=n_jobs,
+            )
             rest = f"about {duration(seconds)} left" if seconds else ""
             bar.set_postfix_str(rest)
             finished = len(results) + len(failures)
