@@ -17,6 +17,8 @@ tools/equivalent_mutants.toml lists with the reason why no test can notice them.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import importlib
 import json
 import os
 import re
@@ -215,6 +217,11 @@ def report(units: list[Unit], *, survivors: bool) -> None:
                     print(f"  - {mutant.removed}\n  + {mutant.added}")
 
 
+# From here on a plugin of pytest, which runs in the folder of the mutants.
+
+IMPORTED = Path("imported.json")
+
+
 def pytest_configure() -> None:
     """Draw the same examples for each mutant, and fewer of them."""
     from hypothesis import settings
@@ -223,12 +230,29 @@ def pytest_configure() -> None:
     settings.load_profile("mutation")
 
 
-def pytest_collection_modifyitems(items: list[Any]) -> None:
+def pytest_collection_modifyitems(config: Any, items: list[Any]) -> None:
     """Sort the tests by the duration that mutmut measured: most mutants fall to a short one."""
     measured = Path("mutmut-stats.json")
     if measured.exists():
         durations = json.loads(measured.read_text(encoding="utf-8"))["duration_by_test"]
         items.sort(key=lambda item: durations.get(item.nodeid, 0.0))
+    if config.option.collectonly and IMPORTED.exists():
+        # In the process that the others are forked from: what tests import as they run, such as
+        # the second of parts of PyTorch that an optimizer needs, is imported once for all of them.
+        for name in json.loads(IMPORTED.read_text(encoding="utf-8")):
+            with contextlib.suppress(Exception):
+                importlib.import_module(name)
+
+
+def pytest_sessionfinish(session: Any) -> None:
+    """List the modules of libraries that the first run of all tests has imported."""
+    if not session.config.option.collectonly and not IMPORTED.exists():
+        names = [
+            name
+            for name, module in list(sys.modules.items())
+            if "site-packages" in str(getattr(module, "__file__", None))
+        ]
+        IMPORTED.write_text(json.dumps(names), encoding="utf-8")
 
 
 def main() -> int:

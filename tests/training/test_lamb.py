@@ -127,6 +127,50 @@ def test_groups_keep_their_own_options():
     assert moved[0] > moved[1] > 0
 
 
+def test_defaults_are_those_of_torch_optimizer():
+    parameter = torch.nn.Parameter(torch.ones(1))
+    ours, theirs = Lamb([parameter]), ReferenceLamb([parameter])
+    expected = theirs.defaults | {
+        option: getattr(theirs, option) for option in ("clamp_value", "adam", "debias")
+    }
+    assert ours.defaults == expected
+    assert {k: v for k, v in ours.param_groups[0].items() if k != "params"} == expected
+
+
+def test_norms_in_the_state_are_those_of_torch_optimizer():
+    weights = torch.linspace(-2, 3, 12).reshape(3, 4)
+    pair = [torch.nn.Parameter(weights.clone()) for _ in range(2)]
+    options = {"lr": 0.1, "weight_decay": 0.3, "clamp_value": 2.5}
+    optimizers = Lamb(pair[:1], **options), ReferenceLamb(pair[1:], **options)
+    for parameter, optimizer in zip(pair, optimizers, strict=True):
+        parameter.grad = torch.cos(weights)
+        optimizer.step()
+    mine, reference = (o.state[p] for p, o in zip(pair, optimizers, strict=True))
+    assert float(reference["weight_norm"]) == 2.5
+    for norm in ("weight_norm", "adam_norm", "trust_ratio"):
+        assert float(mine[norm]) == pytest.approx(float(reference[norm]), rel=1e-6)
+
+
+def test_state_has_the_memory_format_of_its_tensor():
+    parameter = torch.nn.Parameter(torch.ones(2, 3, 4, 5).to(memory_format=torch.channels_last))
+    parameter.grad = torch.ones_like(parameter)
+    optimizer = Lamb([parameter])
+    optimizer.step()
+    for average in ("exp_avg", "exp_avg_sq"):
+        assert optimizer.state[parameter][average].stride() == parameter.stride()
+
+
+def test_a_tensor_of_zeros_and_one_without_an_update_have_a_ratio_of_one():
+    zeros, still = (torch.nn.Parameter(torch.full((2,), value)) for value in (0.0, 3.0))
+    optimizer = Lamb([zeros, still], lr=0.1)
+    zeros.grad, still.grad = torch.ones(2), torch.zeros(2)
+    optimizer.step()
+    assert [float(optimizer.state[p]["trust_ratio"]) for p in (zeros, still)] == [1, 1]
+    assert still.tolist() == [3, 3]
+    # Without the trust ratio, the step is lr * (1 - beta1) / sqrt(1 - beta2), as in Adam.
+    torch.testing.assert_close(zeros.detach(), torch.full((2,), -0.1 * 0.1 / 0.001**0.5))
+
+
 def test_tensors_without_gradient_stay():
     a, b = (torch.nn.Parameter(torch.ones(2)) for _ in range(2))
     optimizer = Lamb([a, b])

@@ -216,6 +216,23 @@ def test_warmup_rises_by_equal_steps_and_then_follows_the_milestones():
     assert rates == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.4, 0.1, 0.1, 0.1])
 
 
+def test_a_milestone_may_be_the_first_epoch():
+    assert Recipe(learning_rate=0.4, milestones=((0, 0.1),)).rate_at(0) == 0.1
+
+
+def test_a_warmup_of_all_but_one_epoch_stays_shorter_than_the_schedule():
+    recipe = Recipe(epochs=10, warmup=9)
+    assert [recipe.scaled(epochs).warmup for epochs in (2, 3, 10, 20)] == [1, 2, 9, 18]
+
+
+def test_replacing_keeps_the_other_options():
+    recipe = Recipe(epochs=7, weight_decay=0.5, milestones=())
+    assert recipe.replace(batch_size=4) == Recipe(
+        epochs=7, weight_decay=0.5, milestones=(), batch_size=4
+    )
+    assert recipe.replace() == recipe
+
+
 def test_presets_differ_from_the_paper_as_documented():
     """The results in the documentation were computed with these values."""
     paper = Recipe().options()
@@ -259,13 +276,18 @@ def test_refuses_augmentation_out_of_range(wrong):
 
 
 @pytest.mark.parametrize(
-    "call",
+    ("call", "kind", "known"),
     [
-        lambda: Recipe().replace(learningrate=1),
-        lambda: Recipe.from_dict({"learningrate": 1}),
-        lambda: Recipe.from_dict({"augmentation": {"nose": 1}}),
+        (lambda: Recipe().replace(learningrate=1), "Recipe", "learning_rate"),
+        (lambda: Recipe.from_dict({"learningrate": 1}), "Recipe", "learning_rate"),
+        (lambda: Recipe.from_dict({"augmentation": {"nose": 1}}), "Augmentation", "noise"),
     ],
 )
-def test_unknown_options_are_named(call):
-    with pytest.raises(UnknownNameError, match=r"did you mean '(learning_rate|noise)'"):
+def test_unknown_options_are_named(call, kind, known):
+    with pytest.raises(UnknownNameError, match=f"^unknown {kind} option .*did you mean '{known}'"):
         call()
+
+
+def test_augmentation_of_a_dictionary_must_be_a_mapping():
+    with pytest.raises(ValueError, match="augmentation must map options to values, got 5"):
+        Recipe.from_dict({"augmentation": 5})
