@@ -17,17 +17,20 @@ tools/equivalent_mutants.toml lists with the reason why no test can notice them.
 from __future__ import annotations
 
 import argparse
+import ast
 import contextlib
 import importlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +99,7 @@ class Unit:
         return [f"tests/{self.name.partition('/')[0]}"]
 
     def prepare(self) -> None:
-        """Write the folder in which mutmut runs: links to the checkout and a configuration."""
+        """Write the folder in which mutmut runs: the source, the tests and a configuration."""
         settings: dict[str, Any] = {
             "source_paths": ["src"],
             "only_mutate": list(self.modules),
@@ -111,10 +114,19 @@ class Unit:
         }
         # Python looks a folder of PYTHONPATH up once, as it starts: it has to exist by then.
         (self.folder / "mutants/src").mkdir(parents=True, exist_ok=True)
-        for name in ("src", "tests"):
-            link = self.folder / name
-            if not link.is_symlink():
-                link.symlink_to(ROOT / name)
+        tests = self.folder / "tests"
+        if not tests.is_symlink():
+            tests.symlink_to(ROOT / "tests")
+        if (self.folder / "src").is_symlink():  # never write through a link into the checkout
+            (self.folder / "src").unlink()
+        for source in sorted((ROOT / "src").rglob("*")):
+            copy = self.folder / source.relative_to(ROOT)
+            if source.suffix == ".py" and any(fnmatch(copy_name(source), m) for m in self.modules):
+                text = undecorated(source.read_text(encoding="utf-8"))
+                write_with_time(copy, text, source.stat().st_mtime)
+            elif source.is_file() and "__pycache__" not in source.parts:
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(source, copy)
         lines = [f"{key} = {json.dumps(value)}" for key, value in settings.items()]
         project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
         text = project + "\n[tool.mutmut]\n" + "\n".join(lines) + "\n"
@@ -144,6 +156,44 @@ class Unit:
             path = meta.relative_to(source).with_suffix("")
             codes = json.loads(meta.read_text(encoding="utf-8"))["exit_code_by_key"]
             yield from ((path, name, code) for name, code in codes.items())
+
+
+def copy_name(source: Path) -> str:
+    return source.relative_to(ROOT).as_posix()
+
+
+def write_with_time(path: Path, text: str, seconds: float) -> None:
+    """Write a file with the time of its source, which mutmut compares with its mutants."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    os.utime(path, (seconds, seconds))
+
+
+def undecorated(source: str) -> str:
+    """Apply the decorators of functions by assignments, since mutmut passes decorated ones over.
+
+    ``@property`` above ``def size(self)`` becomes ``size = property(size)`` below it.
+    """
+    lines = source.splitlines()
+    functions = [
+        node
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.FunctionDef) and node.decorator_list
+    ]
+    for function in sorted(functions, key=lambda node: -node.lineno):
+        decorators = [ast.unparse(decorator) for decorator in function.decorator_list]
+        if any(
+            re.fullmatch(r"staticmethod|classmethod|overload|.*\.setter", d) for d in decorators
+        ):
+            continue
+        wrapped = function.name
+        for decorator in reversed(decorators):
+            wrapped = f"{decorator}({wrapped})"
+        first = function.decorator_list[0].lineno - 1
+        end = function.end_lineno or len(lines)
+        lines.insert(end, f"{' ' * function.col_offset}{function.name} = {wrapped}")
+        del lines[first : function.lineno - 1]
+    return "\n".join(lines) + "\n"
 
 
 @dataclass(frozen=True)

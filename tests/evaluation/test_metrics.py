@@ -167,6 +167,52 @@ def test_bad_weights_are_refused(weights):
         metrics.weighted_scores([0, 1], [0.1, 0.9], weights=weights)
 
 
+def test_folds_are_scored_apart_and_undefined_ones_left_out_of_the_mean():
+    rng = np.random.default_rng(0)
+    targets, probabilities = rng.integers(0, 2, 60), rng.random(60).round(1)
+    folds = np.repeat(["b", "a", "c"], 20)
+    targets[folds == "c"] = 0  # recall, the AUC and others are undefined in this fold
+    scores = metrics.weighted_scores(
+        targets, probabilities, weights=np.ones((2, 60)), folds=folds, threshold=0.3
+    )
+    of_folds = [
+        by_scikit_learn(targets[folds == fold], probabilities[folds == fold], 0.3) for fold in "abc"
+    ]
+    assert list(scores) == list(metrics.METRICS)
+    for name, values in scores.items():
+        expected = np.nanmean([fold[name] for fold in of_folds])
+        np.testing.assert_allclose(values, [expected, expected], rtol=1e-12)
+    undefined = [name for name in scores if np.isnan(of_folds[2][name])]
+    assert {"recall", "auc", "average_precision"} <= set(undefined)
+    with pytest.raises(ValueError, match="folds must have one value for each of 60 targets"):
+        metrics.weighted_scores(targets, probabilities, weights=np.ones((1, 60)), folds=folds[1:])
+
+
+def test_metrics_undefined_in_all_folds_are_nan():
+    scores = metrics.weighted_scores(
+        [0, 0, 0, 0], [0.1, 0.2, 0.7, 0.2], weights=np.ones((1, 4)), folds=[0, 0, 1, 1]
+    )
+    assert np.isnan(scores["recall"]).all()
+    assert scores["specificity"] == pytest.approx([0.75])
+
+
+@pytest.mark.parametrize("name", metrics.METRICS)
+@pytest.mark.parametrize("threshold", [0, 0.25, 1])
+def test_a_metric_by_itself_uses_the_threshold(name, threshold):
+    targets, probabilities = np.array([0, 1, 1, 0, 1, 0]), np.array([0.0, 0.2, 0.3, 0.6, 1.0, 0.25])
+    expected = by_scikit_learn(targets, probabilities, threshold)[name]
+    found = metrics.METRICS[name](targets, probabilities, threshold=threshold)
+    assert found == pytest.approx(expected, nan_ok=True)
+
+
+def test_reasons_depend_on_the_threshold_and_name_the_unit():
+    assert metrics.describe_undefined([0, 1], [0.1, 0.2], threshold=0.15) == {}
+    assert metrics.describe_undefined([0, 1], [0.1, 0.2]) == {
+        "precision": "precision is undefined: no slice was predicted as COVID-19",
+        "mcc": "mcc is undefined: all slices are of one class, or all were predicted as one class",
+    }
+
+
 def test_unknown_metric_proposes_a_known_one():
     with pytest.raises(UnknownNameError, match="did you mean 'accuracy'"):
         metrics.score([0, 1], [0.1, 0.9], names=["acuracy"])
@@ -183,6 +229,13 @@ class TestSummarize:
         folds = [{"auc": 0.5, "f1": 1.0}, {"auc": np.nan, "f1": 0.5}, {"auc": 1.0, "f1": 0.0}]
         assert metrics.summarize(folds)["auc"] == pytest.approx((0.75, np.std([0.5, 1], ddof=1)))
         assert metrics.count_undefined(folds) == {"auc": 1}
+
+    def test_notes_count_the_folds_that_are_left_out(self):
+        folds = [{"auc": 0.5, "f1": 1.0}, {"auc": np.nan, "f1": 0.5}, {"auc": np.nan, "f1": 0.0}]
+        assert metrics.undefined_notes(folds) == [
+            "AUC is undefined (–) in 2 of 3 folds; the mean leaves these out."
+        ]
+        assert metrics.undefined_notes(folds[:1]) == []
 
     def test_one_fold_has_no_deviation_and_none_no_mean(self):
         summary = metrics.summarize([{"auc": np.nan, "f1": 0.5}])
@@ -203,6 +256,7 @@ class TestPerGroup:
         )
         assert names.tolist() == ["p1", "p10", "p2"]
         assert targets.tolist() == [0, 0, 1]
+        assert targets.dtype == np.int64
         assert probabilities == pytest.approx([0.1, 0.3, 0.55])
 
     def test_group_with_any_positive_slice_is_positive(self):
