@@ -4,9 +4,10 @@ import logging
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from covidct.datasets import gray as gray_module
-from covidct.datasets.gray import LUNG, Window, as_hounsfield, as_window, luma, to_gray
+from covidct.datasets.gray import LUNG, Window, as_hounsfield, as_window, luma, over_black, to_gray
 
 SHAPE = (40, 50)
 #: A slice in Hounsfield units: air, lung, fat, tissue and bone.
@@ -33,6 +34,20 @@ def test_every_shape_rises_around_its_level(shape: str) -> None:
     assert gray[0] <= 1
     assert gray[-1] >= 254
     assert abs(gray[2400] - 127.5) < 1
+
+
+@pytest.mark.parametrize(
+    ("shape", "quarters"),
+    [
+        ("LINEAR_EXACT", [0, 0, 0.25, 0.5, 0.75, 1, 1]),
+        # The logistic function of -3, -2, ..., 3.
+        ("SIGMOID", [0.047426, 0.119203, 0.268941, 0.5, 0.731059, 0.880797, 0.952574]),
+    ],
+)
+def test_the_other_shapes_follow_their_equations(shape: str, quarters: list[float]) -> None:
+    values = 40 + 400 * np.arange(-3, 4) / 4
+    expected = np.rint(255 * np.array(quarters))
+    np.testing.assert_array_equal(Window(40, 400, shape).show(values), expected)
 
 
 @pytest.mark.parametrize(
@@ -117,6 +132,61 @@ class TestHounsfieldUnits:
         assert as_hounsfield(part) is None
         assert as_hounsfield(part * 2 - 1) is None
 
+    @pytest.mark.parametrize(
+        ("pixels", "accepted"),
+        [
+            ({}, True),
+            # 95 % from -1500 to 800, or at the lowest value.
+            ({801: 500}, True),
+            ({801: 501}, False),
+            ({800: 501}, True),
+            ({-1501: 501, -2000: 1}, False),
+            ({-1500: 501, -2000: 1}, True),
+            ({-2000: 501}, True),
+            # 2 % of air, up to -400, that is not at the lowest value, and a tenth of all air.
+            ({-900: -1400, -700: -1300, 40: 2700}, True),
+            ({-900: -1400, -700: -1301, 40: 2701}, False),
+            ({-900: -1400, -700: -1500, -400: 200, 40: 2700}, True),
+            ({-900: -1400, -700: -1500, -399: 200, 40: 2700}, False),
+            ({-900: 3000, -700: -1000, 40: -2000}, True),
+            ({-900: 3000, -700: -1001, 40: -1999}, False),
+            # 2 % from -250 to 250.
+            ({40: -6900, 250: 200, -300: 6700}, True),
+            ({40: -6900, 250: 199, -300: 6701}, False),
+            ({40: -6900, 251: 200, -300: 6700}, False),
+            ({40: -6900, -250: 200, -300: 6700}, True),
+            ({40: -6900, -251: 200, -300: 6700}, False),
+            # 0.5 % above 20.
+            ({40: -6850, 300: -100, 0: 6950}, True),
+            ({40: -6851, 300: -100, 0: 6951}, False),
+            ({40: -6900, 300: -100, 21: 50, 0: 6950}, True),
+            ({40: -6900, 300: -100, 20: 50, 0: 6950}, False),
+        ],
+    )
+    def test_limits_of_the_rule(self, pixels: dict[int, int], accepted: bool) -> None:
+        """A chest of 10,000 pixels, of which some are exchanged for other values."""
+        counts = {-900: 1500, -700: 1500, 40: 6900, 300: 100}
+        for value, count in pixels.items():
+            counts[value] = counts.get(value, 0) + count
+        counts[40] -= sum(counts.values()) - 10_000
+        values = np.repeat(list(counts), list(counts.values())).astype(np.int16)
+        assert len(values) == 10_000
+        assert (as_hounsfield(values) is not None) is accepted
+
+    def test_64_values_are_enough(self) -> None:
+        values = np.tile(np.array([-900, -700, 40, 300], np.int16), 16)
+        assert as_hounsfield(values) is not None
+        assert as_hounsfield(values[:63]) is None
+        many = np.r_[values.astype(np.float32), np.full(9, np.nan, np.float32)]
+        np.testing.assert_array_equal(as_hounsfield(many), many)
+
+    def test_every_column_of_a_large_slice_is_looked_at(self) -> None:
+        values = np.full((512, 512), 3000, np.int16)
+        values[:, ::2] = np.tile(np.array([-900, -700, 40, 300], np.int16), 64)
+        assert as_hounsfield(values) is None  # half of it is beyond the range
+        values[:, 1::2] = 40
+        assert as_hounsfield(values) is not None
+
     def test_other_values_are_not(self) -> None:
         rng = np.random.default_rng(0)
         assert as_hounsfield(rng.normal(size=SHAPE)) is None
@@ -192,6 +262,47 @@ class TestOtherValues:
         np.testing.assert_array_equal(to_gray(picture.astype(np.uint16) * 256), picture)
         assert to_gray(np.array([True, False])).tolist() == [255, 0]
 
+    @pytest.mark.parametrize(
+        ("highest", "factor", "kept"),
+        [
+            *[(127, 1, False), (128, 1, True), (255, 1, True), (256, 1, False)],
+            *[(127, 257, False), (128, 257, True), (255, 257, True)],
+            *[(127, 256, False), (128, 256, True), (255, 256, True)],
+        ],
+    )
+    def test_brightest_value_of_an_8_bit_picture(
+        self, highest: int, factor: int, kept: bool
+    ) -> None:
+        picture = np.array([0, 1, 2, 50, highest])
+        gray = to_gray((picture * factor).astype(np.uint16))
+        assert (gray.tolist() == picture.tolist()) is kept
+        assert kept or gray[-1] == 255
+
+    def test_one_value_between_the_widened_bytes_tells_16_bits(self) -> None:
+        values = np.array([0, 257, 514, 40_000, 65_535], np.uint16)
+        expected = np.rint(values / 257)
+        np.testing.assert_array_equal(to_gray(values), expected)
+        assert to_gray(np.array([0, 257, 65_536], np.uint32)).tolist() == [0, 1, 255]
+        assert to_gray(np.array([0, 257, 128 * 257], np.int32)).tolist() == [0, 2, 255]
+
+    @pytest.mark.parametrize("size", [1, 2, 99, 100, 101, 199, 200, 1000])
+    def test_the_robust_range_by_its_definition(self, size: int) -> None:
+        """Least to greatest value, but no more than a quarter of the middle beyond its ends."""
+        values = np.random.default_rng(size).standard_cauchy(size) - 1000
+        ordered, k = sorted(values), size // 100
+        quarter = (ordered[size - 1 - k] - ordered[k]) / 4
+        low = max(ordered[0], ordered[k] - quarter)
+        high = min(ordered[-1], ordered[size - 1 - k] + quarter)
+        share = (values - low) / (high - low) if high > low else np.zeros(size)
+        expected = np.rint(255 * np.clip(share, 0, 1))
+        np.testing.assert_array_equal(to_gray(values, hounsfield=False), expected)
+
+    def test_what_is_not_finite_takes_no_part_in_the_range(self) -> None:
+        values = np.array([-500.0, np.nan, 0, 500, np.inf, -np.inf])
+        assert to_gray(values, hounsfield=False).tolist() == [0, 0, 128, 255, 255, 0]
+        assert to_gray(np.array([np.nan, -7.0, np.inf])).tolist() == [0, 0, 255]
+        assert to_gray(np.array([np.nan, np.inf, -np.inf])).tolist() == [0, 255, 0]
+
     def test_a_range_without_outliers_is_used_in_full(self) -> None:
         assert to_gray(np.arange(1000, 2021)).tolist() == np.rint(np.arange(1021) / 4).tolist()
 
@@ -236,3 +347,27 @@ def test_luma_keeps_gray_exactly_and_the_type() -> None:
         np.testing.assert_array_equal(result, values)
         assert dtype in ("u8", "f4") or result.dtype == values.dtype
     assert luma(np.array([60_000, 0, 0], np.uint16)) == round(60_000 * 0.299)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "i2", "i4"])
+def test_luma_of_colors_is_that_of_pil(dtype: str) -> None:
+    color = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    expected = np.asarray(Image.fromarray(color).convert("L"))
+    np.testing.assert_array_equal(luma(color.astype(dtype)), expected)
+
+
+def test_luma_of_floats_has_the_weights_of_bt_601() -> None:
+    np.testing.assert_allclose(luma(np.eye(3)), [0.299, 0.587, 0.114], rtol=1e-12)
+    assert luma(np.array([[2**60, 0, 0]], np.uint64))[0] == pytest.approx(0.299 * 2**60)
+
+
+def test_transparency_is_laid_over_black() -> None:
+    values = UNITS.astype(np.int16)
+    alpha = np.ones(SHAPE)
+    alpha[:, 20:30], alpha[:, 30:] = 0.5, 0
+    values[:, 30:] = 30_000  # unseen, so that it takes no part in the choice of the scale
+    gray = over_black(values, alpha, "lung")
+    np.testing.assert_array_equal(gray[:, :20], SHOWN[:, :20])
+    np.testing.assert_array_equal(gray[:, 20:30], np.rint(SHOWN[:, 20:30] * np.float32(0.5)))
+    assert not gray[:, 30:].any()
+    assert not over_black(values, np.zeros(SHAPE), "lung").any()
