@@ -72,6 +72,88 @@ def test_without_groups_it_is_scipys_bca():
     assert (low, high) == pytest.approx((expected.low, expected.high), abs=0.006)
 
 
+def test_a_skewed_mean_has_scipys_bca_at_the_level_of_the_t_quantile():
+    values = np.random.default_rng(1).exponential(size=40)
+    found = intervals.cluster_bootstrap(
+        lambda weights: {"mean": weights @ values / weights.sum(axis=1)},
+        np.arange(40),
+        level=0.9,
+        n_resamples=20_000,
+    )["mean"]
+    z = np.sqrt(40 / 39) * stats.t.ppf(0.95, 39)
+    level = 1 - 2 * stats.norm.sf(z)
+    expected = stats.bootstrap(
+        (values,), np.mean, n_resamples=20_000, confidence_level=level, rng=0
+    ).confidence_interval
+    # The acceleration alone moves the ends by 0.16 standard errors.
+    error = values.std() / np.sqrt(40)
+    assert found.method == "bootstrap"
+    assert found == pytest.approx((expected.low, expected.high), abs=0.06 * error)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_bca_follows_efrons_equations(seed):
+    rng = np.random.default_rng(seed)
+    drawn = rng.gamma(2, size=500).round(1)  # with ties
+    left_out = rng.gamma(1, size=30)
+    point, z = float(np.quantile(drawn, 0.4)), 1.7
+    below = (drawn < point).sum() + 0.5 * (drawn == point).sum()
+    bias = stats.norm.ppf((below + 0.5) / 501)
+    distance = left_out.mean() - left_out
+    acceleration = (distance**3).sum() / (6 * (distance**2).sum() ** 1.5)
+    levels = [
+        stats.norm.cdf(bias + (bias + end) / (1 - acceleration * (bias + end))) for end in (-z, z)
+    ]
+    mixed = rng.permutation(np.r_[drawn, [np.nan] * 20])  # undefined resamples are left out
+    found = intervals._bca(point, mixed, left_out=np.r_[left_out, np.nan], z=z)
+    assert found == pytest.approx(tuple(np.quantile(drawn, levels)), abs=1e-12)
+    still = intervals._bca(point, drawn, left_out=np.full(30, 0.5), z=z)
+    plain = [stats.norm.cdf(2 * bias + end) for end in (-z, z)]
+    assert still == pytest.approx(tuple(np.quantile(drawn, plain)), abs=1e-12)
+
+
+def test_whole_groups_are_drawn_and_left_out():
+    codes = np.array([0, 1, 1, 2, 2, 2, 3])
+    rng = np.random.default_rng(0)
+    drawn = np.concatenate(list(intervals._draws(codes, 4, 2000, rng)))
+    assert drawn.shape == (2000, 7)
+    of_group = drawn[:, [0, 1, 3, 6]]
+    np.testing.assert_array_equal(of_group[:, codes], drawn)
+    assert (of_group.sum(axis=1) == 4).all()
+    # Multinomial counts of four draws: mean 1, variance 4 * 1/4 * 3/4.
+    np.testing.assert_allclose(of_group.mean(axis=0), 1, atol=0.08)
+    np.testing.assert_allclose(of_group.var(axis=0), 0.75, atol=0.1)
+    left = np.concatenate(list(intervals.leave_one_out(codes, 4, rng)))
+    expected = {tuple((codes != k).astype(float)) for k in range(4)}
+    assert {tuple(row) for row in left} == expected
+    assert len(left) == 4
+
+
+def test_wilson_of_groups_counts_as_many_as_weigh_alike():
+    """The effective number of groups is Kish's, (sum of sizes)^2 / (sum of squared sizes)."""
+    sizes = np.array([5, 1, 1, 3, 2])
+    codes = np.repeat(np.arange(5), sizes)
+    right = codes != 1
+    n = sizes.sum() ** 2 / (sizes**2).sum()
+    found = intervals.robust_share(intervals.Interval(0, 1), right, codes, level=0.9)
+    assert found == pytest.approx(intervals.wilson(n * 11 / 12, n, level=0.9), abs=1e-12)
+    assert found.method == "wilson"
+    # Two folds weigh alike, whatever their number of slices: 2 of 2 and 9 of 10 slices right.
+    folds = np.where(codes == 4, "b", "a")
+    share = np.bincount(codes, weights=np.where(codes == 4, 1 / 4, 1 / 20))
+    n = 1 / (share**2).sum()
+    found = intervals.robust_share(intervals.Interval(0, 1), right, codes, folds=folds)
+    assert found == pytest.approx(intervals.wilson(n * 0.95, n), abs=1e-12)
+
+
+@pytest.mark.parametrize(("wrong", "kept"), [(9, False), (10, True), (20, True), (21, False)])
+def test_ten_groups_with_an_error_and_ten_without_one_are_enough(wrong, kept):
+    codes = np.repeat(np.arange(30), 2)
+    given = intervals.Interval(0.1, 0.2, method="bootstrap")
+    found = intervals.robust_share(given, codes >= wrong, codes)
+    assert (found is given) is kept
+
+
 def test_batches_and_blocks_do_not_change_what_is_found(monkeypatch):
     targets, probabilities, groups = clustered(np.random.default_rng(3), 30)
     options = {"groups": groups, "n_resamples": 200, "names": ["auc", "mcc"]}

@@ -120,8 +120,35 @@ def test_numbers_and_lists_of_others_become_plain():
 )
 def test_refuses_what_makes_no_sense(wrong):
     (option,) = wrong
-    with pytest.raises(ValueError, match=option):
+    with pytest.raises(ValueError, match=f"^{option} must "):
         Recipe(**wrong)
+
+
+def test_the_choices_of_an_option_are_listed():
+    message = "^optimizer must be one of 'lamb', 'adamw', 'sgd', got 'adam'$"
+    with pytest.raises(ValueError, match=message):
+        Recipe(optimizer="adam")
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        *((option, np.int64(2)) for option in ("epochs", "batch_size", "warmup")),
+        *(
+            (option, np.float32(0.5))
+            for option in (
+                *("learning_rate", "first_layer_rate", "label_smoothing", "average_decay"),
+                *("weight_decay", "clamp_value", "pos_weight"),
+            )
+        ),
+    ],
+)
+def test_each_number_becomes_plain(option, value):
+    kept = getattr(Recipe(**{option: value}), option)
+    assert type(kept) is type(value.item())
+    assert kept == value
+    with pytest.raises(ValueError, match=f"^{option} must be "):
+        Recipe(**{option: "2"})
 
 
 @pytest.mark.parametrize(
