@@ -45,7 +45,10 @@ PACKAGES = {
     "evaluation": ["*"],
     "explain": ["*"],
     "models": ["export"],
-    "runs": ["splits", "group_folds", "fold", "result", "scores", "predictor", "unit_predictions"],
+    "runs": [
+        *("splits", "group_folds", "fold", "result", "scores", "fold_predictions", "decisions"),
+        *("unit_predictions", "predictor", "predictions"),
+    ],
     "training": ["*"],
     "transforms": [""],
 }

@@ -19,7 +19,7 @@ from covidct import CrossValidationResult, CrossValidator, Recipe, cli, create_m
 from covidct.cli import demo
 from covidct.cli.options import add_recipe, read_recipe
 from covidct.datasets.canvases import make_canvases
-from covidct.explain.fold import explain_fold
+from covidct.explain.tested_slices import explain_fold
 
 
 def _standard_showwarning(*warning, **_):
@@ -362,7 +362,7 @@ def test_chosen_slices_are_explained_by_the_fold_that_tests_them(run_dir, tmp_pa
     arguments = ["--dataset", "phantom", "--n", "24", "--output", str(tmp_path)]
     arguments += ["--select", name]
     with (
-        patch("covidct.explain.fold.explain_fold", return_value=None) as explain,
+        patch("covidct.explain.tested_slices.explain_fold", return_value=None) as explain,
         patch("covidct.explain.faithfulness.average", return_value=None),
     ):
         assert cli.main(["explain", str(run_dir), *arguments]) == 0

@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 from scipy import special
 
 import covidct
-from covidct.explain import figures, fold
-from covidct.explain.fold import embed_fold, explain_fold, explain_predictions
+from covidct.explain import figures, new_slices
+from covidct.explain.new_slices import explain_predictions
+from covidct.explain.tested_slices import embed_fold, explain_fold
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +150,7 @@ def test_many_slices_are_drawn_on_several_pages(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     predictor, predictions = predicted
-    monkeypatch.setattr(fold, "_SLICES_PER_PAGE", 2)
+    monkeypatch.setattr(new_slices, "_SLICES_PER_PAGE", 2)
     explain_predictions(predictor, [p._replace(probability=0.1) for p in predictions], tmp_path)
     assert [page["n"] for page in shown] == [2, 2, 1]
     assert {p.name for p in tmp_path.glob("*.png")} == {f"grad_cam-00{i}.png" for i in (1, 2, 3)}

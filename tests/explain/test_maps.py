@@ -14,7 +14,7 @@ from PIL import Image
 from covidct.datasets.canvases import to_canvas
 from covidct.datasets.slices import find_slices
 from covidct.errors import UnknownNameError
-from covidct.explain import fold, save_maps, slices_of_volumes, slices_with_names
+from covidct.explain import new_slices, save_maps, slices_of_volumes, slices_with_names
 from covidct.runs.predictions import Prediction
 
 sitk = pytest.importorskip("SimpleITK", reason="needs the extra volumes")
@@ -42,7 +42,7 @@ def bright_is_evidence(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
     def maps(_: object, canvases: np.ndarray, **__: object) -> torch.Tensor:
         return torch.tensor(canvases).float() / 255
 
-    monkeypatch.setattr(fold, "mean_maps", maps)
+    monkeypatch.setattr(new_slices, "mean_maps", maps)
 
 
 def voxels() -> np.ndarray:

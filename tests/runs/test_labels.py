@@ -8,7 +8,7 @@ from scipy import special
 import covidct
 from covidct.evaluation.calibration import fit_recalibration
 from covidct.explain import GradCAM, figures
-from covidct.explain.fold import embed_fold
+from covidct.explain.tested_slices import embed_fold
 from covidct.models import LabelOutputs
 from covidct.report import command_line
 from covidct.runs import Ensemble, compare_runs

@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> None:
     """Run the verb."""
     from .. import CrossValidator, Recipe, audit_dataset, load_dataset
     from ..devices import resolve_device
-    from ..explain.fold import explain_fold
+    from ..explain.tested_slices import explain_fold
     from ..report import write_report
 
     args.resume_hint = "give the same command again to continue; finished folds are kept"

@@ -112,7 +112,7 @@ def run(args: argparse.Namespace) -> None:
 
 def _explain_images(args: argparse.Namespace, output: Path) -> Faithfulness | None:
     from .. import Predictor
-    from ..explain.fold import explain_predictions, save_maps
+    from ..explain.new_slices import explain_predictions, save_maps
     from ..explain.selection import slices_of_volumes, slices_with_names
 
     predictor = Predictor.from_run(args.run_dir)
@@ -148,7 +148,7 @@ def _explain_folds(
     result: CrossValidationResult, args: argparse.Namespace, output: Path
 ) -> Faithfulness:
     from ..explain.faithfulness import average
-    from ..explain.fold import explain_fold
+    from ..explain.tested_slices import explain_fold
 
     dataset = load_slices(args)
     chosen = _chosen_of_folds(result, dataset, args)

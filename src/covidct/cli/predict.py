@@ -215,8 +215,7 @@ def _plot_names(found: Found) -> dict[str, str]:
 
 
 def _plot(volume: VolumePrediction, path: Path) -> None:
-    from ..explain.figures import volume_profile
-    from ..explain.fold import save_figure
+    from ..explain.figures import save_figure, volume_profile
 
     probabilities = [p.probability for p in volume.slices]
     spreads = [p.spread for p in volume.slices]
@@ -245,7 +244,7 @@ def _rule_in_words(volume: VolumePrediction) -> str:
 def _draw_maps(
     args: argparse.Namespace, predictor: Predictor, volume: VolumePrediction, drawn: int
 ) -> None:
-    from ..explain.fold import draw_map
+    from ..explain.new_slices import draw_map
     from ..runs.predictions import with_images
 
     pairs: Iterator[tuple[Prediction, Image.Image | None]]

@@ -11,6 +11,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TypeVar
 
+from joblib import cpu_count
 from tqdm import tqdm
 
 Item = TypeVar("Item")
@@ -27,7 +28,9 @@ def each_in_threads(
 
     Only a few results wait in memory, whatever their number.
     """
-    pool = ThreadPoolExecutor()
+    # Python's default number, but of the cores that this process may use: cpu_count of joblib
+    # respects affinity and the limits of containers.
+    pool = ThreadPoolExecutor(min(32, cpu_count() + 4))
     waiting: deque[Future[Value]] = deque()
     try:
         for item in items:

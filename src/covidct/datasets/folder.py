@@ -178,12 +178,8 @@ def _what_is_there(root: Path, found: dict[str, Found], outside: list[Path]) -> 
         for path, reason in listing.set_aside
     ]
     folders = f"no slices were found in its folders {some(found)}"
-    return f"{folders} ({_some_plain(reasons)})" if reasons else folders
-
-
-def _some_plain(texts: list[str], *, limit: int = 3) -> str:
-    """Join the first few texts for a message."""
-    return "; ".join(texts[:limit]) + ("; ..." if len(texts) > limit else "")
+    more = ["..."] if len(reasons) > 3 else []
+    return f"{folders} ({'; '.join([*reasons[:3], *more])})" if reasons else folders
 
 
 def _nested(root: Path, names: list[str]) -> str:

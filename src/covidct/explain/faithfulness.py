@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from os import PathLike
+from pathlib import Path
 from typing import Literal, TypedDict
 
 import numpy as np
@@ -16,6 +18,7 @@ import torch
 from torch import Tensor
 
 from .._display import Displayed
+from .._files import write_json, write_text
 from ..devices import Precision
 from ..evaluation.tables import Table
 from ..models.classifier import CTClassifier
@@ -109,6 +112,17 @@ class Faithfulness(Displayed):
             row["value"] = _plain(row["value"])
             row["references"] = {name: _plain(x) for name, x in row["references"].items()}
         return {"measures": rows, "settings": dict(self.settings)}
+
+    def save(self, folder: str | PathLike[str]) -> None:
+        """Write ``faithfulness.txt`` and ``faithfulness.json``.
+
+        Parameters
+        ----------
+        folder : str or Path
+            Folder for the files; created if necessary.
+        """
+        write_text(Path(folder, "faithfulness.txt"), f"{self}\n")
+        write_json(Path(folder, "faithfulness.json"), self.to_dict())
 
     def table(self) -> Table:
         """Return the measures as a table, with reference values indented below each measure.

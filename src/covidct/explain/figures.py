@@ -8,7 +8,7 @@ not use ``matplotlib.pyplot``, its global state or its backend.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any, Literal
 
 import matplotlib as mpl
@@ -24,6 +24,7 @@ from matplotlib.lines import Line2D
 from PIL import Image
 from torch import Tensor
 
+from .._files import atomic_path
 from .._text import printable, shortened
 from ..evaluation.tables import percent
 from .perturbation import Curves
@@ -39,6 +40,7 @@ __all__ = [
     "plot_maps",
     "plot_tsne",
     "saliency_maps",
+    "save_figure",
     "volume_profile",
 ]
 
@@ -649,3 +651,32 @@ def _check_lengths(n: int, **lists: object) -> None:
             "expected at least one slice, and sequences of the same length; "
             f"got {n} slices and {lengths}"
         )
+
+
+def save_figure(figure: Figure, path: Path) -> Path:
+    """Save a figure as PNG, atomically.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        The figure.
+    path : Path
+        File to write.
+
+    Returns
+    -------
+    Path
+        The written file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from matplotlib.figure import Figure
+    >>> from covidct.explain.figures import save_figure
+    >>> save_figure(Figure(), Path(tempfile.mkdtemp(), "empty.png")).name
+    'empty.png'
+    """
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=150)
+    return path

@@ -17,7 +17,9 @@ from ..models.registry import model_info
 from ..runs.predictor import Predictor
 from ..runs.result import CrossValidationResult
 from ..runs.sweep import SweepResult
-from .fold import explain_fold, explain_predictions, save_figure
+from .figures import save_figure
+from .new_slices import explain_predictions
+from .tested_slices import explain_fold
 
 __all__ = ["draw_paper_figures"]
 

@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 
 from ..datasets.ct_dataset import CTDataset
 from ..devices import resolve_device
-from ..explain.fold import embed_fold
 from ..explain.grad_cam import GradCAM
 from ..explain.regions import to_slice
+from ..explain.tested_slices import embed_fold
 from ..runs.result import CrossValidationResult
 from .pictures import Picture, overlay, slice_picture
 
@@ -161,9 +161,9 @@ def draw_gallery(
 
 
 def draw_embedding(
-    result: CrossValidationResult, dataset: CTDataset, *, canvases: Canvases, fold: int = 0
+    result: CrossValidationResult, dataset: CTDataset, *, canvases: Canvases
 ) -> Figure:
-    """Draw a t-SNE embedding of the features that the network of a fold computes.
+    """Draw a t-SNE embedding of the features that the network of the first fold computes.
 
     At most 1,000 slices are shown; if there are more, they are drawn at random with a fixed seed.
 
@@ -175,8 +175,6 @@ def draw_embedding(
         The slices that the run was trained on.
     canvases : ndarray of shape (N, H, W), uint8
         Canvases of all slices.
-    fold : int, default=0
-        Number of the fold.
 
     Returns
     -------
@@ -188,13 +186,13 @@ def draw_embedding(
     ValueError
         If there are too few slices for an embedding, or if all have the same features.
     """
-    model = result.fold_model(fold).to(resolve_device("auto"))
+    model = result.fold_model(0).to(resolve_device("auto"))
     figure, _ = embed_fold(
         result,
         dataset,
         model,
         canvases,
-        fold=fold,
+        fold=0,
         palette="color-blind",
         max_slices=_MAX_EMBEDDED,
     )

@@ -184,8 +184,8 @@ def _calibration_sentence(calibrated: CalibratedFolds) -> str:
     """Describe the calibration slope for readers who are not statisticians."""
     found = calibrated.slopes()["uncalibrated"]
     ideal = (
-        "In brackets: 95 % interval. Ideal are a slope of 1 (probabilities are neither too extreme "
-        "nor too moderate) and an intercept of 0 (they are right on average)."
+        "In brackets: 95 % interval. A slope of 1 (probabilities are neither too extreme nor too "
+        "moderate) and an intercept of 0 (they are right on average) are ideal."
     )
     low, high = found.slope_interval
     if high < 1:
@@ -247,7 +247,7 @@ def difference_table(results: Mapping[str, CrossValidationResult]) -> Table | No
     if not tests.tests:
         return None
     table = tests.table()
-    note = "Tested are runs with the same folds, and runs that differ only in their split."
+    note = "Only runs with the same folds, and runs that differ only in their split, are tested."
     return replace(table, notes=(*table.notes, note))
 
 

@@ -153,11 +153,10 @@ class Painting:
         change *= self.coverage(depth)
         ground += change
 
-    def paint_ellipse(self, center: Point, radii: Point, hu: float, *, angle: float = 0) -> None:
+    def paint_ellipse(self, center: Point, radii: Point, hu: float) -> None:
         """Fill an ellipse; only its neighborhood is computed."""
-        window = self.near(center, (max(radii),) * 2 if angle else radii)
-        depth = self.ellipse(center, radii, angle=angle, window=window)
-        self.paint(depth, hu, window=window)
+        window = self.near(center, radii)
+        self.paint(self.ellipse(center, radii, window=window), hu, window=window)
 
 
 def smooth_step(value: FloatImage) -> FloatImage:
