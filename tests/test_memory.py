@@ -33,7 +33,9 @@ def pages_held():
 
 def numbers(code: str, **environment: str) -> list[int]:
     run = [sys.executable, "-c", PRELUDE + code]
-    output = subprocess.check_output(run, text=True, env=os.environ | environment)
+    # Dask leaves options of malloc behind for the workers that it starts.
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("MALLOC_")}
+    output = subprocess.check_output(run, text=True, env=inherited | environment)
     return [int(n) for n in output.split()]
 
 

@@ -13,9 +13,9 @@ import covidct
 distributed = pytest.importorskip("distributed", reason="needs the extra cluster")
 
 
-@pytest.fixture
-def client(cache):  # the workers inherit the cache of the test
-    options = {"n_workers": 2, "threads_per_worker": 1, "processes": True}
+@pytest.fixture(params=[1])
+def client(request, cache):  # the workers inherit the cache of the test
+    options = {"n_workers": request.param, "threads_per_worker": 1, "processes": True}
     with (
         distributed.LocalCluster(**options, dashboard_address=None) as cluster,
         distributed.Client(cluster) as client,
@@ -41,6 +41,7 @@ def test_a_cluster_gives_the_bits_of_one_process(run, quick, client, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("client", [2], indirect=True)
 def test_a_killed_worker_costs_no_bits(run, quick, client, tmp_path):
     recipe = quick.scaled(30)
     serial = run(recipe, tmp_path / "serial")
