@@ -26,6 +26,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
@@ -275,16 +276,23 @@ def report(units: list[Unit], *, survivors: bool) -> None:
 IMPORTED = Path("imported.json")
 
 
-def pytest_configure() -> None:
-    """Draw the same examples for each mutant, and fewer of them."""
+def pytest_configure(config: Any) -> None:
+    """Draw the same examples for each mutant, and fewer of them; make short work of the start."""
     from hypothesis import settings
 
     settings.register_profile("mutation", max_examples=25, derandomize=True, database=None)
     settings.load_profile("mutation")
+    # Files are collected once and their tests chosen afterwards: pytest looks for each test of a
+    # list by itself. A folder of its own saves looking through those of earlier sessions.
+    config.chosen_tests = {name for name in config.args if "::" in name}
+    config.args = list(dict.fromkeys(name.partition("::")[0] for name in config.args))
+    config.option.basetemp = tempfile.mkdtemp(prefix="mutant-")
 
 
 def pytest_collection_modifyitems(config: Any, items: list[Any]) -> None:
     """Sort the tests by the duration that mutmut measured: most mutants fall to a short one."""
+    if config.chosen_tests:
+        items[:] = [item for item in items if item.nodeid in config.chosen_tests]
     measured = Path("mutmut-stats.json")
     if measured.exists():
         durations = json.loads(measured.read_text(encoding="utf-8"))["duration_by_test"]
@@ -299,6 +307,7 @@ def pytest_collection_modifyitems(config: Any, items: list[Any]) -> None:
 
 def pytest_sessionfinish(session: Any) -> None:
     """List the modules of libraries that the first run of all tests has imported."""
+    shutil.rmtree(session.config.option.basetemp, ignore_errors=True)
     if not session.config.option.collectonly and not IMPORTED.exists():
         names = [
             name
