@@ -11,11 +11,9 @@ LABELS = LabelOutputs(("CAP", "COVID-19", "mild COVID-19", "normal"), ("COVID-19
 
 
 @pytest.fixture(scope="module")
-def model():
+def model(tiny):
     torch.manual_seed(0)
-    return covidct.create_model(
-        "shufflenet", weights=None, input_size=(64, 96), outputs=LABELS
-    ).eval()
+    return covidct.create_model(tiny, weights=None, input_size=(64, 96), outputs=LABELS).eval()
 
 
 def test_the_covid_logit_is_the_log_odds_of_the_summed_probabilities():

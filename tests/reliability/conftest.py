@@ -127,8 +127,13 @@ def frequent_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(tiny: str, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    """The outcome of the run that nothing happened to."""
+def undisturbed_run(tiny: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the run that nothing happened to; to be copied, not changed."""
     run_dir = tmp_path_factory.mktemp("undisturbed") / "run"
     _cross_validate(tiny, run_dir)
-    return outcome(run_dir)
+    return run_dir
+
+
+@pytest.fixture(scope="session")
+def undisturbed(undisturbed_run: Path) -> Outcome:
+    return outcome(undisturbed_run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -14,9 +15,10 @@ from covidct.runs import fold as fold_module
 from covidct.runs.storage import RunDirectory
 
 
-def test_constant_predictions_are_told(cross_validate, tmp_path):
+def test_constant_predictions_are_told(undisturbed_run, tmp_path):
     """A network that says "no" to every slice has no precision, and an AUC of chance."""
-    result = cross_validate(tmp_path / "run")
+    shutil.copytree(undisturbed_run, tmp_path / "run")
+    result = covidct.CrossValidationResult.load(tmp_path / "run")
     for k in range(2):
         rows = result.predictions[result.predictions["fold"] == k].copy()
         rows["probability"], rows["logit"] = 0.25, math.log(1 / 3)
@@ -63,8 +65,8 @@ def test_a_fitted_network_that_answers_no_number_stops_its_fold_alone(
 
 
 @pytest.mark.parametrize("target", [0, 1])
-def test_an_external_set_of_one_class_is_told(cross_validate, tmp_path, phantoms, target):
-    result = cross_validate(tmp_path / "run")
+def test_an_external_set_of_one_class_is_told(undisturbed_run, phantoms, target):
+    result = covidct.CrossValidationResult.load(undisturbed_run)
     external = result.evaluate(phantoms.subset(phantoms.targets == target))
     assert "AUC is undefined (–) in 2 of 2 folds; the mean leaves these out." in str(external)
     assert external.to_dict()["ensemble"]["auc"] is None
