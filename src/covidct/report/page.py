@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from itertools import compress
@@ -27,6 +26,7 @@ from ..evaluation.tables import Table, percent, percent_range
 from ..models.registry import model_info
 from ..runs.comparison_table import distinctions, published_comparison
 from ..runs.protocol import leakage_warning
+from ..runs.recalibration import CalibratedFolds
 from ..runs.result import CrossValidationResult
 from ..runs.storage import WeightsSpec
 from .commands import command_line, replacement_note
@@ -478,6 +478,7 @@ def _section(
     properties: Mapping[str, npt.ArrayLike] | None,
 ) -> RunSection:
     repeated = max(result.repeat_numbers) > 0
+    calibrated = _calibrate(result)
     tables = (
         fold_table(result),
         result.interval_table(),
@@ -500,8 +501,8 @@ def _section(
         tables=tuple(table for table in tables if table is not None),
         confusion=_confusion(result),
         label_confusion=tuple(_label_confusion(result)),
-        curves=_curves(result),
-        use=_clinical_use(result),
+        curves=_curves(result, calibrated),
+        use=_clinical_use(result, calibrated),
         learning=vector(
             figures.learning_curves([result.history(k) for k in range(len(result.folds))])
         ),
@@ -586,12 +587,24 @@ def _label_confusion(result: CrossValidationResult) -> Iterator[Picture]:
         yield vector(figures.confusion_matrices(matrices, classes=names))
 
 
-def _curves(result: CrossValidationResult) -> tuple[Picture, ...]:
+def _calibrate(result: CrossValidationResult) -> CalibratedFolds | str:
+    """Calibrate a run, or return the reason why it cannot be calibrated."""
+    try:
+        return result.calibrate()
+    except InvalidFileError:
+        raise
+    except ValueError as error:
+        return str(error)
+
+
+def _curves(
+    result: CrossValidationResult, calibrated: CalibratedFolds | str
+) -> tuple[Picture, ...]:
     folds = {"test folds": _folds(result)}
     return (
         vector(figures.roc_curves(folds)),
         vector(figures.precision_recall_curves(folds)),
-        vector(figures.reliability_diagrams(_stages(result))),
+        vector(figures.reliability_diagrams(_stages(result, calibrated))),
     )
 
 
@@ -599,20 +612,21 @@ def _curves(result: CrossValidationResult) -> tuple[Picture, ...]:
 _PREVALENCES = (0.02, 0.1, 0.3)
 
 
-def _clinical_use(result: CrossValidationResult) -> ClinicalUse:
+def _clinical_use(result: CrossValidationResult, calibrated: CalibratedFolds | str) -> ClinicalUse:
     """Collect operating points, predictive values, calibration and decision curve."""
+    if isinstance(calibrated, str):  # thresholds lack predictions to be fitted on as well
+        return ClinicalUse(missing=f"Not shown: {calibrated}.")
     units: tuple[Unit, ...] = ("slice", "patient") if result.has_patients else ("slice",)
     per = units[-1]
     try:
         points = [result.operating_points(per=unit) for unit in units]
         values = result.predictive_values(_PREVALENCES, sensitivity=0.95, per=per)
         curve = result.net_benefit(per=per)
-        calibration = calibration_table(result.calibrate())
     except InvalidFileError:
         raise
     except ValueError as error:
         return ClinicalUse(missing=f"Not shown: {error}.")
-    tables = (*(found.table() for found in points), values.table(), calibration)
+    tables = (*(found.table() for found in points), values.table(), calibration_table(calibrated))
     return ClinicalUse(
         tables=tuple(_without_repeated_notes(tables)),
         sentences=(*points[-1].sentences(), *values.sentences()),
@@ -628,14 +642,15 @@ def _without_repeated_notes(tables: Iterable[Table]) -> Iterator[Table]:
         seen.update(table.notes)
 
 
-def _stages(result: CrossValidationResult) -> dict[str, tuple[npt.ArrayLike, npt.ArrayLike]]:
+def _stages(
+    result: CrossValidationResult, calibrated: CalibratedFolds | str
+) -> dict[str, tuple[npt.ArrayLike, npt.ArrayLike]]:
     """Return targets and probabilities before and, if possible, after calibration."""
     rows = result.predictions
     stages: dict[str, tuple[npt.ArrayLike, npt.ArrayLike]] = {
         "uncalibrated": (rows["target"], rows["probability"])
     }
-    with suppress(ValueError):
-        calibrated = result.calibrate()
+    if not isinstance(calibrated, str):
         name = f"calibrated on {calibrated.fitted_on}"
         stages[name] = calibrated.targets, calibrated.fit.probabilities
     return stages
