@@ -42,7 +42,7 @@ EQUIVALENT = Path(__file__).with_name("equivalent_mutants.toml")
 # Modules of each package that results depend on; a package's tests are tests/<package>.
 PACKAGES = {
     "audit": ["*"],
-    "datasets": ["gray", "volumes", "geometry", "lung", "slices", "canvases"],
+    "datasets": ["gray", "volumes", "geometry", "lung", "slices", "frames", "canvases"],
     "evaluation": ["*"],
     "explain": ["*"],
     "models": ["export"],

@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 
 from covidct.datasets.dicom import patient_group, read_series, read_slice
+from covidct.datasets.frames import read_frame, read_hu
 from covidct.datasets.gray import LUNG
-from covidct.datasets.slices import Found, FoundVolume, find_slices, read_frame, read_hu
+from covidct.datasets.slices import Found, FoundVolume, find_slices
 from covidct.errors import InvalidFileError
 
 pydicom = pytest.importorskip("pydicom", reason="needs the extra dicom")

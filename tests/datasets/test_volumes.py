@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from covidct.datasets import volumes
+from covidct.datasets.frames import read_frame, read_hu
 from covidct.datasets.gray import LUNG
-from covidct.datasets.slices import find_slices, read_frame, read_hu
+from covidct.datasets.slices import find_slices
 from covidct.errors import InvalidFileError
 
 sitk = pytest.importorskip("SimpleITK", reason="needs the extra volumes")

@@ -456,7 +456,7 @@ def test_repeats_number_folds_through_and_keep_the_first_repeat(run, tmp_path):
     extended = run(run_dir=once.run_dir, seed=1, repeats=2)
     pd.testing.assert_frame_equal(extended.predictions, twice.predictions)
     assert [path.stat().st_mtime_ns for path in kept] == stamps
-    with pytest.raises(ValueError, match="folds was 4, is 2; repeats was 2, is 1"):
+    with pytest.raises(ValueError, match=r"repeats was 2, is 1\. Give repeats=2, or choose"):
         run(run_dir=once.run_dir, seed=1)
 
 

@@ -114,19 +114,16 @@ def add_dataset(
     parser: argparse.ArgumentParser, *, required: bool = True, several: bool = False
 ) -> None:
     """Add the options that name datasets and describe how to load them."""
-    one = "the dataset and its folder (covidct datasets lists the names; 'folder' reads class "
-    one += "folders of your own). NAME@OWN=ROOT gives it another name in tables and run folders"
     parser.add_argument(
         "--dataset",
         nargs="+",
         action="extend",
         required=required,
         metavar="NAME=ROOT",
-        help=one
+        help="the dataset and its folder (covidct datasets lists the names; 'folder' reads class "
+        "folders of your own). NAME@OWN=ROOT gives it another name in tables and run folders; "
         + (
-            "; several datasets may follow each other"
-            if several
-            else "; several are joined as sources"
+            "several datasets may follow each other" if several else "several are joined as sources"
         ),
     )
     parser.add_argument(
@@ -406,7 +403,7 @@ def add_training(parser: argparse.ArgumentParser) -> None:
         "--repeats",
         type=int,
         help="number of repeats, each with another split (default: 1), or of trainings on an "
-        "official split, each with another seed (default: 5)",
+        "official split, each with another seed (default: 5); extends a finished run with fewer",
     )
     add_recipe(parser)
     parser.add_argument(

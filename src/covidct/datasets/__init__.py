@@ -1,4 +1,4 @@
-"""Slices in files become a CTDataset, and its slices canvases."""
+"""Datasets of CT slices: loading, reading, and canvases for networks."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ if TYPE_CHECKING:
     from .concatenation import ConcatDataset, concat
     from .ct_dataset import CTDataset
     from .dicom import patient_group, read_series, read_slice
+    from .frames import read_frame
     from .gray import Window, as_hounsfield, to_gray, to_grayscale
     from .info import DatasetInfo
     from .lung import lung_slices
     from .reading import read_image
     from .registry import dataset_info, list_datasets, load_dataset, register_dataset
-    from .slices import Found, FoundVolume, find_slices, read_frame
+    from .slices import Found, FoundVolume, find_slices
 else:
     __getattr__, __dir__ = attach(
         __name__,
@@ -25,12 +26,13 @@ else:
             "concatenation": ("ConcatDataset", "concat"),
             "ct_dataset": ("CTDataset",),
             "dicom": ("patient_group", "read_series", "read_slice"),
+            "frames": ("read_frame",),
             "gray": ("Window", "as_hounsfield", "to_gray", "to_grayscale"),
             "info": ("DatasetInfo",),
             "lung": ("lung_slices",),
             "reading": ("read_image",),
             "registry": ("dataset_info", "list_datasets", "load_dataset", "register_dataset"),
-            "slices": ("Found", "FoundVolume", "find_slices", "read_frame"),
+            "slices": ("Found", "FoundVolume", "find_slices"),
         },
     )
 

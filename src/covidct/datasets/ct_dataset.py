@@ -471,7 +471,7 @@ class CTDataset:
         covidct.errors.InvalidFileError
             If the file cannot be decoded.
         """
-        from .slices import read_frame
+        from .frames import read_frame
 
         return read_frame(self.paths[index], int(self.frames[index]), window=self.window)
 
@@ -493,7 +493,7 @@ class CTDataset:
         covidct.errors.InvalidFileError
             If a mask cannot be decoded.
         """
-        from .slices import read_mask
+        from .frames import read_mask
 
         files = {kind: paths[index] for kind, paths in self.mask_files.items()}
         return {

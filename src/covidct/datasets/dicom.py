@@ -192,7 +192,7 @@ def read_series(
     if len(stack.slices) * height * width > MAX_SERIES_VOXELS:
         raise InvalidFileError(
             f"{str(path)!r}: the series has more than {MAX_SERIES_VOXELS} pixels; read its slices "
-            "one by one with covidct.datasets.slices.read_frame"
+            "one by one with covidct.datasets.frames.read_frame"
         )
     if is_swapped(first):
         height, width = width, height

@@ -23,7 +23,8 @@ from scipy import ndimage
 from ..errors import InvalidFileError
 from ._cache import remembered
 from ._parallel import map_in_threads
-from .slices import FoundVolume, read_hu
+from .frames import read_hu
+from .slices import FoundVolume
 
 __all__ = ["lung_area", "lung_run", "lung_slices"]
 

@@ -353,9 +353,13 @@ class CrossValidator:
                     )
                 extended = _extended(found, spec)
                 if changes := _changes(extended, spec):
+                    has_more = found.repeats > spec.repeats and not _changes(
+                        _extended(spec, found), found
+                    )
+                    advice = f"Give repeats={found.repeats}, or choose" if has_more else "Choose"
                     raise ValueError(
                         f"{str(directory.path)!r} contains another run: {'; '.join(changes)}. "
-                        "Choose another run_dir"
+                        f"{advice} another run_dir"
                     )
                 if extended is not found:
                     directory.verify(networks=True)
@@ -391,12 +395,14 @@ def _extended(found: RunSpec, spec: RunSpec) -> RunSpec:
 def _changes(found: RunSpec, spec: RunSpec) -> list[str]:
     """Describe the differences of `spec` from the run in the folder, except the environment."""
     before, now = ({**s.to_dict(), "protocol": s.protocol} for s in (found, spec))
+    same_number = len(found.folds) == len(spec.folds)
+    ignored = _ENVIRONMENT if same_number else (*_ENVIRONMENT, "fold_names")
     changes = [
         _change(before[key], now[key], key)
         for key in now
-        if key not in _ENVIRONMENT and before[key] != now[key]
+        if key not in ignored and before[key] != now[key]
     ]
-    if len(found.folds) == len(spec.folds) and found.folds != spec.folds:
+    if same_number and found.folds != spec.folds:
         changes.append("the folds have other slices (a scikit-learn splitter needs a random_state)")
     return changes
 

@@ -16,8 +16,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from .._text import counted
+from ..datasets.frames import read_frame
 from ..datasets.gray import WindowChoice, to_grayscale
-from ..datasets.slices import read_frame
 from ..evaluation.decision_rule import DecisionRule
 
 if TYPE_CHECKING:

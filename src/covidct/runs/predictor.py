@@ -23,10 +23,11 @@ from .._memory import keep_freed_memory
 from ..datasets._listing import file_kind
 from ..datasets._parallel import each_in_threads
 from ..datasets.canvases import to_canvas
+from ..datasets.frames import read_frame
 from ..datasets.gray import WindowChoice, as_window
 from ..datasets.lung import lung_slices
 from ..datasets.series import read_header
-from ..datasets.slices import Found, FoundVolume, find_slices, read_frame, set_aside_text
+from ..datasets.slices import Found, FoundVolume, find_slices, set_aside_text
 from ..devices import Precision, resolve_device
 from ..errors import InvalidFileError, UnknownNameError
 from ..evaluation.calibration import Method
