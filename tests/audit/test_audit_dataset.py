@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -11,11 +12,24 @@ import covidct
 from covidct.audit import RULES, near_duplicate_groups
 
 
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """Forty phantoms of ten patients as files, which no test changes."""
+    folder = tmp_path_factory.mktemp("saved") / "slices"
+    covidct.load_dataset("phantom", n=40, seed=1).save(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def clean(saved):
+    """The audit of these files."""
+    return audit(saved)
+
+
 @pytest.fixture
-def folder(tmp_path):
-    """Forty phantoms of ten patients as files."""
-    covidct.load_dataset("phantom", n=40, seed=1).save(tmp_path / "slices")
-    return tmp_path / "slices"
+def folder(saved, tmp_path):
+    """Copies of these files, to be changed."""
+    return shutil.copytree(saved, tmp_path / "slices")
 
 
 def audit(folder, groups="auto"):
@@ -26,11 +40,10 @@ def named(report, words):
     return [finding for finding in report.findings if words in finding.title]
 
 
-def test_clean_slices_have_no_fatal_finding(folder):
-    report = audit(folder)
-    assert not [finding for finding in report.findings if finding.severity == "fatal"]
-    assert len(report.groups) == 40
-    assert report.verdict
+def test_clean_slices_have_no_fatal_finding(clean):
+    assert not [finding for finding in clean.findings if finding.severity == "fatal"]
+    assert len(clean.groups) == 40
+    assert clean.verdict
 
 
 def test_one_slice_under_both_labels_is_fatal(folder):
@@ -90,18 +103,17 @@ def test_a_shortcut_is_found(folder):
     assert finding.severity == "fatal"
 
 
-def test_same_slices_same_report(folder):
-    assert audit(folder).to_dict() == audit(folder).to_dict()
+def test_same_slices_same_report(clean, saved):
+    assert audit(saved).to_dict() == clean.to_dict()
 
 
-def test_it_tells_what_belongs_together(folder):
-    report = audit(folder)
-    assert [row["groups"] for row in report.tables["patients"]] == [5, 5]
-    lines = str(report).splitlines()
+def test_it_tells_what_belongs_together(clean, saved):
+    assert [row["groups"] for row in clean.tables["patients"]] == [5, 5]
+    lines = str(clean).splitlines()
     caption = "Slices and groups of each class"
     start = lines.index(next(line for line in lines if line.startswith(caption)))
     assert lines[start + 2].split() == ["non-COVID", "20", "5", "4", "4"]
-    assert caption not in str(audit(folder, groups=None))
+    assert caption not in str(audit(saved, groups=None))
 
 
 def test_it_names_the_largest_group_of_near_duplicates(folder):
@@ -138,18 +150,16 @@ def test_two_sources_are_no_patients(tmp_path):
         assert row["low"] < row["accuracy"] < row["high"]
 
 
-def test_the_text_fits_a_narrow_terminal_and_breaks_no_name(folder, monkeypatch):
-    report = audit(folder)
+def test_the_text_fits_a_narrow_terminal_and_breaks_no_name(clean, monkeypatch):
     monkeypatch.setenv("COLUMNS", "60")
-    prose = str(report).partition("Slices and groups of each class")[0].splitlines()
+    prose = str(clean).partition("Slices and groups of each class")[0].splitlines()
     assert max(len(line) for line in prose[1:] if not line.startswith(" " * 10)) <= 60
     assert not any(line.endswith("non-") for line in prose)
 
 
-def test_the_repr_fits_one_screen(folder):
-    report = audit(folder)
-    finding = dataclasses.replace(report.findings[0], title="a long title " * 20)
-    changed = dataclasses.replace(report, subject="words " * 50, findings=(finding,) * len(RULES))
-    for lines in (repr(report).splitlines(), repr(changed).splitlines()):
+def test_the_repr_fits_one_screen(clean):
+    finding = dataclasses.replace(clean.findings[0], title="a long title " * 20)
+    changed = dataclasses.replace(clean, subject="words " * 50, findings=(finding,) * len(RULES))
+    for lines in (repr(clean).splitlines(), repr(changed).splitlines()):
         assert len(lines) <= 24
         assert max(map(len, lines)) <= 100

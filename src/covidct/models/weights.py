@@ -12,6 +12,7 @@ import pickle
 import re
 import zipfile
 from collections.abc import Iterable, Mapping
+from functools import cache
 from importlib import import_module, util
 from operator import attrgetter
 from os import PathLike
@@ -297,15 +298,17 @@ def _recognize(state: Mapping[str, Tensor]) -> str | None:
     """Return the built-in network whose backbone has these tensors, or None."""
     shapes = {name.removeprefix(_BACKBONE): tensor.shape for name, tensor in state.items()}
     for info in BUILT_IN:
-        with torch.device("meta"):
-            wanted = build_backbone(info).state_dict()
-        if all(
-            shapes.get(name) == tensor.shape
-            for name, tensor in wanted.items()
-            if not name.endswith(_OPTIONAL)
-        ):
+        if _backbone_shapes(info).items() <= shapes.items():
             return info.name
     return None
+
+
+@cache
+def _backbone_shapes(info: ArchitectureInfo) -> dict[str, torch.Size]:
+    """Return the shapes of the tensors that every weights file of the network has."""
+    with torch.device("meta"):
+        state = build_backbone(info).state_dict()
+    return {name: tensor.shape for name, tensor in state.items() if not name.endswith(_OPTIONAL)}
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
