@@ -31,7 +31,7 @@ def recorded_gradients(parameters: list[torch.Tensor], steps: int) -> list[list[
 def test_equals_torch_optimizer_on_a_network(options):
     ours, theirs = (list(copy.deepcopy(network).parameters()) for network in [build()] * 2)
     optimizers = Lamb(ours, lr=1e-2, **options), ReferenceLamb(theirs, lr=1e-2, **options)
-    for gradients in recorded_gradients(ours, 5):
+    for gradients in recorded_gradients(ours, 20):
         for parameters, optimizer in zip((ours, theirs), optimizers, strict=True):
             for p, g in zip(parameters, gradients, strict=True):
                 p.grad = g.clone()
@@ -48,9 +48,17 @@ def test_equals_torch_optimizer_on_a_network(options):
 
 
 def build() -> torch.nn.Module:
+    """A small network with tensors of one, two and four dimensions."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return ShuffleNetV2([1, 2, 1], [8, 16, 32, 64, 128])
+        return torch.nn.Sequential(
+            torch.nn.Conv2d(1, 8, 3, bias=False),
+            torch.nn.BatchNorm2d(8),
+            torch.nn.Conv2d(8, 8, 3, groups=8),
+            torch.nn.Flatten(),
+            torch.nn.Linear(32, 16),
+            torch.nn.Linear(16, 1),
+        )
 
 
 def numpy_step(w, g, m, v, *, lr, wd, clamp, b1=0.9, b2=0.999, eps=1e-6):
