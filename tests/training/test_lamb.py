@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from torch_optimizer import Lamb as ReferenceLamb
-from torchvision.models import ShuffleNetV2
 
 from covidct import Lamb
 
