@@ -134,6 +134,12 @@ def test_groups_keep_their_own_options():
     assert moved[0] > moved[1] > 0
 
 
+def test_without_a_closure_nothing_is_returned():
+    parameter = torch.nn.Parameter(torch.ones(2))
+    parameter.grad = torch.ones(2)
+    assert Lamb([parameter]).step() is None
+
+
 def test_defaults_are_those_of_torch_optimizer():
     parameter = torch.nn.Parameter(torch.ones(1))
     ours, theirs = Lamb([parameter]), ReferenceLamb([parameter])

@@ -197,7 +197,7 @@ class Lamb(ReferenceLamb):
         if not state:
             state["step"] = 0
             for average in ("exp_avg", "exp_avg_sq"):
-                state[average] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
+                state[average] = torch.zeros_like(parameter)
         state["step"] += 1
         return state
 
