@@ -175,7 +175,7 @@ class Lamb(ReferenceLamb):
         if group["weight_decay"] != 0:
             torch._foreach_add_(updates, parameters, alpha=group["weight_decay"])
 
-        weight_norms = torch.stack(torch._foreach_norm(parameters)).clamp(0, group["clamp_value"])
+        weight_norms = torch.stack(torch._foreach_norm(parameters)).clamp(max=group["clamp_value"])
         update_norms = torch.stack(torch._foreach_norm(updates))
         defined = (weight_norms != 0) & (update_norms != 0)
         ratios = torch.where(defined, weight_norms / update_norms, 1.0)
