@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -179,3 +180,15 @@ def test_slices_are_read_once_for_the_audit_and_every_split(cache, monkeypatch):
     np.testing.assert_array_equal(report.groups, first)
     np.testing.assert_array_equal(near_duplicate_groups(slices), first)
     assert sorted(read) == list(range(24))
+
+
+def test_fingerprints_keep_the_low_frequencies_only():
+    """All frequencies of 2,048 slices would take 33 MB."""
+    one = np.random.default_rng(0).integers(0, 256, (1, 64, 64), np.uint8)
+    peaks = []
+    for n in (1024, 3072):
+        tracemalloc.start()
+        fingerprints(np.broadcast_to(one, (n, 64, 64)))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] - peaks[0] < 4e6

@@ -543,9 +543,10 @@ def fingerprints(canvases: npt.NDArray[np.uint8]) -> Floats:
     ((63,), True)
     """
     low = [
+        # A copy, since a view would keep all frequencies in memory.
         fft.dctn(standardize(canvases[part]), axes=(1, 2), norm="ortho")[
             :, :_FREQUENCIES, :_FREQUENCIES
-        ]
+        ].copy()
         for part in chunks(len(canvases), _BLOCK)
     ]
     return np.concatenate(low).reshape(len(canvases), -1)[:, 1:]
