@@ -25,6 +25,7 @@ def drawn(request):
 def test_cells(drawn, threshold):
     targets, probabilities, weights = drawn
     counts = WeightedCounts(targets, probabilities, weights, threshold)
+    assert counts.cells.shape == (3, 4)
     for row, w in enumerate(weights):
         matrix = reference.confusion_matrix(
             targets, probabilities >= threshold, labels=[0, 1], sample_weight=w
