@@ -11,7 +11,7 @@ from covidct.explain import GradCAM, figures
 from covidct.explain.tested_slices import embed_fold
 from covidct.models import LabelOutputs
 from covidct.report import command_line
-from covidct.runs import Ensemble, compare_runs
+from covidct.runs import Ensemble, LeakageWarning, compare_runs
 
 RECIPE = covidct.Recipe.demo().scaled(1).replace(canvas=(64, 96))
 NAMES = ("COVID", "normal", "other")
@@ -23,7 +23,7 @@ def phantoms():
 
 
 def fitted(model, phantoms, folder, target):
-    return covidct.CrossValidator(
+    validator = covidct.CrossValidator(
         model,
         RECIPE,
         cv=2,
@@ -33,7 +33,9 @@ def fitted(model, phantoms, folder, target):
         device="cpu",
         run_dir=folder,
         target=target,
-    ).run(phantoms)
+    )
+    with pytest.warns(LeakageWarning, match="3 of 36 slices have near-duplicates"):
+        return validator.run(phantoms)
 
 
 @pytest.fixture(scope="module")

@@ -189,6 +189,7 @@ def test_folds_of_foreign_splitters_are_checked(anonymous, train, test, message)
         make_split(anonymous, Fixed(list(train), list(test)))
 
 
+@pytest.mark.filterwarnings("ignore:The groups parameter is ignored")  # scikit-learn
 def test_torn_groups_of_foreign_splitters_are_refused(phantoms):
     splitter = StratifiedKFold(3, shuffle=True, random_state=0)
     with pytest.raises(ValueError, match=r"group .* in both the training and the test part"):
