@@ -30,7 +30,7 @@ from covidct.audit import audit_dataset
 from covidct.evaluation import metrics
 from covidct.evaluation.intervals import Interval
 from covidct.evaluation.tables import Table, percent, percent_range
-from covidct.report import command_line, replacement_note
+from covidct.report import command_line
 from covidct.runs.external_test import ExternalEvaluation
 from covidct.training import Recipe
 
@@ -186,7 +186,7 @@ def write_folds(name: str, run: covidct.CrossValidationResult, notes: list[str])
         rows=folds_table(run),
         shown=(dataset, run.protocol.id, "mean ± sd"),
         command=wrapped(command_of(run)),
-        notes=[note for note in [replacement_note(run), *notes] if note],
+        notes=notes,
     )
 
 
