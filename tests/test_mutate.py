@@ -1,4 +1,4 @@
-"""The script that mutates the source: what it rewrites, and how it sorts what it finds."""
+"""Script that mutates the source: the rewritten code, and the sorting of the mutants."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Change the source one small step at a time and count the changes that no test notices.
 
 Run the mutants of a package, or of one module, against the tests of that package; a second start
-goes on where the first one ended. Without --run, only list what has been found:
+goes on where the first one ended. Without --run, only list the results:
 
     python tools/mutate.py --run training
     python tools/mutate.py --run evaluation/metrics.py

@@ -1,7 +1,7 @@
 """Write the files of the page of results: tables of runs, choices, external tests and audits.
 
-NAME.json holds the table that the page shows, with the command, machine, date, seed and minutes of
-the run. NAME.csv.gz holds the predictions, from which a test computes the table again with
+NAME.json has the table that the page shows, with the command, machine, date, seed and minutes of
+the run. NAME.csv.gz has the predictions, from which a test computes the table again with
 scikit-learn. Runs of several seeds on one test part also get a row for the mean of their networks.
 
     python docs/results/collect.py run runs/lite0 --name covid19-ct-lite0-official
@@ -79,7 +79,7 @@ def external_table(found: ExternalEvaluation) -> list[list[str]]:
 
 
 def title_of_dataset(name: str) -> str:
-    """Return the first words of a dataset's title, without what describes it."""
+    """Return the title of a dataset without its description."""
     return re.split(r", | \(", covidct.dataset_info(name).title)[0]
 
 
@@ -270,7 +270,7 @@ def write_audit(name: str, dataset: covidct.CTDataset, notes: list[str]) -> dict
         "command": f"covidct audit --dataset {dataset.name}=FOLDER",
         "machine": f"cpu, {seconds:.0f} seconds of processor time",
         "date": datetime.now(UTC).date().isoformat(),
-        "columns": ["what predicts the label", "accuracy", "range"],
+        "columns": ["predictor of the label", "accuracy", "range"],
         "rows": rows,
         "notes": [ranges, f"Other findings: {others}.", *notes],
     }

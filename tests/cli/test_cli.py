@@ -173,7 +173,7 @@ def test_wrong_calls_exit_with_2(arguments, message, capsys):
         ("--protocol paper --groups none", "--groups does not apply to phantom"),
     ],
 )
-@pytest.mark.filterwarnings("ignore::covidct.runs.splits.LeakageWarning")
+@pytest.mark.filterwarnings("ignore::covidct.runs.splits.LeakageWarning")  # not tested here
 def test_training_errors_name_options(tiny, options, message, tmp_path, capsys):
     words = f"train --dataset phantom --n 24 --model {tiny} --run-dir {tmp_path / 'r'} {options}"
     assert cli.main(words.split()) in (1, 2)

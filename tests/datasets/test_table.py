@@ -148,7 +148,7 @@ def test_a_table_must_exist(tmp_path: Path) -> None:
 
 
 def test_a_chosen_frame_of_a_volume(tmp_path: Path) -> None:
-    sitk = pytest.importorskip("SimpleITK")
+    sitk = pytest.importorskip("SimpleITK", reason="needs the extra volumes")
     rng = np.random.default_rng(0)
     for name in ("covid", "normal"):
         voxels = rng.normal(-600, 200, (5, 24, 32)).astype(np.int16)

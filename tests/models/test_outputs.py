@@ -101,8 +101,8 @@ def test_a_shared_model_keeps_its_labels(model, tmp_path):
 
 
 def test_onnx_has_the_covid_logit_and_the_labels(model, tmp_path):
-    runtime = pytest.importorskip("onnxruntime")
-    pytest.importorskip("onnxscript")
+    runtime = pytest.importorskip("onnxruntime", reason="needs the extra onnx")
+    pytest.importorskip("onnxscript", reason="needs the extra onnx")
     model.export(tmp_path / "model.onnx")
     session = runtime.InferenceSession(tmp_path / "model.onnx")
     assert [output.name for output in session.get_outputs()] == ["logits", "labels"]

@@ -1,4 +1,4 @@
-"""The tables of the page of results follow from the predictions beside them, by scikit-learn."""
+"""Tables of the page of results, compared with scikit-learn on the same predictions."""
 
 from __future__ import annotations
 

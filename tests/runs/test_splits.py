@@ -259,7 +259,7 @@ def test_a_split_by_patient_warns_of_near_duplicates(
 
 
 @pytest.mark.parametrize("groups", [None, "patient"])
-@pytest.mark.filterwarnings("ignore::covidct.runs.splits.LeakageWarning")
+@pytest.mark.filterwarnings("ignore::covidct.runs.splits.LeakageWarning")  # not tested here
 def test_repeats_shuffle_the_folds_of_one_search(phantoms, groups, monkeypatch):
     searches = []
     find = splits.near_duplicate_groups

@@ -287,7 +287,7 @@ def test_bad_sweeps_fail_at_once(do, cells):
         do(datasets={})
 
 
-@pytest.mark.filterwarnings("ignore::covidct.runs.splits.LeakageWarning")
+@pytest.mark.filterwarnings("ignore::covidct.runs.splits.LeakageWarning")  # not tested here
 def test_command_line(tiny, tmp_path, capsys, caplog):
     covidct.load_dataset("phantom", n=24, seed=0).save(tmp_path / "slices")
     shared = ["sweep", "--folder", str(tmp_path / "sweep")]

@@ -46,7 +46,7 @@ def explain_fold(
     baseline: Baseline = "blur",
     seed: int = 0,
 ) -> Faithfulness:
-    """Draw and measure what the network of a fold looks at.
+    """Draw and measure the saliency maps of a fold's network.
 
     Parameters
     ----------
