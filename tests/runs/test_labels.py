@@ -6,12 +6,14 @@ import torch
 from scipy import special
 
 import covidct
+from covidct.cli import main
 from covidct.evaluation.calibration import fit_recalibration
 from covidct.explain import GradCAM, figures
 from covidct.explain.tested_slices import embed_fold
 from covidct.models import LabelOutputs
 from covidct.report import command_line
 from covidct.runs import Ensemble, LeakageWarning, compare_runs
+from covidct.runs.predictions import PatientPrediction, Prediction
 
 RECIPE = covidct.Recipe.demo().scaled(1).replace(canvas=(64, 96))
 NAMES = ("COVID", "normal", "other")
@@ -80,6 +82,58 @@ def test_label_scores_are_those_of_the_predictions(run):
     expected = [[np.sum((rows["label"] == a) & (called == b)) for b in NAMES] for a in NAMES]
     np.testing.assert_allclose(2 * run.label_scores.confusion_matrix(), expected)
     assert "Macro F1 of the 3 labels" in str(run)
+
+
+def test_new_slices_have_a_probability_of_each_label(run, phantoms, tmp_path, capsys):
+    for i in range(3):
+        phantoms[i][0].save(tmp_path / f"{i}.png")
+    (tmp_path / "1.png").write_bytes(b"no picture")
+    predictor = covidct.Predictor.from_run(run.run_dir)
+    assert predictor.labels == NAMES
+    predictions = predictor.predict(tmp_path, on_error="skip")
+    table = predictions.to_frame().set_index("path").rename(index=lambda path: path[-5:])
+    networks = [run.fold_model(k) for k in range(2)]
+    for i in (0, 2):
+        canvas = torch.tensor(predictor.canvas(phantoms[i][0]))[None, None]
+        with torch.inference_mode():
+            chances = [network.eval()(canvas).softmax(1)[0].numpy() for network in networks]
+        expected = dict(zip(NAMES, np.mean(chances, axis=0), strict=True))
+        assert dict(predictions[i].by_label) == pytest.approx(expected, abs=1e-6)
+        for name in NAMES:
+            assert table.loc[f"{i}.png", f"p_{name}"] == pytest.approx(expected[name], abs=1e-6)
+    assert table.loc["1.png", [f"p_{name}" for name in NAMES]].isna().all()
+    mean = predictions.by_patient()["p_other"].mean()
+    assert mean == pytest.approx(table["p_other"].mean())
+    assert main(["predict", str(run.run_dir), str(tmp_path / "1.png"), "--on-error", "skip"]) == 0
+    assert capsys.readouterr().out.splitlines()[0].endswith("patient,p_COVID,p_normal,p_other")
+
+
+def test_shared_networks_keep_the_labels(run, phantoms, tmp_path):
+    phantoms[0][0].save(tmp_path / "new.png")
+    (expected,) = covidct.Predictor.from_run(run.run_dir).predict(tmp_path / "new.png")
+    run.export(tmp_path / "shared")
+    (found,) = covidct.Predictor.load(tmp_path / "shared").predict(tmp_path / "new.png")
+    assert found.by_label == expected.by_label
+    pytest.importorskip("onnxruntime")
+    run.fold_model(0).export(tmp_path / "0.onnx")
+    (found,) = covidct.Predictor.load(tmp_path / "0.onnx").predict(tmp_path / "new.png")
+    (expected,) = covidct.Predictor([run.fold_model(0)]).predict(tmp_path / "new.png")
+    assert found.by_label == pytest.approx(expected.by_label, abs=1e-4)
+
+
+def test_networks_with_different_labels_have_no_mean(run, twin):
+    with pytest.raises(ValueError, match="got COVID, normal, other and a single output"):
+        covidct.Predictor([run.fold_model(0), twin.fold_model(0)])
+
+
+def test_a_patient_has_the_mean_of_the_counted_slices():
+    slices = [
+        Prediction("", p, 0.0, (), (8, 8), lung=lung, by_label={"CAP": 1 - p, "COVID-19": p})
+        for p, lung in ((0.1, False), (0.9, True), (0.3, True))
+    ]
+    assert PatientPrediction("a", tuple(slices)).by_label == pytest.approx(
+        {"CAP": 0.4, "COVID-19": 0.6}
+    )
 
 
 def test_a_chosen_label_is_explained(run, phantoms):

@@ -382,8 +382,8 @@ class CTClassifier(nn.Module):
         ``input_size``, to ``logits`` (B,), whose logistic function is the probability of COVID-19.
         A model of K labels also has the output ``labels`` (B, K), whose softmax is the
         probabilities of the labels. The metadata hold the model, input_size (height, width),
-        input_type, classes, positive (the classes that mean COVID-19) and the version of covidct.
-        The mode of the model does not change.
+        input_type, target, classes, positive (the classes that mean COVID-19) and the version of
+        covidct. The mode of the model does not change.
 
         Examples
         --------

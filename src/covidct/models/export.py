@@ -86,6 +86,7 @@ def export_onnx(
             "model": name,
             "input_size": json.dumps(input_size),
             "input_type": input_type,
+            "target": outputs.target,
             "classes": json.dumps(outputs.classes),
             "positive": json.dumps(outputs.positive),
             "covidct": __version__,

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
 
 from .._extras import require
 from ..errors import InvalidFileError
+from ..inference import Inference
+from .outputs import Outputs
 
 __all__ = ["OnnxNetwork"]
 
@@ -34,6 +35,8 @@ class OnnxNetwork:
         Name of the network.
     input_size : tuple of (int, int)
         Height and width of its canvases.
+    outputs : Outputs
+        Meaning of its outputs.
     metadata : dict of str to object
         Metadata of the file, as :meth:`covidct.CTClassifier.export` describes them.
 
@@ -67,6 +70,8 @@ class OnnxNetwork:
             self.name = str(texts["model"])
             height, width = json.loads(texts["input_size"])
             self._as_bytes = texts["input_type"] == "uint8"
+            self.metadata: dict[str, Any] = {name: _parsed(text) for name, text in texts.items()}
+            self.outputs = Outputs.from_dict(self.metadata)
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidFileError(
                 f"{self.path}: not an ONNX file that covidct wrote ({error})"
@@ -74,10 +79,9 @@ class OnnxNetwork:
         except Exception as error:  # ONNX Runtime's own classes, which have no common base
             raise InvalidFileError(f"{self.path}: cannot be read ({error})") from error
         self.input_size = int(height), int(width)
-        self.metadata: dict[str, Any] = {name: _parsed(text) for name, text in texts.items()}
 
-    def probabilities(self, canvases: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-        """Compute the probability of COVID-19 of canvases.
+    def infer(self, canvases: npt.NDArray[np.uint8]) -> Inference:
+        """Apply the network to canvases in batches.
 
         Parameters
         ----------
@@ -86,15 +90,17 @@ class OnnxNetwork:
 
         Returns
         -------
-        ndarray of float64, shape (N,)
-            Probabilities.
+        Inference
+            COVID logits and outputs, without features.
         """
-        logits = [np.empty(0, np.float32)]
-        for start in range(0, len(canvases), _BATCH):
+        names = ["logits", "labels" if self.outputs.labels else "logits"]
+        found = []
+        for start in range(0, max(len(canvases), 1), _BATCH):
             batch = canvases[start : start + _BATCH, None]
             values = batch if self._as_bytes else (batch / 255).astype(np.float32)
-            logits.append(self._session.run(["logits"], {"canvases": values})[0])
-        return np.asarray(special.expit(np.concatenate(logits).astype(np.float64)))
+            found.append(self._session.run(names, {"canvases": values}))
+        logits, outputs = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        return Inference(logits, None, outputs)
 
     def __repr__(self) -> str:
         return f"OnnxNetwork({str(self.path)!r}): {self.name}, input_size={self.input_size}"

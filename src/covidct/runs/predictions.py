@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
@@ -84,6 +84,9 @@ class Prediction(NamedTuple):
         Pseudonym of the patient, see :func:`covidct.datasets.dicom.patient_group`; None if unknown.
     by_fold : tuple of float, default=()
         Probability by each fold; empty if the slice could not be read.
+    by_label : mapping of str to float, default={}
+        Mean probability of each label over the folds; NaN if the slice could not be read. Empty if
+        the networks have a single output.
     """
 
     path: str
@@ -98,6 +101,7 @@ class Prediction(NamedTuple):
     lung: bool | None = None
     patient: str | None = None
     by_fold: tuple[float, ...] = ()
+    by_label: Mapping[str, float] = {}
 
     @property
     def name(self) -> str:
@@ -151,6 +155,15 @@ class _Aggregate:
             return nan
         folds = np.mean([p.by_fold or (p.probability,) for p in self.counted], axis=0)
         return float(folds.std(ddof=1)) if len(folds) > 1 else 0.0
+
+    @property
+    def by_label(self) -> dict[str, float]:
+        """Mean probability of each label over the counted slices; empty for a single output."""
+        names = self.slices[0].by_label
+        return {
+            name: float(np.mean([p.by_label[name] for p in self.counted])) if self.counted else nan
+            for name in names
+        }
 
     @property
     def lung_slices(self) -> int | None:
@@ -340,8 +353,8 @@ class Predictions(Sequence[Prediction]):
         pandas.DataFrame
             Columns ``path``, ``probability``, ``spread``, ``doubts`` (joined by "; "),
             ``position`` (mm, NaN if unknown), ``volume`` (None for single images),
-            ``volume_probability``, ``frame``, ``lung`` and ``patient`` (missing if unknown); see
-            `Prediction`.
+            ``volume_probability``, ``frame``, ``lung`` and ``patient`` (missing if unknown), and
+            ``p_LABEL`` for each label of networks that were trained on labels; see `Prediction`.
         """
         return _table(
             self,
@@ -358,8 +371,8 @@ class Predictions(Sequence[Prediction]):
         -------
         pandas.DataFrame
             Columns ``volume`` (the path of a single image), ``probability``, ``spread``,
-            ``slices``, ``lung_slices`` (missing if unknown), ``doubts`` (joined by "; ") and
-            ``patient`` (missing if unknown); see `VolumePrediction`.
+            ``slices``, ``lung_slices`` (missing if unknown), ``doubts`` (joined by "; "),
+            ``patient`` (missing if unknown) and ``p_LABEL`` for each label; see `VolumePrediction`.
         """
         columns = ("volume", *_ROW, "patient")
         return _table(by_volume(self), self.rule, columns=columns, types=_ROW)
@@ -372,8 +385,8 @@ class Predictions(Sequence[Prediction]):
         pandas.DataFrame
             Columns ``patient`` (where it is unknown, the volume, or the path of a single image),
             ``probability``, ``spread``, ``slices``, ``lung_slices`` (missing if unknown),
-            ``doubts`` (joined by "; ") and ``volumes``, the number of volumes; see
-            `PatientPrediction`.
+            ``doubts`` (joined by "; "), ``volumes``, the number of volumes, and ``p_LABEL`` for
+            each label; see `PatientPrediction`.
         """
         return _table(
             self.patients,
@@ -424,22 +437,22 @@ def _table(
     predictions: Iterable[Prediction | VolumePrediction | PatientPrediction],
     rule: DecisionRule | None,
     *,
-    columns: Iterable[str],
+    columns: Collection[str],
     types: dict[str, Any],
 ) -> pd.DataFrame:
     import pandas as pd
 
     content = [to_row(prediction, rule) for prediction in predictions]
-    decided = [name for name in _DECIDED if content and name in content[0]]
+    added = [name for name in content[0] if name not in columns] if content else []
     joined = [row | {"doubts": "; ".join(row["doubts"])} for row in content]  # type: ignore[arg-type]
-    types = types | {name: _DECIDED[name] for name in decided}
-    return pd.DataFrame(joined, columns=[*columns, *decided]).astype(types)
+    types = types | {name: _DECIDED.get(name, float) for name in added}
+    return pd.DataFrame(joined, columns=[*columns, *added]).astype(types)
 
 
 def to_row(
     prediction: Prediction | VolumePrediction | PatientPrediction, rule: DecisionRule | None
 ) -> dict[str, object]:
-    """Return the row of a prediction in a table, with the decision of a rule.
+    """Return the row of a prediction in a table, with its labels and the decision of a rule.
 
     Parameters
     ----------
@@ -451,8 +464,9 @@ def to_row(
     Returns
     -------
     dict
-        Column to value. If the rule decides about this unit, the row has
-        ``calibrated_probability`` (NaN if unreadable) and ``positive`` (None if unreadable).
+        Column to value, with ``p_LABEL`` for each label. If the rule decides about this unit, the
+        row has ``calibrated_probability`` (NaN if unreadable) and ``positive`` (None if
+        unreadable).
 
     Examples
     --------
@@ -462,7 +476,8 @@ def to_row(
     >>> row["positive"]
     True
     """
-    content = prediction.to_dict()
+    labels = {f"p_{name}": chance for name, chance in prediction.by_label.items()}
+    content = prediction.to_dict() | labels
     if rule is None or rule.per != ("slice" if isinstance(prediction, Prediction) else "patient"):
         return content
     p = prediction.probability

@@ -11,10 +11,11 @@ from itertools import islice
 from math import nan
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from PIL import Image
 from tqdm import tqdm
 
@@ -35,17 +36,16 @@ from ..evaluation.decision_rule import DecisionRule, Unit
 from ..inference import infer
 from ..models.classifier import CTClassifier
 from ..models.onnx_network import OnnxNetwork
+from ..models.outputs import outputs_of
 from ..models.sharing import read_card
 from .exported import read_export
 from .out_of_distribution import TrainingReference, descriptors, seen_by_any
 from .predictions import Prediction, Predictions, VolumePrediction
 from .result import CrossValidationResult
 
-if TYPE_CHECKING:
-    pass
-
 __all__ = [
     "Predictor",
+    "Scores",
     "find_in_order",
 ]
 
@@ -71,6 +71,25 @@ class _Loaded(NamedTuple):
 
     prediction: Prediction
     canvas: npt.NDArray[np.uint8] | None
+
+
+class Scores(NamedTuple):
+    """Scores of N canvases by K networks.
+
+    Attributes
+    ----------
+    probabilities : ndarray of float64, shape (K, N)
+        Probability of COVID-19 by each network.
+    by_label : dict of str to ndarray of float64, shape (N,)
+        Mean probability of each label over the networks; empty if they have a single output.
+    doubts : list of list of str
+        For each canvas, how it differs from the training slices of most networks, and a notice if
+        a network was trained on it.
+    """
+
+    probabilities: npt.NDArray[np.float64]
+    by_label: dict[str, npt.NDArray[np.float64]]
+    doubts: list[list[str]]
 
 
 class Predictor:
@@ -102,11 +121,14 @@ class Predictor:
         The networks, in evaluation mode and on the device.
     input_size : tuple of (int, int)
         Height and width of the networks' canvases.
+    labels : tuple of str
+        Labels that predictions have a probability of; empty for networks with a single output.
 
     Raises
     ------
     ValueError
-        If `models` is empty, `references` has another length, or `window` is invalid.
+        If `models` is empty or their labels differ, `references` has another length, or `window` is
+        invalid.
 
     Examples
     --------
@@ -152,6 +174,14 @@ class Predictor:
         self.window: WindowChoice = window
         self.rule = rule
         self.input_size = self.models[0].input_size
+        self.labels = outputs_of(self.models[0]).labels
+        for model in self.models:
+            if outputs_of(model).labels != self.labels:
+                raise ValueError(
+                    "the mean of networks needs the same labels, got "
+                    f"{', '.join(self.labels) or 'a single output'} and "
+                    f"{', '.join(outputs_of(model).labels) or 'a single output'}"
+                )
 
     @classmethod
     def from_run(
@@ -393,17 +423,32 @@ class Predictor:
             self._score_seeds, batch_size=batch_size, skip=on_error == "skip", window=window
         )
         yield from score(
-            Prediction(str(path), nan, nan, (), (0, 0), patient=found.patients.get(path))
-            for path in found.images
+            self._seed(path, patient=found.patients.get(path)) for path in found.images
         )
         for volume in found.volumes:
             lung = lung_slices(volume, on_error=on_error).tolist() if volume.in_hu else None
-            yield from _as_volume(score(_seeds(volume, lung)), lung)
+            yield from _as_volume(score(self._seeds(volume, lung)), lung)
+
+    def _seed(self, path: Path, **known: Any) -> Prediction:
+        """Return the prediction of a slice before it is scored."""
+        unknown = dict.fromkeys(self.labels, nan)
+        return Prediction(str(path), nan, nan, (), (0, 0), by_label=unknown, **known)
+
+    def _seeds(self, volume: FoundVolume, lung: Sequence[bool] | None) -> Iterator[Prediction]:
+        for i, (path, frame) in enumerate(zip(volume.paths, volume.frames, strict=True)):
+            yield self._seed(
+                path,
+                frame=frame,
+                position=float(volume.positions[i]),
+                volume=volume.name,
+                lung=None if lung is None else lung[i],
+                patient=volume.patient,
+            )
 
     def _score_seeds(
         self, seeds: Iterable[Prediction], *, batch_size: int, skip: bool, window: WindowChoice
     ) -> Iterator[Prediction]:
-        """Fill in the probability, spread, doubts and size of predictions."""
+        """Fill in the probabilities, spread, doubts and size of predictions."""
         loaded = each_in_threads(partial(self._load, skip=skip, window=window), seeds)
         with keep_freed_memory(), closing(loaded):
             while batch := list(islice(loaded, batch_size)):
@@ -433,9 +478,7 @@ class Predictor:
         """
         return to_canvas(image, self.input_size, resize=self.resize)
 
-    def score(
-        self, canvases: npt.NDArray[np.uint8]
-    ) -> tuple[npt.NDArray[np.float64], list[list[str]]]:
+    def score(self, canvases: npt.NDArray[np.uint8]) -> Scores:
         """Score canvases.
 
         Parameters
@@ -445,22 +488,20 @@ class Predictor:
 
         Returns
         -------
-        probabilities : ndarray of float64, shape (n_models, n_slices)
-            Probability of COVID-19 by each network.
-        doubts : list of list of str
-            For each canvas, how it differs from the training slices of most networks, and a notice
-            if a network was trained on it.
+        Scores
+            Probabilities and doubts.
         """
         described = descriptors(canvases) if self.references else {}
-        probabilities, unusual = [], []
+        wanted = bool(self.references)
+        probabilities, of_labels, unusual = [], [], []
         for k, model in enumerate(self.models):
             if isinstance(model, OnnxNetwork):
-                probabilities.append(model.probabilities(canvases))
-                continue
-            wanted = bool(self.references)
-            found = infer(model, canvases, precision=self.precision, features=wanted)
+                found = model.infer(canvases)
+            else:
+                found = infer(model, canvases, precision=self.precision, features=wanted)
             probabilities.append(found.probabilities)
-            if wanted:
+            of_labels.append(outputs_of(model).probabilities(torch.from_numpy(found.outputs)))
+            if found.features is not None:
                 features = np.asarray(found.features, np.float64)
                 unusual.append(self.references[k].unusual({"features": features, **described}))
         doubts: list[list[str]] = [[] for _ in canvases]
@@ -471,25 +512,26 @@ class Predictor:
         if self.references:
             for i in np.flatnonzero(seen_by_any(self.references, described["layout"])):
                 doubts[i].append(_SEEN)
-        return np.stack(probabilities), doubts
+        by_label = {name: np.mean([p[name] for p in of_labels], axis=0) for name in self.labels}
+        return Scores(np.stack(probabilities), by_label, doubts)
 
     def _score_batch(self, batch: Sequence[_Loaded]) -> Iterator[Prediction]:
         canvases = [canvas for _, canvas in batch if canvas is not None]
-        scored: Iterator[tuple[npt.NDArray[np.float64], list[str]]] = iter(())
-        if canvases:
-            probabilities, doubts = self.score(np.stack(canvases))
-            scored = zip(probabilities.T, doubts, strict=True)
+        scores = self.score(np.stack(canvases)) if canvases else None
+        i = 0
         for prediction, canvas in batch:
-            if canvas is None:
+            if canvas is None or scores is None:
                 yield prediction
                 continue
-            of_folds, found = next(scored)
+            of_folds = scores.probabilities[:, i]
             yield prediction._replace(
                 probability=float(of_folds.mean()),
                 spread=float(of_folds.std(ddof=1)) if len(of_folds) > 1 else 0.0,
                 by_fold=tuple(of_folds.tolist()),
-                doubts=(*_doubt_size(prediction.size, canvas.shape), *found),
+                by_label={name: float(values[i]) for name, values in scores.by_label.items()},
+                doubts=(*_doubt_size(prediction.size, canvas.shape), *scores.doubts[i]),
             )
+            i += 1
 
 
 _DOUBTS = {
@@ -562,19 +604,6 @@ def _of_series(found: Found, series: str) -> Found:
         raise UnknownNameError.among("series", series, names)
     images = [path for path in found.images if path not in dicom or path in chosen]
     return found._replace(volumes=volumes, images=images)
-
-
-def _seeds(volume: FoundVolume, lung: Sequence[bool] | None) -> Iterator[Prediction]:
-    """Yield the predictions of a volume's slices before they are scored."""
-    for i, (path, frame) in enumerate(zip(volume.paths, volume.frames, strict=True)):
-        yield Prediction(
-            *(str(path), nan, nan, (), (0, 0)),
-            frame=frame,
-            position=float(volume.positions[i]),
-            volume=volume.name,
-            lung=None if lung is None else lung[i],
-            patient=volume.patient,
-        )
 
 
 def _as_volume(
