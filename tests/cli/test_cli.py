@@ -170,7 +170,7 @@ def test_wrong_calls_exit_with_2(arguments, message, capsys):
         ("--protocol paper --threads 0", "--threads must be an integer of at least 1"),
         ("--protocol paper --seed -1", "--seed must be an integer of at least 0"),
         ("--protocol paper --repeats 0", "--repeats must be an integer of at least 1"),
-        ("--protocol paper --groups none", "--groups does not apply to phantom"),
+        ("--protocol paper --groups none", "--groups does not apply to phantom, which takes --n"),
     ],
 )
 @pytest.mark.filterwarnings("ignore::covidct.runs.splits.LeakageWarning")  # not tested here

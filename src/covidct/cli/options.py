@@ -328,7 +328,9 @@ def load_datasets(args: argparse.Namespace) -> dict[str, CTDataset]:
         if not any(option in parameters for parameters in accepted.values()):
             names = ", ".join(source.dataset for source in named.values())
             flag = f"--option {option}" if option not in _LOADER_OPTIONS else f"--{option}"
-            raise WrongCallError(f"{flag} does not apply to {names}")
+            known = [name for name in _LOADER_OPTIONS if any(name in a for a in accepted.values())]
+            advice = f", which takes {', '.join(f'--{name}' for name in known)}" if known else ""
+            raise WrongCallError(f"{flag} does not apply to {names}{advice}")
     loaded = {}
     for own, (name, root) in named.items():
         loaded[own] = load_dataset(
