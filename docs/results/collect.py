@@ -79,8 +79,9 @@ def external_table(found: ExternalEvaluation) -> list[list[str]]:
 
 
 def title_of_dataset(name: str) -> str:
-    """Return the title of a dataset without its description."""
-    return re.split(r", | \(", covidct.dataset_info(name).title)[0]
+    """Return the titles of a dataset, or of the sources that it joins, without descriptions."""
+    titles = [covidct.dataset_info(part).title for part in name.split("+")]
+    return ", ".join(re.split(r", | \(", title)[0] for title in titles)
 
 
 def tests_one_part(predictions: pd.DataFrame) -> bool:
@@ -127,14 +128,11 @@ def write_result(
     *,
     title: str,
     rows: list[list[str]],
-    shown: tuple[str, str, str],
+    shown: tuple[str, str, str] | None,
     command: str,
     notes: Sequence[str],
 ) -> dict[str, Any]:
     """Write NAME.json and NAME.csv.gz; ``shown`` is the dataset, column and row of the overview."""
-    dataset, column, value = shown
-    labels = [row[0] for row in rows]
-    (interval,) = (k for k, label in enumerate(labels) if label.startswith("95 % interval"))
     minutes = sum(run.history(k)["seconds"].sum() for k in range(len(run.folds))) / 60
     content = {
         "title": title,
@@ -145,16 +143,14 @@ def write_result(
         "rows": rows,
         "notes": [f"Seed {run.spec.seed}; {minutes:.0f} minutes of training.", *notes],
         "predictions": f"{name}.csv.gz",
-        "overview": [
-            {
-                "network": run.model_name,
-                "dataset": dataset,
-                "column": column,
-                "value": [labels.index(value), "Accuracy"],
-                "interval": [interval, "Accuracy"],
-            }
-        ],
     }
+    if shown is not None:
+        dataset, column, value = shown
+        labels = [row[0] for row in rows]
+        (interval,) = (k for k, label in enumerate(labels) if label.startswith("95 % interval"))
+        cell = {"network": run.model_name, "dataset": dataset, "column": column}
+        places = {"value": [labels.index(value), "Accuracy"], "interval": [interval, "Accuracy"]}
+        content["overview"] = [cell | places]
     predictions.to_csv(
         FOLDER / f"{name}.csv.gz", index=False, compression={"method": "gzip", "mtime": 0}
     )
@@ -174,7 +170,13 @@ def wrapped(command: str) -> str:
     return " \\\n".join(textwrap.wrap(command, 96, subsequent_indent="  ", break_on_hyphens=False))
 
 
-def write_folds(name: str, run: covidct.CrossValidationResult, notes: list[str]) -> dict[str, Any]:
+def write_folds(
+    name: str,
+    run: covidct.CrossValidationResult,
+    notes: list[str],
+    *,
+    command: str | None = None,
+) -> dict[str, Any]:
     kept = ["index", "path", "target", "group", "fold", "probability"]
     dataset = run.dataset_name
     on = f"on {title_of_dataset(dataset)}, {run.protocol.label}"
@@ -184,8 +186,8 @@ def write_folds(name: str, run: covidct.CrossValidationResult, notes: list[str])
         run.predictions[kept],
         title=title_of(run, on),
         rows=folds_table(run),
-        shown=(dataset, run.protocol.id, "mean ± sd"),
-        command=wrapped(command_of(run)),
+        shown=None if run.protocol.id == "source" else (dataset, run.protocol.id, "mean ± sd"),
+        command=wrapped(command or command_of(run)),
         notes=notes,
     )
 
@@ -290,6 +292,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("runs", type=Path, nargs="*", help="folders of finished runs")
     parser.add_argument("--name", required=True, help="name of the files in docs/results")
     parser.add_argument("--on", metavar="DATASET=FOLDER", help="dataset to test on, or to audit")
+    parser.add_argument("--command", help="command of a run that covidct cannot compose")
     parser.add_argument("--note", action="append", default=[], help="a sentence under the table")
     options = parser.parse_args(arguments)
     runs = [covidct.CrossValidationResult.load(path) for path in options.runs]
@@ -306,7 +309,7 @@ def main(arguments: list[str] | None = None) -> None:
     elif options.kind == "choice":
         content = write_choice(options.name, runs)
     else:
-        content = write_folds(options.name, runs[0], options.note)
+        content = write_folds(options.name, runs[0], options.note, command=options.command)
     print(Table(content["columns"], content["rows"], caption=content["title"]))
 
 

@@ -43,8 +43,8 @@ def check(path: Path) -> None:
     rows = {label: cells for label, *cells in table["rows"]}
     predictions = pd.read_csv(path, keep_default_na=False)
     of_folds = np.array([percents(part) for _, part in predictions.groupby("fold")])
-    for fold, expected in enumerate(of_folds):
-        np.testing.assert_allclose(numbers(rows[str(fold)]), expected, atol=0.0501)
+    for (_, *cells), expected in zip(table["rows"], of_folds, strict=False):
+        np.testing.assert_allclose(numbers(cells), expected, atol=0.0501)
     means = [cell.partition(" ± ")[0] for cell in rows["mean ± sd"]]
     np.testing.assert_allclose(numbers(means), np.nanmean(of_folds, axis=0), atol=0.0501)
     for cell, values in zip(rows["mean ± sd"], of_folds.T, strict=True):
@@ -86,6 +86,24 @@ def test_an_external_test_is_collected(collect, grouped, tmp_path):
     check(tmp_path / "other.csv.gz")
     table = json.loads((tmp_path / "other.json").read_text("utf-8"))
     assert "mean of the networks" in [row[0] for row in table["rows"]]
+
+
+def test_a_run_of_sources_is_collected(collect, tiny, tmp_path):
+    parts = [
+        covidct.load_dataset("phantom", n=16, seed=seed, name=name)
+        for seed, name in enumerate(("covid-ct-md", "covid19-ct"))
+    ]
+    recipe = covidct.Recipe.demo().scaled(1).replace(canvas=(64, 96))
+    cv = covidct.CrossValidator(
+        tiny, recipe, cv="source", weights=None, threads=1, run_dir=tmp_path / "run"
+    )
+    cv.run(covidct.concat(parts))
+    collect.main(["run", str(tmp_path / "run"), "--name", "sources", "--command", "covidct train"])
+    check(tmp_path / "sources.csv.gz")
+    table = json.loads((tmp_path / "sources.json").read_text("utf-8"))
+    assert [row[0] for row in table["rows"]][:3] == ["covid-ct-md", "covid19-ct", "mean ± sd"]
+    assert "on COVID-CT-MD, COVID19-CT, leave one source out" in table["title"]
+    assert "overview" not in table
 
 
 def test_a_choice_is_collected(collect, grouped, tmp_path):
