@@ -170,13 +170,7 @@ def wrapped(command: str) -> str:
     return " \\\n".join(textwrap.wrap(command, 96, subsequent_indent="  ", break_on_hyphens=False))
 
 
-def write_folds(
-    name: str,
-    run: covidct.CrossValidationResult,
-    notes: list[str],
-    *,
-    command: str | None = None,
-) -> dict[str, Any]:
+def write_folds(name: str, run: covidct.CrossValidationResult, notes: list[str]) -> dict[str, Any]:
     kept = ["index", "path", "target", "group", "fold", "probability"]
     dataset = run.dataset_name
     on = f"on {title_of_dataset(dataset)}, {run.protocol.label}"
@@ -187,7 +181,7 @@ def write_folds(
         title=title_of(run, on),
         rows=folds_table(run),
         shown=None if run.protocol.id == "source" else (dataset, run.protocol.id, "mean ± sd"),
-        command=wrapped(command or command_of(run)),
+        command=wrapped(command_of(run)),
         notes=notes,
     )
 
@@ -292,7 +286,6 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("runs", type=Path, nargs="*", help="folders of finished runs")
     parser.add_argument("--name", required=True, help="name of the files in docs/results")
     parser.add_argument("--on", metavar="DATASET=FOLDER", help="dataset to test on, or to audit")
-    parser.add_argument("--command", help="command of a run that covidct cannot compose")
     parser.add_argument("--note", action="append", default=[], help="a sentence under the table")
     options = parser.parse_args(arguments)
     runs = [covidct.CrossValidationResult.load(path) for path in options.runs]
@@ -309,7 +302,7 @@ def main(arguments: list[str] | None = None) -> None:
     elif options.kind == "choice":
         content = write_choice(options.name, runs)
     else:
-        content = write_folds(options.name, runs[0], options.note, command=options.command)
+        content = write_folds(options.name, runs[0], options.note)
     print(Table(content["columns"], content["rows"], caption=content["title"]))
 
 

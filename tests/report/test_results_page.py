@@ -89,20 +89,21 @@ def test_an_external_test_is_collected(collect, grouped, tmp_path):
 
 
 def test_a_run_of_sources_is_collected(collect, tiny, tmp_path):
-    parts = [
-        covidct.load_dataset("phantom", n=16, seed=seed, name=name)
-        for seed, name in enumerate(("covid-ct-md", "covid19-ct"))
-    ]
+    parts = []
+    for seed, name in enumerate(("covid-ct-md", "covid19-ct")):
+        covidct.load_dataset("phantom", n=16, seed=seed).save(tmp_path / name)
+        parts.append(covidct.load_dataset("folder", tmp_path / name, name=name))
     recipe = covidct.Recipe.demo().scaled(1).replace(canvas=(64, 96))
     cv = covidct.CrossValidator(
         tiny, recipe, cv="source", weights=None, threads=1, run_dir=tmp_path / "run"
     )
     cv.run(covidct.concat(parts))
-    collect.main(["run", str(tmp_path / "run"), "--name", "sources", "--command", "covidct train"])
+    collect.main(["run", str(tmp_path / "run"), "--name", "sources"])
     check(tmp_path / "sources.csv.gz")
     table = json.loads((tmp_path / "sources.json").read_text("utf-8"))
     assert [row[0] for row in table["rows"]][:3] == ["covid-ct-md", "covid19-ct", "mean ± sd"]
     assert "on COVID-CT-MD, COVID19-CT, leave one source out" in table["title"]
+    assert "--dataset folder@covid-ct-md=FOLDER folder@covid19-ct=FOLDER" in table["command"]
     assert "overview" not in table
 
 
