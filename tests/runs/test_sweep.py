@@ -294,7 +294,7 @@ def test_command_line(tiny, tmp_path, capsys, caplog):
     planned = ["--preset", "honest,ablations", "--only", "grouped,stretch,official"]
     planned += ["--models", f"{tiny}*", "--dataset", f"folder={tmp_path / 'slices'}"]
     planned += ["--recipe", "demo", "--epochs", "1", "--weights", "none"]
-    planned += ["--folds", "2", "--threads", "1", "--device", "cpu"]
+    planned += ["--folds", "2", "--threads", "1", "--device", "cpu", "--target", "label"]
     shown = ["--table", "markdown"]
     assert cli.main([*shared, *planned, "--dry-run"]) == 0
     out = capsys.readouterr().out.splitlines()
@@ -305,15 +305,18 @@ def test_command_line(tiny, tmp_path, capsys, caplog):
     table = capsys.readouterr().out
     assert table.startswith("|")
     assert "grouped by patient" in table
+    trained = covidct.CrossValidationResult.load(tmp_path / "sweep" / "folder" / tiny / "grouped")
+    assert trained.spec.target == "label"
     assert cli.main([*shared, *shown, "--finished"]) == 0
     assert capsys.readouterr().out == table
     assert cli.main([*shared, *planned, "--dry-run"]) == 0
     out = capsys.readouterr().out.splitlines()
     assert out[0] == f"finished  folder/{tiny}/grouped"
     assert out[2] == "0 to do"
-    assert cli.main([*shared, *planned, "--dry-run", "--repeats", "2"]) == 0
-    out = capsys.readouterr().out.splitlines()
-    assert out[0] == f"to do     folder/{tiny}/grouped"
+    for change in ("--repeats", "2"), ("--target", "covid"):
+        assert cli.main([*shared, *planned, "--dry-run", *change]) == 0
+        out = capsys.readouterr().out.splitlines()
+        assert out[0] == f"to do     folder/{tiny}/grouped"
 
 
 def test_command_line_names_what_failed(tiny, tmp_path, capsys):

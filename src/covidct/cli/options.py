@@ -393,7 +393,14 @@ def add_table(parser: argparse.ArgumentParser) -> None:
 
 
 def add_training(parser: argparse.ArgumentParser) -> None:
-    """Add the options that describe the recipe, the folds and the hardware."""
+    """Add the options that describe the network's outputs, the recipe, folds and hardware."""
+    parser.add_argument(
+        "--target",
+        default="covid",
+        choices=("covid", "label"),
+        help="train one logit of COVID-19 against the rest, or one output per label (default: "
+        "%(default)s)",
+    )
     parser.add_argument(
         "--weights",
         default="imagenet",

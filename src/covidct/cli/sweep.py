@@ -133,7 +133,7 @@ def run(args: argparse.Namespace) -> None:
 
 def _run_options(args: argparse.Namespace) -> dict[str, Any]:
     """Return the options of the cross-validations that all runs share."""
-    names = ("folds", "n_jobs", "seed", "split_seed", "device", "precision", "threads")
+    names = ("target", "folds", "n_jobs", "seed", "split_seed", "device", "precision", "threads")
     return {name: getattr(args, name) for name in names}
 
 
@@ -198,11 +198,11 @@ def _list_runs(
     from ..runs.sweep import SweepResult, duration, time_left
 
     finished = {
-        run.path: run.recipe
+        run.path: (run.recipe, result.spec.target)
         for run, result in SweepResult.load(args.folder).results.items()
         if result.spec.repeats >= (args.repeats or 1)
     }
-    left = [run for run in planned if finished.get(run.path) != run.recipe]
+    left = [run for run in planned if finished.get(run.path) != (run.recipe, args.target)]
     for run in planned:
         emit(f"{'to do' if run in left else 'finished':9} {run}")
     slices = {name: len(dataset) for name, dataset in datasets.items()}

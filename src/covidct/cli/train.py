@@ -52,13 +52,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_training(parser)
     parser.add_argument(
-        "--target",
-        default="covid",
-        choices=("covid", "label"),
-        help="train one logit of COVID-19 against the rest, or one output per label (default: "
-        "%(default)s)",
-    )
-    parser.add_argument(
         "--run-dir", type=Path, help="folder of the run (default: runs/DATASET-MODEL-PROTOCOL)"
     )
     parser.add_argument("--compile", action="store_true", help="use torch.compile")
