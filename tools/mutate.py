@@ -278,9 +278,17 @@ IMPORTED = Path("imported.json")
 
 def pytest_configure(config: Any) -> None:
     """Draw the same examples for each mutant, and fewer of them; make short work of the start."""
-    from hypothesis import settings
+    from hypothesis import HealthCheck, settings
 
-    settings.register_profile("mutation", max_examples=25, derandomize=True, database=None)
+    settings.register_profile(
+        "mutation",
+        max_examples=25,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        # A busy machine is slow, and the tests of a class run more than once in a process.
+        suppress_health_check=list(HealthCheck),
+    )
     settings.load_profile("mutation")
     # Files are collected once and their tests chosen afterwards: pytest looks for each test of a
     # list by itself. A folder of its own saves looking through those of earlier sessions.

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from fractions import Fraction
 from itertools import product
 
 import numpy as np
@@ -19,6 +20,33 @@ def slices(sizes: list[tuple[int, int]]) -> tuple[list[int], list[int]]:
     rows = [(k, g) for g, pair in enumerate(sizes) for k, n in enumerate(pair) for _ in range(n)]
     targets, groups = zip(*rows, strict=True)
     return list(targets), list(groups)
+
+
+def follows_the_rule(sizes: list[tuple[int, int]], fold_of: list[int], seed: int) -> bool:
+    """Place the groups again, one after the other, in exact numbers and plain loops."""
+    order = np.random.default_rng(seed).permutation(len(sizes)).tolist()
+    order.sort(key=lambda g: -sum(sizes[g]))
+    folds, totals = range(max(fold_of) + 1), np.sum(sizes, axis=0).tolist()
+    placed: dict[int, int] = {}
+    for fold in folds:  # the largest groups that it needs
+        mixed = [g for g in order if all(sizes[g]) and g not in placed]
+        pure = [[g for g in order if sizes[g][k] and g not in placed] for k in (0, 1)]
+        placed.update(dict.fromkeys(mixed[:1] or [groups[0] for groups in pure], fold))
+    right = all(fold_of[g] == fold for g, fold in placed.items())
+    for g in order:
+        if g in placed:
+            continue
+        spreads = []
+        for fold in folds:
+            tried = {**placed, g: fold}
+            held = [
+                [sum(sizes[h][k] for h, f in tried.items() if f == place) for k in (0, 1)]
+                for place in folds
+            ]
+            spreads.append(sum(Fraction(n, totals[k]) ** 2 for h in held for k, n in enumerate(h)))
+        right &= spreads[fold_of[g]] == min(spreads)
+        placed[g] = fold_of[g]
+    return right
 
 
 def feasible(sizes: list[tuple[int, int]], folds: int) -> bool:
@@ -67,6 +95,41 @@ def test_the_folds_are_scikit_learns_where_these_are_valid() -> None:
         GroupFolds(5, seed=3).split(targets, targets, groups), theirs, strict=True
     ):
         assert np.array_equal(test, expected)
+
+
+def test_other_folds_follow_the_rule() -> None:
+    """Where scikit-learn leaves a fold without a class."""
+    rng = np.random.default_rng(0)
+    compared = 0
+    while compared < 15:
+        folds, seed, number = rng.integers(2, 5), int(rng.integers(9)), int(rng.integers(5, 12))
+        pairs = np.exp(rng.uniform(0, 5, (number, 2))).astype(int) * (rng.random((number, 2)) < 0.6)
+        sizes = [(int(a), int(b)) for a, b in pairs if a or b]
+        targets, groups = (np.array(values) for values in slices(sizes))
+        if most_folds(targets, groups) < folds:
+            continue
+        theirs = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+        tests = [test for _, test in theirs.split(targets, targets, groups)]
+        if all(set(targets[test]) == {0, 1} for test in tests):
+            continue
+        compared += 1
+        fold_of = np.full(len(sizes), -1)
+        found = GroupFolds(folds, seed=seed).split(targets, targets, groups)
+        for fold, (train, test) in enumerate(found):
+            assert sorted([*train, *test]) == list(range(len(targets)))
+            fold_of[groups[test]] = fold
+        assert follows_the_rule(sizes, fold_of.tolist(), seed)
+
+
+def test_ties_are_broken_by_the_seed() -> None:
+    sizes = [(0, 379), (0, 3), (0, 3), (0, 1)] + [(2, 0)] * 60
+    targets, groups = (np.array(values) for values in slices(sizes))
+
+    def folds(**seed: int) -> list[list[int]]:
+        found = GroupFolds(4, **seed).split(targets, targets, groups)
+        return [test.tolist() for _, test in found]
+
+    assert folds() == folds(seed=0) != folds(seed=1)
 
 
 @pytest.mark.parametrize("seed", range(20))

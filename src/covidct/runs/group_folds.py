@@ -17,7 +17,8 @@ Index = npt.NDArray[np.int64]
 def most_folds(targets: npt.ArrayLike, groups: npt.ArrayLike) -> int:
     """Return the largest number of folds in which each fold can hold both classes.
 
-    A fold needs a group with slices of both classes, or a group of each class.
+    A fold needs a group with slices of both classes, or a group of each class: there can be as many
+    folds as groups with slices of the class that has fewer such groups.
 
     Parameters
     ----------
@@ -38,8 +39,7 @@ def most_folds(targets: npt.ArrayLike, groups: npt.ArrayLike) -> int:
     2
     """
     counts = _class_counts(np.asarray(targets), np.asarray(groups))[0]
-    both = (counts > 0).all(axis=1)
-    return int(both.sum() + (counts[~both] > 0).sum(axis=0).min(initial=len(counts)))
+    return int((counts > 0).sum(axis=0).min())
 
 
 class GroupFolds:
@@ -110,9 +110,8 @@ def _class_counts(
 ) -> tuple[npt.NDArray[np.int64], Index]:
     """Count the slices of each class in each group; also number the group of each slice."""
     names, codes = np.unique(groups, return_inverse=True)
-    counts = np.zeros((len(names), 2), np.int64)
-    np.add.at(counts, (codes, targets.astype(np.int64)), 1)
-    return counts, codes.astype(np.int64)
+    cells = 2 * codes + targets.astype(np.int64)
+    return np.bincount(cells, minlength=2 * len(names)).reshape(-1, 2), codes
 
 
 def _place(
@@ -123,7 +122,7 @@ def _place(
     order = order[np.argsort(-counts[order].sum(axis=1), kind="stable")]
     both = [g for g in order if counts[g].all()]
     one = [[g for g in order if counts[g, k] and not counts[g].all()] for k in (0, 1)]
-    fold_of = np.full(len(counts), -1, np.int64)
+    fold_of = np.full(len(counts), -1)
     for fold in range(n_folds):
         needed = [both[fold]] if fold < len(both) else [k[fold - len(both)] for k in one]
         fold_of[needed] = fold
