@@ -23,7 +23,9 @@ import importlib
 import json
 import os
 import re
+import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -33,7 +35,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 WORK = ROOT / ".mutation"
@@ -62,6 +66,23 @@ WORDS = [r"^\s*raise \w+", r"warnings\.warn\(", r"(?i:\b_?log(ger)?)\.\w+\(", r"
 PYTEST = ["-o", "addopts=--import-mode=importlib -m 'not slow'", "-p", "mutate"]
 for plugin in ("anyio", "cacheprovider", "pytest_cov", "unraisableexception", "xdist"):
     PYTEST += ["-p", f"no:{plugin}"]
+
+# Program that lets mutmut write the mutants and measure the tests, and stops before the mutants.
+GENERATE = """
+import mutmut.__main__ as mutmut
+
+check = mutmut.run_forced_fail_test
+
+def last_step(runner):
+    check(runner)
+    raise SystemExit(0)
+
+mutmut.run_forced_fail_test = last_step
+mutmut.cli()
+"""
+
+# Environment variable with the number of mutants at a time, for the session that runs them.
+PROCESSES = "COVIDCT_MUTANTS_AT_A_TIME"
 
 STATES = {0: "survived", 33: "untested", 5: "untested", None: "not run"}
 TIMEOUTS = {24, -24, 36, 152, 255}
@@ -140,9 +161,23 @@ class Unit:
         self.prepare(fork=fork)
         paths = [str(self.folder / "mutants/src"), str(Path(__file__).parent)]
         environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
-        program = "from mutmut.__main__ import cli; cli()"
+        program = GENERATE if fork else "from mutmut.__main__ import cli; cli()"
         command = [sys.executable, "-c", program, "run", "--max-children", str(processes)]
-        return subprocess.run(command, cwd=self.folder, env=environment, check=False).returncode
+        code = subprocess.run(command, cwd=self.folder, env=environment, check=False).returncode
+        if code or not fork:
+            return code
+        environment[PROCESSES] = str(processes)
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            *PYTEST,
+            "-q",
+            "--assert=plain",
+            *self.chosen_tests,
+        ]
+        folder = self.folder / "mutants"
+        return subprocess.run(command, cwd=folder, env=environment, check=False).returncode
 
     def forget_survivors(self) -> None:
         """Mark the mutants that no test noticed as not run."""
@@ -278,7 +313,7 @@ IMPORTED = Path("imported.json")
 
 def pytest_configure(config: Any) -> None:
     """Draw the same examples for each mutant, and fewer of them; make short work of the start."""
-    from hypothesis import HealthCheck, settings
+    from hypothesis import HealthCheck, Phase, settings
 
     settings.register_profile(
         "mutation",
@@ -288,6 +323,7 @@ def pytest_configure(config: Any) -> None:
         deadline=None,
         # A busy machine is slow, and the tests of a class run more than once in a process.
         suppress_health_check=list(HealthCheck),
+        phases=[Phase.explicit, Phase.generate],
     )
     settings.load_profile("mutation")
     # Files are collected once and their tests chosen afterwards: pytest looks for each test of a
@@ -305,7 +341,7 @@ def pytest_collection_modifyitems(config: Any, items: list[Any]) -> None:
     if measured.exists():
         durations = json.loads(measured.read_text(encoding="utf-8"))["duration_by_test"]
         items.sort(key=lambda item: durations.get(item.nodeid, 0.0))
-    if config.option.collectonly and IMPORTED.exists():
+    if (config.option.collectonly or PROCESSES in os.environ) and IMPORTED.exists():
         # In the process that the others are forked from: what tests import as they run, such as
         # the second of parts of PyTorch that an optimizer needs, is imported once for all of them.
         for name in json.loads(IMPORTED.read_text(encoding="utf-8")):
@@ -325,6 +361,102 @@ def pytest_sessionfinish(session: Any) -> None:
         IMPORTED.write_text(json.dumps(names), encoding="utf-8")
 
 
+def pytest_runtestloop(session: Any) -> bool | None:
+    """Run every mutant in a process of its own, forked once the tests are collected.
+
+    A session of pytest for each mutant would collect the tests again, which takes ten times as long
+    as the short test that most mutants fall to.
+    """
+    if session.config.option.collectonly or PROCESSES not in os.environ:
+        return None
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    metas = [Meta(path) for path in sorted(Path("src").glob("**/*.py.meta"))]
+    try:
+        run_mutants(session.items, metas, int(os.environ[PROCESSES]))
+    finally:
+        for meta in metas:
+            meta.write()
+    return True
+
+
+def run_mutants(tests: list[Any], metas: list[Meta], processes: int) -> None:
+    """Run the mutants that have no result yet, a few at a time."""
+    from setproctitle import setproctitle
+
+    stats = json.loads(Path("mutmut-stats.json").read_text(encoding="utf-8"))
+    durations, covering = stats["duration_by_test"], stats["tests_by_mangled_function_name"]
+    running: dict[int, tuple[Meta, str]] = {}
+
+    def wait() -> None:
+        pid, status = os.wait()
+        meta, name = running.pop(pid)
+        meta.codes[name] = os.waitstatus_to_exitcode(status)
+
+    waiting = [(meta, name) for meta in metas for name in meta.codes if meta.codes[name] is None]
+    setproctitle(f"mutmut: {len(waiting)} mutants")
+    for number, (meta, name) in enumerate(waiting):
+        if number % 20 == 0:
+            print(f"{number} of {len(waiting)} mutants", flush=True)
+            meta.write()
+        chosen = set(covering.get(name.partition("__mutmut_")[0], ()))
+        items = [item for item in tests if item.nodeid in chosen]
+        if not items:
+            meta.codes[name] = 33
+            continue
+        if len(running) == processes:
+            wait()
+        pid = os.fork()
+        if not pid:
+            run_mutant(name, items, sum(durations.get(item.nodeid, 0.0) for item in items))
+        running[pid] = meta, name
+    while running:
+        wait()
+
+
+class Meta:
+    """File of mutmut with the exit codes of the mutants of a module."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.content = json.loads(path.read_text(encoding="utf-8"))
+        self.codes: dict[str, int | None] = self.content["exit_code_by_key"]
+
+    def write(self) -> None:
+        self.path.write_text(json.dumps(self.content, indent=4), encoding="utf-8")
+
+
+def run_mutant(name: str, items: list[Any], seconds: float) -> NoReturn:
+    """Run tests until one fails; end this process with 0 if none does."""
+    from mutmut.mutation.trampoline import set_mutant_under_test
+    from setproctitle import setproctitle
+
+    setproctitle(f"mutmut: {name}")
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    limit = int(5 * seconds) + 5
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 1))
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+        os.dup2(nowhere.fileno(), 2)
+    set_mutant_under_test(name)
+    code = 3  # of an error within pytest, such as an exit in a test
+    try:
+        for item, following in zip(items, [*items[1:], None], strict=True):
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        code = int(items[0].session.testsfailed > 0)
+    finally:
+        os._exit(code)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_makereport(item: Any, call: Any) -> None:
+    """End the process of a mutant at its first failure, before the failure is described."""
+    expected = (pytest.skip.Exception, pytest.xfail.Exception)
+    if PROCESSES not in os.environ or not call.excinfo or item.get_closest_marker("xfail"):
+        return
+    if not isinstance(call.excinfo.value, expected):
+        os._exit(1)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -337,7 +469,7 @@ def main() -> int:
     parser.add_argument(
         "--fork",
         action="store_true",
-        help="fork from the process that ran all tests: starts faster, if they leave no thread",
+        help="fork from a session that has collected the tests: several times as fast",
     )
     parser.add_argument(
         "--tests", nargs="+", metavar="PATH", help="tests to run (default: all of the package)"

@@ -46,6 +46,18 @@ class TestReliability:
         assert curve.counts.sum() == 4
         assert (np.diff(curve.edges) > 0).all()
 
+    def test_equal_counts_leave_no_empty_bin_at_the_ends(self):
+        curve = calibration.reliability_curve(
+            [0, 0, 0, 1, 1, 1, 1], [0, 0, 0, 0.5, 1, 1, 1], n_bins=4, strategy="quantile"
+        )
+        np.testing.assert_array_equal(curve.edges, [0, 0.5, 1])
+        assert curve.counts.tolist() == [3, 4]
+
+    def test_empty_bins_above_all_probabilities_count(self):
+        curve = calibration.reliability_curve([0, 1], [0.1, 0.2], n_bins=4)
+        assert curve.counts.tolist() == [2, 0, 0, 0]
+        assert len(curve.observed) == len(curve.probability) == 4
+
     @settings(deadline=None, max_examples=50)
     @given(
         st.lists(st.tuples(st.integers(0, 1), st.floats(0, 1)), min_size=1, max_size=30),
@@ -124,6 +136,45 @@ class TestThreshold:
         with pytest.raises(ValueError, match="sensitivity must be in"):
             calibration.threshold_for_sensitivity([0, 1], [0.1, 0.9], sensitivity)
 
+    @settings(deadline=None, max_examples=60)
+    @given(
+        st.lists(
+            st.tuples(st.integers(0, 1), st.sampled_from(np.linspace(0, 1, 9).tolist())),
+            min_size=1,
+            max_size=30,
+        ).filter(lambda pairs: not all(target for target, _ in pairs)),
+        st.floats(1e-12, 1),
+    )
+    def test_for_a_specificity_it_is_the_lowest_that_suffices(self, pairs, specificity):
+        targets, probabilities = zip(*pairs, strict=True)
+        reached = metrics.METRICS["specificity"]
+        threshold = calibration.threshold_for_specificity(targets, probabilities, specificity)
+        assert 0 < threshold <= 1
+        if threshold < 1:
+            found = reached(targets, probabilities, threshold=threshold)
+            assert found >= specificity - 1e-9
+        below = np.nextafter(threshold, 0)
+        assert reached(targets, probabilities, threshold=below) < specificity
+
+    def test_rounding_asks_for_no_negative_more(self):
+        probabilities = np.arange(1, 11) / 20
+        found = calibration.threshold_for_specificity(np.zeros(10), probabilities, 1 - 0.3)
+        assert found == np.nextafter(probabilities[6], 1)
+        all_of_them = calibration.threshold_for_specificity(np.zeros(10), probabilities, 1)
+        assert all_of_them == np.nextafter(probabilities[9], 1)
+
+    def test_the_smallest_share_needs_one_slice(self):
+        probabilities = [0.2, 0.4, 0.6]
+        found = calibration.threshold_for_sensitivity([1, 1, 1], probabilities, 1e-12)
+        assert found == 0.6
+        found = calibration.threshold_for_specificity([0, 0, 0], probabilities, 1e-12)
+        assert found == np.nextafter(0.2, 1)
+
+    @pytest.mark.parametrize("specificity", [0, 1.01, float("nan")])
+    def test_impossible_specificity_is_refused(self, specificity):
+        with pytest.raises(ValueError, match="specificity must be in"):
+            calibration.threshold_for_specificity([0, 1], [0.1, 0.9], specificity)
+
     def test_no_positive_is_refused(self):
         with pytest.raises(ValueError, match="needs at least one positive slice"):
             calibration.threshold_for_sensitivity([0, 0], [0.1, 0.9], 0.9)
@@ -152,6 +203,26 @@ class TestCrossFit:
         before = calibration.expected_calibration_error(targets, expit(logits))
         after = calibration.expected_calibration_error(targets, fit.probabilities)
         assert after < before / 2
+
+    @pytest.mark.parametrize("method", ["temperature", "platt"])
+    def test_folds_are_recalibrated_by_the_chosen_method(self, method):
+        rng = np.random.default_rng(7)
+        logits, targets = drawn(rng, 400, 2.0)
+        logits = logits.round() + 1  # too high, and many of them equal to a threshold
+        folds = np.arange(400) % 2
+        fit = calibration.cross_fit(logits, targets, folds=folds, sensitivity=0.8, method=method)
+        for k in range(2):
+            held = folds == k
+            line = calibration.fit_recalibration(logits[~held], targets[~held], method=method)
+            assert (fit.slopes[k], fit.intercepts[k]) == line
+            expected = expit(line[0] * logits[held] + line[1])
+            np.testing.assert_array_equal(fit.probabilities[held], expected)
+            np.testing.assert_array_equal(fit.predicted[held], expected >= fit.thresholds[k])
+            assert (expected == fit.thresholds[k]).any()
+            calibrated = expit(line[0] * logits[~held] + line[1])
+            chosen = calibration.threshold_for_sensitivity(targets[~held], calibrated, 0.8)
+            assert fit.thresholds[k] == chosen
+        assert fit.predicted.dtype == bool
 
     def test_a_folds_labels_do_not_reach_its_fit(self):
         rng = np.random.default_rng(4)
@@ -257,7 +328,29 @@ class TestLogisticCalibration:
         targets = (rng.random(500) < expit(0.7 * logits - 0.8)).astype(int)
         slope, intercept = calibration.fit_recalibration(logits, targets, method="platt")
         line = sm.Logit(targets, sm.add_constant(logits)).fit(disp=False)
-        assert (intercept, slope) == pytest.approx(tuple(line.params), rel=1e-4)
+        assert (intercept, slope) == pytest.approx(tuple(line.params), rel=1e-7)
+
+    def test_misleading_logits_have_the_least_slope(self):
+        logits, targets = np.array([-2.0, -1, 1, 2, 3] * 4), np.array([1, 1, 0, 0, 0] * 4)
+        slope, intercept = calibration.fit_recalibration(logits, targets, method="platt")
+        assert slope == pytest.approx(1 / 20)
+        assert expit(slope * logits + intercept).mean() == pytest.approx(0.4)
+
+    @pytest.mark.parametrize("scale", [0.01, 1, 30])
+    @pytest.mark.parametrize("shift", [-2, 0, 5])
+    def test_recalibrated_probabilities_are_right_on_average(self, scale, shift):
+        """The scores of both regressions are zero: of the constant, and of the logit."""
+        logits, targets = drawn(np.random.default_rng(13), 300, 1.0)
+        logits = scale * (logits + shift)
+        found = calibration.logistic_calibration(targets, logits)
+        assert expit(logits + found.intercept).mean() == pytest.approx(targets.mean(), abs=1e-9)
+        slope, intercept = calibration.fit_recalibration(logits / scale, targets, method="platt")
+        assert found.slope * scale == pytest.approx(slope, rel=1e-6)
+        residuals = expit(slope * logits / scale + intercept) - targets
+        assert residuals @ logits / scale == pytest.approx(0, abs=1e-3)
+        assert (found.slope_interval.low < found.slope) & (
+            found.intercept < found.intercept_interval.high
+        )
 
     def test_separated_classes_have_a_bounded_fit_and_no_slope(self):
         logits, targets = np.array([-2.0, -1, 1, 2] * 5), np.array([0, 0, 1, 1] * 5)
@@ -288,9 +381,37 @@ class TestLogisticCalibration:
 
     def test_few_groups_have_no_interval(self):
         logits, targets = np.array([-1.0, 1, 2, -2] * 5), np.array([0, 1, 0, 1] * 5)
-        found = calibration.logistic_calibration(targets, logits, groups=np.arange(20) % 5)
+        found = calibration.logistic_calibration(targets, logits, groups=np.arange(20) % 9)
         assert np.isfinite(found.slope)
-        assert np.isnan(found.slope_interval.low)
+        assert np.isnan(found.slope_interval).all()
+        assert found.slope_interval.reason == "there are fewer than 10 {unit}s"
+        assert found.slope_text == f"{found.slope:.2f} (–)"
+        ten = calibration.logistic_calibration(targets, logits, groups=np.arange(20) % 10)
+        low, high = ten.slope_interval
+        assert low < ten.slope < high
+        assert ten.slope_interval.method == "sandwich"
+        assert str(ten).startswith(f"slope {ten.slope:.2f} ({low:.2f} to {high:.2f}), intercept ")
+
+    def test_equal_logits_have_no_slope(self):
+        targets = np.array([0, 1, 1, 1] * 5)
+        found = calibration.logistic_calibration(targets, np.full(20, 0.5))
+        assert np.isnan([found.slope, *found.slope_interval]).all()
+        assert found.slope_interval.reason == "the regression has no finite solution"
+        assert found.intercept == pytest.approx(np.log(3) - 0.5)
+        assert found.slope_text == "–"
+
+    def test_level_is_that_of_the_interval(self):
+        logits, targets = drawn(np.random.default_rng(14), 200, 1.5)
+        groups = np.arange(200) // 2
+        found = calibration.logistic_calibration(targets, logits, groups=groups, level=0.8)
+        line = sm.Logit(targets, sm.add_constant(logits)).fit(
+            cov_type="cluster",
+            cov_kwds={"groups": groups, "df_correction": True},
+            use_t=True,
+            disp=False,
+        )
+        ends = tuple(line.conf_int(alpha=0.2)[1])
+        assert tuple(found.slope_interval) == pytest.approx(ends, rel=1e-5)
 
 
 def test_threshold_for_specificity_is_the_lowest_that_reaches_it():

@@ -484,7 +484,7 @@ def wilson(successes: float, n: float, *, level: float = 0.95) -> Interval:
         raise ValueError(f"successes must be between 0 and n = {n}, got {successes}")
     if n == 0:
         return Interval(np.nan, np.nan)
-    share, z = successes / n, float(special.ndtri((1 + level) / 2))
+    share, z = float(successes / n), float(special.ndtri((1 + level) / 2))
     center = share + z**2 / (2 * n)
     half = z * np.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2)
     low, high = np.clip((center + np.array([-half, half])) / (1 + z**2 / n), 0, 1)
