@@ -369,7 +369,7 @@ def pytest_runtestloop(session: Any) -> bool | None:
     """
     if session.config.option.collectonly or PROCESSES not in os.environ:
         return None
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    signal.signal(signal.SIGTERM, lambda *_: pytest.exit("stopped", returncode=1))
     metas = [Meta(path) for path in sorted(Path("src").glob("**/*.py.meta"))]
     try:
         run_mutants(session.items, metas, int(os.environ[PROCESSES]))

@@ -110,6 +110,9 @@ def test_confusion_matrix_is_scikit_learns(pairs, threshold):
     expected = reference.confusion_matrix(targets, probabilities >= threshold, labels=[0, 1])
     assert matrix.dtype.kind == "i"
     np.testing.assert_array_equal(matrix, expected)
+    by_default = metrics.confusion_matrix(targets, probabilities)
+    expected = reference.confusion_matrix(targets, probabilities >= 0.5, labels=[0, 1])
+    np.testing.assert_array_equal(by_default, expected)
 
 
 @pytest.mark.parametrize(
@@ -188,6 +191,16 @@ def test_folds_are_scored_apart_and_undefined_ones_left_out_of_the_mean():
         metrics.weighted_scores(targets, probabilities, weights=np.ones((1, 60)), folds=folds[1:])
 
 
+def test_boolean_weights_choose_slices():
+    targets, probabilities = np.array([0, 1, 1, 1]), np.array([0.2, 0.7, 0.9, 0.3])
+    chosen = np.array([[True, True, True, False], [False, True, False, True]])
+    scores = metrics.weighted_scores(targets, probabilities, weights=chosen)
+    for row, own in enumerate(chosen):
+        expected = metrics.score(targets[own], probabilities[own])
+        found = {name: values[row] for name, values in scores.items()}
+        assert found == pytest.approx(expected, nan_ok=True)
+
+
 def test_metrics_undefined_in_all_folds_are_nan():
     scores = metrics.weighted_scores(
         [0, 0, 0, 0], [0.1, 0.2, 0.7, 0.2], weights=np.ones((1, 4)), folds=[0, 0, 1, 1]
@@ -238,7 +251,9 @@ class TestSummarize:
         assert metrics.undefined_notes(folds[:1]) == []
 
     def test_one_fold_has_no_deviation_and_none_no_mean(self):
-        summary = metrics.summarize([{"auc": np.nan, "f1": 0.5}])
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            summary = metrics.summarize([{"auc": np.nan, "f1": 0.5}])
         assert summary["f1"][0] == 0.5
         assert np.isnan([summary["f1"][1], *summary["auc"]]).all()
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy import stats
 from scipy.special import expit
 
-from covidct.evaluation import calibration
+from covidct.evaluation import calibration, metrics
 from covidct.evaluation.decision_rule import Criterion
+from covidct.evaluation.intervals import Interval, cluster_bootstrap, robust_share
 from covidct.evaluation.operating_points import (
+    OperatingPoint,
     OperatingPoints,
+    PredictiveValues,
     operating_point,
     predictive_values,
 )
@@ -110,6 +114,149 @@ def test_a_validation_part_chooses_the_threshold_of_its_fold(predictions):
             other[0][own], other[1][own]
         )
     assert point.confusion.sum() == len(targets)
+
+
+def hull(first, second):
+    return min(first[0], second[0]), max(first[1], second[1])
+
+
+@pytest.fixture(scope="module")
+def uncertain():
+    """Single slices of 90 patients, with errors at every threshold and ties."""
+    rng = np.random.default_rng(5)
+    targets = np.arange(90) % 2
+    probabilities = np.clip(rng.normal(0.4 + 0.2 * targets, 0.25), 0, 1).round(2)
+    return targets, probabilities, np.arange(90) // 2 % 3
+
+
+@pytest.mark.parametrize(
+    "criterion",
+    [
+        Criterion("sensitivity", 0.7),
+        Criterion("specificity", 0.7),
+        Criterion("threshold", 0.5),
+    ],
+    ids=str,
+)
+def test_intervals_cover_chosen_again_and_kept_thresholds(uncertain, criterion):
+    """Reference: slices are repeated as often as they were drawn, and counted by the metrics."""
+    targets, probabilities, folds = uncertain
+    options = {"level": 0.8, "n_resamples": 100, "seed": 2}
+    point = operating_point(
+        targets, probabilities, criterion, folds=folds, prevalences=[0.1], **options
+    )
+
+    def statistic(weights):
+        found = []
+        for row in weights.astype(int):
+            drawn = np.repeat(np.arange(90), row)
+            values = {}
+            for kind in ("", "fixed "):
+                called = np.empty(len(drawn), bool)
+                for k, threshold in enumerate(point.thresholds):
+                    of, other = drawn[folds[drawn] == k], drawn[folds[drawn] != k]
+                    if not kind:
+                        threshold = criterion.choose(targets[other], probabilities[other])
+                    called[folds[drawn] == k] = probabilities[of] >= threshold
+                names = ("recall", "specificity", "precision", "npv")
+                scores = metrics.score(targets[drawn], called.astype(float), names=names)
+                values |= {kind + name: scores[name] for name in names}
+                at = predictive_values(scores["recall"], scores["specificity"], 0.1)
+                values |= {f"{kind}{name} at 0.1": value for name, value in at.items()}
+            found.append(values)
+        return {name: np.array([values[name] for values in found]) for name in found[0]}
+
+    ends = cluster_bootstrap(statistic, np.arange(90), **options)
+    assert {interval.method for interval in ends.values()} == {"bootstrap"}
+    names = {"sensitivity": "recall", "specificity": "specificity", "ppv": "precision"}
+    for name, other in (names | {"npv": "npv"}).items():
+        expected = hull(ends[other], ends[f"fixed {other}"])
+        assert point.intervals[name] == pytest.approx(expected, abs=1e-9)
+        assert point.intervals[name].method == "bootstrap"
+    (rare,) = point.at_prevalence
+    for name, interval in rare.intervals.items():
+        expected = hull(ends[f"{name} at 0.1"], ends[f"fixed {name} at 0.1"])
+        assert interval == pytest.approx(expected, abs=1e-9)
+    assert rare.prevalence == 0.1
+
+
+@pytest.mark.parametrize("kind", ["sensitivity", "specificity"])
+def test_few_errors_also_have_wilsons_interval(kind):
+    rng = np.random.default_rng(6)
+    targets, folds = np.arange(60) % 2, np.arange(60) // 2 % 2
+    right = 2 * targets - 1
+    probabilities = np.clip(0.5 + 0.25 * right + rng.normal(0, 0.12, 60), 0, 1)
+    options = {"folds": folds, "level": 0.9, "n_resamples": 100, "prevalences": [0.2]}
+    point = operating_point(targets, probabilities, Criterion(kind, 0.95), **options)
+    called = probabilities >= point.thresholds[folds]
+    cases = {
+        "sensitivity": targets == 1,
+        "specificity": targets == 0,
+        "ppv": called,
+        "npv": ~called,
+    }
+    undefined = Interval(np.nan, np.nan)
+    for name, chosen in cases.items():
+        share = robust_share(
+            undefined, (called == targets)[chosen], np.flatnonzero(chosen), level=0.9
+        )
+        assert point.intervals[name].method == share.method == "wilson"
+        assert point.intervals[name].low <= share.low < share.high <= point.intervals[name].high
+    (at,) = point.at_prevalence
+    corners = [
+        predictive_values(se, sp, 0.2)
+        for se in point.intervals["sensitivity"]
+        for sp in point.intervals["specificity"]
+    ]
+    assert list(at.intervals) == list(corners[0])
+    for name, interval in at.intervals.items():
+        ends = [corner[name] for corner in corners]
+        assert (*interval, interval.method) == (min(ends), max(ends), "wilson")
+
+
+@pytest.mark.parametrize(("count", "enough"), [(18, True), (16, False)])
+def test_groups_of_a_validation_part_are_counted_too(count, enough):
+    """Ten groups are enough for a bootstrap: those of a validation part have names of their own."""
+    targets, probabilities = np.tile([0, 1], 10), np.tile([0.3, 0.4, 0.6, 0.2, 0.7], 4)
+    folds, pairs = np.zeros(20), np.arange(20) // 2
+    point = operating_point(
+        targets,
+        probabilities,
+        Criterion("specificity", 0.5),
+        folds=folds,
+        groups=np.zeros(20),
+        fitted_on=(targets[:count], probabilities[:count], folds[:count], pairs[:count]),
+        n_resamples=100,
+    )
+    few = point.intervals["ppv"].reason == "there are fewer than 10 {unit}s"
+    assert few is not enough
+
+
+def test_two_groups_are_enough_for_wilsons_interval():
+    targets, probabilities = np.array([0, 1, 0, 1]), np.array([0.2, 0.7, 0.6, 0.4])
+    for count in (2, 1):
+        point = operating_point(
+            *(targets, probabilities, Criterion("threshold", 0.5)),
+            folds=np.zeros(4),
+            groups=np.arange(4) % count,
+            prevalences=[0.3],
+            n_resamples=100,
+        )
+        (at,) = point.at_prevalence
+        for interval in (*point.intervals.values(), *at.intervals.values()):
+            assert np.isnan(interval.low) == (count == 1)
+            assert interval.method == ("wilson" if count == 2 else "")
+
+
+def test_predictive_values_of_arrays_and_of_impossible_results():
+    found = predictive_values(np.array([0.9, 0.0]), np.array([0.8, 1.0]), 0.1)
+    np.testing.assert_allclose(found["ppv"], [1 / 3, np.nan])
+    np.testing.assert_allclose(found["npv"], [0.72 / 0.73, 0.9])
+    np.testing.assert_allclose(found["negative_likelihood_ratio"], [0.125, 1])
+    np.testing.assert_allclose(predictive_values(np.array([0.9]), 0.8, 0.1)["ppv"], [1 / 3])
+    np.testing.assert_allclose(predictive_values(0.9, np.array([0.8]), 0.1)["ppv"], [1 / 3])
+    assert predictive_values(0.5, 0.0, 0.1)["negative_likelihood_ratio"] == np.inf
+    assert type(predictive_values(0.9, 0.8, 0.1)["ppv"]) is float
 
 
 def test_predictive_values_by_hand():
@@ -215,7 +362,131 @@ def test_coverage(kind):
     assert min(covered, of_ppv, of_rule) >= 35  # 95 % of 40 are 38; fewer than 35 have p = 0.002
 
 
+@pytest.fixture
+def point():
+    """Operating point with values that are easily read."""
+    return OperatingPoint(
+        Criterion("sensitivity", 0.9),
+        np.array([0, 1]),
+        np.array([0.25, 0.75]),
+        np.array([[60, 20], [2, 18]]),
+        {"sensitivity": 0.9, "specificity": 0.75, "ppv": 18 / 38, "npv": 60 / 62},
+        {
+            "sensitivity": Interval(0.8, 0.95, method="bootstrap"),
+            "specificity": Interval(0.6, 0.85, method="bootstrap"),
+            "ppv": Interval(0.4, 0.6, method="wilson"),
+            "npv": Interval(np.nan, np.nan, reason="there is only one {unit}"),
+        },
+    )
+
+
+@pytest.fixture
+def rare(point):
+    ratios = {
+        "positive_likelihood_ratio": 3.6,
+        "negative_likelihood_ratio": np.nan,
+    }
+    ends = {
+        "ppv": Interval(0.05, 0.1),
+        "npv": Interval(0.98, 1.0),
+        "positive_likelihood_ratio": Interval(2, np.inf),
+        "negative_likelihood_ratio": Interval(np.nan, np.nan),
+    }
+    at = PredictiveValues(0.02, {"ppv": 0.07, "npv": 0.99} | ratios, ends)
+    undefined = PredictiveValues(0.5, {"ppv": np.nan, "npv": 0.99} | ratios, ends)
+    return replace(point, at_prevalence=(at, undefined))
+
+
+def test_numbers_of_points_as_json_and_as_a_frame(point, rare):
+    assert point.text("specificity") == "75.0 (60.0 to 85.0)"
+    assert point.text("npv") == "96.8 (–)"
+    points = OperatingPoints((point, rare), "slice", "patient", 60, "the other folds")
+    assert (points[1], len(points)) == (rare, 2)
+    content = points.to_dict()
+    assert (content["unit"], content["fitted_on"]) == ("slice", "the other folds")
+    assert content["points"][0] == {
+        "criterion": "sensitivity",
+        "target": 0.9,
+        "thresholds": [0.25, 0.75],
+        "confusion": [[60, 20], [2, 18]],
+        "values": dict(point.values),
+        "intervals_95": {
+            "sensitivity": [0.8, 0.95],
+            "specificity": [0.6, 0.85],
+            "ppv": [0.4, 0.6],
+            "npv": [None, None],
+        },
+        "at_prevalence": [],
+    }
+    at, undefined = content["points"][1]["at_prevalence"]
+    assert (at["prevalence"], at["values"]["ppv"]) == (0.02, 0.07)
+    assert at["intervals_95"]["positive_likelihood_ratio"] == [2, None]
+    assert undefined["values"]["ppv"] is None
+    frame = points.to_frame()
+    assert list(frame["prevalence"].fillna(-1)) == [-1, 0.02, 0.5]
+    assert (frame["threshold"] == 0.5).all()
+    assert (frame["criterion"] == "sensitivity").all()
+    assert (frame["target"] == 0.9).all()
+    assert frame.loc[0, ["sensitivity", "sensitivity_low", "sensitivity_high"]].tolist() == [
+        *(0.9, 0.8, 0.95)
+    ]
+    assert frame.loc[1, ["ppv", "ppv_low", "ppv_high"]].tolist() == [0.07, 0.05, 0.1]
+
+
+def test_tables_of_points(point, rare):
+    equal = replace(point, thresholds=np.array([0.5, 0.5]), criterion=Criterion("threshold", 0.5))
+    table = OperatingPoints((point, equal), "slice", "patient", 51, "the other folds").table()
+    assert table.caption == "Operating points per slice; thresholds chosen on the other folds"
+    assert table.header == (
+        *("target", "thresholds", "sensitivity, %", "specificity, %", "PPV, %", "NPV, %"),
+    )
+    shares = ("90.0 (80.0 to 95.0)", "75.0 (60.0 to 85.0)", "47.4 (40.0 to 60.0)", "96.8 (–)")
+    assert table.rows == (
+        ("sensitivity 90 %", "0.250 to 0.750", *shares),
+        ("threshold 0.5", "0.500", *shares),
+    )
+    where, wilson, undefined = table.notes
+    assert "where 20.0 % of slices are COVID-19" in where
+    assert wilson.startswith("Wilson's interval (PPV): fewer than 10 patients")
+    assert undefined == "No interval (NPV): there is only one patient."
+    few = OperatingPoints((equal, point), "slice", "patient", 50, "the other folds").table().notes
+    assert few[-1].startswith("Small sample (50 patients): ")
+    fixed = OperatingPoints((equal,), "slice", "patient", 50, "the other folds").table().notes
+    assert len(fixed) == 3
+    table = OperatingPoints((point, rare), "scan", "patient", 51, "the validation part").table()
+    assert table.caption == "Predictive values per scan; thresholds chosen on the validation part"
+    assert table.header == ("target", "prevalence, %", "PPV, %", "NPV, %", "LR+", "LR−")
+    assert table.rows[0] == (
+        *("sensitivity 90 %", "2.0", "7.0 (5.0 to 10.0)", "99.0 (98.0 to 100.0)"),
+        *("3.60 (2.00 to ∞)", "– (–)"),
+    )
+    assert len(table.rows) == 2
+
+
+def test_sentences_round_to_whole_patients(point, rare):
+    without = replace(point, intervals=dict.fromkeys(point.values, Interval(np.nan, np.nan)))
+    undefined = replace(point, values=point.values | {"specificity": np.nan})
+    points = OperatingPoints((point, without, undefined, rare), "patient", "patient", 60, "x")
+    found, plain, results = points.sentences()
+    assert found == (
+        "At a target sensitivity of 90 %: of 100 patients with COVID-19, about 90 (80 to 95) are "
+        "recognized; of 100 patients without, about 25 (15 to 40) are wrongly called COVID-19."
+    )
+    assert "about 90 are recognized; of 100 patients without, about 25 are wrongly" in plain
+    assert results == (
+        "Where 2 % of patients have COVID-19, at a target sensitivity of 90 %: of 100 patients "
+        "called COVID-19, about 7 (5 to 10) have it; of 100 called non-COVID, about 99 (98 to 100) "
+        "do not have it."
+    )
+    assert str(points).endswith(results)
+    assert "about 90 (80 to 95)" in OperatingPoints(points[:1], *["x"] * 2, 60, "x")._repr_html_()
+
+
 def test_wrong_calls():
+    with pytest.raises(ValueError, match="for fold 1: there are no predictions of non-COVID"):
+        operating_point(
+            [0, 1, 1, 1], [0.1, 0.9, 0.2, 0.3], Criterion("specificity", 0.9), folds=[1, 1, 2, 2]
+        )
     with pytest.raises(ValueError, match="no threshold can be chosen for fold 0"):
         operating_point([0, 1], [0.1, 0.9], Criterion("sensitivity", 0.9), folds=[0, 0])
     with pytest.raises(ValueError, match="'sensitivity', 'specificity' or 'threshold'"):

@@ -14,6 +14,7 @@ from statsmodels.stats.multitest import multipletests
 
 from covidct.errors import UnknownNameError
 from covidct.evaluation import metrics, significance
+from covidct.evaluation.intervals import cluster_bootstrap
 
 
 class TestCorrectedResampledTTest:
@@ -43,6 +44,18 @@ class TestCorrectedResampledTTest:
         plain = expected.confidence_interval(0.95)
         assert test.interval == pytest.approx((plain.low, plain.high), rel=1e-6, abs=1e-9)
 
+    def test_level_is_that_of_the_interval(self):
+        differences = [0.01, 0.03, -0.02, 0.04]
+        test = significance.corrected_resampled_ttest(
+            differences, n_train=1, n_test=1e-300, level=0.8
+        )
+        plain = stats.ttest_1samp(differences, 0).confidence_interval(0.8)
+        assert test.interval == pytest.approx((plain.low, plain.high), rel=1e-6)
+
+    def test_two_folds_are_enough(self):
+        test = significance.corrected_resampled_ttest([0.1, 0.3], n_train=1, n_test=1e-300)
+        assert test.p_value == pytest.approx(stats.ttest_1samp([0.1, 0.3], 0).pvalue)
+
     def test_correction_makes_it_harder_to_find_a_difference(self):
         differences = [0.01, 0.03, 0.02, 0.015, 0.025]
         corrected = significance.corrected_resampled_ttest(differences, n_train=80, n_test=20)
@@ -60,6 +73,7 @@ class TestCorrectedResampledTTest:
             ([0.1], (80, 20), "at least two folds, got 1"),
             ([0.1, np.nan], (80, 20), "differences must be finite, got nan"),
             ([0.1, 0.2], (80, 0), "n_test must be positive"),
+            ([0.1, 0.2], (0, 20), "n_test must be positive"),
         ],
     )
     def test_bad_arguments_are_refused(self, differences, sizes, message):
@@ -111,7 +125,7 @@ class TestPermutation:
         )
         assert (every.exact, drawn.exact) == (True, False)
         assert every.p_value < 0.2
-        assert drawn.p_value == pytest.approx(every.p_value, abs=0.03)
+        assert drawn.p_value == pytest.approx(every.p_value, abs=0.01)
         assert drawn == significance.permutation_test(
             targets, a, b, metric="brier", n_permutations=2**12 - 1
         )
@@ -151,6 +165,65 @@ class TestPermutation:
     def test_undefined_difference(self):
         test = significance.permutation_test([0, 0, 0], [0.1] * 3, [0.2] * 3, metric="auc")
         assert np.isnan([test.difference, test.p_value]).all()
+        assert (test.n_permutations, test.exact) == (8, True)
+
+    def test_all_swaps_are_tried_if_they_are_not_more_than_allowed(self):
+        models = [0, 1, 0, 1], [0.2, 0.7, 0.4, 0.6], [0.6, 0.7, 0.4, 0.3]
+        for allowed, tried, exact in ((16, 16, True), (15, 15, False), (1, 1, False)):
+            test = significance.permutation_test(*models, n_permutations=allowed)
+            assert (test.n_permutations, test.exact) == (tried, exact)
+            assert 0 < test.p_value <= 1
+        many = np.arange(20_000) % 2
+        assert not significance.permutation_test(many, many, 1 - many, n_permutations=3).exact
+
+    @pytest.mark.parametrize("metric", ["recall", "mcc"])
+    def test_the_threshold_decides(self, metric):
+        rng = np.random.default_rng(13)
+        targets = np.arange(60) % 2
+        a, b = (np.clip(rng.normal(0.1 + 0.3 * targets, s), 0, 1).round(1) for s in (0.15, 0.3))
+        called_a, called_b = (p >= 0.3 for p in (a, b))
+        found, plain = (
+            [
+                significance.permutation_test(
+                    targets, p, q, metric=metric, n_permutations=99, threshold=threshold
+                ),
+                significance.difference_interval(
+                    targets, p, q, metric=metric, n_resamples=100, threshold=threshold
+                ),
+            ]
+            for p, q, threshold in ((a, b, 0.3), (called_a * 1.0, called_b * 1.0, 0.5))
+        )
+        assert found == plain
+        assert found[0].difference != 0
+
+    def test_folds_of_two_splits_by_hand(self):
+        """Every swap of AUCs averaged over folds, where the two models have other folds."""
+        rng = np.random.default_rng(16)
+        groups, targets = np.repeat(np.arange(6), 4), np.tile([0, 1], 12)
+        folds = np.stack([groups // 4, (groups > 0).astype(int)])
+        probabilities = rng.random((2, 24)).round(1) * [[1], [0.5]]
+        ranks = np.empty((2, 24))
+        for model, k in product(range(2), range(2)):
+            part = folds[model] == k
+            ranks[model, part] = (stats.rankdata(probabilities[model, part]) - 0.5) / part.sum()
+
+        def mean(chosen):
+            of, p, y = folds[chosen], ranks[chosen], np.stack([targets] * 2)[chosen]
+            return np.mean([metrics.METRICS["auc"](y[of == k], p[of == k]) for k in range(2)])
+
+        def apart(swapped):
+            return mean(np.stack([~swapped, swapped])) - mean(np.stack([swapped, ~swapped]))
+
+        observed = abs(apart(np.zeros(24, bool)))
+        extreme = [
+            abs(apart(np.array(swaps)[groups])) >= observed - 1e-12
+            for swaps in product([False, True], repeat=6)
+        ]
+        test = significance.permutation_test(
+            targets, *probabilities, groups=groups, folds=folds, metric="auc"
+        )
+        assert test.p_value == np.mean(extreme)
+        assert 0.1 < test.p_value < 0.9
 
     def test_a_swap_that_leaves_the_metric_undefined_counts_as_extreme(self):
         # Precision of a is 1 and of b 0.5; swapping the first slice leaves a with no call.
@@ -160,6 +233,10 @@ class TestPermutation:
     def test_bad_arguments_are_refused(self):
         with pytest.raises(ValueError, match="probabilities_b must be in"):
             significance.permutation_test([0, 1], [0.1, 0.9], [0.1, 1.9])
+        with pytest.raises(ValueError, match="probabilities_a must be in"):
+            significance.permutation_test([0, 1], [0.1, 1.9], [0.1, 0.9])
+        with pytest.raises(ValueError, match=r"folds must have shape \(2,\) or \(2, 2\)"):
+            significance.permutation_test([0, 1], [0.1, 0.9], [0.1, 0.9], folds=np.zeros((3, 2)))
         with pytest.raises(ValueError, match="n_permutations"):
             significance.permutation_test([0, 1], [0.1, 0.9], [0.1, 0.9], n_permutations=0)
         with pytest.raises(UnknownNameError, match="did you mean 'auc'"):
@@ -311,6 +388,27 @@ class TestDifferenceInterval:
         apart = metrics.METRICS["brier"](targets, b) * 0.5
         assert high - low < apart
 
+    def test_it_is_the_bootstrap_of_the_difference(self):
+        rng = np.random.default_rng(15)
+        targets, groups = np.arange(60) % 2, np.arange(60) // 4
+        a, b = rng.random(60), rng.random(60)
+        folds = np.stack([groups % 2, groups // 8])
+        options = {"level": 0.8, "n_resamples": 150, "seed": 4}
+
+        def statistic(weights):
+            means = [
+                metrics.weighted_scores(targets, p, weights=weights, folds=of)["brier"]
+                for p, of in ((a, folds[0]), (b, folds[1]))
+            ]
+            return {"": means[0] - means[1]}
+
+        expected = cluster_bootstrap(statistic, groups, **options)[""]
+        names = np.char.zfill(groups.astype(str), 2)
+        found = significance.difference_interval(
+            targets, a, b, groups=names, folds=folds, metric="brier", **options
+        )
+        assert found == pytest.approx(expected)
+
     def test_models_that_never_differ_have_no_interval(self):
         rng = np.random.default_rng(12)
         targets, p = rng.integers(0, 2, 50), rng.random(50)
@@ -329,6 +427,7 @@ def test_holm_is_that_of_statsmodels(p_values):
 def test_holm_does_not_count_what_was_not_tested():
     corrected = significance.holm([0.01, np.nan, 0.03])
     np.testing.assert_allclose(corrected, [0.02, np.nan, 0.03])
+    assert significance.holm([0, 1]).tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("p_values", [[0.1, 1.2], [-0.1], [[0.1, 0.2]]])

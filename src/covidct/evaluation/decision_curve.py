@@ -106,7 +106,7 @@ class DecisionCurve(Displayed):
         Table
             Net benefit of the model with its interval, of treating all and of treating none.
         """
-        step = max(1, -(-len(self.thresholds) // 10))
+        step = len(self.thresholds) // 10 + 1
         chosen = range(step - 1, len(self.thresholds), step)
         rows = [
             [

@@ -264,7 +264,7 @@ def permutation_test(
     difference = float(first - second)
     codes = group_codes(groups, len(labels))
     n_groups = int(codes.max()) + 1
-    exact = n_groups < 63 and 2**n_groups <= n_permutations
+    exact = 2**n_groups <= n_permutations
     tried = 2**n_groups if exact else n_permutations
     if np.isnan(difference):
         return PermutationTest(np.nan, np.nan, tried, exact)
