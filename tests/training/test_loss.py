@@ -27,6 +27,14 @@ def test_balanced_weights_are_those_of_scikit_learn(outputs):
     np.testing.assert_allclose(weights, expected)
 
 
+def test_a_class_without_slices_keeps_its_weight():
+    codes = np.array([0, 0, 0, 2])
+    weights = class_weights(Recipe(class_weight="balanced"), LABELS, codes)
+    np.testing.assert_allclose(weights, [4 / 9, 1, 4 / 3])
+    weights = class_weights(Recipe(pos_weight=2.5), LABELS, codes)
+    np.testing.assert_allclose(weights, [1, 2.5, 1])
+
+
 @pytest.mark.parametrize("code", [0, 1])
 def test_balanced_loss_of_one_class_is_finite(code):
     codes = np.full(8, code)
@@ -45,3 +53,11 @@ def test_losses_are_those_of_pytorch():
     expected = nn.BCEWithLogitsLoss(pos_weight=torch.tensor(4.0))(outputs[:, 0], truth.float())
     loss = make_loss(CovidOutput(), weights[:2], CPU)(outputs[:, 0], truth)
     torch.testing.assert_close(loss, expected)
+    expected = nn.CrossEntropyLoss(torch.tensor([0.5, 2.0, 1.0]), label_smoothing=0.1)(
+        outputs, codes
+    )
+    smoothed = make_loss(LABELS, weights, CPU, smoothing=0.1)(outputs, codes)
+    torch.testing.assert_close(smoothed, expected)
+    expected = nn.BCEWithLogitsLoss()(outputs[:, 0], 0.9 * truth.float() + 0.05)
+    smoothed = make_loss(CovidOutput(), np.ones(2), CPU, smoothing=0.1)(outputs[:, 0], truth)
+    torch.testing.assert_close(smoothed, expected)
