@@ -81,6 +81,107 @@ def test_air_and_noise_alone_are_not_lung() -> None:
     assert lung_area(chest(1.0), (np.nan, np.nan)) > 0
 
 
+def body(rows: int = 60, columns: int = 70, *, edge: float = TISSUE) -> np.ndarray:
+    """A body in blocks of 2.5 mm, after a smaller dense part that comes first in the array."""
+    hu = np.full((rows, columns), AIR, np.float32)
+    hu[1, 1:40] = TISSUE
+    hu[4:, 2:-2] = edge
+    hu[5:-1, 3:-3] = TISSUE
+    return hu
+
+
+def piece(hu: np.ndarray, blocks: int, *, gas: int = 0, value: float = LUNG_HU) -> np.ndarray:
+    """Put one piece of air of so many blocks into the body, of which some are gas."""
+    rows, columns = np.divmod(np.arange(blocks), 30)
+    filled = hu.copy()
+    filled[10 + rows, 10 + columns] = value
+    filled[10 + rows[:gas], 10 + columns[:gas]] = GAS
+    return filled
+
+
+# Blocks of 2.5 mm are 1/16 of a square centimeter.
+@pytest.mark.parametrize(
+    ("hu", "blocks"),
+    [
+        # 2 square centimeters are needed.
+        (piece(body(), 32), 32),
+        (piece(body(), 31), 0),
+        # Gas may take a fifth of a piece, and four fifths of one above 60 square centimeters.
+        (piece(body(), 40, gas=8), 40),
+        (piece(body(), 40, gas=9), 0),
+        (piece(body(), 960, gas=193), 0),
+        (piece(body(), 961, gas=193), 961),
+        (piece(body(), 1000, gas=800), 1000),
+        (piece(body(), 1000, gas=801), 0),
+        (piece(body(), 40, value=-930), 40),
+        (piece(body(), 40, value=-931), 0),
+        # Air is below -500 HU, and the body above -300 HU.
+        (piece(body(), 40, value=-501), 40),
+        (piece(body(), 40, value=-500), 0),
+        (piece(body(edge=-299), 40), 40),
+        (np.where(body() == TISSUE, -300, body()), 0),
+    ],
+)
+def test_limits_of_the_rule(hu: np.ndarray, blocks: int) -> None:
+    assert lung_area(hu, (2.5, 2.5)) == pytest.approx(blocks / 16)
+
+
+def test_the_body_has_to_enclose_the_air() -> None:
+    hu = piece(body(), 100)
+    assert lung_area(hu, (2.5, 2.5)) == pytest.approx(100 / 16)
+    hu[:11, 10] = AIR  # a way out
+    assert lung_area(hu, (2.5, 2.5)) == 0
+    hu[:11, 10] = -300  # not dense either
+    assert lung_area(hu, (2.5, 2.5)) == 0
+
+
+@pytest.mark.parametrize("factor", [(2, 3), (3, 1)])
+def test_blocks_are_averaged(factor: tuple[int, int]) -> None:
+    """Each block has the mean of its pixels, which lie on both sides of the limit for air."""
+    down, across = factor
+    blocks = piece(body(), 100, value=-501)
+    pixels = np.kron(blocks, np.ones(factor, np.float32))
+    pixels[::down, ::across] += 450 * (down * across - 1)
+    pixels = pixels - np.kron(
+        np.full_like(blocks, 450 * (down * across - 1) / down / across), np.ones(factor)
+    )
+    ragged = np.pad(pixels, ((0, down - 1), (0, across - 1)), constant_values=3000)
+    spacing = (2.5 / down, 2.5 / across)
+    assert lung_area(ragged.astype(np.float32), spacing) == pytest.approx(100 / 16)
+
+
+def test_spacing() -> None:
+    hu = piece(body(), 60)
+    assert lung_area(hu, (3.0, 2.5)) == pytest.approx(60 * 0.3 * 0.25)
+    fine = np.kron(hu, np.ones((4, 4), np.float32))
+    # 0.7 mm where the spacing is unknown: blocks of 4 x 4 pixels, as with 0.63 mm.
+    assert lung_area(fine, (0.63, np.nan)) == pytest.approx(60 * 0.252 * 0.28)
+    assert lung_area(fine, (np.nan, 0.63)) == pytest.approx(60 * 0.252 * 0.28)
+    assert lung_area(fine, (0.0, 0.0)) == pytest.approx(60 * 0.28 * 0.28)
+    # The coarsest picture: one block of air, of 2 x 2 cm, in a body.
+    ring = np.full((3, 3), TISSUE, np.float32)
+    ring[1, 1] = LUNG_HU
+    assert lung_area(ring, (20.0, 20.0)) == pytest.approx(4)
+    for shape in ((2, 9), (9, 2), (1, 9), (9, 1)):  # smaller than the coarsest, or than a block
+        assert lung_area(np.full(shape, TISSUE, np.float32), (1.0, 1.0)) == 0
+
+
+def test_limits_of_the_run() -> None:
+    unknown = np.full(8, np.nan)
+    assert lung_run(np.array([2.5, 2.4]), np.array([0.0, 5.0])).tolist() == [True, False]
+    # A gap of 15 mm is bridged, a larger one is not; slices of unknown position are 5 mm apart.
+    areas = np.array([9.0, 0, 0, 8, 0, 0, 0, 7])
+    for positions in (unknown, 5.0 * np.arange(8)):
+        assert np.flatnonzero(lung_run(areas, positions)).tolist() == [0, 1, 2, 3]
+    # Neighbors belong together however far they are apart.
+    for step in (20.0, 50.0):
+        far = step * np.arange(4)
+        assert lung_run(np.array([30.0, 40, 0, 60]), far).tolist() == [True, True, False, False]
+        assert lung_run(np.array([30.0, 40]), far[:2]).tolist() == [True, True]
+    for shown in (lung_run(areas, unknown), lung_run(np.zeros(3), np.zeros(3))):
+        assert shown.dtype == np.bool_
+
+
 def test_the_longest_run_is_kept() -> None:
     step = np.arange(9) * 5.0
     areas = np.array([9, 0, 0, 0, 20, 0, 60, 2, 0], float)
@@ -118,7 +219,9 @@ def test_windowed_volumes_keep_all_slices(tmp_path: Path) -> None:
     gray = np.random.default_rng(0).integers(0, 256, (4, 20, 20), dtype=np.uint8)
     sitk.WriteImage(sitk.GetImageFromArray(gray), str(tmp_path / "a.mha"))
     (volume,) = find_slices(tmp_path / "a.mha").volumes
-    assert lung_slices(volume).all()
+    found = lung_slices(volume)
+    assert found.all()
+    assert found.dtype == np.bool_
 
 
 def test_a_slice_that_cannot_be_read_shows_no_lung(
@@ -137,3 +240,5 @@ def test_a_slice_that_cannot_be_read_shows_no_lung(
         lung_slices(volume)
     found = lung_slices(volume, on_error="skip")
     assert np.flatnonzero(found).tolist() == [3, 4, 5, 6, 7, 8, 9, 10, 11]
+    with pytest.raises(InvalidFileError, match="broken"):  # what was kept is for "skip" alone
+        lung_slices(volume)

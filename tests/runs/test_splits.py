@@ -12,7 +12,7 @@ from sklearn.model_selection import LeaveOneGroupOut, RepeatedStratifiedKFold, S
 import covidct
 from covidct import CTDataset
 from covidct.runs import splits
-from covidct.runs.splits import LeakageWarning, make_split
+from covidct.runs.splits import Fold, LeakageWarning, make_split
 
 
 @pytest.fixture
@@ -31,6 +31,23 @@ def test_paper_protocol_is_stratified_and_seeded(anonymous):
     for a, b in zip(one.folds, again.folds, strict=True):
         np.testing.assert_array_equal(a.test, b.test)
     assert any((a.test != b.test).any() for a, b in zip(one.folds, other.folds, strict=True))
+
+
+def test_five_folds_of_seed_0_are_the_default():
+    targets = np.arange(30) % 2
+    split = make_split(targets)
+    assert split.folds == make_split(targets, 5, seed=0, repeats=1).folds
+    assert len(split.folds) == 5
+    assert split.folds != make_split(targets, seed=1).folds
+
+
+def test_folds_with_the_same_positions_are_equal():
+    none = np.empty(0, np.int64)
+    fold, same, other = (Fold(np.array([0, i]), np.array([2]), none) for i in (1, 1, 3))
+    assert fold == same != other
+    assert len({fold, same, other}) == 2
+    assert hash(fold) != hash(other)
+    assert fold != "fold"
 
 
 @pytest.mark.parametrize("groups", ["patient", "array"])
@@ -94,12 +111,17 @@ def test_a_number_of_folds_may_be_numpys(anonymous):
 
 
 def test_random_split_of_known_patients_warns(phantoms, anonymous):
-    with pytest.warns(LeakageWarning, match="5 of 6 patients"):
+    advice = r"[(]5 of 6 patients[)]; use groups='patient[+]near-duplicate' for an unbiased"
+    with pytest.warns(LeakageWarning, match=advice):
         make_split(phantoms, 2)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert make_split(anonymous, 2).groups is None
         make_split(phantoms, 2, groups="patient")
+        # Whoever keeps near-duplicates together knows that patients may be torn.
+        split = make_split(phantoms, 2, groups="near-duplicate")
+    assert split.group_kind == "patient"  # what intervals draw as a whole
+    assert any(set(phantoms.groups[f.train]) & set(phantoms.groups[f.test]) for f in split.folds)
 
 
 def test_random_split_of_found_copies_warns(anonymous):
@@ -110,6 +132,7 @@ def test_random_split_of_found_copies_warns(anonymous):
     # What was found is what intervals draw as a whole.
     assert (split.protocol.label, split.group_kind) == ("paper", "near-duplicate")
     assert len(np.unique(split.groups)) == 12
+    assert split.groups.dtype.kind == "U"
 
 
 def with_split(dataset: CTDataset, parts: list[str]) -> CTDataset:
@@ -121,7 +144,14 @@ def test_official_split(anonymous):
     split = make_split(with_split(anonymous, parts), "official", repeats=3)
     assert (split.protocol.label, len(split.folds)) == ("official", 3)
     fold = split.folds[0]
-    assert [len(p) for p in (fold.train, fold.validation, fold.test)] == [6, 2, 4]
+    for part, name in ((fold.train, "train"), (fold.validation, "val"), (fold.test, "test")):
+        np.testing.assert_array_equal(part, np.flatnonzero(np.array(parts) == name))
+    assert split.groups is split.group_kind is None
+    assert len(make_split(with_split(anonymous, parts), "official").folds) == 5
+    patients = [f"p{i}" for i in range(12)]
+    known = CTDataset(anonymous.paths, anonymous.targets, patients, official_split=parts)
+    split = make_split(known, "official")
+    assert (split.groups.tolist(), split.group_kind) == (patients, "patient")
 
 
 def test_an_official_split_that_tears_patients_or_is_never_run_is_refused(anonymous):
@@ -135,7 +165,9 @@ def test_an_official_split_that_tears_patients_or_is_never_run_is_refused(anonym
         patients = [str(i) for i in range(12)]
         patients[torn[1]] = patients[torn[0]]
         dataset = CTDataset(anonymous.paths, anonymous.targets, patients, official_split=parts)
-        with pytest.raises(ValueError, match=f"group '{torn[0]}' in both the {where} part"):
+        with pytest.raises(
+            ValueError, match=f"fold 0 .* group '{torn[0]}' in both the {where} part"
+        ):
             make_split(dataset, "official")
 
 

@@ -13,7 +13,6 @@ Neither labels nor other volumes enter the rule, so that it is the same in train
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 import numpy as np
@@ -85,14 +84,14 @@ def lung_slices(
             if on_error == "raise":
                 raise
             return 0.0
-        return round(lung_area(hu, volume.spacing), 3)
+        return lung_area(hu, volume.spacing)
 
     def areas() -> list[float]:
         return map_in_threads(area, range(len(volume)), description="finding lung")
 
     kind = f"lung {_VERSION} {on_error} {volume.frames}"
     found = remembered(kind, dict.fromkeys(volume.paths), areas)
-    return lung_run(np.asarray(found, np.float64), volume.positions)
+    return lung_run(np.array(found), volume.positions)
 
 
 def lung_area(hu: npt.NDArray[np.float32], spacing: tuple[float, float]) -> float:
@@ -123,10 +122,8 @@ def lung_area(hu: npt.NDArray[np.float32], spacing: tuple[float, float]) -> floa
     down, across = (length if length > 0 else _USUAL_SPACING for length in spacing)
     rows, columns = max(1, round(_BLOCK / down)), max(1, round(_BLOCK / across))
     height, width = hu.shape[0] // rows, hu.shape[1] // columns
-    if height < 3 or width < 3:
-        return 0.0
     blocks = hu[: height * rows, : width * columns].reshape(height, rows, width, columns)
-    mean = blocks.mean((1, 3), dtype=np.float32)
+    mean = blocks.mean((1, 3))
     unit = down * rows * across * columns / 100
     parts, count = ndimage.label(mean > _DENSE)
     if count == 0:
@@ -134,8 +131,8 @@ def lung_area(hu: npt.NDArray[np.float32], spacing: tuple[float, float]) -> floa
     largest = 1 + int(np.argmax(np.bincount(parts.ravel())[1:]))
     body = ndimage.binary_fill_holes(parts == largest)
     pieces, count = ndimage.label(body & (mean < _AIR))
-    sizes = np.bincount(pieces.ravel(), minlength=count + 1)[1:]
-    gas = np.bincount(pieces[mean < _GAS], minlength=count + 1)[1:] / np.maximum(sizes, 1)
+    sizes = np.bincount(pieces.ravel())[1:]
+    gas = np.bincount(pieces[mean < _GAS], minlength=count + 1)[1:] / sizes
     areas = sizes * unit
     allowed = np.where(areas > _LARGE_PIECE, _GAS_SHARE_OF_LARGE, _GAS_SHARE)
     return float(areas[(areas >= _PIECE) & (gas <= allowed)].sum())
@@ -170,8 +167,7 @@ def lung_run(
     if not len(found):
         return shown
     along = positions if np.isfinite(positions).all() else 5.0 * np.arange(len(areas))
-    step = float(np.median(np.diff(along))) if len(along) > 1 else 0.0
-    gap = max(_GAP, 1.5 * step) if math.isfinite(step) else _GAP
+    gap = max(_GAP, 1.5 * float(np.median(np.diff(along)))) if len(along) > 1 else _GAP
     runs = np.split(found, np.flatnonzero(np.diff(along[found]) > gap) + 1)
     best = max(runs, key=lambda run: float(areas[run].sum()))
     shown[best[0] : best[-1] + 1] = True

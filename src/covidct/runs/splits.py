@@ -153,7 +153,7 @@ def repeat_numbers(folds: Sequence[Fold]) -> tuple[int, ...]:
     >>> repeat_numbers(make_split([0, 1, 0, 1], 2, repeats=2).folds)
     (0, 0, 1, 1)
     """
-    tested = np.zeros(max(int(fold.test.max()) for fold in folds) + 1, np.int64)
+    tested = np.zeros(1 + max(int(fold.test.max()) for fold in folds))
     numbers = []
     for fold in folds:
         numbers.append(int(tested[fold.test].max()))
@@ -400,9 +400,8 @@ def resolve_groups(
 def _joined(groups: Labels, found: Index, kind: str) -> Labels:
     """Join groups that share near-duplicates; a joined group has the name of its first member."""
     names, codes = np.unique(groups, return_inverse=True)
-    size = (len(names), int(found.max()) + 1)
-    links = coo_array((np.ones(len(codes), bool), (codes, found)), shape=size).tocsr()
-    number, component = connected_components(links @ links.T, directed=False)
+    links = coo_array((np.ones(len(codes)), (codes, found))).tocsr()
+    number, component = connected_components(links @ links.T)
     if number < len(names):
         _LOG.info(
             "%d of %d groups (%s) share near-duplicates with others and are kept together: %d "
