@@ -221,7 +221,7 @@ def write_external(
     slices = pd.DataFrame(
         {
             "index": np.arange(n),
-            "path": dataset.table["path"].to_numpy(),
+            "path": dataset.names,
             "target": found.targets,
             "group": "" if found.groups is None else found.groups,
         }

@@ -47,6 +47,18 @@ def test_slices_of_a_patient_count_once(external):
     assert mixed.patients().targets.tolist() == [1, 0]  # any COVID-19 slice
 
 
+def test_near_duplicates_stand_in_for_unknown_patients(made_up_run, external):
+    groups = np.array(["0", "0", "1", "2"])
+    grouped = replace(external, groups=groups, group_kind="near-duplicate")
+    assert grouped.patients() is None
+    notes = grouped.table().notes
+    assert any("they resample near-duplicate groups" in note for note in notes)
+    assert any("they resample slices" in note for note in external.table().notes)
+    known = replace(external, groups=groups)
+    assert not any("too narrow" in note for note in known.table().notes)
+    assert grouped.intervals() == known.intervals()
+
+
 def test_intervals_of_folds_and_ensemble_are_of_what_they_stand_beside():
     rng = np.random.default_rng(0)
     targets = np.arange(200) % 2
@@ -81,15 +93,17 @@ def test_training_slices_in_another_source_are_named(tiny, phantoms, quick, tmp_
     )
     result = cv.run(phantoms)
     other = covidct.load_dataset("phantom", n=8, seed=1)
-    mixed = [*(other[i] for i in range(8)), *(phantoms[i] for i in range(4))]
+    mixed = [other[0], *(other[i] for i in range(8)), *(phantoms[i] for i in range(4))]
     for number, (image, _) in enumerate(mixed):
         image.save(tmp_path / f"{number:02}.jpg", quality=60)
     paths = sorted(tmp_path.glob("*.jpg"))
     collection = covidct.CTDataset(paths, [target for _, target in mixed])
     found = result.evaluate(collection)
-    assert found.seen == collection.names[8:]
+    assert found.seen == collection.names[9:]
+    assert found.group_kind == "near-duplicate"
+    assert found.groups[0] == found.groups[1] != found.groups[5]
     (warning,) = caplog.messages
-    assert warning.startswith("4 of 12 slices of custom were used for training")
+    assert warning.startswith("4 of 13 slices of custom were used for training")
     assert f"({', '.join(found.seen[:3])} and 1 more)" in warning
     assert str(found).endswith(warning)
     assert found.to_dict()["seen"] == list(found.seen)

@@ -20,6 +20,7 @@ from ..evaluation.intervals import Interval, describe_intervals, describe_resamp
 from ..evaluation.metrics import TABLE_METRICS
 from ..evaluation.operating_points import OperatingPoints, operating_point
 from ..evaluation.tables import Table, percent, percent_range
+from .protocol import NARROW_INTERVALS, group_unit
 from .subgroups import Scored, compare, describe_labels, gap_frame, subgroup_frame, subgroup_names
 
 if TYPE_CHECKING:
@@ -46,9 +47,9 @@ class ExternalEvaluation(Displayed):
     targets : ndarray of int64, shape (n_slices,)
         1 for COVID-19, else 0.
     groups : ndarray of str, shape (n_slices,), or None
-        Group of each slice; None if unknown.
+        Group of each slice, which intervals resample as a whole; None if unknown.
     group_kind : str, default="patient"
-        Kind of the groups.
+        Kind of the groups; ``"near-duplicate"`` if they stand in for unknown patients.
     seen : tuple of str, default=()
         Names of slices that a network was trained on, which do not belong in an external test. Of a
         training fold with more than 2,000 slices, only a random 2,000 are recognized.
@@ -206,7 +207,12 @@ class ExternalEvaluation(Displayed):
     @property
     def _unit(self) -> str:
         """Noun for one of these units."""
-        return "slice" if self.groups is None else self.group_kind
+        return "slice" if self.groups is None else group_unit(self.group_kind)
+
+    @property
+    def has_patients(self) -> bool:
+        """True if groups are known that are not near-duplicates."""
+        return self.groups is not None and self.group_kind != "near-duplicate"
 
     def _subgroups(
         self, column: str | pd.Series[Any] | npt.ArrayLike
@@ -226,7 +232,7 @@ class ExternalEvaluation(Displayed):
         return self.columns is not None and self.columns["label"].nunique() > 2
 
     def patients(self) -> ExternalEvaluation | None:
-        """Score groups, such as patients, by the mean probability of their slices.
+        """Score patients, or other groups, by the mean probability of their slices.
 
         A patient with any COVID-19 slice is a COVID-19 patient: other slices of the same patient
         may show no lesion.
@@ -234,9 +240,9 @@ class ExternalEvaluation(Displayed):
         Returns
         -------
         ExternalEvaluation or None
-            One column of probabilities per group; None if groups are unknown.
+            One column of probabilities per patient; None if patients are unknown.
         """
-        if self.groups is None:
+        if self.groups is None or not self.has_patients:
             return None
         merged = [metrics.per_group(self.targets, row, self.groups) for row in self.probabilities]
         targets, _, names = merged[0]
@@ -324,6 +330,7 @@ class ExternalEvaluation(Displayed):
                 *metrics.undefined_notes(known),
                 *(f"Folds: {note}" for note in self._describe(of_folds)),
                 *(f"Ensemble: {note}" for note in self._describe(of_ensemble)),
+                *([] if self.has_patients else [NARROW_INTERVALS[self.groups is not None]]),
             ]
         )
         return Table(header, rows, notes=list(notes))

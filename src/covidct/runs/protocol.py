@@ -10,7 +10,14 @@ from ..errors import UnknownNameError
 if TYPE_CHECKING:
     from ..datasets.ct_dataset import CTDataset
 
-__all__ = ["PROTOCOLS", "Protocol", "group_unit", "leakage_warning", "split_options"]
+__all__ = [
+    "NARROW_INTERVALS",
+    "PROTOCOLS",
+    "Protocol",
+    "group_unit",
+    "leakage_warning",
+    "split_options",
+]
 
 #: Protocols that commands and sweeps take by name: random slices, as in the paper; whole patients
 #: (or, where patients are unknown, whole groups of near-duplicates); the split of the dataset's
@@ -29,6 +36,14 @@ _UNITS = {
     "given groups": "group",
     "patient+near-duplicate": "patient",
     "volume+near-duplicate": "volume",
+}
+
+#: Warning of intervals without patients, by whether near-duplicate groups stand in for them.
+NARROW_INTERVALS = {
+    True: "These intervals are too narrow: they resample near-duplicate groups, of which a patient "
+    "may have several; patients are unknown.",
+    False: "These intervals are too narrow if patients have several slices: they resample slices; "
+    "patients are unknown.",
 }
 
 

@@ -34,6 +34,7 @@ from .external_test import ExternalEvaluation
 from .out_of_distribution import TrainingReference, layout, seen_by_any
 from .recalibration import CalibratedFolds
 from .scores import ScoredFolds
+from .splits import resampled_groups
 from .storage import RunDirectory, RunSpec
 
 if TYPE_CHECKING:
@@ -548,13 +549,14 @@ class CrossValidationResult(ScoredFolds):
         canvases = make_canvases(dataset, models[0].input_size, resize=self.recipe.resize)
         rows = [infer(m, canvases, device=device, progress=True).probabilities for m in models]
         seen = seen_by_any(references, layout(canvases))
+        groups, kind = resampled_groups(dataset)
         evaluation = ExternalEvaluation(
             trained_on=self.dataset_name,
             tested_on=dataset.name,
             probabilities=np.stack(rows),
             targets=dataset.targets,
-            groups=dataset.groups,
-            group_kind=dataset.group_kind,
+            groups=groups,
+            group_kind=kind or dataset.group_kind,
             seen=tuple(compress(dataset.names, seen)),
             columns=dataset.table,
         )

@@ -16,7 +16,7 @@ from ..evaluation.label_scores import LabelScores
 from ..evaluation.metrics import TABLE_METRICS
 from ..evaluation.tables import Table, percent, percent_range
 from .plots import Plots
-from .protocol import leakage_warning
+from .protocol import NARROW_INTERVALS, leakage_warning
 from .retraining import (
     VarianceComponents,
     interval_table,
@@ -31,14 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["ScoredFolds"]
 
 _MOST_COLUMNS = 10  # folds that a table shows one by one, so that it fits on a screen
-
-# By whether near-duplicate groups are known in place of patients.
-_TOO_NARROW = {
-    True: "These intervals are too narrow: they resample near-duplicate groups, of which a patient "
-    "may have several; patients are unknown.",
-    False: "These intervals are too narrow if patients have several slices: they resample slices; "
-    "patients are unknown.",
-}
 
 
 class ScoredFolds(Plots, SubgroupMetrics, Displayed):
@@ -323,7 +315,7 @@ class ScoredFolds(Plots, SubgroupMetrics, Displayed):
         count = self._units().nunique()
         notes = describe_intervals(shown, unit=self.resampled_unit, count=count)
         if not self.has_patients:
-            notes.append(_TOO_NARROW[self.has_groups])
+            notes.append(NARROW_INTERVALS[self.has_groups])
         return notes
 
     @property

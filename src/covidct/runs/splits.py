@@ -33,6 +33,7 @@ __all__ = [
     "Splitter",
     "make_split",
     "repeat_numbers",
+    "resampled_groups",
     "resolve_groups",
 ]
 
@@ -251,12 +252,9 @@ def make_split(
         _check_fold(number, fold, dataset, labels)
     if isinstance(dataset, ConcatDataset):
         _refuse_copies(folds, dataset)
-    if dataset.groups is not None and (labels is None or isinstance(groups, str)):
-        split = Split(protocol, folds, dataset.groups, dataset.group_kind)
-    elif labels is not None:
+    if labels is not None and (dataset.groups is None or not isinstance(groups, str)):
         return Split(protocol, folds, labels, kind)
-    else:
-        split = Split(protocol, folds, *_near_duplicates(dataset))
+    split = Split(protocol, folds, *resampled_groups(dataset))
     _warn_if_torn(split, dataset)
     return split
 
@@ -274,6 +272,35 @@ class _Targets:
 
     def __len__(self) -> int:
         return len(self.targets)
+
+
+def resampled_groups(dataset: CTDataset | _Targets) -> tuple[Labels | None, str | None]:
+    """Find the groups of slices that confidence intervals resample as a whole.
+
+    Parameters
+    ----------
+    dataset : CTDataset
+        Slices.
+
+    Returns
+    -------
+    groups : ndarray of str, shape (n_slices,), or None
+        Groups that the dataset knows, such as patients; otherwise near-duplicates, found by their
+        pixels. None if every slice is a group of its own.
+    kind : str or None
+        Kind of the groups, such as ``"patient"`` or ``"near-duplicate"``; None without groups.
+
+    Examples
+    --------
+    >>> import covidct
+    >>> from covidct.runs.splits import resampled_groups
+    >>> groups, kind = resampled_groups(covidct.load_dataset("phantom", n=16, seed=0))
+    >>> len(groups), kind
+    (16, 'patient')
+    """
+    if dataset.groups is not None:
+        return dataset.groups, dataset.group_kind
+    return _near_duplicates(dataset)
 
 
 def _near_duplicates(dataset: CTDataset | _Targets) -> tuple[Labels | None, str | None]:
@@ -458,7 +485,7 @@ def _official(dataset: CTDataset | _Targets, repeats: int) -> Split:
     )
     fold = Fold(train, test, validation)
     _check_fold(0, fold, dataset, dataset.groups)
-    return Split(Protocol.official(), (fold,) * repeats, *_known_groups(dataset))
+    return Split(Protocol.official(), (fold,) * repeats, *resampled_groups(dataset))
 
 
 def _leave_one_source_out(dataset: CTDataset | _Targets, repeats: int) -> Split:
@@ -496,9 +523,7 @@ def _leave_one_source_out(dataset: CTDataset | _Targets, repeats: int) -> Split:
                 )
         folds.append(fold)
     _refuse_copies(folds, dataset)
-    groups, kind = (
-        _known_groups(dataset) if dataset.groups is not None else _near_duplicates(dataset)
-    )
+    groups, kind = resampled_groups(dataset)
     _warn_of_similar_sources(folds, dataset)
     return Split(Protocol.source(), tuple(folds) * repeats, groups, kind)
 
@@ -540,10 +565,6 @@ def _warn_of_similar_sources(folds: Sequence[Fold], dataset: CTDataset) -> None:
             LeakageWarning,
             stacklevel=5,
         )
-
-
-def _known_groups(dataset: CTDataset | _Targets) -> tuple[npt.NDArray[np.str_] | None, str | None]:
-    return dataset.groups, None if dataset.groups is None else dataset.group_kind
 
 
 def _check_fold(
