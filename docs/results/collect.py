@@ -32,6 +32,7 @@ from covidct.evaluation.intervals import Interval
 from covidct.evaluation.tables import Table, percent, percent_range
 from covidct.report import command_line
 from covidct.runs.external_test import ExternalEvaluation
+from covidct.runs.protocol import NARROW_INTERVALS
 from covidct.training import Recipe
 
 FOLDER = Path(__file__).parent
@@ -229,6 +230,7 @@ def write_external(
     predictions = pd.concat([slices.assign(fold=k) for k in range(n_folds)], ignore_index=True)
     predictions["probability"] = found.probabilities.ravel()
     trained, tested = (title_of_dataset(d) for d in (run.dataset_name, dataset.name))
+    narrow = NARROW_INTERVALS[found.groups is not None]
     evaluate = f"covidct evaluate RUN --dataset {dataset.name}=FOLDER"
     return write_result(
         name,
@@ -238,7 +240,7 @@ def write_external(
         rows=external_table(found),
         shown=(run.dataset_name, "external", "mean of the networks"),
         command=wrapped(f"{command_of(run)} --run-dir RUN") + f"\n{evaluate}",
-        notes=notes,
+        notes=[*([] if found.has_patients else [narrow]), *notes],
     )
 
 
