@@ -53,7 +53,6 @@ def per_patient(rows: pd.DataFrame) -> pd.DataFrame:
         .reset_index()
     )
     found.insert(2, "target", found["group"].map(positive))
-    found["probability"] = found["probability"].clip(0, 1)  # a mean may round to above 1
     return found
 
 

@@ -200,4 +200,4 @@ class UnitPredictions:
         """
         rows = self.rows if self.validation is None else self.validation
         cases = rows.groupby("unit").agg({"target": "max", "probability": "mean"})
-        return fit_rule(cases["target"], cases["probability"].clip(0, 1), per=self.per, **options)  # type: ignore[arg-type]
+        return fit_rule(cases["target"], cases["probability"], per=self.per, **options)  # type: ignore[arg-type]
