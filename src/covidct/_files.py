@@ -1,8 +1,9 @@
-"""Atomic writing of files: a reader sees the old content or the new, never a part of it."""
+"""Hashes of files, and atomic writing: a reader sees the old content or the new, never a part."""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import math
 import os
@@ -87,6 +88,12 @@ def json_ready(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [json_ready(entry) for entry in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def sha256_of_file(path: Path) -> str:
+    """Return the hex digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _umask() -> int:

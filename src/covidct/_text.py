@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["counted", "in_bytes", "printable", "shortened"]
+from collections.abc import Iterable
+from itertools import chain, islice
+
+__all__ = ["counted", "in_bytes", "printable", "shortened", "some"]
 
 
 def counted(number: int, noun: str) -> str:
@@ -53,3 +56,18 @@ def shortened(name: str, length: int) -> str:
     """
     half = length // 2
     return name if len(name) <= length else f"{name[:half]}…{name[-half + 1 :]}"
+
+
+def some(names: Iterable[str], *, limit: int = 3) -> str:
+    """Quote the first few names for a message.
+
+    Examples
+    --------
+    >>> from covidct._text import some
+    >>> some(["a", "b", "c", "d"])
+    "'a', 'b', 'c', ..."
+    """
+    names = iter(names)
+    first = list(islice(names, limit))
+    more = ["..."] if next(names, None) is not None else []
+    return ", ".join(chain(map(repr, first), more))

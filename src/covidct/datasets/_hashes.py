@@ -18,9 +18,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from .._files import write_text
+from .._files import sha256_of_file, write_text
 from ._cache import cache_folder
-from ._parallel import map_in_threads, sha256_of_file
+from ._parallel import map_in_threads
 
 __all__ = ["sha256_of_files"]
 

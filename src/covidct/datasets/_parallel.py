@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from itertools import chain, islice
-from pathlib import Path
 from typing import TypeVar
 
 from joblib import cpu_count
@@ -51,17 +48,3 @@ def map_in_threads(
     results = each_in_threads(function, items)
     with closing(results):
         return list(tqdm(results, description, len(items), disable=None, leave=False))
-
-
-def sha256_of_file(path: Path) -> str:
-    """Return the hex digest of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def some(names: Iterable[str], *, limit: int = 3) -> str:
-    """Quote the first few names for a message: ``'a', 'b', 'c', ...``."""
-    names = iter(names)
-    first = list(islice(names, limit))
-    more = ["..."] if next(names, None) is not None else []
-    return ", ".join(chain(map(repr, first), more))

@@ -18,10 +18,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from .._display import picture_strip
-from .._text import printable
+from .._text import printable, some
 from ..errors import InvalidFileError
 from ._hashes import sha256_of_files
-from ._parallel import some
 from .gray import WindowChoice, to_grayscale
 
 if TYPE_CHECKING:

@@ -18,10 +18,10 @@ import numpy.typing as npt
 from PIL import Image
 from tqdm import tqdm
 
-from .._text import counted
+from .._text import counted, some
 from ..errors import InvalidFileError, UnknownNameError
 from ._listing import has_dicom_magic, is_hidden
-from ._parallel import each_in_threads, some
+from ._parallel import each_in_threads
 from .dicom_file import DicomFile, Refusal, guarded
 from .gray import Window, WindowChoice, as_window
 from .series import (

@@ -6,9 +6,8 @@ import logging
 import os
 from pathlib import Path
 
-from .._text import printable
+from .._text import printable, some
 from ._listing import folders_in, list_slices
-from ._parallel import some
 from .ct_dataset import CTDataset, OnError, StrPath
 from .gray import WindowChoice
 from .groups import GroupChoice, find_groups

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from .._text import some
 from ..errors import InvalidFileError
-from ._parallel import some
 from .tabular import match_files, read_table
 
 if TYPE_CHECKING:

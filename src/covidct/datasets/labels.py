@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from .._text import some
 from ..errors import UnknownNameError
-from ._parallel import some
 
 __all__ = ["Binary", "as_spelled", "binarize", "plain_label"]
 

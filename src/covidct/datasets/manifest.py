@@ -14,11 +14,13 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Literal, NamedTuple
 
+from .._files import sha256_of_file
+from .._text import some
 from ..errors import InvalidFileError
 from . import downloads
 from ._cache import cache_folder
 from ._listing import folders_in, list_slices
-from ._parallel import map_in_threads, sha256_of_file, some
+from ._parallel import map_in_threads
 from .ct_dataset import CTDataset, OnError, StrPath
 from .info import DatasetInfo
 

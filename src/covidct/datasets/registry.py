@@ -11,8 +11,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from .._text import some
 from ..errors import InvalidFileError, UnknownNameError
-from ._parallel import map_in_threads, some
+from ._parallel import map_in_threads
 from .catalogue import BUILT_IN
 from .ct_dataset import CTDataset, StrPath
 from .info import DatasetInfo

@@ -11,9 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from .._text import printable
+from .._text import printable, some
 from ..errors import InvalidFileError
-from ._parallel import some
 from .ct_dataset import CTDataset, relative_names
 from .gray import WindowChoice
 from .groups import Groups

@@ -15,9 +15,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from .._files import sha256_of_file
 from ..errors import InvalidFileError
 from ._listing import natural_key
-from ._parallel import sha256_of_file
 from .dicom_file import DicomFile, Refusal, guarded
 
 __all__ = [

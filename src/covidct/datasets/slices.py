@@ -18,11 +18,11 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .._text import counted
+from .._text import counted, some
 from ..errors import InvalidFileError, InvalidSliceError
 from . import volumes
 from ._listing import Kind, file_kind, walk
-from ._parallel import each_in_threads, some
+from ._parallel import each_in_threads
 from .dicom_file import DicomFile, guarded
 from .series import (
     Header,

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._text import printable
+from .._text import printable, some
 from ..errors import InvalidFileError, UnknownNameError
-from ._parallel import some
 from .ct_dataset import CTDataset, OnError, StrPath, relative_names
 from .gray import WindowChoice
 from .groups import Groups

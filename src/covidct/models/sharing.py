@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -12,7 +11,7 @@ from typing import Literal
 
 from torch import nn
 
-from .._files import write_json
+from .._files import sha256_of_file, write_json
 from .._version import __version__
 from ..errors import InvalidFileError, UnknownNameError
 from .outputs import CovidOutput, Outputs
@@ -241,5 +240,4 @@ def _read(folder: Path) -> tuple[ModelCard, str]:
 def _sha256(path: Path) -> str:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256_of_file(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from .._files import json_ready, write_json
+from .._files import json_ready, sha256_of_file, write_json
 from .._version import __version__
 from ..datasets.gray import WindowChoice
 from ..errors import InvalidFileError
@@ -146,7 +145,7 @@ def write_export(
         model.save(folder / part, card=result.model_card(k, rule=rule, audit=audit))
         path = folder / part / _REFERENCE
         (reference if thumbnails else reference.without_thumbnails()).save(path)
-        hashes[part] = _sha256(path)
+        hashes[part] = sha256_of_file(path)
     summary = {name: {"mean": m, "sd": sd} for name, (m, sd) in result.summary().items()}
     card = PredictorCard(
         model=result.model_name,
@@ -259,7 +258,7 @@ def read_export(
         models.append(CTClassifier.load(folder / part))
         if not file.is_file():
             raise FileNotFoundError(f"{file}: no such file; copy the folder again")
-        if _sha256(file) != hashes.get(part):
+        if sha256_of_file(file) != hashes.get(part):
             raise InvalidFileError(f"{file}: not the file that {_CARD} describes")
         references.append(TrainingReference.load(file))
     return card, models, references
@@ -278,8 +277,3 @@ def _as_card(content: dict[str, Any]) -> PredictorCard:
         window=tuple(window) if isinstance(window, list) else window,
         **content,
     )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -8,7 +8,6 @@ file is checked when it is read. This module is the only one that reads or write
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import json
 import platform
@@ -24,7 +23,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from .._files import atomic_path, clear_remains, write_json, write_text
+from .._files import atomic_path, clear_remains, sha256_of_file, write_json, write_text
 from ..datasets.gray import WindowChoice, as_window
 from ..errors import InvalidFileError
 from ..models.outputs import CovidOutput, Outputs
@@ -134,7 +133,7 @@ class WeightsSpec:
             return None
         if weights == "imagenet":
             return cls(weights)
-        return cls(Path(weights).name, _sha256(Path(weights)))
+        return cls(Path(weights).name, sha256_of_file(Path(weights)))
 
     def __str__(self) -> str:
         return self.name if self.sha256 is None else f"{self.name} ({self.sha256[:8]})"
@@ -543,7 +542,7 @@ class RunDirectory:
         for k in range(n_folds):
             files = sorted(self.fold(k).glob("[!.]*.*"))
             names += [path.relative_to(self.path).as_posix() for path in files]
-        lines = [f"{_sha256(self.path / name)}  {name}\n" for name in names]
+        lines = [f"{sha256_of_file(self.path / name)}  {name}\n" for name in names]
         write_text(self.path / _CHECKSUMS, "".join(lines))
 
     def unseal(self) -> None:
@@ -592,7 +591,7 @@ class RunDirectory:
 
     def _verify(self, path: Path, checksums: Mapping[Path, str]) -> None:
         expected = checksums.get(path)
-        if expected is None or _sha256(path) == expected:
+        if expected is None or sha256_of_file(path) == expected:
             return
         if path.parent == self.path and path.name in ("metrics.json", "predictions.csv"):
             remedy = "remove it and start the run again, which writes it from the folds"
@@ -624,11 +623,6 @@ def software_versions() -> dict[str, str]:
         except PackageNotFoundError:
             versions[package] = "unknown"
     return versions
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _parse_spec(

@@ -6,7 +6,7 @@ import logging
 
 import pandas as pd
 
-from .._parallel import some
+from ..._text import some
 from ..ct_dataset import CTDataset, OnError, StrPath
 from ..gray import WindowChoice
 from ..info import DatasetInfo

@@ -10,8 +10,8 @@ from typing import Literal, get_args
 
 import pandas as pd
 
+from ..._text import some
 from ...errors import InvalidFileError
-from .._parallel import some
 from ..ct_dataset import CTDataset, OnError, StrPath
 from ..gray import WindowChoice
 from ..info import DatasetInfo

@@ -7,8 +7,8 @@ import re
 
 import pandas as pd
 
+from ..._text import some
 from ...errors import InvalidFileError
-from .._parallel import some
 from ..ct_dataset import CTDataset, OnError, StrPath, relative_names
 from ..gray import WindowChoice
 from ..info import DatasetInfo

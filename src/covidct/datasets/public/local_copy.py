@@ -11,8 +11,8 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
+from ..._text import some
 from .._listing import is_picture, natural_key, volume_suffix, walk
-from .._parallel import some
 from ..ct_dataset import OnError, StrPath
 from ..info import DatasetInfo
 from ..slices import Found, find_slices
