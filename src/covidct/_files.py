@@ -70,10 +70,10 @@ def clear_remains(folder: Path) -> None:
         remains.unlink(missing_ok=True)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write ``text`` as UTF-8, atomically."""
+def write_text(path: Path, text: str, *, errors: str = "strict") -> None:
+    """Write ``text`` as UTF-8, atomically; ``errors`` is that of :func:`open`."""
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="")
+        temporary.write_text(text, encoding="utf-8", errors=errors, newline="")
 
 
 def write_json(path: Path, value: object) -> None:

@@ -1,11 +1,23 @@
-"""File names, sizes and counts in a form that can be printed."""
+"""File names, sizes, counts and sentences in a form that can be printed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import chain, islice
 
-__all__ = ["counted", "in_bytes", "printable", "shortened", "some"]
+__all__ = ["capitalized", "counted", "in_bytes", "printable", "shortened", "some"]
+
+
+def capitalized(text: str) -> str:
+    """Return a text with a capital first letter; the other letters, as in "COVID", do not change.
+
+    Examples
+    --------
+    >>> from covidct._text import capitalized
+    >>> capitalized("slices of COVID-19 patients")
+    'Slices of COVID-19 patients'
+    """
+    return text[:1].upper() + text[1:]
 
 
 def counted(number: int, noun: str) -> str:
@@ -17,7 +29,7 @@ def counted(number: int, noun: str) -> str:
     >>> counted(1, "slice"), counted(2_000, "slice")
     ('1 slice', '2,000 slices')
     """
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    return f"{number:,} {noun}{'' if number == 1 or noun.endswith('s') else 's'}"
 
 
 def in_bytes(number: int) -> str:

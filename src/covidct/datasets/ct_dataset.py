@@ -18,7 +18,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from .._display import picture_strip
-from .._text import printable, some
+from .._text import counted, printable, some
 from ..errors import InvalidFileError
 from ._hashes import sha256_of_files
 from .gray import WindowChoice, to_grayscale
@@ -393,7 +393,7 @@ class CTDataset:
             ("source", self.sources),
         ):
             if values is not None:
-                parts.append(_counted(len(set(values.tolist()) - {""}), kind))
+                parts.append(counted(len(set(values.tolist()) - {""}), kind))
         if self.skipped:
             parts.append(f"{len(self.skipped):,} skipped")
         return ", ".join(parts)
@@ -595,10 +595,6 @@ def check_dataset(value: object) -> None:
             "list image files with covidct.CTDataset(paths, targets), or convert a PyTorch dataset "
             "with covidct.CTDataset.from_torch(dataset)"
         )
-
-
-def _counted(number: int, kind: str) -> str:
-    return f"{number:,} {kind}{'' if number == 1 or kind.endswith('s') else 's'}"
 
 
 def _check_length(what: str, got: int, wanted: int) -> None:

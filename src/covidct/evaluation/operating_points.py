@@ -30,6 +30,7 @@ import numpy.typing as npt
 
 from .._display import Displayed, paragraphs
 from .._files import json_ready
+from .._text import capitalized
 from ._inputs import Floats, Ints, check_fraction, check_labels, check_predictions, group_codes
 from ._weighted_counts import ratio
 from .decision_rule import Criterion
@@ -564,7 +565,7 @@ class OperatingPoints(Displayed, Sequence[OperatingPoint]):
                 targets.setdefault(note, []).append(str(point.criterion))
         for note, criteria in targets.items():
             concerned = "" if len(criteria) == len(self.points) else f"{' and '.join(criteria)}: "
-            yield f"{concerned[:1].upper()}{concerned[1:]}{note}"
+            yield f"{capitalized(concerned)}{note}"
 
     def _small_sample(self) -> Iterator[str]:
         """Yield a warning about thresholds chosen for a target on few groups."""

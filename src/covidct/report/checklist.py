@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from .._files import write_text
+from .._text import capitalized
 from .._version import __version__
 from ..errors import InvalidFileError
 from ..evaluation.decision_rule import Unit
@@ -138,9 +139,9 @@ class _Run:
         share = result.shared_groups()
         if share:
             warning = leakage_warning(result.unit, random=result.protocol.id == "paper")
-            return f"{_capital(warning)}. This concerns {percent(share)} % of the test slices."
+            return f"{capitalized(warning)}. This concerns {percent(share)} % of the test slices."
         if result.protocol.group_kind is not None:
-            return f"{_capital(result.protocol.description)}."
+            return f"{capitalized(result.protocol.description)}."
         if share == 0:
             return f"No {result.unit} has slices in both the training and the test part of a fold."
         return "Slice, as patients are unknown: slices of a patient may be in both parts of a fold."
@@ -166,7 +167,7 @@ class _Run:
                 text += f" (over all folds: {share} % COVID-19{known})"
             found.append(text)
         unknown = "" if self.result.has_patients else " Patients unknown."
-        return f"{_capital('; '.join(found))}.{unknown}"
+        return f"{capitalized('; '.join(found))}.{unknown}"
 
     def flow(self) -> str:
         rows = self.result.pooled_predictions()
@@ -174,7 +175,7 @@ class _Run:
         return (
             f"{self.spec.dataset.slices:,} slices read, {len(self.spec.dataset.skipped):,} files "
             f"skipped, {len(rows):,} slices tested: {positive:,} {self.result.classes[1]}, "
-            f"{negative:,} {self.result.classes[0]}. {_capital(self._patients())}."
+            f"{negative:,} {self.result.classes[0]}. {capitalized(self._patients())}."
         )
 
     def model(self) -> str:
@@ -572,10 +573,6 @@ def _values(summary: Mapping[str, tuple[float, float]], intervals: Mapping[str, 
     )
 
 
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
 def _fill(guideline: Guideline, run: _Run) -> Table:
     rows = []
     for item in guideline.items:
@@ -648,7 +645,7 @@ def write_checklist(
     if path.suffix not in _WRITERS:
         raise ValueError(f"a checklist ends in .md or .csv, got {str(path)!r}")
     content = _WRITERS[path.suffix]([(run, checklist_tables(run, audit=audit)) for run in runs])
-    write_text(path, content.encode("utf-8", "backslashreplace").decode("utf-8"))
+    write_text(path, content, errors="backslashreplace")
     return path
 
 

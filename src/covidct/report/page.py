@@ -17,6 +17,7 @@ import numpy.typing as npt
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from .._files import write_text
+from .._text import capitalized
 from .._version import __version__
 from ..datasets.canvases import make_canvases
 from ..errors import InvalidFileError
@@ -281,7 +282,7 @@ def write_report(
     runs = [results] if isinstance(results, CrossValidationResult) else list(results)
     html = render(runs, dataset=dataset, audit=audit, layer=layer)
     # A file name that is not valid UTF-8 contains surrogates, which UTF-8 cannot encode.
-    write_text(Path(path), html.encode("utf-8", "backslashreplace").decode("utf-8"))
+    write_text(Path(path), html, errors="backslashreplace")
     return Path(path)
 
 
@@ -464,7 +465,7 @@ def _listed(names: Collection[str], noun: str) -> str:
 
 
 def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}."
+    return f"{capitalized(text)}."
 
 
 def _section(

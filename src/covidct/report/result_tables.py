@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from .._text import capitalized
 from ..evaluation import metrics
 from ..evaluation.intervals import Interval
 from ..evaluation.metrics import TABLE_METRICS
@@ -171,7 +172,7 @@ def calibration_table(calibrated: CalibratedFolds) -> Table:
         (name, found.slope_text, found.intercept_text, *(f"{v[k]:.3f}" for v in errors.values()))
         for k, (name, found) in enumerate(calibrated.slopes().items())
     ]
-    titles = [f"{name[:1].upper()}{name[1:]}" for name in errors]
+    titles = list(map(capitalized, errors))
     return Table(
         ("probabilities", "Calibration slope", "Intercept", *titles),
         rows,

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from .._display import Displayed
 from .._files import json_ready
+from .._text import capitalized
 from ..evaluation import calibration, metrics
 from ..evaluation.calibration import TEMPERATURE_BOUNDS
 from ..evaluation.decision_rule import probability_logit
@@ -171,7 +172,7 @@ class CalibratedFolds(Displayed):
             caption=f"Calibrated on {self.fitted_on}; thresholds of the calibrated probability for "
             f"a sensitivity of {percent(self.sensitivity)} %",
             notes=[
-                f"{errors[:1].upper()}{errors[1:]}.{_AT_BOUND if at_bound else ''}",
+                f"{capitalized(errors)}.{_AT_BOUND if at_bound else ''}",
                 *(f"{name.capitalize()}: {found}." for name, found in self.slopes().items()),
                 (
                     "A slope of 1 and an intercept of 0 are ideal; a slope below 1 means that "

@@ -10,6 +10,7 @@ import numpy as np
 
 from .._display import Displayed
 from .._files import json_ready
+from .._text import capitalized
 from ..evaluation import intervals, metrics
 from ..evaluation.intervals import Interval, describe_intervals, describe_resampling
 from ..evaluation.label_scores import LabelScores
@@ -442,5 +443,5 @@ class ScoredFolds(Plots, SubgroupMetrics, Displayed):
             )
         if self.protocol.id == "paper" and self.shared_groups() != 0:
             warning = leakage_warning(self.unit if self.has_groups else None)
-            yield f"{warning[:1].upper()}{warning[1:]}."
+            yield f"{capitalized(warning)}."
         yield from metrics.undefined_notes(self.fold_metrics)
