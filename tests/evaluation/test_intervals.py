@@ -94,7 +94,8 @@ def test_a_skewed_mean_has_scipys_bca_at_the_level_of_the_t_quantile():
 @pytest.mark.parametrize("seed", range(3))
 def test_bca_follows_efrons_equations(seed):
     rng = np.random.default_rng(seed)
-    drawn = rng.gamma(2, size=500).round(1)  # with ties
+    drawn = rng.gamma(2, size=500)
+    drawn[::2] = drawn[::2].round(1)  # with ties
     left_out = rng.gamma(1, size=30)
     point, z = float(np.quantile(drawn, 0.4)), 1.7
     below = (drawn < point).sum() + 0.5 * (drawn == point).sum()
@@ -153,6 +154,31 @@ def test_ten_groups_with_an_error_and_ten_without_one_are_enough(wrong, kept):
     given = intervals.Interval(0.1, 0.2, method="bootstrap")
     found = intervals.robust_share(given, codes >= wrong, codes)
     assert (found is given) is kept
+
+
+def test_defaults_are_those_of_the_documentation():
+    values = np.random.default_rng(0).random(30)
+
+    def mean(weights):
+        return {"": weights @ values / weights.sum(axis=1)}
+
+    options = {"level": 0.95, "n_resamples": 2000, "seed": 0}
+    codes = np.arange(30)
+    found = intervals.cluster_bootstrap(mean, codes)
+    assert found == intervals.cluster_bootstrap(mean, codes, **options)
+    predictions = codes % 2, values
+    assert intervals.bootstrap(*predictions) == intervals.bootstrap(
+        *predictions, threshold=0.5, **options
+    )
+
+
+def test_a_statistic_that_is_undefined_has_no_interval():
+    def undefined_without_repetition(weights):
+        return {"": np.where((weights == 1).all(axis=1), np.nan, weights[:, 0])}
+
+    found = intervals.cluster_bootstrap(undefined_without_repetition, np.arange(20))[""]
+    assert np.isnan(found).all()
+    assert found.reason == "the metric is undefined"
 
 
 def test_batches_and_blocks_do_not_change_what_is_found(monkeypatch):
@@ -231,9 +257,11 @@ def test_five_groups_of_each_class_are_enough(rare):
     assert {interval.reason for interval in found.values()} == {
         "a class occurs in fewer than 5 {unit}s"
     }
+    assert np.isnan(list(found.values())).all()
     one = np.full(40, rare)
     found = intervals.bootstrap(one, probabilities, groups=groups, **options | {"names": ["auc"]})
     assert found["auc"].reason == "the metric is undefined"
+    assert np.isnan(found["auc"]).all()
 
 
 @pytest.mark.parametrize("spread", [0.05, 0.5])  # Wilson's intervals, and those of the bootstrap
@@ -298,6 +326,7 @@ def test_without_an_error_no_interval_has_width_zero():
     assert found["accuracy"] == pytest.approx(intervals.wilson(40, 40))
     assert found["recall"] == pytest.approx(intervals.wilson(20, 20)) == found["precision"]
     assert found["auc"].reason == "every resample gives the same value"
+    assert np.isnan(found["auc"]).all()
     notes = intervals.describe_intervals(found, unit="patient", count=40)
     assert notes[0].startswith(
         "Wilson's interval (accuracy, precision, recall, specificity, NPV): fewer"
@@ -361,6 +390,7 @@ def test_one_group_alone_has_no_interval():
     assert {interval.reason for interval in found.values()} == {"there is only one {unit}"}
     undefined = intervals.bootstrap([1, 1], [0.2, 0.7], groups=["a", "a"], names=["auc"])["auc"]
     assert undefined.reason == "the metric is undefined"
+    assert np.isnan(undefined).all()
 
 
 @pytest.mark.parametrize(
@@ -384,7 +414,9 @@ def test_bad_arguments_are_refused(options, message):
 )
 def test_wilson_is_that_of_statsmodels(successes, n, level):
     expected = proportion_confint(successes, n, alpha=1 - level, method="wilson")
-    assert intervals.wilson(successes, n, level=level) == pytest.approx(expected, abs=1e-12)
+    found = intervals.wilson(successes, n, level=level)
+    assert found == pytest.approx(expected, abs=1e-12)
+    assert found.method == "wilson"
 
 
 def test_wilson_of_all_or_no_cases_ends_at_one_or_zero():

@@ -591,4 +591,4 @@ def describe_intervals(
 
 def _titles(names: Iterable[str]) -> str:
     titles = (METRICS[name].title if name in METRICS else name for name in names)
-    return ", ".join(t if t[:2].isupper() or t == "F1" else t[:1].lower() + t[1:] for t in titles)
+    return ", ".join(t if t[:2].isupper() else t[:1].lower() + t[1:] for t in titles)
