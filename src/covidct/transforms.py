@@ -277,8 +277,8 @@ def _scaled(side: int, numerator: int, denominator: int) -> int:
     return max(1, (2 * side * numerator + denominator) // (2 * denominator))
 
 
-def _with_channel(function: Any, inpt: Any, *args: Any, **kwargs: Any) -> Any:
+def _with_channel(function: Any, inpt: Any, *args: Any) -> Any:
     """Add a channel to a plain (H, W) tensor, which torchvision's kernels require."""
     if F.is_pure_tensor(inpt) and inpt.ndim == 2:
-        return function(inpt[None], *args, **kwargs)[0]
-    return function(inpt, *args, **kwargs)
+        return function(inpt[None], *args)[0]
+    return function(inpt, *args)

@@ -391,6 +391,133 @@ def test_each_step_uses_the_learning_rate_of_its_epoch(tiny):
     assert rates == [[1e-2]] * 3 + [[2e-3]] * 3 + [[5e-4]] * 3
 
 
+@pytest.mark.parametrize("decays", [True, False])
+def test_training_is_that_of_plain_pytorch(tiny, decays):
+    """SGD with momentum on batches of unequal size: weights, losses, accuracies and scores."""
+    canvases, targets = slices(11)
+    recipe = RECIPE.replace(
+        optimizer="sgd",
+        learning_rate=0.05,
+        milestones=((1, 0.02),),
+        weight_decay=0.1,
+        decay_norm_and_bias=decays,
+        pos_weight=3.0,
+        augmentation=Augmentation.none(),
+    ).scaled(2)
+    model, trainer = fit(tiny, recipe)
+    run, batches = trainer._step, []
+
+    def watched_run(batch, truth, augment):
+        batches.append((batch.clone(), truth.clone()))
+        return run(batch, truth, augment)
+
+    trainer._step = watched_run
+    history = trainer.fit(canvases, targets, monitor=(canvases, targets, np.arange(1, 8)))
+    assert [len(truth) for _, truth in batches] == [4, 4, 3] * 2
+
+    plain, _ = fit(tiny, recipe)
+    moments = {name: torch.zeros_like(tensor) for name, tensor in plain.named_parameters()}
+    loss_of = nn.BCEWithLogitsLoss(pos_weight=torch.tensor(3.0))
+    for epoch, rate in enumerate([0.05, 0.02]):
+        losses, right = [], []
+        plain.train()
+        for batch, truth in batches[3 * epoch : 3 * epoch + 3]:
+            plain.zero_grad()
+            logits = plain(batch[:, None] / 255)
+            loss = loss_of(logits, truth.float())
+            loss.backward()
+            losses += [loss.item()] * len(truth)
+            right += ((logits > 0) == (truth == 1)).tolist()
+            with torch.no_grad():
+                for name, tensor in plain.named_parameters():
+                    decay = 0.1 if decays or tensor.ndim > 1 else 0.0
+                    moments[name].mul_(0.9).add_(tensor.grad + decay * tensor)
+                    tensor -= rate * moments[name]
+        record = history[epoch]
+        assert (record.epoch, record.learning_rate) == (epoch, rate)
+        assert record.loss == pytest.approx(np.mean(losses), rel=1e-4)
+        assert record.accuracy == pytest.approx(np.mean(right))
+        assert 0 < record.seconds < 60
+    torch.testing.assert_close(state(model), state(plain), rtol=1e-3, atol=1e-5)
+    with torch.no_grad():
+        logits = plain.eval()(torch.from_numpy(canvases[1:8])[:, None])
+    truth = torch.from_numpy(targets[1:8])
+    expected = nn.BCEWithLogitsLoss()(logits, truth.float())
+    assert np.isnan(history[0][4:6]).all()
+    assert history[1].monitor_loss == pytest.approx(float(expected), rel=1e-3)
+    found = ((logits > 0) == (truth == 1)).float().mean()
+    assert history[1].monitor_accuracy == pytest.approx(float(found))
+
+
+@pytest.mark.parametrize(
+    ("every", "scored"),
+    [(1, [0, 1, 2, 3, 4]), (2, [1, 3, 4]), (3, [2, 4]), (10, [4])],
+)
+def test_monitored_slices_are_scored_every_few_epochs_and_at_the_end(tiny, every, scored):
+    canvases, targets = slices(4)
+    _, trainer = fit(tiny, RECIPE.scaled(5))
+    trainer._run_epoch = lambda *_: (0.1, 1.0, 0.5)
+    trainer._score = lambda *monitor: (len(monitor[0]), 0.25)
+    history = trainer.fit(canvases, targets, monitor=(canvases, targets), monitor_every=every)
+    assert [r.epoch for r in history if not np.isnan(r.monitor_loss)] == scored
+    assert history[-1][:6] == (4, 0.1, 1.0, 0.5, 4, 0.25)
+
+
+@pytest.mark.parametrize(("elapsed", "saves"), [(0, 1), (7, 1), (15, 3), (29, 3), (30, 5)])
+def test_checkpoints_are_written_at_most_every_thirty_seconds(
+    tiny, tmp_path, monkeypatch, elapsed, saves
+):
+    canvases, targets = slices(4)
+    _, trainer = fit(tiny, RECIPE.scaled(5), checkpoint_dir=tmp_path)
+    now, written, save = [100.0], [], trainer._save
+
+    def run(epoch, *_):
+        now[0] += elapsed
+        return 0.1, 1.0, 0.5
+
+    def counted(history, training):
+        written.append(len(history))
+        save(history, training)
+
+    trainer._run_epoch, trainer._save = run, counted
+    monkeypatch.setattr(trainer_module.time, "monotonic", lambda: now[0])
+    trainer.fit(canvases, targets)
+    assert len(written) == saves
+    assert written[-1] == 5
+    _, resumed = fit(tiny, RECIPE.scaled(5), checkpoint_dir=tmp_path)
+    assert [r[:4] for r in resumed.fit(canvases, targets)] == [(k, 0.1, 1.0, 0.5) for k in range(5)]
+
+
+class Layers(nn.Module):
+    """Five modules with tensors, the second of which is frozen."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(2, 2) for _ in range(5)])
+        self.layers[1].requires_grad_(False)
+
+
+def test_depths_run_from_the_first_module_to_the_head():
+    model = Layers()
+    groups = trainer_module._parameter_groups(model, Recipe(first_layer_rate=0.01))
+    factors = {id(t): group["rate_factor"] for group in groups for t in group["params"]}
+    for k, layer in enumerate(model.layers):
+        for tensor in layer.parameters():
+            if k == 1:
+                assert id(tensor) not in factors
+            else:
+                assert factors[id(tensor)] == pytest.approx(0.01 ** (1 - k / 4))
+    assert len(groups) == 4
+    many = nn.ModuleList([nn.Linear(1, 1) for _ in range(33)])
+    groups = trainer_module._parameter_groups(many, Recipe(first_layer_rate=0.5))
+    assert len(groups) == 9  # depths in eighths
+    assert sorted(group["rate_factor"] for group in groups) == pytest.approx(
+        sorted(0.5 ** (k / 8) for k in range(9))
+    )
+    (alone,) = trainer_module._parameter_groups(nn.Linear(2, 2), Recipe(first_layer_rate=0.5))
+    assert alone["rate_factor"] == 0.5
+
+
 def test_first_layer_rate_lowers_the_rate_of_early_layers(tiny):
     recipe = RECIPE.replace(milestones=(), first_layer_rate=0.01)
     canvases, targets = slices()

@@ -214,6 +214,10 @@ class TestFill:
         assert self.margin(fill, Image.new("RGB", (2, 2))) == expected
         assert self.margin(fill, torch.ones(3, 2, 2)) == list(expected)
 
+    def test_the_margin_is_black_by_default(self) -> None:
+        out = AspectPreservingPad((4, 6))(torch.ones(1, 2, 2))
+        assert out[0, 0].tolist() == [0, 1, 1, 1, 1, 0]
+
     def test_by_type(self) -> None:
         fill = {tv_tensors.Image: 1, Image.Image: 2, "others": 3}
         assert self.margin(fill, tv_tensors.Image(torch.ones(1, 2, 2))) == [1]
