@@ -67,17 +67,14 @@ PYTEST = ["-o", "addopts=--import-mode=importlib -m 'not slow'", "-p", "mutate"]
 for plugin in ("anyio", "cacheprovider", "pytest_cov", "unraisableexception", "xdist"):
     PYTEST += ["-p", f"no:{plugin}"]
 
-# Program that lets mutmut write the mutants and measure the tests, and stops before the mutants.
+# Program that lets mutmut write the mutants and find the tests that call each function.
 GENERATE = """
 import mutmut.__main__ as mutmut
 
-check = mutmut.run_forced_fail_test
-
-def last_step(runner):
-    check(runner)
+def stop(_):
     raise SystemExit(0)
 
-mutmut.run_forced_fail_test = last_step
+mutmut._check_test_to_mutant_associations = stop
 mutmut.cli()
 """
 
@@ -392,6 +389,7 @@ def run_mutants(tests: list[Any], metas: list[Meta], processes: int) -> None:
         meta, name = running.pop(pid)
         meta.codes[name] = os.waitstatus_to_exitcode(status)
 
+    check_tests(tests, sum(durations.values()))
     waiting = [(meta, name) for meta in metas for name in meta.codes if meta.codes[name] is None]
     setproctitle(f"mutmut: {len(waiting)} mutants")
     for number, (meta, name) in enumerate(waiting):
@@ -411,6 +409,16 @@ def run_mutants(tests: list[Any], metas: list[Meta], processes: int) -> None:
         running[pid] = meta, name
     while running:
         wait()
+
+
+def check_tests(tests: list[Any], seconds: float) -> None:
+    """Check that the tests pass without a change, and fail if every function raises an error."""
+    for name, expected in (("", 0), ("fail", 1)):
+        pid = os.fork()
+        if not pid:
+            run_mutant(name, tests, seconds)
+        if os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) != expected:
+            pytest.exit("the tests fail without a change, or call no function of the module", 1)
 
 
 class Meta:
