@@ -57,6 +57,7 @@ class TestReliability:
         curve = calibration.reliability_curve([0, 1], [0.1, 0.2], n_bins=4)
         assert curve.counts.tolist() == [2, 0, 0, 0]
         assert len(curve.observed) == len(curve.probability) == 4
+        assert len(calibration.reliability_curve([0, 1], [0.1, 0.2]).counts) == 10
 
     @settings(deadline=None, max_examples=50)
     @given(
@@ -75,6 +76,12 @@ class TestReliability:
         # Bin 0: mean 0.1, none positive; bin 9: mean 0.95, one of two positive.
         error = calibration.expected_calibration_error([0, 1, 0], [0.05, 0.9, 1.0])
         assert error == pytest.approx((0.05 + 2 * 0.45) / 3)
+
+        # Two bins of equal counts: means 0.475 and 1, none and one of two positive.
+        error = calibration.expected_calibration_error(
+            [0, 0, 1, 0], [0.05, 0.9, 0.95, 1.0], n_bins=2, strategy="quantile"
+        )
+        assert error == pytest.approx((2 * 0.475 + 2 * 0.475) / 4)
 
     def test_bad_options_are_refused(self):
         with pytest.raises(ValueError, match="n_bins"):
@@ -169,6 +176,9 @@ class TestThreshold:
         assert found == 0.6
         found = calibration.threshold_for_specificity([0, 0, 0], probabilities, 1e-12)
         assert found == np.nextafter(0.2, 1)
+
+    def test_a_negative_of_probability_one_cannot_be_excluded(self):
+        assert calibration.threshold_for_specificity([0, 0], [0.2, 1.0], 1) == 1
 
     @pytest.mark.parametrize("specificity", [0, 1.01, float("nan")])
     def test_impossible_specificity_is_refused(self, specificity):
@@ -360,6 +370,15 @@ class TestLogisticCalibration:
         assert np.isnan(calibration.logistic_calibration(targets, logits).slope)
         assert str(calibration.logistic_calibration(targets, logits)).startswith("slope –")
         assert np.isnan(calibration.logistic_calibration(np.ones(20), logits).intercept)
+        slope, _ = calibration.fit_recalibration(logits / 20, targets, method="platt")
+        assert slope == pytest.approx(20)
+        near = np.array([-1.01, -1, 1, 1.01] * 5)
+        assert np.isnan(calibration.logistic_calibration(targets, near).slope)
+
+    def test_temperature_is_the_default(self):
+        logits, targets = drawn(np.random.default_rng(15), 100, 2.0)
+        found = calibration.fit_recalibration(logits, targets)
+        assert found == (1 / calibration.fit_temperature(logits, targets), 0)
 
     def test_intervals_cover_the_truth(self):
         """95 % intervals of slope and intercept, with slices that are alike within patients."""

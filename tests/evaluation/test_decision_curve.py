@@ -20,7 +20,7 @@ def predictions():
 
 
 def test_is_that_of_vickers_and_elkin(predictions):
-    targets, probabilities = predictions
+    targets, probabilities = predictions[0], predictions[1].round(1)
     thresholds = np.array([0.1, 0.4, 0.7])
     curve = net_benefit(targets, probabilities, thresholds=thresholds, n_resamples=100)
     for k, t in enumerate(thresholds):
@@ -30,6 +30,22 @@ def test_is_that_of_vickers_and_elkin(predictions):
         share = targets.mean()
         assert curve.treat_all[k] == pytest.approx(share - (1 - share) * t / (1 - t))
         assert curve.low[k] < curve.model[k] < curve.high[k]
+
+
+def test_defaults(predictions):
+    targets, probabilities = (of[:40] for of in predictions)
+    curve = net_benefit(targets, probabilities, thresholds=np.float32([0.25, 0.5]))
+    same = net_benefit(
+        *(targets, probabilities),
+        thresholds=[0.25, 0.5],
+        level=0.95,
+        n_resamples=2000,
+        seed=0,
+        prevalence=None,
+    )
+    assert curve.to_dict() == same.to_dict()
+    assert curve.thresholds.dtype == np.float64
+    assert len(net_benefit(targets, probabilities, n_resamples=100).thresholds) == 99
 
 
 def test_another_prevalence_is_that_of_weighted_slices(predictions):
@@ -79,7 +95,7 @@ def test_intervals_are_those_of_the_definition_in_every_resample(predictions, pr
 
 
 def test_words_and_numbers_of_a_curve():
-    thresholds, zero = np.array([0.1, 0.2, 0.3, 0.4]), np.zeros(4)
+    thresholds, zero = np.array([0.1, 0.6, 0.7, 0.8]), np.zeros(4)
     treat_all = np.array([0.2, 0.1, -0.1, -0.2])
     model = np.array([0.2, 0.15, 0.125, 0.05])
     low = np.array([0.1, 0.05, 0.1, np.nan])
@@ -87,14 +103,16 @@ def test_words_and_numbers_of_a_curve():
     assert curve.useful.tolist() == [False, True, True, True]
     assert curve.sentence == (
         "Acting on the prediction does better than treating all or none for those who would act at "
-        "a probability of COVID-19 from 20 to 40 %. At 30 %, for example, it gains as much as "
+        "a probability of COVID-19 from 60 to 80 %. At 70 %, for example, it gains as much as "
         "treating 12 more of 100 patients correctly, without any unnecessary treatment."
     )
     table = curve.table()
     assert table.caption == "Net benefit per patient, where 28.0 % are COVID-19"
     assert table.header == ("threshold", "model", "treat all", "treat none")
-    assert table.rows[1] == ("0.2", "0.150 (0.050 to 0.250)", "0.100", "0")
-    assert table.rows[3] == ("0.4", "0.050 (–)", "-0.200", "0")
+    assert table.rows[1] == ("0.6", "0.150 (0.050 to 0.250)", "0.100", "0")
+    assert table.rows[3] == ("0.8", "0.050 (–)", "-0.200", "0")
+    assert table.notes == (curve.sentence,)
+    assert str(curve) == str(table)
     assert curve.to_dict() == {
         "thresholds": thresholds.tolist(),
         "model": model.tolist(),
@@ -105,7 +123,7 @@ def test_words_and_numbers_of_a_curve():
         "unit": "patient",
     }
     once = DecisionCurve(thresholds, np.array([0.2, 0.15, 0, 0]), low, model, treat_all, 0.28)
-    assert "at a threshold of 20 %. At 20 %, for example" in once.sentence
+    assert "at a threshold of 60 %. At 60 %, for example" in once.sentence
     assert "treating 5 more of 100 slices" in once.sentence
     never = DecisionCurve(thresholds, np.maximum(treat_all, 0), zero, zero, treat_all, 0.28)
     assert never.sentence == (

@@ -55,7 +55,8 @@ def test_probabilities_follow_the_line_of_the_logit(slope, intercept):
     np.testing.assert_allclose(
         probability_logit([0, 0.2, 1]), [-np.log(1e12), np.log(0.25), np.log(1e12)], rtol=1e-5
     )
-    assert probability_logit(np.float32([0.2])).dtype == np.float64
+    assert np.isfinite(probability_logit(np.float32([0, 1]))).all()
+    assert DecisionRule().calibrate(np.float32([0.2])).dtype == np.float64
 
 
 def test_options_reach_the_rule():
@@ -110,6 +111,7 @@ def test_another_prevalence_shifts_the_logit():
     rule = fit_rule(*draw(rng, 20_000, 0.5), calibrate=True)
     assert rule.prevalence == pytest.approx(0.5, abs=0.01)
     shifted = rule.at_prevalence(0.1)
+    assert shifted.prevalence == 0.1
     assert shifted.intercept - rule.intercept == pytest.approx(logit(0.1) - logit(rule.prevalence))
     targets, probabilities = draw(rng, 20_000, 0.1)
     after = calibration.logistic_calibration(targets, logit(shifted.calibrate(probabilities)))

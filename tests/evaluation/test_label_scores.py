@@ -140,7 +140,9 @@ def test_numbers_as_a_table_a_frame_and_json():
     low, high = scores.macro_f1_interval
     macro = f"{100 * scores.macro_f1:.1f} ({100 * low:.1f} to {100 * high:.1f})"
     assert table.footer == (("macro F1", "", "", "", "", "", macro),)
-    assert "<table" in scores._repr_html_()
+    assert table.caption == "Labels, by the label with the highest probability, in percent"
+    assert str(scores) == str(table)
+    assert scores._repr_html_() == table.render("html")
 
 
 def test_five_patients_of_each_label_are_enough():
@@ -150,6 +152,7 @@ def test_five_patients_of_each_label_are_enough():
     low, high = scores.macro_f1_interval
     assert low < scores.macro_f1 < high
     scores = LabelScores(codes=codes[1:], calls=codes[1:], **options | {"groups": np.arange(24)})
+    assert np.isnan(scores.macro_f1_interval).all()
     assert scores.macro_f1_interval.reason == "a label occurs in fewer than 5 {unit}s"
 
 
@@ -169,3 +172,6 @@ def test_table():
 def test_a_label_without_probabilities_is_an_error():
     with pytest.raises(ValueError, match="'flu' has no probabilities"):
         LabelScores.of(["flu"], {"CAP": [1.0]}, folds=[0], groups=[0])
+    unknown = np.array(["CAP", np.nan], dtype=object)
+    with pytest.raises(ValueError, match="'nan' has no probabilities; they are of 'CAP'"):
+        LabelScores.of(unknown, {"CAP": [1.0, 1.0]}, folds=[0, 0], groups=[0, 1])

@@ -145,18 +145,21 @@ def test_crossed_interval_covers_in_simulations(repeats):
 
 
 def test_crossed_interval_by_hand():
-    influences = np.array([[0.1, -0.1, 0.2, -0.2], [0.1, -0.1, 0.1, -0.1]])
-    interval, p_value = variance.crossed_interval([0.3, 0.5], influences, n_groups=7, level=0.8)
-    patients, networks = 0.06, 0.02 / 2
-    freedom = 0.07**2 / (patients**2 / 6 + networks**2 / 1)
-    half = stats.t.ppf(0.9, freedom) * np.sqrt(0.07)
+    influences = np.array([[0.1, -0.1, 0.2, -0.2]] + [[0.1, -0.1, 0.1, -0.1]] * 2)
+    interval, p_value = variance.crossed_interval(
+        [0.3, 0.4, 0.5], influences, n_groups=7, level=0.8
+    )
+    patients, networks = (0.06 + 0.06 + 0.04) / 3, 0.01 / 3
+    error = np.sqrt(patients + networks)
+    freedom = error**4 / (patients**2 / 6 + networks**2 / 2)
+    half = stats.t.ppf(0.9, freedom) * error
     assert interval == pytest.approx((0.4 - half, 0.4 + half))
     assert interval.method == "crossed"
-    assert p_value == pytest.approx(2 * stats.t.sf(0.4 / np.sqrt(0.07), freedom))
-    mirrored, same = variance.crossed_interval([-0.3, -0.5], influences, n_groups=7)
+    assert p_value == pytest.approx(2 * stats.t.sf(0.4 / error, freedom))
+    mirrored, same = variance.crossed_interval([-0.3, -0.4, -0.5], influences, n_groups=7)
     assert same == pytest.approx(p_value)
     assert mirrored.low < -0.4 < mirrored.high
-    two, _ = variance.crossed_interval([0.3, 0.5], influences, n_groups=2)
+    two, _ = variance.crossed_interval([0.3, 0.4, 0.5], influences, n_groups=2)
     assert two.low < interval.low
 
 

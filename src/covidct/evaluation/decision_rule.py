@@ -58,7 +58,7 @@ def probability_logit(probabilities: npt.ArrayLike) -> Floats:
     array([-27.6,   0. ,  27.6])
     """
     values = np.clip(np.asarray(probabilities, dtype=np.float64), _NEAREST, 1 - _NEAREST)
-    return np.asarray(special.logit(values), dtype=np.float64)
+    return np.asarray(special.logit(values))
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Criterion:
             raise ValueError(
                 f"kind must be 'sensitivity', 'specificity' or 'threshold', got {self.kind!r}"
             )
-        if self.kind == "threshold" or self.value != 1:
+        if self.value != 1:
             check_fraction(self.kind, self.value, closed=self.kind == "threshold")
 
     def choose(self, targets: npt.ArrayLike, probabilities: npt.ArrayLike) -> float:

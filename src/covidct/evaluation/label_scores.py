@@ -116,7 +116,7 @@ class LabelScores:
         columns = np.stack([np.asarray(probabilities[name]) for name in classes], axis=1)
         return cls(
             classes=classes,
-            codes=np.array([position[name] for name in true], dtype=np.int64),
+            codes=np.array([position[name] for name in true]),
             calls=columns.argmax(axis=1).astype(np.int64),
             folds=np.asarray(folds),
             groups=np.asarray(groups),

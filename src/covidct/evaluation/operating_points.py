@@ -100,7 +100,7 @@ def predictive_values(
      'negative_likelihood_ratio': 0.125}
     """
     p = check_fraction("prevalence", prevalence)
-    se, sp = np.asarray(sensitivity, np.float64), np.asarray(specificity, np.float64)
+    se, sp = np.asarray(sensitivity), np.asarray(specificity)
     with np.errstate(divide="ignore", invalid="ignore"):
         found = {
             "ppv": se * p / (se * p + (1 - sp) * (1 - p)),
@@ -428,7 +428,7 @@ def _values(cells: Floats, prevalences: Sequence[float]) -> dict[str, Floats]:
         values = predictive_values(found["sensitivity"], found["specificity"], p)
         for name, value in values.items():
             # A likelihood ratio is infinite in resamples without a false positive; the bootstrap
-            # needs finite values of the same order.
+            # needs finite values. They are rare where its intervals are used, with ten errors.
             found[f"{name} at {p}"] = np.nan_to_num(value, nan=np.nan, posinf=1e9)
     return found
 
@@ -452,14 +452,8 @@ def _at_prevalence(
             for name in names
         }
     else:
-        intervals = {name: _infinite(found[f"{name} at {p}"]) for name in names}
+        intervals = {name: found[f"{name} at {p}"] for name in names}
     return PredictiveValues(p, values, intervals)
-
-
-def _infinite(interval: Interval) -> Interval:
-    """Put back the infinite ends that `_values` replaced."""
-    low, high = (np.inf if end > 1e8 else end for end in interval)
-    return Interval(low, high, method=interval.method, reason=interval.reason)
 
 
 @dataclass(frozen=True, repr=False)

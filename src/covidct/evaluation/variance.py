@@ -211,7 +211,7 @@ def group_influences(
     found = np.stack(rows)
     n_blocks = found.shape[1]
     deviations = found.mean(axis=1, keepdims=True) - found
-    return np.asarray(np.sqrt((n_blocks - 1) / n_blocks) * deviations, dtype=np.float64)
+    return np.asarray(np.sqrt((n_blocks - 1) / n_blocks) * deviations)
 
 
 def shared_variance(influences: Floats) -> float:
@@ -291,7 +291,7 @@ def crossed_interval(
     >>> [round(end, 2) for end in interval]
     [0.84, 0.96]
     """
-    values = as_array(scores, np.float64)
+    values = as_array(scores)
     tail = (1 - check_fraction("level", level)) / 2
     reason = (
         "there are no repeats"
