@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 
 import numpy as np
 import pytest
@@ -82,6 +83,14 @@ def test_nan_is_black_in_every_window() -> None:
         assert shown.tolist() == [0, 0, 255]
 
 
+def test_extreme_values_are_black_or_white_without_a_warning() -> None:
+    for shape in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            shown = Window(-600, 10, shape).show([-1e300, -3e38, 3e38, 1e300])
+        assert shown.tolist() == [0, 0, 255, 255]
+
+
 class TestHounsfieldUnits:
     @pytest.mark.parametrize("dtype", ["i2", "i4", "i8", "f2", "f4", "f8", ">i2", ">f8"])
     def test_plain_ones_are_recognized(self, dtype: str) -> None:
@@ -97,7 +106,9 @@ class TestHounsfieldUnits:
     @pytest.mark.parametrize("order", "<>")
     def test_signed_values_saved_as_unsigned_are_recognized(self, order: str) -> None:
         values = UNITS.astype(np.int16).view(np.uint16).astype(f"{order}u2")
-        np.testing.assert_array_equal(as_hounsfield(values), UNITS)
+        units = as_hounsfield(values)
+        np.testing.assert_array_equal(units, UNITS)
+        assert units.dtype == np.float32
 
     @pytest.mark.parametrize("padding", [-2000, -3024, -32768, -2048, -1350])
     def test_padding_outside_the_field_of_view(self, padding: int) -> None:
@@ -148,6 +159,8 @@ class TestHounsfieldUnits:
             ({-900: -1400, -700: -1301, 40: 2701}, False),
             ({-900: -1400, -700: -1500, -400: 200, 40: 2700}, True),
             ({-900: -1400, -700: -1500, -399: 200, 40: 2700}, False),
+            ({-900: 3000, -700: -1500, -400: 500}, True),
+            ({-900: 3000, -700: -1500, -400: 460}, False),
             ({-900: 3000, -700: -1000, 40: -2000}, True),
             ({-900: 3000, -700: -1001, 40: -1999}, False),
             # 2 % from -250 to 250.
@@ -260,23 +273,25 @@ class TestOtherValues:
             np.testing.assert_array_equal(to_gray(picture.astype(dtype)), picture)
         np.testing.assert_array_equal(to_gray(picture.astype(np.uint16) * 257), picture)
         np.testing.assert_array_equal(to_gray(picture.astype(np.uint16) * 256), picture)
-        assert to_gray(np.array([True, False])).tolist() == [255, 0]
+        shown = to_gray(np.array([True, False]))
+        assert (shown.dtype, shown.tolist()) == (np.uint8, [255, 0])
 
     @pytest.mark.parametrize(
         ("highest", "factor", "kept"),
         [
             *[(127, 1, False), (128, 1, True), (255, 1, True), (256, 1, False)],
-            *[(127, 257, False), (128, 257, True), (255, 257, True)],
-            *[(127, 256, False), (128, 256, True), (255, 256, True)],
+            *[(127, 257, False), (128, 257, True), (255, 257, True), (256, 257, False)],
+            *[(127, 256, False), (128, 256, True), (255, 256, True), (256, 256, False)],
         ],
     )
     def test_brightest_value_of_an_8_bit_picture(
         self, highest: int, factor: int, kept: bool
     ) -> None:
-        picture = np.array([0, 1, 2, 50, highest])
-        gray = to_gray((picture * factor).astype(np.uint16))
+        picture = np.array([5, 6, 7, 50, highest])
+        gray = to_gray((picture * factor).astype(np.uint32))
+        assert gray.dtype == np.uint8
         assert (gray.tolist() == picture.tolist()) is kept
-        assert kept or gray[-1] == 255
+        assert kept or (gray[0], gray[-1]) == (0, 255)
 
     def test_one_value_between_the_widened_bytes_tells_16_bits(self) -> None:
         values = np.array([0, 257, 514, 40_000, 65_535], np.uint16)
@@ -286,9 +301,10 @@ class TestOtherValues:
         assert to_gray(np.array([0, 257, 128 * 257], np.int32)).tolist() == [0, 2, 255]
 
     @pytest.mark.parametrize("size", [1, 2, 99, 100, 101, 199, 200, 1000])
-    def test_the_robust_range_by_its_definition(self, size: int) -> None:
+    @pytest.mark.parametrize("unit", [1, 1e-3])
+    def test_the_robust_range_by_its_definition(self, size: int, unit: float) -> None:
         """Least to greatest value, but no more than a quarter of the middle beyond its ends."""
-        values = np.random.default_rng(size).standard_cauchy(size) - 1000
+        values = unit * (np.random.default_rng(size).standard_cauchy(size) - 1000)
         ordered, k = sorted(values), size // 100
         quarter = (ordered[size - 1 - k] - ordered[k]) / 4
         low = max(ordered[0], ordered[k] - quarter)
@@ -354,6 +370,10 @@ def test_luma_of_colors_is_that_of_pil(dtype: str) -> None:
     color = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
     expected = np.asarray(Image.fromarray(color).convert("L"))
     np.testing.assert_array_equal(luma(color.astype(dtype)), expected)
+    # The weighted sum of the first ends just below a half, that of the second just above.
+    edges = np.array([[(0, 62, 229)], [(0, 52, 184)]], np.uint8)
+    expected = np.asarray(Image.fromarray(edges).convert("L"))
+    np.testing.assert_array_equal(luma(edges.astype(dtype)), expected)
 
 
 def test_luma_of_floats_has_the_weights_of_bt_601() -> None:
@@ -371,3 +391,5 @@ def test_transparency_is_laid_over_black() -> None:
     np.testing.assert_array_equal(gray[:, 20:30], np.rint(SHOWN[:, 20:30] * np.float32(0.5)))
     assert not gray[:, 30:].any()
     assert not over_black(values, np.zeros(SHAPE), "lung").any()
+    shown = over_black(values, alpha == 1, (40, 400))
+    np.testing.assert_array_equal(shown[:, :20], to_gray(values[:, :20], (40, 400)))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from covidct.datasets.gray import to_grayscale
+from covidct.datasets.gray import to_gray, to_grayscale
 
 MODES = [
     *("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX"),
@@ -138,6 +138,17 @@ class TestDeepModes:
         image = Image.fromarray(np.array([[1000, 1255, 1510]], dtype))
         assert image.mode in {"I;16", "I;16B", "I", "F"}
         assert gray(image) == [[0, 128, 255]]
+
+    @pytest.mark.parametrize("window", ["lung", "range", (40, 400)])
+    def test_hounsfield_units_go_through_the_window(self, window: object) -> None:
+        units = np.random.default_rng(0).choice([-900, -700, 40, 300], (16, 16))
+        for offset, dtype in ((1024, np.uint16), (0, np.int32), (0, np.float32)):
+            image = Image.fromarray((units + offset).astype(dtype))
+            expected = to_gray(units, window, hounsfield=True)
+            np.testing.assert_array_equal(to_grayscale(image, window=window), expected)
+            if dtype == np.uint16:
+                image.info["transparency"] = 65535  # of no pixel
+                np.testing.assert_array_equal(to_grayscale(image, window=window), expected)
 
     @pytest.mark.parametrize("value", [0, 7, 60000])
     def test_constant_is_black(self, value: int) -> None:

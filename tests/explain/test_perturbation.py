@@ -4,6 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from scipy import ndimage
 from torch import Tensor, nn
 
 from covidct.explain import GradCAM, faithfulness
@@ -108,3 +109,71 @@ def test_maps_of_another_size(brightness: nn.Module, spots: Spots, maps: Tensor)
         faithfulness.perturb(brightness, spots[0], maps[:, ::8, ::8])
     with pytest.raises(ValueError, match="at least one canvas"):
         faithfulness.perturb(brightness, spots[0][:0], maps[:0])
+
+
+def by_loops(
+    model: nn.Module, canvas: npt.NDArray[np.uint8], saliency: Tensor, names: tuple[str, str]
+) -> list[list[float]]:
+    """Deletion and insertion of a slice at each quarter, pixel by pixel in the order of the map."""
+    height, width = canvas.shape
+    sigma = min(height, width) / 16
+    baselines = {
+        "black": np.zeros_like(canvas),
+        "mean": np.full_like(canvas, round(canvas.mean())),
+        # SciPy calls "mirror" what PyTorch calls "reflect".
+        "blur": np.rint(
+            ndimage.gaussian_filter(
+                canvas.astype(np.float64), sigma, radius=round(2 * sigma), mode="mirror"
+            )
+        ),
+    }
+    removed, start = (baselines[name].astype(np.uint8) for name in names)
+    order = np.argsort(-saliency.numpy(), axis=None)
+    curves: list[list[float]] = [[], []]
+    for quarter in range(5):
+        chosen = order[: round(quarter / 4 * canvas.size)]
+        for curve, before, after in ((0, canvas, removed), (1, start, canvas)):
+            image = before.flatten()
+            image[chosen] = after.flatten()[chosen]
+            batch = torch.from_numpy(image.reshape(1, 1, height, width))
+            curves[curve].append(float(model(batch).sigmoid().detach()))
+    return curves
+
+
+@pytest.mark.parametrize(
+    ("baseline", "names"),
+    [
+        ("blur", ("blur", "blur")),
+        ("black", ("black", "black")),
+        ("mean", ("mean", "mean")),
+        ("rise", ("mean", "blur")),
+    ],
+)
+def test_the_curves_by_loops(
+    brightness: nn.Module, spots: Spots, baseline: str, names: tuple[str, str]
+) -> None:
+    canvases = spots[0][:2, :, 8:]
+    rng = np.random.default_rng(0)
+    canvases = np.maximum(canvases, rng.integers(0, 90, canvases.shape, dtype=np.uint8))
+    saliency = torch.from_numpy(rng.permuted(np.arange(canvases[0].size * 2.0)))
+    saliency = saliency.view(2, *canvases.shape[1:]) - 5000  # signed, without ties
+    options = {"steps": 4, "baseline": baseline}
+    curves = faithfulness.perturb(brightness, canvases, saliency, **options)
+    for i in range(2):
+        deletion, insertion = by_loops(brightness, canvases[i], saliency[i], names)
+        np.testing.assert_allclose(curves.deletion[i], deletion, rtol=2e-4)
+        np.testing.assert_allclose(curves.insertion[i], insertion, rtol=2e-4)
+    for size in (1, 3, 100):
+        again = faithfulness.perturb(brightness, canvases, saliency, **options, batch_size=size)
+        np.testing.assert_allclose(again.deletion, curves.deletion, rtol=1e-5)
+
+
+def test_ten_steps_into_the_blur_with_seed_0_are_the_default(
+    brightness: nn.Module, spots: Spots
+) -> None:
+    flat, canvases = torch.zeros(spots[0][:1].shape), spots[0][:1]
+    default = faithfulness.perturb(brightness, canvases, flat)
+    named = faithfulness.perturb(brightness, canvases, flat, steps=10, baseline="blur", seed=0)
+    assert default.fractions.tolist() == pytest.approx([k / 10 for k in range(11)])
+    np.testing.assert_array_equal(default.deletion, named.deletion)
+    np.testing.assert_array_equal(default.insertion, named.insertion)

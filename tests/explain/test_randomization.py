@@ -7,7 +7,8 @@ from scipy.stats import spearmanr
 from torch import nn
 
 import covidct
-from covidct.explain import faithfulness
+from covidct.explain import GradCAM, faithfulness
+from covidct.explain.randomization import signed_maps
 
 
 @pytest.fixture(scope="module")
@@ -95,3 +96,53 @@ def test_bad_arguments(model: covidct.CTClassifier, canvases: np.ndarray) -> Non
         faithfulness.randomize(model, share=1.5)
     with pytest.raises(ValueError, match="at least two canvases"):
         faithfulness.randomization_test(model, canvases[:1])
+
+
+@pytest.mark.parametrize(
+    ("share", "number"), [(0.0, 1), (0.1, 1), (0.25, 2), (0.5, 4), (0.9, 7), (1.0, 8)]
+)
+def test_share_of_the_layers(share: float, number: int) -> None:
+    network = nn.Sequential(*(nn.Sequential(nn.Linear(3, 3), nn.ReLU()) for _ in range(8)))
+    copy = faithfulness.randomize(network, share=share)
+    assert changed(network, copy) == [False] * (8 - number) + [True] * number
+    assert not any(
+        changed(faithfulness.randomize(network), faithfulness.randomize(network, seed=0))
+    )
+
+
+@pytest.mark.parametrize("layer", [None, "backbone.stage4"])
+def test_similarities_are_spearmans_of_the_signed_maps(
+    model: covidct.CTClassifier, canvases: np.ndarray, layer: str | None
+) -> None:
+    test = faithfulness.randomization_test(model, canvases, shares=(0.25, 1.0), layer=layer, seed=2)
+
+    def maps(network: nn.Module) -> np.ndarray:
+        options = {"relu": False, "normalize": False, "upsample": False, "layer": layer}
+        return GradCAM(network, **options).over(canvases).maps.flatten(1).numpy()
+
+    before = maps(model)
+    assert (before < 0).any()
+    for share, found in zip((0.25, 1.0), test.correlations, strict=True):
+        after = maps(faithfulness.randomize(model, share=share, seed=2))
+        expected = [abs(spearmanr(a, b).statistic) for a, b in zip(before, after, strict=True)]
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+    expected = [abs(spearmanr(before[i], before[i - 1]).statistic) for i in range(len(canvases))]
+    np.testing.assert_allclose(test.reference, expected, atol=1e-6)
+
+
+def test_signed_maps(model: covidct.CTClassifier, canvases: np.ndarray) -> None:
+    maps = signed_maps(model, canvases)
+    options = {"relu": False, "normalize": False, "upsample": False}
+    torch.testing.assert_close(maps, GradCAM(model, **options).over(canvases).maps)
+    torch.testing.assert_close(signed_maps(model, canvases, target="non-covid"), -maps)
+    torch.testing.assert_close(signed_maps(model, canvases, batch_size=1), maps)
+    assert signed_maps(model, canvases, layer="backbone.stage2").shape[1:] > maps.shape[1:]
+
+
+def test_four_shares_with_seed_0_are_the_default(
+    model: covidct.CTClassifier, canvases: np.ndarray
+) -> None:
+    found = faithfulness.randomization_test(model, canvases[:2])
+    assert found.shares == (0.0, 0.25, 0.5, 1.0)
+    named = faithfulness.randomization_test(model, canvases[:2], shares=(1.0,), seed=0)
+    np.testing.assert_array_equal(found.correlations[-1:], named.correlations)

@@ -39,17 +39,19 @@ def predicted(groups=PATIENTS, *, tests=TESTS, names=("",) * 4, **options):
     )
     options = {"group_kind": "patient", **options}
     return FoldPredictions(
-        "m", "d", "", ("healthy", "COVID"), Protocol.paper(), folds, rows, **options
+        "m", "d", "hash", ("healthy", "COVID"), Protocol.paper(), folds, rows, **options
     )
 
 
 def test_folds_have_numbers_names_and_repeats():
     result = predicted()
+    assert (result.model_name, result.dataset_name, result.content_hash) == ("m", "d", "hash")
     assert result.fold_names == ("0", "1", "2", "3")
     assert result.repeat_numbers == (0, 0, 1, 1)
     assert predicted(names=("north", "", "south", "")).fold_names == ("north", "1", "south", "3")
     rows = result.fold_predictions(1)
     assert rows.index.tolist() == [0, 1, 2]
+    assert list(rows) == list(result.predictions)
     assert rows["index"].tolist() == [5, 1, 3]
     assert rows["probability"].tolist() == [0.3, 0.5, 0.8]
 
@@ -76,6 +78,7 @@ def test_slices_are_averaged_over_the_folds_that_tested_them():
     pooled = result.pooled_predictions()
     assert pooled["index"].tolist() == list(range(6))
     assert pooled.index.tolist() == list(range(6))
+    assert list(pooled) == list(result.predictions)
     for column in ("probability", "logit", "p_flu"):
         values = result.predictions[column].to_numpy()
         expected = [np.mean(values[index == i]) for i in range(6)]
@@ -88,6 +91,8 @@ def test_slices_are_averaged_over_the_folds_that_tested_them():
 
 def test_patients_are_averaged_within_each_fold():
     found = predicted().patient_predictions()
+    columns = ["fold", "repeat", "group", "target", "probability", "slices", "positive_slices"]
+    assert list(found) == columns
     assert found.to_dict("list") == {
         "fold": [0, 0, 0, 1, 1, 1, 2, 2, 3, 3],
         "repeat": [0] * 6 + [1] * 4,

@@ -18,6 +18,7 @@ NaN becomes black, as do -inf and padding; +inf becomes white.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 from collections.abc import Callable
@@ -96,9 +97,9 @@ class Window(NamedTuple):
         ndarray of uint8
             Gray values, of the same shape.
         """
-        with np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(over="ignore"):
             part = _SHAPES[self.shape](np.asarray(hu, np.float32), self.level, self.width)
-        return _as_uint8(part * 255)
+            return _as_uint8(part * 255)
 
 
 #: The usual window for lungs.
@@ -142,12 +143,10 @@ def as_window(choice: WindowChoice | Window) -> Window | Literal["range", "file"
     if isinstance(choice, Window) and choice.is_valid:
         return choice
     if isinstance(choice, tuple | list) and len(choice) == 2:
-        try:
+        with contextlib.suppress(TypeError, ValueError):
             window = Window(float(choice[0]), float(choice[1]))
-        except (TypeError, ValueError):
-            window = Window(np.nan, np.nan)
-        if window.is_valid:
-            return window
+            if window.is_valid:
+                return window
     raise ValueError(
         "window must be 'lung', 'range', 'file', or a finite (level, width) in HU with a width of "
         f"at least 1; got {choice!r}"
@@ -266,9 +265,9 @@ def as_hounsfield(values: npt.ArrayLike) -> Values | None:
     True
     """
     array = np.asarray(values)
-    if array.dtype.kind not in "iuf" or array.dtype.itemsize == 1:
+    if array.dtype.kind not in "iuf":
         return None
-    sample = array.reshape(-1)[:: (array.size // 65536) | 1]  # odd, so that all columns take part
+    sample = array.ravel()[:: (array.size // 65536) | 1]  # odd, so that all columns take part
     sample = sample[np.isfinite(sample)]
     if sample.size < 64:
         return None
@@ -367,7 +366,7 @@ def _stretched(array: npt.NDArray[Any]) -> Gray:
 
 
 def _as_uint8(levels: npt.NDArray[Any]) -> Gray:
-    gray: Gray = np.rint(np.nan_to_num(levels.clip(0, 255), nan=0)).astype(np.uint8)
+    gray: Gray = np.rint(np.nan_to_num(levels.clip(0, 255))).astype(np.uint8)
     return gray
 
 
@@ -424,7 +423,7 @@ def to_grayscale(image: Image.Image, *, window: WindowChoice = "lung") -> Image.
     if image.mode in _DETOURS:
         image = image.convert(_DETOURS[image.mode])
     if image.has_transparency_data:
-        black = Image.new("RGBA", image.size, (0, 0, 0, 255))
+        black = Image.new("RGBA", image.size, "black")
         image = Image.alpha_composite(black, image.convert("RGBA"))
     return image.convert("L")
 
@@ -492,8 +491,8 @@ def luma(color: npt.NDArray[Any]) -> npt.NDArray[Any]:
     >>> luma(np.array([[1000, 1000, 1000], [1000, 0, 0]], np.uint16))
     array([1000,  299], dtype=uint16)
     """
-    if color.dtype.kind in "iu" and color.dtype.itemsize <= 4:
-        weights = np.array([19595, 38470, 7471], np.int64)  # PIL's, of 2**16
+    if color.dtype.kind in "iu" and color.dtype.itemsize < 8:
+        weights = np.array([19595, 38470, 7471])  # PIL's, of 2**16
         weighted: npt.NDArray[Any] = (color.astype(np.int64) @ weights + 0x8000) >> 16
         return weighted.astype(color.dtype)
     red, green, blue = (color[..., channel].astype(np.float64) for channel in range(3))

@@ -151,7 +151,7 @@ class FoldPredictions:
             The columns of `predictions`, in the order of the dataset. Probabilities and logit are
             means; the other columns are those of the first fold that tested the slice.
         """
-        rows = self.predictions.sort_values("index", kind="stable", ignore_index=True)
+        rows = self.predictions.sort_values("index", kind="stable")
         _, first, inverse, counts = np.unique(
             rows["index"], return_index=True, return_inverse=True, return_counts=True
         )
@@ -215,7 +215,7 @@ class FoldPredictions:
         numbers = range(len(self.folds)) if fold is None else [fold]
         parts = map(self.fold_predictions, numbers)
         counts = [metrics.confusion_matrix(p["target"], p["probability"]) for p in parts]
-        return np.asarray(np.mean(counts, axis=0), dtype=np.float64)
+        return np.asarray(np.mean(counts, axis=0))
 
     def shared_groups(self) -> float | None:
         """Compute the share of test slices with slices of the same group in the training part.
