@@ -28,6 +28,9 @@ def test_balanced_weights_are_those_of_scikit_learn(outputs):
 
 
 def test_a_class_without_slices_keeps_its_weight():
+    codes = np.array([0, 0, 0, 1])
+    weights = class_weights(Recipe(class_weight="balanced"), LABELS, codes)
+    np.testing.assert_allclose(weights, [4 / 9, 4 / 3, 1])
     codes = np.array([0, 0, 0, 2])
     weights = class_weights(Recipe(class_weight="balanced"), LABELS, codes)
     np.testing.assert_allclose(weights, [4 / 9, 1, 4 / 3])

@@ -32,6 +32,65 @@ def test_epochs_hold_every_slice_in_order(device, share):
             np.testing.assert_array_equal(np.concatenate(given), CANVASES[INDEX[order]])
 
 
+def test_slices_that_fit_are_kept_on_the_device(monkeypatch):
+    asked = []
+
+    def fits(*arguments):
+        asked.append(arguments)
+        return True
+
+    monkeypatch.setattr(module, "_fits", fits)
+    canvases = np.random.default_rng(2).integers(0, 256, (700, 2, 3), dtype=np.uint8)
+    index = np.random.default_rng(3).permutation(700)[:600]
+    device = torch.device("cpu")
+    with TrainingSlices(canvases, index, 100, device, 0.3) as slices:
+        assert slices.resident
+        assert asked == [(600 * 2 * 3, device, 0.3)]
+        order = torch.randperm(600)
+        given = [batch.clone() for batch in slices.batches(order, [100] * 6)]
+        assert [len(batch) for batch in given] == [100] * 6
+        np.testing.assert_array_equal(torch.cat(given).numpy(), canvases[index[order]])
+        assert given[0].dtype == torch.uint8
+
+
+def test_a_share_of_the_free_memory_is_taken(monkeypatch):
+    device = torch.device("cuda", 0)
+    memory = {device: (1000, 4000)}
+    monkeypatch.setattr(torch.cuda, "mem_get_info", memory.__getitem__)
+    assert module._fits(250, device, 0.25)
+    assert not module._fits(251, device, 0.25)
+    assert not module._fits(1, torch.device("cpu"), 1.0)
+
+
+@pytest.mark.parametrize("canvases", [CANVASES, CANVASES[:, ::-1], CANVASES[::2]])
+def test_canvases_are_gathered_from_any_array(canvases):
+    index, out = np.array([7, 0, 7, 24]), np.zeros((4, 6, 8), np.uint8)
+    module._gather(canvases, index, out)
+    np.testing.assert_array_equal(out, np.array([canvases[k] for k in index]))
+
+
+@pytest.mark.parametrize("share", [0, 0.25, 1])
+def test_share_is_that_of_the_argument_else_of_the_environment(monkeypatch, share):
+    monkeypatch.setenv("COVIDCT_RESIDENT_SHARE", "0.5")
+    assert module.checked_share(share) == share
+    assert module.checked_share(None) == 0.5
+    monkeypatch.setenv("COVIDCT_RESIDENT_SHARE", str(share))
+    assert module.checked_share(None) == share
+    monkeypatch.setenv("COVIDCT_RESIDENT_SHARE", "")
+    assert module.checked_share(None) == 0.25
+    monkeypatch.delenv("COVIDCT_RESIDENT_SHARE")
+    assert module.checked_share(None) == 0.25
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, "much"])
+def test_a_share_out_of_range_is_refused(monkeypatch, share):
+    with pytest.raises(ValueError, match=r"^resident_share must be .*got"):
+        module.checked_share(share)
+    monkeypatch.setenv("COVIDCT_RESIDENT_SHARE", str(share))
+    with pytest.raises(ValueError, match=r"^COVIDCT_RESIDENT_SHARE must be .*got"):
+        module.checked_share(None)
+
+
 def test_only_a_few_batches_are_gathered_ahead(monkeypatch):
     gather, gathered = module._gather, []
 
