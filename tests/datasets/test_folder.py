@@ -384,3 +384,19 @@ def test_phantoms_come_back_as_they_were_saved(phantoms: covidct.CTDataset, tmp_
     assert again.targets.tolist() == part.targets.tolist()
     assert again.groups.tolist() == part.groups.tolist()
     assert np.array_equal(np.asarray(again.read(0)), np.asarray(part.read(0)))
+
+
+def test_class_folders_in_two_spellings_are_one_class(tmp_path: Path) -> None:
+    for name in ("COVID/1.png", "covid/2.png", "normal/3.png"):
+        put(tmp_path / name)
+    dataset = covidct.load_dataset("folder", tmp_path, positive="COVID")
+    assert sorted(dataset.targets.tolist()) == [0, 1, 1]
+
+
+def test_an_empty_class_folder_is_reported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(tmp_path / "COVID/1.png")
+    (tmp_path / "normal").mkdir()
+    covidct.load_dataset("folder", tmp_path)
+    assert "no slices were found in its folders 'normal'" in caplog.text

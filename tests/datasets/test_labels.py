@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from covidct.datasets.labels import binarize
+from covidct.datasets.labels import binarize, one_spelling, plain_label
 from covidct.errors import UnknownNameError
 
 
@@ -56,3 +56,29 @@ def test_labels_that_are_left_out_are_counted(caplog: pytest.LogCaptureFixture) 
 def test_a_dataset_without_covid_is_reported(caplog: pytest.LogCaptureFixture) -> None:
     binarize(["normal", "healthy"], where="ward")
     assert "ward: all slices are of class 0" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "others",
+    [("covid-19", "Covid-19"), ("COVID\u201119", "COVID\u201319"), ("COVID-19 ", "\uff23OVID-19")],
+    ids=["case", "hyphens", "blanks and width"],
+)
+def test_one_label_in_several_spellings(
+    caplog: pytest.LogCaptureFixture, others: tuple[str, str]
+) -> None:
+    labels = ["COVID-19", *others, "COVID-19", "normal"]
+    assert one_spelling(labels, where="x") == ["COVID-19"] * 4 + ["normal"]
+    assert "is taken for 'COVID-19'" in caplog.text
+
+
+def test_signs_stay_apart() -> None:
+    labels = ["COVID+", "COVID-", "COVID 19", "COVID-19"]
+    assert one_spelling(labels, where="x") == labels
+
+
+@pytest.mark.parametrize(
+    ("value", "label"),
+    [(1.0, "1"), ("1.0", "1"), ("12.00", "12"), ("1.5", "1.5"), ("007", "007"), (" a\u200b ", "a")],
+)
+def test_plain_labels(value: object, label: str) -> None:
+    assert plain_label(value) == label

@@ -166,3 +166,58 @@ def test_a_chosen_frame_of_a_volume(tmp_path: Path) -> None:
     whole = covidct.load_dataset("table", frame.iloc[1:, :2], images=tmp_path, slices="all")
     assert len(whole) == 10
     assert whole.volumes.tolist() == ["covid.nii.gz"] * 5 + ["normal.nii.gz"] * 5
+
+
+def test_spellings_do_not_turn_a_label_negative(images: Path) -> None:
+    rows = ["a.png,COVID,p1", "b.png,covid ,p2", "c.png,Normal,p3", "d.png,normal,p4"]
+    path = put(images, rows, header="filename,finding,patientid")
+    dataset = covidct.load_dataset("table", path, images=images, positive="COVID")
+    assert dataset.targets.tolist() == [1, 1, 0, 0]
+    assert dataset.labels.tolist() == ["COVID", "COVID", "Normal", "Normal"]
+
+
+@pytest.mark.parametrize("patients", ["P1,p1,P2,P3", "007,7,8,9", "P1,P 1,P2,P3"])
+def test_patients_with_names_alike_are_reported(
+    images: Path, caplog: pytest.LogCaptureFixture, patients: str
+) -> None:
+    names = ("a.png,COVID", "b.png,CAP", "c.png,CAP", "d.png,COVID")
+    rows = [f"{name},{patient}" for name, patient in zip(names, patients.split(","), strict=True)]
+    path = put(images, rows, header="filename,finding,patientid")
+    dataset = covidct.load_dataset("table", path, images=images)
+    assert len(set(dataset.groups)) == 4
+    assert "2 patients have names like those of another" in caplog.text
+
+
+def test_whole_numbers_written_with_a_point_are_one_patient(images: Path) -> None:
+    rows = ["a.png,1.0,12.0", "b.png,0.0,12", "c.png,0.0,13", "d.png,1.0,14"]
+    path = put(images, rows, header="filename,finding,patientid")
+    dataset = covidct.load_dataset("table", path, images=images)
+    assert dataset.targets.tolist() == [1, 0, 0, 1]
+    assert dataset.groups.tolist() == ["12", "12", "13", "14"]
+
+
+def test_a_column_of_a_frame_that_is_there_twice(images: Path) -> None:
+    table = pd.DataFrame([["a.png", "COVID", "CAP"]], columns=["path", "label", "label"])
+    with pytest.raises(InvalidFileError, match="column 'label' twice"):
+        covidct.load_dataset("table", table, images=images)
+
+
+def test_an_empty_split_is_named(images: Path) -> None:
+    rows = [*lines()[:3], "d.png,COVID-19,p4,,north"]
+    with pytest.raises(ValueError, match="empty for 1 slices, such as .*d.png"):
+        covidct.load_dataset("table", put(images, rows), images=images)
+
+
+@pytest.mark.parametrize("wanted", ["4", "-1", "1.5", "abc", ""])
+def test_a_slice_that_a_volume_lacks_is_not_lost(tmp_path: Path, wanted: str) -> None:
+    sitk = pytest.importorskip("SimpleITK")
+    values = np.linspace(-1000, 200, 4 * 20 * 20).reshape(4, 20, 20).astype(np.int16)
+    sitk.WriteImage(sitk.GetImageFromArray(values), tmp_path / "scan.nii.gz")
+    rows = f"scan.nii.gz,COVID,1\nscan.nii.gz,COVID,{wanted}\n"
+    (tmp_path / "t.csv").write_text(f"path,label,slice\n{rows}")
+    told = wanted or "no slice"
+    with pytest.raises(InvalidFileError, match=rf"slice that the file lacks .*{told} of scan"):
+        covidct.load_dataset("table", tmp_path / "t.csv")
+    dataset = covidct.load_dataset("table", tmp_path / "t.csv", on_error="skip")
+    assert dataset.frames.tolist() == [1]
+    assert ("scan.nii.gz", "no such slice in the file") in dataset.skipped

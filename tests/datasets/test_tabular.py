@@ -80,3 +80,33 @@ def test_rows_of_one_file_are_reported() -> None:
     match = match_files(["covid/a.png", "covid\\a.png"], FILES)
     assert match.twice == ["covid\\a.png"]
     assert match.row_of[0] == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "file|finding\na.png|COVID\n",
+        "sep=;\nfile;finding\na.png;COVID\n",
+        "file,finding\ra.png,COVID\r",
+        "\u200bfile\u00a0,finding\na.png,COVID\n",
+    ],
+    ids=["vertical bars", "line of Excel", "line ends of old Macs", "invisible characters"],
+)
+def test_reads_what_programs_write(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(text.encode())
+    assert read_table(path).to_dict("records") == [{"file": "a.png", "finding": "COVID"}]
+
+
+def test_none_is_a_finding_and_na_is_missing(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("file,finding\na.png,None\nb.png,NA\nc.png,nan\nd.png,\n")
+    assert read_table(path)["finding"].isna().tolist() == [False, True, True, True]
+    assert read_table(path)["finding"][0] == "None"
+
+
+def test_a_comment_above_the_header_is_quoted(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("# exported\nfile,finding\na.png,COVID\n")
+    with pytest.raises(InvalidFileError, match="more values than its first line, '# exported'"):
+        read_table(path)

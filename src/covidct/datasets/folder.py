@@ -12,6 +12,7 @@ from .ct_dataset import CTDataset, OnError, StrPath
 from .gray import WindowChoice
 from .groups import GroupChoice, find_groups
 from .info import DatasetInfo
+from .labels import one_spelling, plain_label
 from .rows import (
     SliceChoice,
     as_dataset,
@@ -110,7 +111,9 @@ def load(
         rows["label"] = label
         rows["below"] = [path.relative_to(root / label).parts for path in rows["path"]]
         parts.append(rows)
-    rows, masks = set_masks_aside(pd.concat(parts, ignore_index=True), root)
+    rows = pd.concat(parts, ignore_index=True)
+    rows["label"] = one_spelling(map(plain_label, rows["label"]), where=str(root))
+    rows, masks = set_masks_aside(rows, root)
     rows, gone = set_missing_aside(rows, root) if on_error == "skip" else (rows, [])
     skipped = [
         (printable(path.relative_to(root).as_posix()), reason)
@@ -150,12 +153,15 @@ def _class_folders(root: Path, *, on_error: OnError) -> dict[str, Found]:
     classes = {
         name: listing for name, listing in found.items() if listing.volumes or listing.images
     }
+    empty = [name for name in found if name not in classes]
     outside = list_slices(root, recursive=False).slices
     if not classes:
         raise FileNotFoundError(
             f"{os.fspath(root)!r} should hold a folder with slices for each class, such as "
             f"'COVID' and 'non-COVID'; {_what_is_there(root, found, outside)}"
         )
+    if empty:
+        logger.warning("%s: no slices were found in its folders %s", root, some(empty))
     if outside:
         logger.warning(
             "%d files in %s are outside the class folders and left out: %s",

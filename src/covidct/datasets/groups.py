@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from .._text import some
 from ..errors import InvalidFileError
+from .labels import plain_label
 from .tabular import match_files, read_table
 
 if TYPE_CHECKING:
@@ -182,7 +183,7 @@ def _from_list(rows: pd.DataFrame, root: Path, path: Path) -> Groups:
     files = [file.relative_to(root).as_posix() for file in rows["path"]]
     match = match_files(table["path"].tolist(), files, folders=True)
     _refuse_mismatch(path, root, match.unknown, match.twice, match.left)
-    groups = table["group"].str.strip().tolist()
+    groups = table["group"].map(plain_label).tolist()
     return Groups([groups[row] for row in match.row_of], "patient", f"{path.name}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -13,8 +14,9 @@ import numpy.typing as npt
 
 from .._text import some
 from ..errors import UnknownNameError
+from .tabular import visible
 
-__all__ = ["Binary", "as_spelled", "binarize", "plain_label"]
+__all__ = ["Binary", "as_spelled", "binarize", "one_spelling", "plain_label"]
 
 logger = logging.getLogger(__name__)
 
@@ -143,10 +145,51 @@ def _listed(names: object) -> list[str]:
 
 
 def plain_label(value: object) -> str:
-    """Write a label as text; 1.0 and 1 are the same label."""
+    """Write a label as text; 1, 1.0 and "1.0" are the same label."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return str(value).strip()
+    text = visible(str(value))
+    # pandas writes a column of whole numbers with a gap as 1.0, 2.0, ...
+    return text.partition(".")[0] if re.fullmatch(r"\d+\.0+", text) else text
+
+
+def one_spelling(labels: Iterable[str], *, where: str) -> list[str]:
+    """Give labels that differ in case, blanks or kinds of hyphens one spelling, the most frequent.
+
+    Parameters
+    ----------
+    labels : iterable of str
+        Label of each slice.
+    where : str
+        File or folder that the labels are from, for the logged warning.
+
+    Returns
+    -------
+    list of str
+        Label of each slice.
+
+    Examples
+    --------
+    >>> from covidct.datasets.labels import one_spelling
+    >>> one_spelling(["COVID-19", "covid-19", "COVID-19", "Normal"], where="slices.csv")
+    ['COVID-19', 'COVID-19', 'COVID-19', 'Normal']
+    """
+    labels = list(labels)
+    counts = Counter(labels)
+    chosen: dict[str, str] = {}
+    for label, _ in counts.most_common():
+        chosen.setdefault(_folded(label), label)
+    spelling = {label: chosen[_folded(label)] for label in counts}
+    for label, usual in spelling.items():
+        if label != usual:
+            logger.warning("%s: label %r is taken for %r", where, label, usual)
+    return [spelling[label] for label in labels]
+
+
+def _folded(label: str) -> str:
+    hyphens = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2212"), "-")
+    text = unicodedata.normalize("NFKC", label.translate(hyphens))
+    return " ".join(text.casefold().split())
 
 
 def as_spelled(name: str, labels: Iterable[str]) -> str:

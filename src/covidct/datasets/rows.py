@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Literal
@@ -253,6 +254,8 @@ def as_dataset(
         One slice per row that is left.
     """
     labels = rows["label"].tolist()
+    if groups.values is not None:
+        _warn_of_alike(groups, root)
     if positive is None and info.positive:
         occurring = set(labels)
         positive = [n for name in info.positive if (n := as_spelled(name, occurring)) in occurring]
@@ -283,3 +286,20 @@ def as_dataset(
         window=window,
         skipped=skipped,
     )
+
+
+def _warn_of_alike(groups: Groups, root: Path) -> None:
+    """Warn of groups whose names differ only in case, blanks or leading zeros."""
+    names: dict[str, list[str]] = {}
+    for name in dict.fromkeys(groups.values or ()):
+        plain = "".join(name.casefold().split())
+        names.setdefault(re.sub(r"(?<!\d)0+(?=\d)", "", plain), []).append(name)
+    if alike := [several for several in names.values() if len(several) > 1]:
+        logger.warning(
+            "%s: %d %ss have names like those of another, such as %s; if they are the same, spell "
+            "them alike",
+            root,
+            sum(map(len, alike)),
+            groups.kind,
+            some(alike[0]),
+        )

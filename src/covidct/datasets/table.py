@@ -16,7 +16,7 @@ from .ct_dataset import CTDataset, OnError, StrPath, relative_names
 from .gray import WindowChoice
 from .groups import Groups
 from .info import DatasetInfo
-from .labels import plain_label
+from .labels import one_spelling, plain_label
 from .rows import SliceChoice, as_dataset, check_slices, slice_rows
 from .slices import Found, find_slices
 from .tabular import match_files, read_table
@@ -68,8 +68,9 @@ def load(
     Parameters
     ----------
     root : str, Path or DataFrame
-        CSV file (comma, semicolon or tab; UTF-8 or cp1252), Excel file, or a DataFrame; one row
-        per slice, volume file or folder of a DICOM series.
+        CSV file (comma, semicolon, tab or vertical bar; UTF-8 or cp1252), Excel file, or a
+        DataFrame; one row per slice, volume file or folder of a DICOM series. Labels that differ
+        only in case, blanks or kinds of hyphens are one label, with a logged warning.
     info : DatasetInfo
         Entry of the registry.
     images : str or Path, optional
@@ -101,8 +102,8 @@ def load(
     FileNotFoundError
         If the table or the folder of images does not exist.
     covidct.errors.InvalidFileError
-        If the table cannot be read, lacks a column, lists missing files or names a file under two
-        labels.
+        If the table cannot be read, lacks a column, has one twice, lists missing files or slices,
+        or names a file under two labels.
     covidct.errors.UnknownNameError
         If `columns` names a column that is not in the table.
     ValueError
@@ -223,6 +224,10 @@ def _table(root: StrPath | pd.DataFrame) -> tuple[pd.DataFrame, str]:
     import pandas as pd
 
     if isinstance(root, pd.DataFrame):
+        if (double := root.columns[root.columns.duplicated()]).size:
+            raise InvalidFileError(
+                f"the table has the column {double[0]!r} twice; drop one of them"
+            )
         return root.reset_index(drop=True), "the table"
     path = Path(root)
     if not path.is_file():
@@ -308,7 +313,10 @@ def _match(
     files = relative_names(every["path"], folder)
     match = match_files(table[chosen["path"]].tolist(), files, folders=True)
     pairs = _pairs(table, chosen, match.files_of, every, by_frame=by_frame)
-    skipped = _refuse_or_skip(table, chosen, folder, match.unknown, found, pairs, origin, on_error)
+    labels = one_spelling(table[chosen["label"]].map(plain_label), where=origin)
+    skipped = _refuse_or_skip(
+        table, chosen, labels, folder, match.unknown, found, pairs, origin, on_error
+    )
     bad = {row for row, _ in pairs} & skipped.keys()
     pairs = [(row, i) for row, i in pairs if row not in bad]
     used = {i for _, i in pairs}
@@ -324,7 +332,7 @@ def _match(
         raise InvalidFileError(f"none of the files that {origin} lists is in {str(folder)!r}")
     rows = every.iloc[[i for _, i in pairs]].reset_index(drop=True)
     rows["row"] = [row for row, _ in pairs]
-    rows["label"] = table[chosen["label"]].map(plain_label).iloc[rows["row"]].tolist()
+    rows["label"] = [labels[row] for row in rows["row"]]
     for meaning in ("split", "source", "group"):
         if meaning in chosen:
             rows[meaning] = table[chosen[meaning]].iloc[rows["row"]].tolist()
@@ -347,8 +355,6 @@ def _pairs(
     by_frame: bool,
 ) -> list[tuple[int, int]]:
     """Pair rows of the table with slices."""
-    import pandas as pd
-
     if not by_frame:
         return [(row, i) for row, files in enumerate(files_of) for i in files]
     frames = every["frame"].to_numpy()
@@ -357,14 +363,24 @@ def _pairs(
     for row, files in enumerate(files_of):
         wanted = table[chosen["slice"]].iloc[row]
         for i in files:
-            if not several[i] or (pd.notna(wanted) and int(float(wanted)) == frames[i]):
+            if not several[i] or _whole(wanted) == frames[i]:
                 pairs.append((row, i))
     return pairs
+
+
+def _whole(value: Any) -> int | None:
+    """Return the number of a slice, None for an empty cell and for anything else."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return int(number) if number.is_integer() else None
 
 
 def _refuse_or_skip(
     table: pd.DataFrame,
     chosen: Mapping[str, str],
+    labels: Sequence[str],
     folder: Path,
     missing: Sequence[str],
     found: Found,
@@ -374,7 +390,6 @@ def _refuse_or_skip(
 ) -> dict[int, str]:
     """Raise for missing files and contradictory labels, or return the rows to leave out."""
     paths = table[chosen["path"]].astype(str)
-    labels = table[chosen["label"]].map(plain_label).tolist()
     labels_of: dict[int, set[str]] = {}
     rows_of: dict[int, list[int]] = {}
     for row, i in pairs:
@@ -384,6 +399,8 @@ def _refuse_or_skip(
     twice = [row for i, rows in rows_of.items() if len(labels_of[i]) == 1 for row in rows[1:]]
     faults = dict.fromkeys(np.flatnonzero(paths.isin(missing)).tolist(), "no such file")
     faults |= dict.fromkeys(torn, "listed under several labels")
+    unpaired = sorted(set(range(len(table))) - {row for row, _ in pairs} - faults.keys())
+    faults |= dict.fromkeys(unpaired, "no such slice in the file")
     if faults and on_error == "raise":
         told = []
         if missing:
@@ -393,6 +410,13 @@ def _refuse_or_skip(
         if torn:
             names = dict.fromkeys(paths.iloc[row] for row in torn)
             told.append(f"{len(names):,} files are listed under several labels: {some(names)}")
+        if unpaired:
+            wanted = table[chosen["slice"]].astype(object).fillna("no slice")
+            names = dict.fromkeys(f"{wanted.iloc[row]} of {paths.iloc[row]}" for row in unpaired)
+            told.append(
+                f"{len(unpaired):,} rows name a slice that the file lacks (slices count from 0): "
+                f"{some(names)}"
+            )
         if aside := found.set_aside:
             told.append(
                 f"{len(aside):,} files cannot be used, such as {aside[0][0].name!r}: {aside[0][1]}"
@@ -422,6 +446,11 @@ def _refuse_or_skip(
 def _with_splits(rows: pd.DataFrame, chosen: Mapping[str, str], origin: str) -> pd.DataFrame:
     """Translate the names of splits; patients in two of them are named in a warning."""
     column = chosen["split"]
+    if (empty := rows["split"].isna()).any():
+        raise ValueError(
+            f"column {column!r} of {origin} is empty for {empty.sum():,} slices, such as "
+            f"{some(rows.loc[empty, 'path'].map(str))}; it must hold train, val or test"
+        )
     unknown = sorted({str(v) for v in rows["split"] if str(v).casefold().strip() not in _SPLITS})
     if unknown:
         raise ValueError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import unicodedata
 import warnings
 from collections.abc import Iterable, Sequence
@@ -15,14 +16,20 @@ import numpy as np
 import numpy.typing as npt
 
 from .._extras import require
+from .._text import some
 from ..errors import InvalidFileError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["FileMatch", "match_files", "read_table"]
+__all__ = ["FileMatch", "match_files", "read_table", "visible"]
 
 _EXCEL = (".xlsx", ".xlsm")
+# What programs write for a missing value: pandas' list without "None", which is also a finding.
+_MISSING = (
+    *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"),
+    *("<NA>", "N/A", "NA", "NULL", "NaN", "n/a", "nan", "null"),
+)
 #: The most bytes that a table may have: one of half a million slices has 50 MB.
 MAX_TABLE_BYTES = 2_000_000_000
 
@@ -30,9 +37,12 @@ MAX_TABLE_BYTES = 2_000_000_000
 def read_table(path: Path) -> pd.DataFrame:
     r"""Read a CSV or Excel file as text.
 
-    The separator (comma, semicolon or tab) is detected in the header; the encoding is UTF-8 with
-    or without a byte-order mark, UTF-16 with one, or else Windows' cp1252. Empty cells are NaN,
-    everything else keeps its spelling: ``007`` stays ``"007"``.
+    The separator (comma, semicolon, tab or vertical bar) is detected in the header, or named by
+    Excel's first line ``sep=;``; lines may end as on any system; the encoding is UTF-8 with or
+    without a byte-order mark, UTF-16 with one, or else Windows' cp1252. Cells that are empty, or
+    hold what programs write for a missing value (``NA``, ``NaN``, ``NULL``, ...), are NaN.
+    Everything else keeps its spelling: ``007`` stays ``"007"``, and ``None`` is text, as in a
+    column of findings.
 
     Parameters
     ----------
@@ -42,7 +52,7 @@ def read_table(path: Path) -> pd.DataFrame:
     Returns
     -------
     DataFrame of str
-        Columns have their surrounding blanks removed.
+        Columns have their surrounding blanks and invisible characters removed.
 
     Raises
     ------
@@ -66,17 +76,17 @@ def read_table(path: Path) -> pd.DataFrame:
     try:
         if path.suffix.lower() in _EXCEL:
             require("openpyxl", extra="excel")
-            table = pd.read_excel(path, dtype=str)
+            table = pd.read_excel(path, dtype=str, keep_default_na=False, na_values=_MISSING)
         else:
             table = _read_csv(path)
     except FileNotFoundError:
         raise
     except (ValueError, OSError, KeyError, csv.Error, pd.errors.ParserWarning) as error:
         raise InvalidFileError(
-            f"{str(path)!r} cannot be read as a table ({error}); save it as CSV in UTF-8 with a "
-            "header line"
+            f"{str(path)!r} cannot be read as a table ({str(error).strip()}); save it as CSV in "
+            "UTF-8 with a header line"
         ) from error
-    table.columns = [str(name).strip() for name in table.columns]
+    table.columns = [visible(str(name)) for name in table.columns]
     return table.dropna(how="all").reset_index(drop=True)
 
 
@@ -85,15 +95,27 @@ def _read_csv(path: Path) -> pd.DataFrame:
 
     text, separator = _decoded(path)
     header = next(csv.reader(text, delimiter=separator), [])
-    names = [name.strip() or f"column {i + 1}" for i, name in enumerate(header)]
+    names = [visible(name) or f"column {i + 1}" for i, name in enumerate(header)]
     if double := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
         raise ValueError(f"it has the column {double[0]!r} twice")
     if not names:
         raise ValueError("it is empty")
     with warnings.catch_warnings(action="error", category=pd.errors.ParserWarning):
-        return pd.read_csv(
-            text, sep=separator, dtype=str, names=names, index_col=False, skipinitialspace=True
-        )
+        try:
+            return pd.read_csv(
+                text,
+                sep=separator,
+                dtype=str,
+                names=names,
+                index_col=False,
+                skipinitialspace=True,
+                keep_default_na=False,
+                na_values=_MISSING,
+            )
+        except pd.errors.ParserWarning:
+            raise ValueError(
+                f"its rows have more values than its first line, {some(names, limit=5)}"
+            ) from None
 
 
 def _decoded(path: Path) -> tuple[io.StringIO, str]:
@@ -111,9 +133,17 @@ def _decoded(path: Path) -> tuple[io.StringIO, str]:
             text = raw.decode("cp1252", errors="replace")
     if "\0" in text[:10_000]:
         raise ValueError("it is a binary file")
-    header = text.partition("\n")[0]
-    separator = max(",;\t", key=header.count)
-    return io.StringIO(text), separator
+    stream = io.StringIO(text, newline=None)  # also reads the line ends of old Macs
+    header = stream.readline()
+    if declared := re.fullmatch(r"sep=(.)\n", header):  # Excel's own line above the header
+        return stream, declared[1]
+    stream.seek(0)
+    return stream, max(",;\t|", key=header.count)
+
+
+def visible(text: str) -> str:
+    """Return text without blanks around it, and without invisible characters in it."""
+    return "".join(c for c in text if unicodedata.category(c) != "Cf").strip()
 
 
 class FileMatch(NamedTuple):
