@@ -204,7 +204,7 @@ def test_a_column_of_a_frame_that_is_there_twice(images: Path) -> None:
 
 def test_an_empty_split_is_named(images: Path) -> None:
     rows = [*lines()[:3], "d.png,COVID-19,p4,,north"]
-    with pytest.raises(ValueError, match="empty for 1 slices, such as .*d.png"):
+    with pytest.raises(ValueError, match=r"empty for 1 slices, such as .*d\.png"):
         covidct.load_dataset("table", put(images, rows), images=images)
 
 

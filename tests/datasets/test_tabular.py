@@ -92,7 +92,7 @@ def test_rows_of_one_file_are_reported() -> None:
     ],
     ids=["vertical bars", "line of Excel", "line ends of old Macs", "invisible characters"],
 )
-def test_reads_what_programs_write(tmp_path: Path, text: str) -> None:
+def test_reads_what_other_programs_write(tmp_path: Path, text: str) -> None:
     path = tmp_path / "t.csv"
     path.write_bytes(text.encode())
     assert read_table(path).to_dict("records") == [{"file": "a.png", "finding": "COVID"}]
