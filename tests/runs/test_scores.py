@@ -145,6 +145,20 @@ def test_intervals_of_patients():
     assert set(result.patient_intervals()) == set(METRICS)
 
 
+def test_one_fold_has_intervals_of_patients():
+    result = scored(folds=1)
+    accuracy = by_scikit_learn(*patients_of_fold(result, 0))["accuracy"]
+    expected = intervals.wilson(60 * accuracy, 60)
+    assert tuple(result.patient_intervals()["accuracy"]) == pytest.approx(tuple(expected))
+
+
+def test_intervals_of_few_patients_are_said_to_be_rough():
+    result = scored()
+    assert not any(note.startswith("Small sample") for note in result.interval_notes())
+    result.predictions = result.predictions[result.predictions["index"] < 80]
+    assert any(note.startswith("Small sample (40 patients)") for note in result.interval_notes())
+
+
 def test_patients_of_one_class_have_no_interval_of_recall():
     result = scored()
     result.predictions["target"] = 0
@@ -286,7 +300,6 @@ def test_intervals_without_patients_are_said_to_be_narrow(options, said):
     notes = [note for note in result.interval_notes() if "too narrow" in note]
     assert len(notes) == (said is not None)
     assert not notes or said in notes[0]
-    assert not any("Small sample" in note for note in result.interval_notes())
     assert set(result.interval_notes()) <= set(result.table().notes)
 
 

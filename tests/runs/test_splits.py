@@ -56,6 +56,8 @@ def test_grouped_split_tears_no_group(phantoms, groups):
     assert split.protocol.label == {"patient": "grouped by patient"}.get(
         groups, "grouped by given groups"
     )
+    assert split.group_kind == {"patient": "patient", "array": "given groups"}[groups]
+    assert split.groups.tolist() == phantoms.groups.tolist()
     for fold in split.folds:
         assert not set(phantoms.groups[fold.train]) & set(phantoms.groups[fold.test])
 

@@ -99,7 +99,7 @@ class ScoredFolds(Plots, SubgroupMetrics, Displayed):
             return None
         rows = self.predictions
         return LabelScores.of(
-            rows["label"].to_numpy(dtype=str),
+            rows["label"].to_numpy(),
             {name: rows[f"p_{name}"].to_numpy() for name in self.labels},
             folds=rows["fold"].to_numpy(),
             groups=self._units().to_numpy(),
