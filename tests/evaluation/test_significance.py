@@ -130,6 +130,42 @@ class TestPermutation:
             targets, a, b, metric="brier", n_permutations=2**12 - 1
         )
 
+    @pytest.mark.parametrize("allowed", [2**6, 60])
+    def test_permutations_are_tried_in_batches(self, monkeypatch, allowed):
+        rng = np.random.default_rng(22)
+        targets, groups = np.arange(24) % 2, np.arange(24) // 4
+        models = targets, rng.random(24), np.clip(rng.random(24) + 0.2 * targets, 0, 1)
+        options = {"groups": groups, "metric": "brier", "n_permutations": allowed}
+        whole = significance.permutation_test(*models, **options)
+        one_by_one = np.concatenate(
+            [
+                part
+                for size in (1, 7, 100)
+                for part in significance._swaps(6, 64, exact=True, columns=10**6 // size, seed=0)
+            ]
+        )
+        assert (np.bincount(one_by_one @ 2 ** np.arange(6), minlength=64) == 3).all()
+        monkeypatch.setattr("covidct.evaluation._weighted_counts._CELLS_AT_ONCE", 48 * 7)
+        again = significance.permutation_test(*models, **options)
+        assert again.p_value == pytest.approx(whole.p_value, abs=0 if allowed == 64 else 0.2)
+        assert whole.p_value > 0.2
+
+    def test_half_of_the_groups_are_swapped(self):
+        drawn = np.concatenate(list(significance._swaps(10, 3000, exact=False, columns=1, seed=0)))
+        np.testing.assert_allclose(drawn.mean(axis=0), 0.5, atol=0.04)
+        np.testing.assert_allclose(np.corrcoef(drawn.T), np.eye(10), atol=0.08)
+
+    def test_defaults(self):
+        rng = np.random.default_rng(18)
+        models = np.arange(30) % 2, rng.random(30), rng.random(30)
+        options = {"metric": "accuracy", "threshold": 0.5, "seed": 0}
+        test = significance.permutation_test(*models)
+        assert test == significance.permutation_test(*models, n_permutations=10_000, **options)
+        interval = significance.difference_interval(*models)
+        assert interval == significance.difference_interval(
+            *models, n_resamples=2000, level=0.95, **options
+        )
+
     def test_p_is_never_zero_and_one_for_equal_predictions(self):
         targets = np.arange(40) % 2
         good, bad = 0.2 + 0.6 * targets, 0.8 - 0.6 * targets
@@ -428,6 +464,7 @@ def test_holm_does_not_count_what_was_not_tested():
     corrected = significance.holm([0.01, np.nan, 0.03])
     np.testing.assert_allclose(corrected, [0.02, np.nan, 0.03])
     assert significance.holm([0, 1]).tolist() == [0, 1]
+    np.testing.assert_allclose(significance.holm([0.01, None, 0.03]), corrected)
 
 
 @pytest.mark.parametrize("p_values", [[0.1, 1.2], [-0.1], [[0.1, 0.2]]])

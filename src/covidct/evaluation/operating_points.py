@@ -109,7 +109,7 @@ def predictive_values(
             "negative_likelihood_ratio": (1 - se) / sp,
         }
     if np.ndim(sensitivity) or np.ndim(specificity):
-        return found  # type: ignore[return-value]
+        return found
     return {name: float(value) for name, value in found.items()}  # type: ignore[misc]
 
 
