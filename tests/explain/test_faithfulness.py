@@ -2,16 +2,20 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from scipy import ndimage
 from torch import nn
 
 import covidct
 from covidct.explain import faithfulness
 from covidct.explain.faithfulness import Faithfulness, Measure
+from covidct.explain.grad_cam import upsample
+from covidct.explain.randomization import signed_maps
 
 Spots = tuple[npt.NDArray[np.uint8], list[dict[str, npt.NDArray[np.bool_]]]]
 
@@ -143,3 +147,122 @@ def test_tables_of_several_networks_are_averaged() -> None:
     assert both.settings == {"networks": 2, "layer": "last"}
     with pytest.raises(ValueError, match="at least one table"):
         faithfulness.average([])
+
+
+def test_each_measure_is_that_of_its_function(brightness: nn.Module, spots: Spots) -> None:
+    canvases, masks = spots
+    lung = np.zeros((64, 96), bool)
+    lung[4:60, 2:90] = True
+    known: list[dict[str, npt.NDArray[np.bool_]] | None]
+    known = [*(mask | {"lung": lung} for mask in masks[:5]), None]
+    sizes = [(64, 96)] * 6
+    options = {"baseline": "mean", "steps": 3, "seed": 3}
+    found = faithfulness.table(
+        brightness,
+        canvases,
+        sizes=sizes,
+        masks=known,
+        border=0.1,
+        n_perturbed=4,
+        batch_size=2,
+        **options,
+    )
+    rng = np.random.default_rng(3)
+    drawn = np.sort(rng.permutation(6)[:4])
+    random = torch.from_numpy(rng.random((6, 8, 12), dtype=np.float32))
+    cells, untrained = (
+        signed_maps(network, canvases)
+        for network in (brightness, faithfulness.randomize(brightness, seed=3))
+    )
+    assert cells.shape == random.shape
+    expected: dict[str, tuple[float, dict[str, float], int]] = {}
+
+    regions = faithfulness.canvas_regions(sizes, (64, 96), masks=known, border=0.1)
+    for name in ("border", "lesion", "lung", "padding"):
+        maps = upsample(cells.relu(), (64, 96))
+        share, area, n = faithfulness.energy_share(maps, regions[name])
+        if n:
+            expected[f"energy in {name}"] = share, {"share of the area": area}, n
+
+    points, others = (
+        faithfulness.peaks(upsample(maps[:5], (64, 96))).tolist() for maps in (cells, untrained)
+    )
+    for tolerance, by in (("exact", 0), ("within one cell", 8)):
+        # A square that is extended by some pixels to each side, inside the slice.
+        wide = [
+            ndimage.maximum_filter(mask["lesion"].astype(int), 2 * by + 1, mode="constant") > 0
+            for mask in masks[:5]
+        ]
+        chances = {
+            "center of the slice": np.mean([mask[32, 48] for mask in wide]),
+            "randomized network": np.mean(
+                [m[y, x] for m, (y, x) in zip(wide, others, strict=True)]
+            ),
+            "random point of the slice": np.mean([mask.mean() for mask in wide]),
+            "random point of the lung": np.mean([mask[lung].mean() for mask in wide]),
+        }
+        rate = np.mean([mask[y, x] for mask, (y, x) in zip(wide, points, strict=True)])
+        expected[f"pointing game, lesion, {tolerance}"] = rate, chances, 5
+
+    curves, chance = (
+        faithfulness.perturb(brightness, canvases[drawn], upsample(m[drawn], (64, 96)), **options)
+        for m in (cells, random)
+    )
+    for name in ("deletion", "insertion"):
+        value, by_chance = (getattr(c, f"{name}_area").mean() for c in (curves, chance))
+        expected[f"{name}, area under the curve"] = value, {"random map": by_chance}, 4
+
+    test = faithfulness.randomization_test(brightness, canvases[drawn], seed=3)
+    other = {"map of another slice": test.reference.mean()}
+    texts = ["last layer", *(f"last {n} % of the layers" for n in (25, 50, 100))]
+    for text, correlations in zip(texts, test.correlations, strict=True):
+        expected[f"rank correlation, {text} randomized"] = correlations.mean(), other, 4
+
+    assert sorted(m.name for m in found.measures) == sorted(expected)
+    for measure in found.measures:
+        value, references, n = expected[measure.name]
+        assert measure.value == pytest.approx(value, abs=1e-6), measure.name
+        assert dict(measure.references) == pytest.approx(references, abs=1e-6), measure.name
+        assert measure.n == n
+    assert found.settings == {
+        "evidence for": "covid",
+        "layer": "last",
+        "grid": "8 x 12",
+        "border": 0.1,
+        **options,
+    }
+
+
+def test_options_of_the_table(brightness: nn.Module, spots: Spots) -> None:
+    canvases, masks = spots
+    sizes = [(64, 96)] * 6
+    default = faithfulness.table(brightness, canvases, sizes=sizes)
+    named = faithfulness.table(
+        brightness, canvases, sizes=sizes, border=0.05, baseline="blur", steps=10, seed=0
+    )
+    assert default.to_dict() == named.to_dict()
+    against = faithfulness.table(brightness, canvases, sizes=sizes, target="non-covid", steps=10)
+    assert against.settings["evidence for"] == "non-covid"
+    # The probabilities of the two classes are mirrored.
+    assert abs(default["deletion"].value - against["deletion"].value) > 0.3
+    spots_ = [{"spot": mask["lesion"]} for mask in masks]
+    pointed = faithfulness.table(
+        brightness, canvases, sizes=sizes, masks=spots_, point_at="spot", steps=1
+    )
+    assert pointed["pointing game, spot, exact"].value == 1
+    # Stretched slices have no padding.
+    narrow = [(64, 48)] * 6
+    padded, stretched = (
+        faithfulness.table(brightness, canvases, sizes=narrow, resize=resize, steps=1)
+        for resize in ("pad", "stretch")
+    )
+    assert any(m.name == "energy in padding" for m in padded.measures)
+    assert not any(m.name == "energy in padding" for m in stretched.measures)
+
+
+def test_files(table: Faithfulness, tmp_path: Path) -> None:
+    table.save(tmp_path / "new")
+    assert (tmp_path / "new/faithfulness.txt").read_text() == f"{table}\n"
+    assert json.loads((tmp_path / "new/faithfulness.json").read_text()) == table.to_dict()
+    assert table.table().notes[0].startswith("Settings: evidence for covid, layer last, ")
+    assert Faithfulness(measures=(), settings={}).table().notes == ()
