@@ -124,6 +124,16 @@ def test_blocks():
     np.testing.assert_array_equal(np.concatenate(list(blocks(index))), index)
 
 
+def test_only_other_devices_have_a_copy_of_the_buffer():
+    here = module._Buffer((2, 6, 8), torch.device("cpu"), None)
+    batch = here.fill(CANVASES, np.array([4]))
+    assert batch.data_ptr() == here._host.data_ptr()
+    np.testing.assert_array_equal(batch.numpy(), CANVASES[[4]])
+    there = module._Buffer((2, 6, 8), torch.device("meta"), None)
+    batch = there.fill(CANVASES, np.array([4, 7]))
+    assert (batch.device.type, batch.dtype, batch.shape) == ("meta", torch.uint8, (2, 6, 8))
+
+
 def test_transfers_and_steps_wait_for_each_other(monkeypatch):
     """The order of the events of a buffer, on a device that only takes notes."""
     notes = []
