@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import os
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -119,3 +122,63 @@ def test_an_unknown_package_or_module_is_refused(mutate):
         mutate.Unit.named("metrics")
     with pytest.raises(SystemExit, match=r"no module src/covidct/evaluation/metric\.py"):
         mutate.Unit.named("evaluation/metric")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="mutants are forked")
+def test_mutants_are_forked_from_one_session(mutate, tmp_path):
+    """A session of pytest with stand-ins for mutmut: its files, and the choice of the mutant."""
+    name = "package.module.x_half__mutmut_{}"
+    files = {
+        "mutmut/__init__.py": "",
+        "mutmut/mutation/__init__.py": "",
+        "mutmut/mutation/trampoline.py": (
+            "import os\ndef set_mutant_under_test(name): os.environ['MUTANT'] = name\n"
+        ),
+        "setproctitle.py": "def setproctitle(title): pass\n",
+        "pyproject.toml": "[tool.pytest.ini_options]\nmarkers = ['slow']\n",
+        "test_half.py": (
+            "import os, sys\n"
+            "def half(n):\n"
+            "    mutant = os.environ.get('MUTANT', '')\n"
+            "    if mutant == 'fail': raise RuntimeError\n"
+            "    return {'1': n * 2, '2': n / 2 + 0, '3': sys.exit}.get(mutant[-1:], n / 2)\n"
+            "def test_slow(): assert half(8) == 4\n"
+            "def test_fast(tmp_path): assert half(0) == 0\n"
+            "def test_of_another_function(): assert 'MUTANT' in os.environ\n"
+        ),
+        "mutmut-stats.json": json.dumps(
+            {
+                "duration_by_test": {
+                    "test_half.py::test_slow": 1.0,
+                    "test_half.py::test_fast": 0.1,
+                },
+                "tests_by_mangled_function_name": {
+                    "package.module.x_half": ["test_half.py::test_slow", "test_half.py::test_fast"]
+                },
+            }
+        ),
+        "src/module.py.meta": json.dumps(
+            {
+                "exit_code_by_key": {
+                    **{name.format(number): None for number in range(1, 4)},
+                    "package.module.x_other__mutmut_1": None,
+                    "package.module.x_half__mutmut_4": 36,
+                }
+            }
+        ),
+    }
+    for file, text in files.items():
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text(text, encoding="utf-8")
+    paths = os.pathsep.join(map(str, (tmp_path, SCRIPT.parent)))
+    environment = os.environ | {"PYTHONPATH": paths, "COVIDCT_MUTANTS_AT_A_TIME": "2"}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *mutate.PYTEST, "test_half.py"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    codes = json.loads((tmp_path / "src/module.py.meta").read_text("utf-8"))["exit_code_by_key"]
+    assert list(codes.values()) == [1, 0, 1, 33, 36], done.stdout + done.stderr
