@@ -47,10 +47,11 @@ class GroupFolds:
 
     The folds are those of :class:`sklearn.model_selection.StratifiedGroupKFold` wherever each of
     them has slices of both classes. That class places one group after the other and does not look
-    ahead, so it may leave a fold without a class (scikit-learn issue 28218). In that case each
-    fold first gets the largest groups that it needs to hold both classes, and every other group,
-    from the largest on, goes to the fold where it makes the class counts most even (longest
-    processing time first, Graham 1969).
+    ahead, so it may leave a fold without a class (scikit-learn issue 28218). In that case the
+    largest groups with slices of both classes are placed first, one in each fold. Every other
+    group, from the largest on, goes to the fold where it makes the class counts most even (longest
+    processing time first, Graham 1969), so that groups of one class first go to the folds that lack
+    this class.
 
     Parameters
     ----------
@@ -120,19 +121,15 @@ def _place(
     """Return the fold of each group."""
     order = rng.permutation(len(counts))  # so that ties are broken by the seed
     order = order[np.argsort(-counts[order].sum(axis=1), kind="stable")]
-    both = [g for g in order if counts[g].all()]
-    one = [[g for g in order if counts[g, k] and not counts[g].all()] for k in (0, 1)]
+    both = [g for g in order if counts[g].all()][:n_folds]
     fold_of = np.full(len(counts), -1)
-    for fold in range(n_folds):
-        needed = [both[fold]] if fold < len(both) else [k[fold - len(both)] for k in one]
-        fold_of[needed] = fold
-    held = np.zeros((n_folds, 2))
-    np.add.at(held, fold_of[fold_of >= 0], counts[fold_of >= 0])
+    fold_of[both] = np.arange(len(both))
     share = counts / counts.sum(axis=0)
-    held /= counts.sum(axis=0)
+    held = np.zeros((n_folds, 2))
+    held[: len(both)] = share[both]
     for group in order:
         if fold_of[group] < 0:
-            # Adding x to a sum h raises the sum of squares by x * (2 h + x): the least goes first.
-            fold_of[group] = int(np.argmin((share[group] * (2 * held + share[group])).sum(axis=1)))
+            # Adding x to a sum h raises the sum of squares by 2 h x + x²: least where h x is least.
+            fold_of[group] = int(np.argmin((held * share[group]).sum(axis=1)))
             held[fold_of[group]] += share[group]
     return fold_of
