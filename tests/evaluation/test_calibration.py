@@ -77,11 +77,11 @@ class TestReliability:
         error = calibration.expected_calibration_error([0, 1, 0], [0.05, 0.9, 1.0])
         assert error == pytest.approx((0.05 + 2 * 0.45) / 3)
 
-        # Two bins of equal counts: means 0.475 and 1, none and one of two positive.
+        # Two bins of equal counts: means 0.475 and 0.975, one of two positive in both.
         error = calibration.expected_calibration_error(
-            [0, 0, 1, 0], [0.05, 0.9, 0.95, 1.0], n_bins=2, strategy="quantile"
+            [0, 1, 1, 0], [0.05, 0.9, 0.95, 1.0], n_bins=2, strategy="quantile"
         )
-        assert error == pytest.approx((2 * 0.475 + 2 * 0.475) / 4)
+        assert error == pytest.approx((2 * 0.025 + 2 * 0.475) / 4)
 
     def test_bad_options_are_refused(self):
         with pytest.raises(ValueError, match="n_bins"):
