@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from PIL import Image
 
 from covidct.datasets.canvases import to_canvas
+from covidct.datasets.geometry import read_grid
 from covidct.datasets.slices import find_slices
 from covidct.errors import UnknownNameError
 from covidct.explain import new_slices, save_maps, slices_of_volumes, slices_with_names
@@ -104,7 +106,13 @@ def test_nifti_maps_overlay_a_dicom_series(
 
 
 def write_series(
-    folder: Path, *, flipped: bool = False, missing: int | None = None, step: float = 1.0
+    folder: Path,
+    *,
+    flipped: bool = False,
+    missing: int | None = None,
+    step: float = 1.0,
+    moved: dict[int, tuple[float, float, float]] | None = None,
+    lacking: str | None = None,
 ) -> Path:
     """Write the voxels as a DICOM series, from the head downwards; flipped: rotated by 180 deg."""
     from pydicom.dataset import Dataset, FileMetaDataset
@@ -115,7 +123,7 @@ def write_series(
     for i, pixels in enumerate(voxels()):
         if i == missing:
             continue
-        corner = ORIGIN + SPACING * (0, 0, i * step**i)
+        corner = ORIGIN + SPACING * (0, 0, i * step**i) + (moved or {}).get(i, 0)
         if flipped:
             corner = corner + SPACING * (SHAPE[2] - 1, SHAPE[1] - 1, 0)
             pixels = pixels[::-1, ::-1]
@@ -134,6 +142,8 @@ def write_series(
         dataset.ImagePositionPatient = corner.tolist()
         dataset.PixelSpacing = [SPACING[1], SPACING[0]]
         dataset.PixelData = pixels.tobytes()
+        if lacking is not None:
+            del dataset[lacking]
         dataset.save_as(folder / f"{9 - i}.dcm", enforce_file_format=True)
     return folder
 
@@ -147,6 +157,59 @@ def test_a_series_without_an_even_grid_is_refused(tmp_path: Path) -> None:
     with np.load(path) as saved:
         assert saved["maps"].shape == SHAPE
         assert saved["maps"][3, 11, 43] == saved["maps"].max()
+
+
+def places(series: Path, chosen: Sequence[int] = range(5)) -> list[tuple[Path, int]]:
+    return [(series / f"{9 - i}.dcm", 0) for i in chosen]
+
+
+def test_the_grid_of_a_series(tmp_path: Path) -> None:
+    pytest.importorskip("pydicom", reason="needs the extra dicom")
+    series = write_series(tmp_path / "series")
+    for chosen, thickness in (((0, 1), 3.0), ((1, 3), 6.0), ((2,), 1.0), (range(5), 3.0)):
+        grid = read_grid(places(series, chosen))
+        assert grid.shape == (len(chosen), *SHAPE[1:])
+        assert grid.spacing == pytest.approx((0.8, 0.7, thickness))
+        assert grid.origin == pytest.approx(tuple(ORIGIN + SPACING * (0, 0, chosen[0])))
+        np.testing.assert_allclose(grid.direction, np.eye(3))
+    with_gap = read_grid(places(series, (0, 1, 2, 4)))
+    assert with_gap.shape == SHAPE
+    array = np.arange(5, dtype=np.float32)[:, None, None] * np.ones(SHAPE, np.float32)
+    path = series / "5.dcm"
+    assert (with_gap.slice_view(array, path, 0) == 4).all()
+
+
+@pytest.mark.parametrize(
+    ("moved", "message"),
+    [
+        # A tenth of the distance of slices.
+        ({1: (0, 0, 0.27), 2: (0, 0, 0.27)}, None),
+        ({2: (0, 0, 0.33)}, "not evenly spaced"),
+        ({2: (0.2, -0.27, 0)}, "not evenly spaced"),
+        ({i: (0, 0.001 * i, 0) for i in range(5)}, None),
+        ({i: (0, 0.5 * i, 0) for i in range(5)}, "is sheared"),
+    ],
+)
+def test_uneven_and_sheared_series(
+    moved: dict[int, tuple[float, float, float]], message: str | None, tmp_path: Path
+) -> None:
+    pytest.importorskip("pydicom", reason="needs the extra dicom")
+    series = write_series(tmp_path / "series", moved=moved)
+    if message is None:
+        assert read_grid(places(series)).shape == SHAPE
+    else:
+        with pytest.raises(ValueError, match=rf"series of '.*9\.dcm'.* {message}"):
+            read_grid(places(series))
+
+
+@pytest.mark.parametrize(
+    "keyword", ["ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"]
+)
+def test_a_series_without_geometry_is_refused(keyword: str, tmp_path: Path) -> None:
+    pytest.importorskip("pydicom", reason="needs the extra dicom")
+    series = write_series(tmp_path / "series", lacking=keyword)
+    with pytest.raises(ValueError, match=rf"series of '.*9\.dcm' lacks {keyword}$"):
+        read_grid(places(series))
 
 
 def test_pictures_have_no_place(tmp_path: Path) -> None:

@@ -164,7 +164,7 @@ def write_nifti(path: Path, array: npt.NDArray[np.float32], grid: VolumeGrid) ->
     with atomic_path(path, failures=(RuntimeError,)) as temporary:
         named = temporary.with_name(f"{temporary.name}.nii.gz")  # ITK goes by the suffix
         try:
-            sitk.WriteImage(image, named, useCompression=True)
+            sitk.WriteImage(image, named)
             named.replace(temporary)
         finally:
             named.unlink(missing_ok=True)
@@ -187,7 +187,7 @@ def _series_grid(wanted: Sequence[tuple[Path, int]]) -> VolumeGrid:
     ]
     if lacking or first.orientation is None or first.spacing is None:
         raise ValueError(f"the series of {name!r} lacks {', '.join(lacking)}")
-    corners = np.array([s.corner for s in slices], np.float64)
+    corners = np.array([s.corner for s in slices])
     places, step = _even(corners, np.cross(*first.orientation), name)
     length = float(np.linalg.norm(step))
     direction = np.column_stack([*first.orientation, step / length])
@@ -202,13 +202,12 @@ def _series_grid(wanted: Sequence[tuple[Path, int]]) -> VolumeGrid:
     )
 
 
-def _even(corners: Array, normal: Array, name: str) -> tuple[npt.NDArray[np.int64], Array]:
+def _even(corners: Array, normal: Array, name: str) -> tuple[Array, Array]:
     """Return the place of each slice in an even stack, and the step from slice to slice in mm."""
     if len(corners) == 1:
-        return np.zeros(1, np.int64), normal
+        return np.zeros(1), normal
     steps = np.linalg.norm(np.diff(corners, axis=0), axis=1)
-    distance = np.linalg.norm(corners - corners[0], axis=1) / np.median(steps)
-    places = np.rint(distance).astype(np.int64)
+    places = np.rint(np.linalg.norm(corners - corners[0], axis=1) / np.median(steps))
     step = (corners[-1] - corners[0]) / max(places[-1], 1)
     off = np.linalg.norm(corners - corners[0] - places[:, None] * step, axis=1)
     if (np.diff(places) < 1).any() or (off > _TOLERANCE * np.linalg.norm(step)).any():
