@@ -10,7 +10,7 @@ from covidct.cli import _parser
 from covidct.cli.options import named_datasets, read_recipe
 from covidct.report.commands import command_line, replacement_note
 from covidct.runs.protocol import Protocol
-from covidct.runs.storage import WeightsSpec
+from covidct.runs.run_spec import WeightsSpec
 
 DEMO = covidct.Recipe.demo()
 
@@ -95,7 +95,8 @@ def test_official_split_has_no_number_of_folds(grouped, changed):
 
 
 def test_repeats_and_the_seed_of_the_split(grouped, changed):
-    repeated = changed(grouped, {"repeats": 2, "split_seed": 7}, folds=grouped.folds * 2)
+    folds = grouped.folds * 2
+    repeated = changed(grouped, {"repeats": 2, "split_seed": 7, "folds": folds}, folds=folds)
     words = shlex.split(command_line(repeated))
     args = _parser().parse_args(words[1:])
     assert (args.folds, args.repeats, args.seed, args.split_seed) == (2, 2, 0, 7)

@@ -10,14 +10,9 @@ import pytest
 
 import covidct
 from covidct.runs.protocol import Protocol
+from covidct.runs.run_spec import DatasetSpec, RunSpec, WeightsSpec, software_versions
 from covidct.runs.splits import Fold
-from covidct.runs.storage import (
-    DatasetSpec,
-    RunDirectory,
-    RunSpec,
-    WeightsSpec,
-    software_versions,
-)
+from covidct.runs.storage import RunDirectory
 from covidct.training.trainer import EpochRecord
 
 

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from covidct.runs import fold as fold_module
-from covidct.runs.storage import PREDICTION_COLUMNS, RunDirectory
+from covidct.runs.columns import PREDICTION_COLUMNS
+from covidct.runs.storage import RunDirectory
 from covidct.runs.sweep import PlannedRun, run_nested
 
 OPTIONS = {"folds": 3, "inner_folds": 2, "threads": 1, "device": "cpu"}

@@ -18,7 +18,7 @@ from covidct.evaluation.tables import percent_range
 from covidct.inference import infer
 from covidct.runs.comparison_table import distinctions, side_by_side
 from covidct.runs.protocol import Protocol
-from covidct.runs.storage import DatasetSpec, WeightsSpec
+from covidct.runs.run_spec import DatasetSpec, WeightsSpec
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from ..datasets.ct_dataset import CTDataset
 from ..devices import resolve_device
 from ..inference import infer
 from ..models.classifier import CTClassifier
+from ..runs.columns import label_column
 from ..runs.result import CrossValidationResult
 from . import faithfulness, figures, tsne
 from .faithfulness import Faithfulness, Measure
@@ -255,7 +256,7 @@ def _check_tested(
 def _evidence(target: str, rows: pd.DataFrame) -> pd.Series:
     """Return the log odds of the explained class."""
     odds = {"covid": rows["logit"], "non-covid": -rows["logit"]}
-    return odds[target] if target in odds else special.logit(rows[f"p_{target}"])
+    return odds[target] if target in odds else special.logit(rows[label_column(target)])
 
 
 def _recognized(target: str, rows: pd.DataFrame, count: int) -> pd.DataFrame:

@@ -9,7 +9,7 @@ import shlex
 from ..datasets.registry import list_datasets, load_dataset
 from ..runs.protocol import PROTOCOLS
 from ..runs.result import CrossValidationResult
-from ..runs.storage import DatasetSpec, WeightsSpec
+from ..runs.run_spec import DatasetSpec, WeightsSpec
 from ..training.recipe import Recipe
 
 __all__ = ["command_line", "replacement_note"]
@@ -74,7 +74,7 @@ def command_line(result: CrossValidationResult) -> str | None:
     words += _TARGET_OPTIONS[spec.target]
     words += ["--protocol", protocol.id]
     if protocol.id not in ("official", "source"):
-        words += ["--folds", str(len(result.folds) // spec.repeats)]
+        words += ["--folds", str(spec.folds_per_repeat)]
     if spec.repeats != (5 if protocol.id == "official" else 1):
         words += ["--repeats", str(spec.repeats)]
     words += recipe

@@ -14,6 +14,7 @@ from ..devices import resolve_device
 from ..explain.grad_cam import GradCAM
 from ..explain.regions import to_slice
 from ..explain.tested_slices import embed_fold
+from ..runs.columns import label_column
 from ..runs.result import CrossValidationResult
 from .pictures import Picture, overlay, slice_picture
 
@@ -225,7 +226,7 @@ def _gallery_slice(
 
 def _labels(result: CrossValidationResult, row: pd.Series[Any]) -> dict[str, str]:
     """Return the true label, and the most probable one with its probability, if there are some."""
-    chances = {name: float(row[f"p_{name}"]) for name in result.labels}
+    chances = {name: float(row[label_column(name)]) for name in result.labels}
     if not chances:
         return {}
     called = max(chances, key=lambda name: chances[name])

@@ -29,7 +29,7 @@ from ..runs.comparison_table import distinctions, published_comparison
 from ..runs.protocol import leakage_warning
 from ..runs.recalibration import CalibratedFolds
 from ..runs.result import CrossValidationResult
-from ..runs.storage import WeightsSpec
+from ..runs.run_spec import WeightsSpec
 from .commands import command_line, replacement_note
 from .gallery import GallerySlice, draw_embedding, draw_gallery
 from .pictures import Picture, evidence_gradient, plain, vector

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from .recalibration import CalibratedFolds
     from .result import CrossValidationResult
     from .retraining import VarianceComponents, variance_components
+    from .run_spec import DatasetSpec, RunSpec, WeightsSpec
     from .scores import ScoredFolds
     from .splits import Fold, LeakageWarning, Split, make_split
-    from .storage import DatasetSpec, RunSpec, WeightsSpec
     from .subgroups import Gap
     from .sweep import (
         NestedResult,
@@ -83,17 +83,17 @@ else:
             "recalibration": ("CalibratedFolds",),
             "result": ("CrossValidationResult",),
             "retraining": ("VarianceComponents", "variance_components"),
+            "run_spec": (
+                "DatasetSpec",
+                "RunSpec",
+                "WeightsSpec",
+            ),
             "scores": ("ScoredFolds",),
             "splits": (
                 "Fold",
                 "LeakageWarning",
                 "Split",
                 "make_split",
-            ),
-            "storage": (
-                "DatasetSpec",
-                "RunSpec",
-                "WeightsSpec",
             ),
             "subgroups": ("Gap",),
             "sweep": (

@@ -32,8 +32,9 @@ from ..training.profile import Profile
 from ..training.recipe import Recipe
 from .fold import FoldJob, run_fold
 from .result import CrossValidationResult
+from .run_spec import DatasetSpec, RunSpec, WeightsSpec, software_versions
 from .splits import Split, Splitter, make_split
-from .storage import DatasetSpec, RunDirectory, RunSpec, WeightsSpec, software_versions
+from .storage import RunDirectory
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import special
 
+from .columns import label_column
 from .external_test import ExternalEvaluation
 from .paired_tests import check_same_folds
 from .result import CrossValidationResult
@@ -100,7 +101,7 @@ class Ensemble(ScoredFolds):
         rows = parts[0].assign(fold=fold)
         # Labels that not all members have probabilities of.
         rows = rows.drop(columns=[c for c in rows if any(c not in part for part in parts)])
-        for column in ("probability", *(f"p_{name}" for name in self.labels)):
+        for column in ("probability", *map(label_column, self.labels)):
             rows[column] = np.mean([part[column] for part in parts], axis=0)
         tiny = np.finfo(np.float64).eps
         rows["logit"] = special.logit(np.clip(rows["probability"], tiny, 1 - tiny))

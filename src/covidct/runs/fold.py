@@ -26,9 +26,10 @@ from ..models.weights import save_state
 from ..training.profile import Profile
 from ..training.recipe import Recipe
 from ..training.trainer import EpochRecord, Trainer
+from .columns import label_column, prediction_columns
 from .out_of_distribution import TrainingReference, descriptors
 from .splits import Fold
-from .storage import RunDirectory, prediction_columns
+from .storage import RunDirectory
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -172,7 +173,7 @@ def _score(
         logit=scored.logits,
     )
     labels = job.outputs.probabilities(torch.from_numpy(scored.outputs))
-    table = table.assign(**{f"p_{name}": values for name, values in labels.items()})
+    table = table.assign(**{label_column(name): values for name, values in labels.items()})
     columns = prediction_columns(job.outputs)
     return table[list(columns)].astype(dict(columns))
 

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..evaluation import metrics
+from .columns import label_column
 from .protocol import Protocol, group_unit
 from .splits import Fold, repeat_numbers
 
@@ -156,7 +157,7 @@ class FoldPredictions:
             rows["index"], return_index=True, return_inverse=True, return_counts=True
         )
         pooled = rows.iloc[first].reset_index(drop=True)
-        for column in ("probability", "logit", *(f"p_{name}" for name in self.labels)):
+        for column in ("probability", "logit", *map(label_column, self.labels)):
             pooled[column] = np.bincount(inverse, weights=rows[column]) / counts
         return pooled
 

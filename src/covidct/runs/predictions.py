@@ -19,6 +19,7 @@ from .._text import counted
 from ..datasets.frames import read_frame
 from ..datasets.gray import WindowChoice, to_grayscale
 from ..evaluation.decision_rule import DecisionRule
+from .columns import label_column
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -476,7 +477,7 @@ def to_row(
     >>> row["positive"]
     True
     """
-    labels = {f"p_{name}": chance for name, chance in prediction.by_label.items()}
+    labels = {label_column(name): chance for name, chance in prediction.by_label.items()}
     content = prediction.to_dict() | labels
     if rule is None or rule.per != ("slice" if isinstance(prediction, Prediction) else "patient"):
         return content

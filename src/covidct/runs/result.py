@@ -33,9 +33,10 @@ from ..training.trainer import EpochRecord
 from .external_test import ExternalEvaluation
 from .out_of_distribution import TrainingReference, layout, seen_by_any
 from .recalibration import CalibratedFolds
+from .run_spec import RunSpec
 from .scores import ScoredFolds
 from .splits import resampled_groups
-from .storage import RunDirectory, RunSpec
+from .storage import RunDirectory
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -204,7 +205,7 @@ class CrossValidationResult(ScoredFolds):
         """Settings besides network, dataset and protocol: weights, folds, seeds, recipe."""
         return {
             "weights": "none" if self.spec.weights is None else str(self.spec.weights),
-            "folds": len(self.folds) // self.spec.repeats,
+            "folds": self.spec.folds_per_repeat,
             "repeats": self.spec.repeats,
             "seed": self.spec.seed,
             "split_seed": self.spec.split_seed,
@@ -490,7 +491,7 @@ class CrossValidationResult(ScoredFolds):
         complete = sum(dataset_info(self.dataset_name).counts or ())
         if self.spec.dataset.slices != complete:
             yield f"{self.spec.dataset.slices} slices instead of {complete}"
-        folds = len(self.folds) // self.spec.repeats
+        folds = self.spec.folds_per_repeat
         if self.protocol.id != "official" and folds != 5:
             yield f"{folds} folds instead of 5"
         if self.spec.weights is None:

@@ -16,6 +16,7 @@ from ..evaluation.intervals import Interval, describe_intervals, describe_resamp
 from ..evaluation.label_scores import LabelScores
 from ..evaluation.metrics import TABLE_METRICS
 from ..evaluation.tables import Table, percent, percent_range
+from .columns import label_column
 from .plots import Plots
 from .protocol import NARROW_INTERVALS, leakage_warning
 from .retraining import (
@@ -56,7 +57,7 @@ class ScoredFolds(Plots, SubgroupMetrics, Displayed):
         The folds.
     predictions : DataFrame
         One row per slice of each test fold, with the columns of
-        :data:`covidct.runs.storage.PREDICTION_COLUMNS`.
+        :data:`covidct.runs.columns.PREDICTION_COLUMNS`.
     group_kind : str or None, default=None
         Kind of the known groups, such as ``"patient"``; None if groups are unknown.
     labels : tuple of str, default=()
@@ -100,7 +101,7 @@ class ScoredFolds(Plots, SubgroupMetrics, Displayed):
         rows = self.predictions
         return LabelScores.of(
             rows["label"].to_numpy(),
-            {name: rows[f"p_{name}"].to_numpy() for name in self.labels},
+            {name: rows[label_column(name)].to_numpy() for name in self.labels},
             folds=rows["fold"].to_numpy(),
             groups=self._units().to_numpy(),
             unit=self.resampled_unit,

@@ -10,13 +10,10 @@ from __future__ import annotations
 import csv
 import io
 import json
-import platform
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,257 +21,24 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from .._files import atomic_path, clear_remains, sha256_of_file, write_json, write_text
-from ..datasets.gray import WindowChoice, as_window
 from ..errors import InvalidFileError
-from ..models.outputs import CovidOutput, Outputs
+from ..models.outputs import Outputs
 from ..training.checkpoint import CheckpointStore
-from ..training.recipe import Recipe
-from .protocol import Protocol
-from .splits import Fold
+from .columns import PREDICTION_COLUMNS, prediction_columns
+from .run_spec import RunSpec
 from .subgroups import MOST_SUBGROUPS
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = [
-    "PREDICTION_COLUMNS",
-    "DatasetSpec",
-    "RunDirectory",
-    "RunSpec",
-    "WeightsSpec",
-    "prediction_columns",
-    "software_versions",
-]
-
-#: Columns of the predictions, in the order of the files, and their data types.
-PREDICTION_COLUMNS: Mapping[str, str] = {
-    "index": "int64",
-    "path": "str",
-    "frame": "int64",
-    "target": "int64",
-    "label": "str",
-    "source": "str",
-    "group": "str",
-    "volume": "str",
-    "fold": "int64",
-    "repeat": "int64",
-    "probability": "float64",
-    "logit": "float64",
-}
-
-
-def prediction_columns(outputs: Outputs) -> dict[str, str]:
-    """Return the columns of the predictions of a network, and their data types.
-
-    Parameters
-    ----------
-    outputs : Outputs
-        Meaning of the network's outputs.
-
-    Returns
-    -------
-    dict of str to str
-        :data:`PREDICTION_COLUMNS`, and ``p_LABEL`` for each label that has an output.
-
-    Examples
-    --------
-    >>> from covidct.models import LabelOutputs
-    >>> from covidct.runs.storage import prediction_columns
-    >>> list(prediction_columns(LabelOutputs(("CAP", "COVID"), positive=("COVID",))))[-2:]
-    ['p_CAP', 'p_COVID']
-    """
-    return {**PREDICTION_COLUMNS, **{f"p_{name}": "float64" for name in outputs.labels}}
-
+__all__ = ["RunDirectory"]
 
 _FORMAT = 2
-_PARTS = ("train", "test", "validation")
+_PARTS = ("train", "test", "validation")  # as the arguments of Fold
 _CHECKSUMS = "SHA256SUMS"
 _COLUMNS = "columns.csv"
 _MOST_COLUMNS = 50
 _DAMAGED = "was damaged or edited"
-
-
-@dataclass(frozen=True)
-class WeightsSpec:
-    """Initial weights of a run.
-
-    Parameters
-    ----------
-    name : str
-        ``"imagenet"``, or the name of the weights file.
-    sha256 : str or None, default=None
-        SHA-256 of the file; None for ``"imagenet"``.
-
-    Examples
-    --------
-    >>> from covidct.runs.storage import WeightsSpec
-    >>> str(WeightsSpec("mine.pt", "0123456789abcdef"))
-    'mine.pt (01234567)'
-    """
-
-    name: str
-    sha256: str | None = None
-
-    @classmethod
-    def describe(cls, weights: str | None) -> WeightsSpec | None:
-        """Describe the option ``weights`` of a run; a file is known by its content.
-
-        Parameters
-        ----------
-        weights : str or None
-            ``"imagenet"``, the path of a file, or None for random weights.
-
-        Returns
-        -------
-        WeightsSpec or None
-            None for random weights.
-        """
-        if weights is None:
-            return None
-        if weights == "imagenet":
-            return cls(weights)
-        return cls(Path(weights).name, sha256_of_file(Path(weights)))
-
-    def __str__(self) -> str:
-        return self.name if self.sha256 is None else f"{self.name} ({self.sha256[:8]})"
-
-
-@dataclass(frozen=True)
-class DatasetSpec:
-    """Dataset of a run.
-
-    Parameters
-    ----------
-    name : str
-        Name of the dataset.
-    classes : tuple of (str, str)
-        Names of class 0 and class 1.
-    slices : int
-        Number of slices.
-    content_hash : str
-        Hash of the decoded content; runs with equal hashes have the same slices.
-    window : {"lung", "range", "file"} or tuple of (float, float), default="lung"
-        Display window of the slices, as in :class:`covidct.CTDataset`.
-    skipped : tuple of (str, str), default=()
-        Files that could not be read, each with the reason.
-    registry_names : tuple of str, default=()
-        Names in the registry of the datasets that the slices were loaded as.
-
-    Examples
-    --------
-    >>> from covidct.runs.storage import DatasetSpec
-    >>> DatasetSpec("ward-7", ("non-COVID", "COVID"), slices=120, content_hash="0123").window
-    'lung'
-    """
-
-    name: str
-    classes: tuple[str, str]
-    slices: int
-    content_hash: str
-    window: WindowChoice = "lung"
-    skipped: tuple[tuple[str, str], ...] = ()
-    registry_names: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunSpec:
-    """Description of a run: everything that its results depend on.
-
-    Parameters
-    ----------
-    model : str
-        Name of the network.
-    weights : WeightsSpec or None
-        Initial weights; None for random weights.
-    recipe : Recipe
-        Training recipe.
-    dataset : DatasetSpec
-        The slices.
-    protocol : Protocol
-        Division of the slices into folds.
-    group_kind : str or None
-        Kind of the known groups, such as ``"patient"``, whether the split keeps them together or
-        not; None if groups are unknown.
-    folds : tuple of Fold
-        Training, test and validation positions of each fold.
-    repeats : int
-        Largest number of times that a slice is tested.
-    seed : int
-        Random seed of the training.
-    split_seed : int
-        Random seed of the split.
-    threads : int
-        Threads per fold.
-    precision : str
-        ``"float32"`` or ``"bfloat16"``.
-    device : str
-        ``"cpu"`` or ``"cuda"``.
-    versions : mapping of str to str
-        Versions of the software, as :func:`software_versions` returns them.
-    outputs : Outputs, default=CovidOutput()
-        Meaning of the network's outputs: one logit of COVID-19, or one output per label.
-
-    Examples
-    --------
-    >>> import covidct
-    >>> slices = covidct.load_dataset("phantom", n=16, seed=0)
-    >>> recipe = covidct.Recipe.demo().scaled(1)
-    >>> cv = covidct.CrossValidator("shufflenet", recipe, cv=2, groups="patient", weights=None)
-    >>> spec = cv.run(slices).spec
-    >>> spec.model, spec.dataset.slices, spec.recipe.epochs
-    ('shufflenet', 16, 1)
-    """
-
-    model: str
-    weights: WeightsSpec | None
-    recipe: Recipe
-    dataset: DatasetSpec
-    protocol: Protocol
-    group_kind: str | None
-    folds: tuple[Fold, ...]
-    repeats: int
-    seed: int
-    split_seed: int
-    threads: int
-    precision: str
-    device: str
-    versions: Mapping[str, str]
-    outputs: Outputs = field(default_factory=CovidOutput)
-
-    @property
-    def target(self) -> str:
-        """``"covid"`` or ``"label"``: what the network was trained on."""
-        return self.outputs.target
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the content of ``run.json``.
-
-        Returns
-        -------
-        dict
-            Values for JSON. ``"folds"`` is the number of folds; their positions are in a file of
-            their own.
-        """
-        content = {
-            "model": self.model,
-            "weights": None if self.weights is None else asdict(self.weights),
-            "recipe": self.recipe.to_dict(),
-            "dataset": asdict(self.dataset),
-            "protocol": asdict(self.protocol),
-            "group_kind": self.group_kind,
-            "folds": len(self.folds),
-            "repeats": self.repeats,
-            "fold_names": [fold.name for fold in self.folds],
-            "seed": self.seed,
-            "split_seed": self.split_seed,
-            "threads": self.threads,
-            "precision": self.precision,
-            "device": self.device,
-            "versions": dict(self.versions),
-            "outputs": self.outputs.to_dict(),
-        }
-        ready: dict[str, Any] = json.loads(json.dumps(content))  # tuples become lists
-        return ready
 
 
 class RunDirectory:
@@ -419,22 +183,16 @@ class RunDirectory:
                 f"{_FORMAT}; run the cross-validation again in a new folder"
             )
         try:
-            number, dataset = _entry(content, "folds", int), _parse_dataset(content)
-            if number < 1:
-                raise ValueError("'folds' must be positive")
-            if self.fold(number).exists():
-                raise ValueError(f"'folds' is {number}, but the folder has more folds")
-            names = _entry(content, "fold_names", list)
-            if not _all(str, names) or len(names) != number:
-                raise ValueError(f"'fold_names' must be {number} texts, got {names!r}")
-            folds = self._read_folds(number, dataset.slices, names)
-            return _parse_spec(content, dataset, folds)
+            return RunSpec.from_dict(content, self._read_folds)
         except (AttributeError, OverflowError, TypeError, ValueError) as error:
             if isinstance(error, InvalidFileError):
                 raise
             raise InvalidFileError(f"{str(path)!r} {_DAMAGED}: {error}") from error
 
-    def _read_folds(self, number: int, slices: int, names: Sequence[str]) -> tuple[Fold, ...]:
+    def _read_folds(self, number: int, slices: int) -> list[tuple[npt.NDArray[np.int64], ...]]:
+        """Read the positions of the training, test and validation part of each fold."""
+        if self.fold(number).exists():
+            raise ValueError(f"'folds' is {number}, but the folder has more folds")
         path = self._folds
         try:
             tensors = load_file(path)
@@ -443,14 +201,9 @@ class RunDirectory:
         fault = next(_faults_of_folds(tensors, number, slices), None)
         if fault is not None:
             raise InvalidFileError(f"{str(path)!r} {_DAMAGED}: {fault}")
-
-        def part(k: int, name: str) -> npt.NDArray[np.int64]:
-            return np.asarray(tensors[f"{k}.{name}"].astype(np.int64))
-
-        return tuple(
-            Fold(part(k, "train"), part(k, "test"), part(k, "validation"), name=names[k])
-            for k in range(number)
-        )
+        return [
+            tuple(tensors[f"{k}.{part}"].astype(np.int64) for part in _PARTS) for k in range(number)
+        ]
 
     @property
     def _folds(self) -> Path:
@@ -465,8 +218,8 @@ class RunDirectory:
         number: int,
         index: npt.NDArray[np.int64],
         *,
+        outputs: Outputs,
         name: str = "predictions.csv",
-        outputs: Outputs | None = None,
     ) -> pd.DataFrame:
         """Read the predictions of a fold.
 
@@ -476,15 +229,15 @@ class RunDirectory:
             Number of the fold.
         index : ndarray of shape (n_slices,)
             Positions of the slices that the file must have, in this order.
+        outputs : Outputs
+            Meaning of the network's outputs.
         name : str, default="predictions.csv"
             Name of the file in the folder of the fold.
-        outputs : Outputs or None, default=None
-            Meaning of the network's outputs. None: one logit of COVID-19.
 
         Returns
         -------
         DataFrame
-            One row per slice, with the columns of :func:`prediction_columns`.
+            One row per slice, with the columns of :func:`covidct.runs.columns.prediction_columns`.
 
         Raises
         ------
@@ -494,7 +247,7 @@ class RunDirectory:
             is not finite.
         """
         path = self.fold(number) / name
-        columns = prediction_columns(CovidOutput() if outputs is None else outputs)
+        columns = prediction_columns(outputs)
         table = _read_table(path, columns)
         chances = ["probability", *(c for c in columns if c not in PREDICTION_COLUMNS)]
         if not np.array_equal(table["index"], index):
@@ -606,111 +359,6 @@ class RunDirectory:
             f"{str(path)!r} {_DAMAGED} after the run was finished (its SHA-256 differs from the "
             f"one in {_CHECKSUMS}); {remedy}"
         )
-
-
-def software_versions() -> dict[str, str]:
-    """Return the versions of the software that the results of a run depend on.
-
-    Returns
-    -------
-    dict of str to str
-        Python, the platform, and each package; ``"unknown"`` for one that is not installed.
-    """
-    versions = {"python": platform.python_version(), "platform": platform.platform()}
-    for package in ("covidct", "numpy", "scikit-learn", "timm", "torch", "torchvision"):
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = "unknown"
-    return versions
-
-
-def _parse_spec(
-    content: Mapping[str, Any], dataset: DatasetSpec, folds: tuple[Fold, ...]
-) -> RunSpec:
-    """Build the description of a run from the content of ``run.json``; ValueError if it is wrong.
-
-    Types are compared exactly, since True is an int as well.
-    """
-    weights = _entry(content, "weights", dict, type(None))
-    protocol = _entry(content, "protocol", dict)
-    versions = _entry(content, "versions", dict)
-    if not _all(str, versions.values()):
-        raise ValueError("'versions' must be texts")
-    recipe = _entry(content, "recipe", dict)
-    try:
-        parsed_recipe = Recipe.from_dict(recipe)
-    except (AttributeError, OverflowError, TypeError, ValueError) as error:
-        raise ValueError(f"'recipe': {error}") from error
-    return RunSpec(
-        model=_entry(content, "model", str),
-        weights=weights
-        and WeightsSpec(
-            _entry(weights, "name", str, place="weights."),
-            _entry(weights, "sha256", str, type(None), place="weights."),
-        ),
-        recipe=parsed_recipe,
-        dataset=dataset,
-        protocol=Protocol(
-            _entry(protocol, "id", str, place="protocol."),
-            _entry(protocol, "label", str, place="protocol."),
-            _entry(protocol, "group_kind", str, type(None), place="protocol."),
-        ),
-        group_kind=_entry(content, "group_kind", str, type(None)),
-        folds=folds,
-        repeats=_entry(content, "repeats", int),
-        seed=_entry(content, "seed", int),
-        split_seed=_entry(content, "split_seed", int),
-        threads=_entry(content, "threads", int),
-        precision=_entry(content, "precision", str),
-        device=_entry(content, "device", str),
-        versions=versions,
-        outputs=Outputs.from_dict(_entry(content, "outputs", dict)),
-    )
-
-
-def _parse_dataset(content: Mapping[str, Any]) -> DatasetSpec:
-    dataset = _entry(content, "dataset", dict)
-    classes = _entry(dataset, "classes", list, place="dataset.")
-    if not _all(str, classes) or len(classes) != 2 or classes[0] == classes[1]:
-        raise ValueError(f"'dataset.classes' must be two different names, got {classes!r}")
-    skipped = _entry(dataset, "skipped", list, place="dataset.")
-    if not all(type(entry) is list and len(entry) == 2 and _all(str, entry) for entry in skipped):
-        raise ValueError("'dataset.skipped' must be pairs of a name and a reason")
-    return DatasetSpec(
-        name=_entry(dataset, "name", str, place="dataset."),
-        classes=(classes[0], classes[1]),
-        slices=_entry(dataset, "slices", int, place="dataset."),
-        content_hash=_entry(dataset, "content_hash", str, place="dataset."),
-        window=_parse_window(_entry(dataset, "window", str, list, place="dataset.")),
-        skipped=tuple((name, reason) for name, reason in skipped),
-        registry_names=_parse_texts(dataset, "registry_names"),
-    )
-
-
-def _parse_texts(dataset: Mapping[str, Any], key: str) -> tuple[str, ...]:
-    texts = _entry(dataset, key, list, place="dataset.")
-    if not _all(str, texts):
-        raise ValueError(f"'dataset.{key}' must be texts, got {texts!r}")
-    return tuple(texts)
-
-
-def _parse_window(value: Any) -> WindowChoice:
-    window: Any = value if isinstance(value, str) else tuple(value)
-    as_window(window)
-    return cast("WindowChoice", window)
-
-
-def _entry(values: Mapping[str, Any], key: str, *kinds: type, place: str = "") -> Any:
-    if key not in values:
-        raise ValueError(f"'{place}{key}' is missing")
-    if type(values[key]) not in kinds:
-        raise ValueError(f"'{place}{key}' is {values[key]!r}")
-    return values[key]
-
-
-def _all(kind: type, values: Any) -> bool:
-    return all(type(value) is kind for value in values)
 
 
 def _faults_of_folds(
