@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -100,3 +101,29 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+_STAND_INS = (
+    (rb"version https://git-lfs", "a Git LFS pointer; run 'git lfs pull' to get the file itself"),
+    (rb"(?i)\s*<(!doctype html|html|head)", "an HTML page; download the file itself"),
+    (rb"\s*\{\s*\"", "a JSON document, such as the error of a server; download the file itself"),
+)
+
+
+def stands_in(path: Path) -> str | None:
+    """Recognize what Git and servers put in the place of a file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    str or None
+        The reason and the remedy, in words that follow the file's name; None for another file.
+    """
+    with path.open("rb") as file:
+        head = file.read(100)
+    found = (text for pattern, text in _STAND_INS if re.match(pattern, head))
+    return next((f"is {text}" for text in found), None)

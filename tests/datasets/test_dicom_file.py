@@ -36,6 +36,7 @@ from pydicom.uid import (
 
 from covidct.datasets.dicom import read_slice
 from covidct.datasets.dicom_file import DicomFile, guarded
+from covidct.datasets.frames import read_hu
 from covidct.datasets.gray import LUNG, to_gray
 from covidct.datasets.reading import read_image
 from covidct.errors import InvalidFileError, InvalidSliceError
@@ -240,8 +241,21 @@ class TestUnits:
         values = np.arange(192, dtype=np.uint16).reshape(SHAPE) * 50
         path = saved(values, RescaleType="US", RescaleIntercept=0)
         np.testing.assert_array_equal(shown(path), to_gray(values, "range"))
-        with pytest.raises(InvalidFileError, match="RescaleType"), guarded(path):
-            DicomFile(path).hu()
+        assert DicomFile(path).hu() is None
+        with pytest.raises(InvalidFileError, match="not in Hounsfield units"):
+            read_hu(path)
+
+    def test_a_picture_of_8_bits_of_class_ct_is_kept(self, saved) -> None:
+        gray = np.arange(192, dtype=np.uint8).reshape(SHAPE)
+        for values in (gray, gray.astype(np.uint16)):
+            path = saved(values, RescaleSlope=1, RescaleIntercept=0)
+            np.testing.assert_array_equal(shown(path), gray)
+            assert DicomFile(path).hu() is None
+
+    def test_a_lost_intercept_is_recognized(self, saved) -> None:
+        path = saved(RescaleIntercept=0)
+        np.testing.assert_array_equal(shown(path), SHOWN)
+        np.testing.assert_array_equal(DicomFile(path).hu(), UNITS)
 
     @pytest.mark.parametrize("offset", [0, 1024])
     def test_a_lookup_table(self, offset: int, saved) -> None:

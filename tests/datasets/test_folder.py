@@ -400,3 +400,31 @@ def test_an_empty_class_folder_is_reported(
     (tmp_path / "normal").mkdir()
     covidct.load_dataset("folder", tmp_path)
     assert "no slices were found in its folders 'normal'" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "@eaDir/SYNOPHOTO_THUMB_M.jpg",
+        "COVID/@eaDir/1.jpg",
+        "$RECYCLE.BIN/1.png",
+        "System Volume Information/1.png",
+        "lost+found/1.png",
+        "COVID/thumbs.db",
+    ],
+)
+def test_files_of_the_system_are_neither_classes_nor_slices(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    for path in ("COVID/1.png", "normal/1.png", name):
+        put(tmp_path / path)
+    dataset = covidct.load_dataset("folder", tmp_path)
+    assert dataset.names == ("COVID/1.png", "normal/1.png")
+    assert not caplog.text
+
+
+def test_a_link_back_up_the_tree_is_no_class(tmp_path: Path) -> None:
+    for name in ("COVID/1.png", "normal/1.png"):
+        put(tmp_path / name)
+    (tmp_path / "again").symlink_to(tmp_path)
+    assert len(covidct.load_dataset("folder", tmp_path)) == 2

@@ -434,3 +434,14 @@ class TestDicom:
 
     def test_the_magic_counts_only_in_its_place(self, write) -> None:
         refused(write(bytes(127) + b"DICM" + bytes(10), "slice.dcm"), "is not an image")
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA"])
+def test_a_picture_that_is_transparent_everywhere_is_refused(tmp_path: Path, mode: str) -> None:
+    image = Image.new(mode, (8, 6), 200)
+    image.putalpha(0)
+    image.save(tmp_path / "a.png")
+    refused(tmp_path / "a.png", r"transparent everywhere .* save it without alpha")
+    image.putpixel((0, 0), (200,) * len(mode))
+    image.save(tmp_path / "a.png")
+    assert read_image(tmp_path / "a.png").size == (8, 6)

@@ -15,6 +15,7 @@ from PIL import Image
 from covidct.datasets.dicom import patient_group, read_series, read_slice
 from covidct.datasets.frames import read_frame, read_hu
 from covidct.datasets.gray import LUNG
+from covidct.datasets.lung import lung_slices
 from covidct.datasets.slices import Found, FoundVolume, find_slices
 from covidct.errors import InvalidFileError
 
@@ -165,6 +166,60 @@ def test_phases_of_one_series(tmp_path: Path) -> None:
     assert [(volume.name, len(volume)) for volume in found.volumes] == [("x", 4), ("x#2", 4)]
     with pytest.raises(InvalidFileError, match="2 phases or reconstructions"):
         read_series(tmp_path / "x")
+
+
+def numbered_phases(folder: Path, numbers: list[int]) -> list[Path]:
+    """Slices of two phases at three places, which only InstanceNumber tells apart."""
+    places = [3.0 * (i % 3) for i in range(6)]
+    return [
+        save(
+            make(stored(i), ImagePositionPatient=[0, 0, z], InstanceNumber=number),
+            folder / f"{i}.dcm",
+        )
+        for i, (z, number) in enumerate(zip(places, numbers, strict=True))
+    ]
+
+
+def test_phases_numbered_one_after_the_other(tmp_path: Path) -> None:
+    files = numbered_phases(tmp_path, [1, 2, 3, 11, 12, 13])
+    first, second = find_slices(tmp_path).volumes
+    assert (first.paths, second.paths) == (tuple(files[:3]), tuple(files[3:]))
+
+
+@pytest.mark.parametrize("numbers", [[1, 3, 5, 2, 4, 6], [1, 2, 3, 4, 5, 1]])
+def test_phases_in_another_order_stay_an_error(tmp_path: Path, numbers: list[int]) -> None:
+    numbered_phases(tmp_path, numbers)
+    with pytest.raises(InvalidFileError, match="lie at the same place"):
+        find_slices(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"ImageType": ["DERIVED", "SECONDARY", "OTHER", "CT_SOM5 PROT"]},
+        {"SeriesDescription": "Patient Protocol"},
+        {"SeriesDescription": "Dose Report"},
+    ],
+    ids=str,
+)
+def test_protocols_of_class_ct_are_set_aside(tmp_path: Path, tags: dict[str, Any]) -> None:
+    series(tmp_path / "ct")
+    path = save(make(stored(9), SeriesInstanceUID="1.2.9", **tags), tmp_path / "ct" / "p.dcm")
+    found = find_slices(tmp_path)
+    assert len(found.volumes) == 1
+    assert not found.images
+    assert reasons(found) == {path.name: "secondary capture of class CT"}
+
+
+def test_all_slices_of_a_windowed_series_are_taken(tmp_path: Path) -> None:
+    for i in range(3):
+        pixels = np.full(SHAPE, 100 + 50 * i, np.uint8)
+        pixels[0] = 0
+        position = [0, 0, 3.0 * i]
+        save(make(pixels, RescaleIntercept=0, ImagePositionPatient=position), tmp_path / f"{i}.dcm")
+    (volume,) = find_slices(tmp_path).volumes
+    assert lung_slices(volume).all()
+    assert [np.asarray(read_frame(path)).max() for path in volume.paths] == [100, 150, 200]
 
 
 def test_without_positions_instance_numbers_order_the_slices(tmp_path: Path) -> None:

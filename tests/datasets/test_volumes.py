@@ -417,3 +417,75 @@ def test_the_cache_is_bounded(tmp_path: Path) -> None:
     get(3, 1000)
     get(0)
     assert computed == [0]
+
+
+# What files are called, and what is in their place
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".mha", ".nrrd"])
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer; run 'git lfs pull'"),
+        ("<!DOCTYPE html>\n<html>", "HTML page; download the file itself"),
+    ],
+)
+def test_what_stands_in_for_a_volume_is_named(
+    tmp_path: Path, suffix: str, content: str, reason: str
+) -> None:
+    (tmp_path / f"a{suffix}").write_text(content)
+    with pytest.raises(InvalidFileError, match=reason):
+        find_slices(tmp_path)
+
+
+def test_a_compressed_file_without_gz_in_its_name(tmp_path: Path) -> None:
+    write(image(voxels()), tmp_path / "a.nii.gz").rename(tmp_path / "a.nii")
+    with pytest.raises(InvalidFileError, match=r"give it a name in \.nii\.gz"):
+        find_slices(tmp_path)
+
+
+def chest(seed: int = 0) -> np.ndarray:
+    """Lungs in a body in air, with noise."""
+    hu = np.full((4, 40, 50), -1000.0)
+    hu[:, 8:32, 8:42] = 40
+    hu[:, 12:28, 12:38] = -800
+    return (hu + np.random.default_rng(seed).normal(0, 10, hu.shape)).round().astype(np.int16)
+
+
+@pytest.mark.parametrize("padding", [None, -2000])
+def test_an_offset_is_found_although_a_few_values_are_negative(
+    tmp_path: Path, padding: int | None
+) -> None:
+    values = chest() + 1000
+    assert values.min() < 0
+    values += 24
+    values[0, 0, 0] = -3  # noise
+    if padding is not None:
+        values[:, :3] = padding
+    path = write(image(values), tmp_path / "a.nii.gz")
+    np.testing.assert_array_equal(read_hu(path, 2)[3:], chest()[2, 3:])
+
+
+def test_hounsfield_units_with_padding_keep_their_offset(tmp_path: Path) -> None:
+    values = chest()
+    values[:, :3] = -2048
+    path = write(image(values), tmp_path / "a.nii.gz")
+    np.testing.assert_array_equal(read_hu(path, 2), values[2])
+
+
+def test_a_mask_of_probabilities_is_known_by_its_name(tmp_path: Path) -> None:
+    write(image(chest()), tmp_path / "a.nii.gz")
+    shares = np.linspace(0, 1, chest().size, dtype=np.float32).reshape(chest().shape)
+    write(image(shares), tmp_path / "a_mask.nii.gz")
+    found = find_slices(tmp_path)
+    assert [volume.name for volume in found.volumes] == [f"{tmp_path.name}/a.nii.gz"]
+    assert [path.name for path, _ in found.set_aside] == ["a_mask.nii.gz"]
+
+
+@pytest.mark.filterwarnings("error")
+def test_values_beyond_single_precision_are_refused_without_a_warning(tmp_path: Path) -> None:
+    values = chest().astype(np.float64)
+    values[0, 0, 0] = 1e300
+    path = write(image(values), tmp_path / "a.nii.gz")
+    with pytest.raises(InvalidFileError, match="1 voxels that are not numbers"):
+        read_hu(path)

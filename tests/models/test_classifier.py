@@ -264,3 +264,15 @@ def test_a_dropout_of_the_source_is_kept() -> None:
         for name in ("squeezenet", "shufflenet")
     }
     assert rates == {"squeezenet": [0.5], "shufflenet": [0.0]}
+
+
+@pytest.mark.parametrize("size", [64, (64,), (0, 96), (64.5, 96), "64x96", (64, 96, 1)], ids=str)
+def test_an_input_size_that_is_not_two_whole_numbers(size: object) -> None:
+    with pytest.raises(ValueError, match=r"input_size must be \(height, width\)"):
+        covidct.create_model("shufflenet", weights=None, input_size=size)
+
+
+def test_an_input_size_from_an_array_is_plain() -> None:
+    model = covidct.create_model("shufflenet", weights=None, input_size=np.array([64, 96]))
+    assert model.input_size == (64, 96)
+    assert all(type(side) is int for side in model.input_size)

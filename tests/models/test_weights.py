@@ -215,6 +215,17 @@ def test_a_prefix_of_all_names_is_removed(tmp_path: Path, prefix: str) -> None:
     assert has_weights(covidct.create_model("shufflenet", tmp_path / "w.pth"), state)
 
 
+@pytest.mark.parametrize("other", ["n_averaged", "criterion.pos_weight"])
+def test_tensors_of_the_wrapper_are_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, other: str
+) -> None:
+    state = source_state()
+    wrapped = {f"module.{name}": value for name, value in state.items()}
+    torch.save({other: torch.ones(1), **wrapped}, tmp_path / "w.pth")
+    assert has_weights(covidct.create_model("shufflenet", tmp_path / "w.pth"), state)
+    assert f"left out: {other!r}" in caplog.text
+
+
 def test_a_fitted_model_may_have_a_prefix(tmp_path: Path) -> None:
     model = covidct.create_model("shufflenet", weights=None)
     state = {f"module.{name}": value for name, value in model.state_dict().items()}
@@ -382,3 +393,41 @@ def test_whatever_the_damage_the_file_is_named(
         assert all(isinstance(value, Tensor) for value in read_state(path).values())
     except InvalidFileError as error:
         assert str(path) in str(error)  # noqa: PT017  # only if it is refused
+
+
+@pytest.mark.parametrize("key", ["state_dict", "model_state_dict", "model", "net"])
+def test_entries_of_checkpoints(tmp_path: Path, key: str) -> None:
+    torch.save({"epoch": 3, key: {"a": torch.ones(2)}, "optimizer": {}}, tmp_path / "w.pth")
+    assert read_state(tmp_path / "w.pth").keys() == {"a"}
+
+
+def test_the_keys_of_another_checkpoint_are_named(tmp_path: Path) -> None:
+    torch.save({"epoch": 3, "generator": {"a": torch.ones(2)}}, tmp_path / "w.pth")
+    with pytest.raises(InvalidFileError, match="has the keys 'epoch', 'generator'"):
+        read_state(tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+def test_the_format_is_known_by_the_content(tmp_path: Path, suffix: str) -> None:
+    state = {"a": torch.ones(2)}
+    path = tmp_path / f"w.{suffix}"
+    for save in (torch.save, save_file):
+        save(state, path)
+        assert torch.equal(read_state(path)["a"], state["a"])
+
+
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
+        ("<html><body>404</body></html>" + " " * 99, "HTML page"),
+        ('{"message": "Not Found"}' + " " * 99, "JSON document"),
+    ],
+)
+def test_what_stands_in_for_a_file_is_named(
+    tmp_path: Path, suffix: str, content: str, reason: str
+) -> None:
+    (tmp_path / f"w.{suffix}").write_text(content)
+    with pytest.raises(InvalidFileError, match=reason):
+        read_state(tmp_path / f"w.{suffix}")

@@ -20,6 +20,18 @@ _PICTURE_SUFFIXES = frozenset(
 )
 _SUFFIXES = _PICTURE_SUFFIXES.union(_DICOM_SUFFIXES)
 
+# macOS puts "__MACOSX" with a shadow of every file into the archives it makes, Synology "@eaDir"
+# with small copies of the pictures into every folder; a DICOMDIR is the index of a medium.
+_NOT_OF_THE_USER = frozenset(
+    {
+        *("__macosx", "dicomdir", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "#recycle"),
+        *("$recycle.bin", "system volume information", "lost+found"),
+    }
+)
+
+#: Words in the names of segmentation masks, and of the folders that hold them.
+MASK_WORDS = ("mask", "masks", "seg", "segmentation", "label", "labels", "msk")
+
 Kind = Literal["picture", "dicom", "volume", "other"]
 
 
@@ -40,15 +52,19 @@ def list_slices(folder: Path, *, recursive: bool = True) -> Listing:
 
 
 def folders_in(folder: Path) -> list[Path]:
-    """Return the visible folders directly in ``folder``, sorted."""
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not is_hidden(path.name))
+    """Return the visible folders directly in ``folder``, sorted, without links back up the tree."""
+    here = folder.resolve()
+    above = {here, *here.parents}
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.is_dir() and not is_hidden(path.name) and path.resolve() not in above
+    )
 
 
 def is_hidden(name: str) -> bool:
     """Return whether a file was put there by a program rather than by the user."""
-    # macOS puts "__MACOSX" with a shadow of every file into the archives it makes; a DICOMDIR is
-    # the index of a medium, and always has this name.
-    return name.startswith(".") or name in ("__MACOSX", "DICOMDIR", "Thumbs.db", "desktop.ini")
+    return name.startswith(".") or name.casefold() in _NOT_OF_THE_USER
 
 
 def walk(folder: Path, *, recursive: bool = True) -> Iterator[Path]:
@@ -146,3 +162,13 @@ def natural_key(name: str) -> tuple[tuple[int, str], ...]:
     """Sort key by which 'IM2' comes before 'IM10'."""
     parts = re.split(r"(\d+)", name)
     return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in parts)
+
+
+def words_of(name: str) -> list[str]:
+    """Return the words of the name of a file or folder in lower case."""
+    return [word for word in re.split(r"[-_ .]", name.casefold()) if word]
+
+
+def names_mask(name: str) -> bool:
+    """Return True if a word of a name, such as "mask", tells that a mask is meant."""
+    return any(word in MASK_WORDS for word in words_of(name))

@@ -66,6 +66,8 @@ def what_it_is(path: Path, formats: Sequence[str]) -> str:
     with path.open("rb") as file:
         head = file.read(1 << 16)
     if head[344:348] in (b"n+1\0", b"ni1\0"):
+        if head[345:346] == b"i":  # its voxels are in another file
+            return "is the header of a NIfTI pair (.hdr and .img); save the volume as .nii.gz"
         return "is a NIfTI volume, not a picture; give it a name in .nii"
     for pattern, name, remedy in _KINDS:
         if re.match(pattern, head, re.DOTALL):

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from .._extras import require
+from .._files import stands_in
 from ..errors import InvalidFileError, InvalidSliceError
 from ._decoding import MAX_BYTES, MAX_PIXELS, PARSER_ERRORS, STRICT, Refusal
 from ._listing import is_dicom
@@ -176,7 +177,7 @@ class DicomFile:
             )
         with self._open() as file:
             if not is_dicom(file):
-                raise Refusal("is not a DICOM file; convert or remove it")
+                raise Refusal(stands_in(path) or "is not a DICOM file; convert or remove it")
             syntax = self._transfer_syntax(file)
             self._inflated = bool(syntax and syntax.is_deflated)
             if self._inflated and self._size > _MAX_DEFLATED:
@@ -391,7 +392,7 @@ class DicomFile:
         for index, stored in enumerate(self._stored(None)):
             yield self._shown(stored, index, window)
 
-    def hu(self, index: int = 0) -> npt.NDArray[np.float32]:
+    def hu(self, index: int = 0) -> npt.NDArray[np.float32] | None:
         """Read one CT slice in Hounsfield units, decoding only that frame.
 
         Parameters
@@ -401,15 +402,13 @@ class DicomFile:
 
         Returns
         -------
-        ndarray of float32 of shape (height, width)
-            Padding is air or less: -2000 HU if it was stored as bright as bone.
+        ndarray of float32 of shape (height, width) or None
+            Padding is air or less: -2000 HU if it was stored as bright as bone. None if the values
+            have an unknown unit.
         """
         self._require_gray_ct()
         values, known = self._rescaled(self._one(index), index)
-        units = values if known else as_hounsfield(values)
-        if units is None:
-            raise Refusal("has values of an unknown unit (see RescaleType), not Hounsfield units")
-        return units
+        return values if known else as_hounsfield(values)
 
     def _require_gray_ct(self) -> None:
         self.require_ct()
@@ -439,7 +438,9 @@ class DicomFile:
         """Apply the modality transform; return True as well if the result is in Hounsfield units.
 
         A lookup table, or a RescaleType other than HU ("US" is unspecified), leaves the unit to be
-        recognized by the values: many scanners label Hounsfield units as US.
+        recognized by the values: many scanners label Hounsfield units as US. So do unsigned values
+        that are stored as they are, since air is negative in Hounsfield units: they are windowed
+        already (8 bits), or their RescaleIntercept was lost.
         """
         if self.tag("ModalityLUTSequence") is not None:
             pydicom = require("pydicom", extra="dicom")
@@ -454,6 +455,8 @@ class DicomFile:
         intercept = float(self.numbers("RescaleIntercept", 1, frame=index)[0])
         if slope == 0:
             raise Refusal("has a RescaleSlope of 0, which leaves no values; export it again")
+        if stored.dtype.kind == "u" and (slope, intercept) == (1, 0):
+            return stored, False
         with np.errstate(over="ignore", invalid="ignore"):  # a slope may be absurd
             values = stored.astype(np.float32) * np.float32(slope) + np.float32(intercept)
         padding = self._bright_padding(stored, slope, intercept)

@@ -19,7 +19,7 @@ from .gray import WindowChoice, as_window
 from .reading import read_image
 from .series import radiological
 
-__all__ = ["read_frame", "read_hu", "read_mask"]
+__all__ = ["find_hu", "read_frame", "read_hu", "read_mask"]
 
 StrPath = str | os.PathLike[str]
 
@@ -106,6 +106,16 @@ def read_hu(path: StrPath, frame: int = 0) -> npt.NDArray[np.float32]:
     >>> read_hu(get_testdata_file("CT_small.dcm", download=False)).min()
     np.float32(-896.0)
     """
+    units = find_hu(path, frame)
+    if units is None:
+        raise InvalidFileError(
+            f"{str(path)!r} is not in Hounsfield units; export it again with its rescale tags"
+        )
+    return units
+
+
+def find_hu(path: StrPath, frame: int = 0) -> npt.NDArray[np.float32] | None:
+    """Read one slice as :func:`read_hu` does; None if it is not in Hounsfield units."""
     path = Path(path)
     kind = file_kind(path)
     if kind == "volume":
@@ -117,8 +127,9 @@ def read_hu(path: StrPath, frame: int = 0) -> npt.NDArray[np.float32]:
         with guarded(path):
             file = _opened(path)
             _check_frame(path, frame, file.frames)
-            return radiological(file.hu(frame), orientation_of(file, frame))
-    raise InvalidFileError(f"{str(path)!r} is not in Hounsfield units")
+            units = file.hu(frame)
+            return None if units is None else radiological(units, orientation_of(file, frame))
+    return None
 
 
 def read_mask(path: StrPath, frame: int = 0) -> npt.NDArray[np.bool_]:

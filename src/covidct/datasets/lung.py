@@ -22,13 +22,13 @@ from scipy import ndimage
 from ..errors import InvalidFileError
 from ._cache import remembered
 from ._parallel import map_in_threads
-from .frames import read_hu
+from .frames import find_hu
 from .slices import FoundVolume
 
 __all__ = ["lung_area", "lung_run", "lung_slices"]
 
 # Increased when the rule changes, so that results in the cache are not taken for those of another.
-_VERSION = 1
+_VERSION = 2
 
 _BLOCK = 2.5  # mm
 _DENSE, _AIR, _GAS = -300, -500, -930  # HU
@@ -36,6 +36,7 @@ _PIECE, _LARGE_PIECE, _LEAST = 2.0, 60.0, 2.5  # square centimeters
 _GAS_SHARE, _GAS_SHARE_OF_LARGE = 0.2, 0.8
 _GAP = 15.0  # mm
 _USUAL_SPACING = 0.7  # mm
+_NO_UNIT = -1.0  # area of a slice that is not in Hounsfield units
 
 
 def lung_slices(
@@ -56,7 +57,7 @@ def lung_slices(
     -------
     array of shape (n_slices,)
         True for slices that show lung, all False where none does. All True for volumes that are
-        not in Hounsfield units.
+        not in Hounsfield units, and where the unit of most slices is unknown.
 
     Raises
     ------
@@ -79,19 +80,21 @@ def lung_slices(
 
     def area(index: int) -> float:
         try:
-            hu = read_hu(volume.paths[index], volume.frames[index])
+            hu = find_hu(volume.paths[index], volume.frames[index])
         except InvalidFileError:
             if on_error == "raise":
                 raise
             return 0.0
-        return lung_area(hu, volume.spacing)
+        return _NO_UNIT if hu is None else lung_area(hu, volume.spacing)
 
     def areas() -> list[float]:
         return map_in_threads(area, range(len(volume)), description="finding lung")
 
     kind = f"lung {_VERSION} {on_error} {volume.frames}"
-    found = remembered(kind, dict.fromkeys(volume.paths), areas)
-    return lung_run(np.array(found), volume.positions)
+    found = np.array(remembered(kind, dict.fromkeys(volume.paths), areas))
+    if np.mean(found == _NO_UNIT) > 0.5:
+        return np.ones(len(volume), np.bool_)
+    return lung_run(found, volume.positions)
 
 
 def lung_area(hu: npt.NDArray[np.float32], spacing: tuple[float, float]) -> float:

@@ -22,6 +22,7 @@ __all__ = ["MAX_BYTES", "MAX_PIXELS", "image_format", "read_image"]
 _FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
+_TRANSPARENT = "is transparent everywhere (alpha 0), so that nothing is seen; save it without alpha"
 _ORIENTATION = 0x0112
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -62,8 +63,8 @@ def read_image(path: Path | str, *, window: WindowChoice = "lung") -> Image.Imag
     ------
     covidct.errors.InvalidFileError
         If the file is missing, empty, truncated, damaged, too large (:data:`MAX_PIXELS`,
-        :data:`MAX_BYTES`), in another format, or holds several frames. The message names the file,
-        the reason and the remedy.
+        :data:`MAX_BYTES`), in another format, transparent everywhere, or holds several frames. The
+        message names the file, the reason and the remedy.
     ValueError
         If `window` is not one of these.
 
@@ -227,6 +228,8 @@ def _adds_previews_only(image: Image.Image) -> bool:
 def _upright(image: Image.Image, window: WindowChoice) -> Image.Image:
     """Decode an image, and turn it as its EXIF data say, if they can be read."""
     image.load()
+    if image.mode in ("LA", "PA", "RGBA") and image.getchannel("A").getextrema()[1] == 0:
+        raise Refusal(_TRANSPARENT)
     method = _UPRIGHT.get(_orientation(image))
     plain = to_grayscale(image, window=window) if image.mode in DEEP_MODES else image.copy()
     turned = plain if method is None else plain.transpose(method)
@@ -250,6 +253,8 @@ def _shown(samples: Samples, window: WindowChoice) -> Image.Image:
     values = samples.values if samples.values.ndim == 2 else luma(samples.values)
     if samples.alpha is None:
         gray = to_gray(values, window)
+    elif not samples.alpha.any():
+        raise Refusal(_TRANSPARENT)
     else:
         gray = over_black(values, samples.alpha, window)
     image = Image.fromarray(gray)

@@ -14,6 +14,7 @@ from PIL import Image
 
 from .._text import printable, some
 from ..errors import InvalidFileError
+from ._listing import MASK_WORDS, names_mask, words_of
 from .ct_dataset import CTDataset, relative_names
 from .gray import WindowChoice
 from .groups import Groups
@@ -40,8 +41,6 @@ logger = logging.getLogger(__name__)
 #: Choice of the slices of a volume: those that show lung, all, those with slice labels, or a
 #: range (first, last), both included and counted from 0 at the feet.
 SliceChoice = Literal["lung", "all", "labelled"] | tuple[int, int]
-
-_MASK_NAMES = ("mask", "masks", "seg", "segmentation", "label", "labels", "msk")
 
 
 def check_slices(slices: object, *, labelled: bool = False) -> None:
@@ -179,18 +178,14 @@ def set_missing_aside(rows: pd.DataFrame, root: Path) -> tuple[pd.DataFrame, lis
     return kept, [(name, reason) for name in names]
 
 
-def _words(name: str) -> list[str]:
-    return [word for word in name.casefold().replace("-", "_").replace(" ", "_").split("_") if word]
-
-
 def _names_mask(path: PurePath) -> bool:
-    return any(word in _MASK_NAMES for part in _parts(path) for word in _words(part))
+    return any(names_mask(part) for part in _parts(path))
 
 
 def _without_mask_words(path: PurePath) -> tuple[str, ...]:
     # "images/7.png" and "masks/7.png" both become ("7",).
-    drop = (*_MASK_NAMES, "image", "images", "img", "imgs")
-    parts = ("_".join(word for word in _words(part) if word not in drop) for part in _parts(path))
+    drop = (*MASK_WORDS, "image", "images", "img", "imgs")
+    parts = ("_".join(word for word in words_of(part) if word not in drop) for part in _parts(path))
     return tuple(part for part in parts if part)
 
 

@@ -43,12 +43,14 @@ _SAME_PLACE = 1e-3
 _AXIAL = 0.8
 
 # Words of ImageType (or FrameType) and of the description that mark other objects than slices.
-_LOCALIZER = {"LOCALIZER", "SCOUT", "TOPOGRAM", "SURVIEW"}
+_LOCALIZER = {"LOCALIZER", "SCOUT", "TOPOGRAM", "SURVIEW", "TOP"}
 _PROJECTION = {"MIP", "MINIP", "MAX_IP", "MIN_IP", "MEAN_IP", "PROJECTION", "VOLUME_RENDER", "VRT"}
 _PROJECTION |= {"RENDERING", "CSA MIP", "PROJECTION IMAGE", "MAXIMUM", "MINIMUM", "SURFACE_RENDER"}
 _CAPTURE = {"SCREEN SAVE", "SCREENSHOT", "REPORT", "CSA REPORT", "PROTOCOL", "DOSE", "DOSE_INFO"}
+_CAPTURE |= {"PROT"}
 _REFORMATTED = {"REFORMATTED", "MPR", "CSA MPR", "DERIVED"}
 _LOCALIZER_TEXT = re.compile(r"(?<![a-z])(scout|topogram|localizer|surview|scanogram)", re.I)
+_CAPTURE_TEXT = re.compile(r"(patient|exam) protocol|dose (report|info|record)|screen ?save", re.I)
 _PROJECTION_TEXT = re.compile(r"(?<![a-z])(mip|minip|min-?ip|max-?ip|vrt?)(?![a-z])", re.I)
 
 # Tags that distinguish the phases or reconstructions in one series; the first that does is used.
@@ -141,12 +143,13 @@ def _reason_aside(file: DicomFile) -> str:
         value = file.tag(keyword)
         values = [value] if isinstance(value, str) else value or ()
         words.update(str(word).strip().upper() for word in values)
+    words.update(part for word in tuple(words) for part in word.split())  # "CT_SOM5 PROT"
     description = _text(file, "SeriesDescription") or ""
     if words & _LOCALIZER or _LOCALIZER_TEXT.search(description):
         return "localizer"
     if words & _PROJECTION or _PROJECTION_TEXT.search(description):
         return "projection of several slices (MIP)"
-    if words & _CAPTURE:
+    if words & _CAPTURE or _CAPTURE_TEXT.search(description):
         return "secondary capture of class CT"
     if str(file.tag("PhotometricInterpretation") or "").startswith(("RGB", "YBR", "PALETTE")):
         return "picture in color of class CT"
@@ -216,7 +219,8 @@ def arrange(slices: Sequence[Slice], refuse: Refuse) -> list[Stack]:
     """Order the slices of one series from the feet upwards.
 
     Slices at the same place are copies (the second is left out) or belong to several phases or
-    reconstructions, which become a stack each where a folder or a tag tells them apart.
+    reconstructions, which become a stack each where a folder, a tag or their numbers tell them
+    apart.
 
     Parameters
     ----------
@@ -409,7 +413,24 @@ def _phases(slices: list[Slice]) -> list[list[Slice]]:
             for part, places in zip(parts.values(), along, strict=True)
         ):
             return list(parts.values())
-    return []
+    return _numbered_through(slices)
+
+
+def _numbered_through(slices: list[Slice]) -> list[list[Slice]]:
+    """Split slices where InstanceNumber passes the same places several times; empty if not."""
+    places = _places(slices)
+    numbers = [s.number for s in slices if s.number is not None]
+    if places is None or len(set(numbers)) < len(slices):
+        return []
+    parts: list[dict[float, Slice]] = [{}]
+    for i in np.argsort(numbers):
+        place = round(float(places[i]), 2)
+        if place in parts[-1]:
+            parts.append({})
+        parts[-1][place] = slices[i]
+    if len(parts) < 2 or len(parts[0]) < 2 or any(p.keys() != parts[0].keys() for p in parts):
+        return []
+    return [list(part.values()) for part in parts]
 
 
 def _one_per_place(slices: list[Slice], refuse: Refuse) -> list[Slice]:

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from .._text import counted, some
 from ..errors import InvalidFileError, InvalidSliceError
 from . import volumes
-from ._listing import Kind, file_kind, walk
+from ._listing import Kind, file_kind, names_mask, walk
 from ._parallel import each_in_threads
 from .dicom_file import DicomFile, guarded
 from .series import (
@@ -407,6 +407,9 @@ class _Search:
                 continue
             if content == "mask":
                 self._aside([path], "mask (few different values)")
+                continue
+            if content == "gray" and names_mask(path.name):
+                self._aside([path], "mask by its name, without Hounsfield units")
                 continue
             n = len(header.frames)
             self._found.volumes.append(

@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .._extras import require
+from .._files import stands_in
 from ..errors import InvalidFileError, InvalidSliceError
 from ._cache import remembered
 from ._decoding import PARSER_ERRORS, Refusal
@@ -64,6 +65,8 @@ _CACHE_BYTES = 2**30
 _MAX_LABELS = 16
 # Hounsfield units of any slice span more than this; standardized values less.
 _LEAST_SPAN = 50
+# Share of air, in the body and the lung, that any chest has.
+_LEAST_AIR = 1e-3
 
 
 @contextmanager
@@ -298,8 +301,12 @@ class _Nifti(NamedTuple):
 
 def _check_nifti(path: Path) -> None:
     """Check that a NIfTI header is sound, and that an uncompressed file is long enough."""
+    if (reason := stands_in(path)) is not None:
+        raise Refusal(reason)
     with path.open("rb") as raw:
         is_gzip = raw.read(2) == b"\x1f\x8b"
+    if is_gzip and volume_suffix(path) == ".nii":  # ITK goes by the name
+        raise Refusal("is compressed, although it is named .nii; give it a name in .nii.gz")
     with gzip.open(path) if is_gzip else path.open("rb") as file:
         header = _nifti_header(file.read(540))
     expected = math.prod(header.size) * header.dtype.itemsize
@@ -406,6 +413,8 @@ def _check_spacing(spacing: Iterable[float]) -> None:
 def _check_text_header(path: Path) -> None:
     """Check the header of a MetaImage or NRRD file: its numbers, and the file with the voxels."""
     is_nrrd = volume_suffix(path) in (".nrrd", ".nhdr")
+    if (reason := stands_in(path)) is not None:
+        raise Refusal(reason)
     with path.open("rb") as file:
         head = file.read(_MAX_HEADER)
     if is_nrrd and not head.startswith(b"NRRD"):
@@ -504,7 +513,8 @@ def _pixels(path: Path) -> VolumePixels:
         array = _nifti_voxels(path) if is_nifti else sitk.GetArrayFromImage(reader.Execute())
         array = array.reshape(array.shape[-3:] if array.ndim > 2 else (1, *array.shape))
         if array.dtype == np.float64:
-            array = array.astype(np.float32)
+            with np.errstate(over="ignore"):  # what overflows is counted as infinite
+                array = array.astype(np.float32)
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             count = int(np.count_nonzero(~np.isfinite(array)))
             raise Refusal(
@@ -516,16 +526,18 @@ def _pixels(path: Path) -> VolumePixels:
 def _interpreted(array: npt.NDArray[Any]) -> VolumePixels:
     """Distinguish Hounsfield units, windowed gray values and masks, by the range of values.
 
-    Values below 0 that span more than 50 are Hounsfield units. Values from 0 to 255 are the gray of
-    a window, or a mask where few whole numbers occur. Larger ones are Hounsfield units with an
-    offset where :func:`covidct.datasets.gray.as_hounsfield` recognizes them. The rest, such as
+    Values below 0 that span more than 50 are Hounsfield units, unless these are recognized at
+    another offset and hardly anything but padding is as low as air. Values from 0 to 255 are the
+    gray of a window, or a mask where few whole numbers occur. Larger ones are Hounsfield units with
+    an offset where :func:`covidct.datasets.gray.as_hounsfield` recognizes them. The rest, such as
     standardized values, has an unknown unit and is stretched over the range of the volume.
     """
     least, most = float(array.min()), float(array.max())
-    if least < 0 and most - least > _LEAST_SPAN:
-        return VolumePixels(array, "hu", 0.0)
     n, height, width = (max(1, length // 128) for length in array.shape)
     sample = array[::n, ::height, ::width]
+    has_air = np.mean((sample < -400) & (sample > least)) > _LEAST_AIR
+    if least < 0 and most - least > _LEAST_SPAN and (has_air or as_hounsfield(sample) is None):
+        return VolumePixels(array, "hu", 0.0)
     if most > 255 and (units := as_hounsfield(sample)) is not None:
         offsets = np.unique(units - sample.astype(np.float32))
         if len(offsets) > 1:  # signed values that were saved as unsigned ones

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from .._checks import whole
 from ..transforms import AspectPreservingPad
 from .export import export_onnx
 from .info import ArchitectureInfo
@@ -92,9 +93,13 @@ class CTClassifier(nn.Module):
         outputs: Outputs | None = None,
     ) -> None:
         super().__init__()
-        height, width = info.custom_size if input_size is None else input_size
-        if min(height, width) < 1:
-            raise ValueError(f"input_size must be (height, width) in pixels, got {input_size!r}")
+        size = info.custom_size if input_size is None else input_size
+        try:
+            height, width = (whole("input_size", side) for side in size)
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"input_size must be (height, width) in pixels, got {input_size!r}"
+            ) from None
         self.info = info = measured(info)
         self.input_size = (height, width)
         self.preprocessing = Preprocessing(info.mean, info.std)

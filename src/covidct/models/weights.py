@@ -11,6 +11,7 @@ import os
 import pickle
 import re
 import zipfile
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import import_module, util
@@ -24,7 +25,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from .._files import atomic_path
+from .._files import atomic_path, stands_in
+from .._text import some
 from ..errors import InvalidFileError
 from .catalogue import BUILT_IN
 from .info import ArchitectureInfo
@@ -38,6 +40,8 @@ logger = logging.getLogger(__name__)
 _OPTIONAL = "num_batches_tracked"
 # First component of the names of the backbone's tensors in the file of a fitted model.
 _BACKBONE = "backbone."
+# Entries of checkpoints that hold the weights, the first of which counts.
+_STATE_KEYS = ("state_dict", "model_state_dict", "model", "net", "network", "module", "weights")
 
 
 def read_state(path: str | PathLike[str]) -> dict[str, Tensor]:
@@ -47,8 +51,9 @@ def read_state(path: str | PathLike[str]) -> dict[str, Tensor]:
     ----------
     path : str or path-like
         A ``.safetensors`` file; or a file written by :func:`torch.save` that holds a state dict,
-        either directly or as the entry ``"state_dict"`` of a checkpoint. A folder stands for its
-        ``model.safetensors``.
+        either directly or as an entry of a checkpoint with a usual name, such as
+        ``"state_dict"`` or ``"model"``. The format is recognized by the content. A folder stands
+        for its ``model.safetensors``.
 
     Returns
     -------
@@ -75,8 +80,7 @@ def read_state(path: str | PathLike[str]) -> dict[str, Tensor]:
         raise FileNotFoundError(f"{path}: no such weights file")
     if path.is_dir():
         path = _file_of_folder(path)
-    safe = path.suffix.lower() == ".safetensors"
-    state = _read_safetensors(path) if safe else _read_torch(path)
+    state = _read_safetensors(path) if _is_safetensors(path) else _read_torch(path)
     for name, tensor in state.items():
         if (fault := _fault(tensor)) is not None:
             raise InvalidFileError(f"{path}: {name!r} {fault}")
@@ -248,22 +252,29 @@ def _in_classifier(name: str, info: ArchitectureInfo) -> bool:
 def _without_prefix(
     state: dict[str, Tensor], model: nn.Module, *, origin: str
 ) -> dict[str, Tensor]:
-    """Remove a prefix that all tensor names share, if the rest are names of the network.
+    """Remove the prefix of most tensor names, if the rest are names of the network.
 
     Wrappers put such prefixes there: ``module.`` (DataParallel), ``model.`` (Lightning),
-    ``_orig_mod.`` (:func:`torch.compile`), or an attribute of somebody's own class.
+    ``_orig_mod.`` (:func:`torch.compile`), or an attribute of somebody's own class. Their own
+    tensors, such as ``n_averaged`` of AveragedModel or the weights of a loss, are left out.
     """
     wanted = {*model.state_dict(), *model.get_submodule("backbone").state_dict()}
-    names, prefix = list(state), ""
-    while names and not wanted.intersection(names):
-        first = names[0].partition(".")[0] + "."
-        if not all(name.startswith(first) for name in names):
-            return state
-        names, prefix = [name.removeprefix(first) for name in names], prefix + first
-    if not names or not prefix:
+    found, prefix = dict(state), ""
+    while found and not wanted.intersection(found):
+        firsts = Counter(name.partition(".")[0] + "." for name in found)
+        first = firsts.most_common(1)[0][0]
+        prefix += first
+        found = {
+            name.removeprefix(first): tensor
+            for name, tensor in found.items()
+            if name.startswith(first)
+        }
+    if not found or not prefix:
         return state
     logger.info("%s: the prefix %r of its names is removed", origin, prefix)
-    return dict(zip(names, state.values(), strict=True))
+    if others := [name for name in state if not name.startswith(prefix)]:
+        logger.warning("%s: tensors without this prefix are left out: %s", origin, some(others))
+    return found
 
 
 def _fill(
@@ -315,6 +326,8 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
+        if (reason := stands_in(path)) is not None:
+            raise InvalidFileError(f"{path}: {reason}") from None
         raise InvalidFileError(
             f"{path}: cannot be read as safetensors ({error}); the file may be incomplete"
         ) from error
@@ -323,8 +336,11 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 def _read_torch(path: Path) -> dict[str, Tensor]:
     try:
         _refuse_compressed(path)
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        with path.open("rb") as file:  # of a path, PyTorch would go by the suffix
+            loaded = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
+        if (reason := stands_in(path)) is not None:
+            raise InvalidFileError(f"{path}: {reason}") from None
         raise InvalidFileError(
             f"{path}: refused, since it holds more than tensors, and loading anything else could "
             "run code; save model.state_dict() with torch.save or safetensors"
@@ -334,14 +350,25 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
         raise InvalidFileError(
             f"{path}: cannot be read ({type(error).__name__}: {error}); the file may be incomplete"
         ) from error
-    state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded
+    inner = (loaded.get(key) for key in _STATE_KEYS) if isinstance(loaded, dict) else ()
+    state = next((value for value in inner if isinstance(value, dict)), loaded)
     if not isinstance(state, dict) or not all(
         isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
     ):
+        content = f" but has the keys {some(map(str, state))}" if isinstance(state, dict) else ""
         raise InvalidFileError(
-            f"{path}: not a state dict, which maps names to tensors; save model.state_dict()"
+            f"{path}: not a state dict, which maps names to tensors{content}; save "
+            "model.state_dict()"
         )
     return dict(state)
+
+
+def _is_safetensors(path: Path) -> bool:
+    """Recognize safetensors by the JSON that follows the 8 bytes of its length, or by the name."""
+    with path.open("rb") as file:
+        head = file.read(9)
+    is_zip = head.startswith(b"PK")
+    return head[8:] == b"{" or (path.suffix.lower() == ".safetensors" and not is_zip)
 
 
 def _refuse_compressed(path: Path) -> None:
