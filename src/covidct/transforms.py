@@ -180,7 +180,14 @@ class AspectPreservingPad(v2.Transform):  # type: ignore[misc]  # torchvision ha
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         """Compute the geometry of a sample; called by torchvision before :meth:`transform`."""
-        return {"geometry": self.geometry(v2.query_size(flat_inputs))}
+        try:
+            size = v2.query_size(flat_inputs)
+        except TypeError as error:
+            raise TypeError(
+                "the sample holds no image; give a PIL image or a tensor (of a NumPy array: "
+                "PIL.Image.fromarray(array) or torch.from_numpy(array))"
+            ) from error
+        return {"geometry": self.geometry(size)}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         """Scale and pad one input of a sample; called by torchvision."""

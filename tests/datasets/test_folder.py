@@ -416,8 +416,9 @@ def test_an_empty_class_folder_is_reported(
 def test_files_of_the_system_are_neither_classes_nor_slices(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
-    for path in ("COVID/1.png", "normal/1.png", name):
+    for path in ("COVID/1.png", "normal/1.png", f"{name}.png"):
         put(tmp_path / path)
+    (tmp_path / f"{name}.png").rename(tmp_path / name)
     dataset = covidct.load_dataset("folder", tmp_path)
     assert dataset.names == ("COVID/1.png", "normal/1.png")
     assert not caplog.text

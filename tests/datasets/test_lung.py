@@ -210,7 +210,7 @@ def test_lung_slices_of_a_volume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     (volume,) = find_slices(write_volume(tmp_path / "a.mha")).volumes
     found = lung_slices(volume)
     np.testing.assert_array_equal(found, np.array(PARTS) > 0)
-    monkeypatch.setattr(lung, "read_hu", lambda *_: pytest.fail("was computed twice"))
+    monkeypatch.setattr(lung, "find_hu", lambda *_: pytest.fail("was computed twice"))
     np.testing.assert_array_equal(lung_slices(volume), found)
 
 
@@ -228,14 +228,14 @@ def test_a_slice_that_cannot_be_read_shows_no_lung(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (volume,) = find_slices(write_volume(tmp_path / "a.mha")).volumes
-    read = lung.read_hu
+    read = lung.find_hu
 
     def broken(path: Path, frame: int) -> np.ndarray:
         if frame in (4, 12):
             raise InvalidFileError("broken")
         return read(path, frame)
 
-    monkeypatch.setattr(lung, "read_hu", broken)
+    monkeypatch.setattr(lung, "find_hu", broken)
     with pytest.raises(InvalidFileError, match="broken"):
         lung_slices(volume)
     found = lung_slices(volume, on_error="skip")

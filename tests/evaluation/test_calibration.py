@@ -443,3 +443,9 @@ def test_threshold_for_specificity_is_the_lowest_that_reaches_it():
         assert reached >= specificity > lower["specificity"]
     with pytest.raises(ValueError, match="at least one negative"):
         calibration.threshold_for_specificity([1, 1], [0.1, 0.2], 0.9)
+
+
+@pytest.mark.parametrize("n_bins", [0, 2.5, "10"])
+def test_a_number_of_bins_that_is_not_whole(n_bins):
+    with pytest.raises(ValueError, match="n_bins must be an integer of at least 1"):
+        calibration.reliability_curve([0, 1], [0.2, 0.7], n_bins=n_bins)

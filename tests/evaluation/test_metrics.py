@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -305,3 +306,35 @@ def test_tensors_score_as_arrays_do(dtype):
     assert metrics.score(targets.bool(), probabilities) == expected
     ends = bootstrap(targets, probabilities, groups=groups)
     assert ends == bootstrap([0, 1, 1, 0], [0.25, 0.75, 0.5, 0.125], groups=[3, 3, 4, 4])
+
+
+@pytest.mark.parametrize(
+    "probabilities",
+    [
+        np.ma.masked_array([0.25, 0.75, 0.5], [False, True, False]),
+        pd.Series([0.25, None, 0.5], dtype="Float64"),
+    ],
+    ids=["masked", "NA"],
+)
+def test_hidden_probabilities_do_not_count_in_silence(probabilities):
+    with pytest.raises(ValueError, match="probabilities must be finite, got nan at position 1"):
+        metrics.score([0, 1, 1], probabilities)
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [
+        np.ma.masked_array([0, 1, 1], [False, False, True]),
+        pd.Series([0, 1, None], dtype="Int64"),
+    ],
+    ids=["masked", "NA"],
+)
+def test_hidden_targets_do_not_count_in_silence(targets):
+    with pytest.raises(ValueError, match=r"targets must be 0 .* or 1 .*, got None"):
+        metrics.score(targets, [0.25, 0.75, 0.5])
+
+
+@pytest.mark.parametrize("threshold", ["0.5", None])
+def test_a_threshold_that_is_no_number(threshold):
+    with pytest.raises(ValueError, match="threshold must be a number"):
+        metrics.score([0, 1], [0.25, 0.75], threshold=threshold)

@@ -247,7 +247,9 @@ def test_bad_options(blocks: nn.Module, options: dict[str, object], message: str
 
 
 def test_a_model_without_a_default_layer() -> None:
-    with pytest.raises(ValueError, match=r"Sequential has no feature_maps.*layer=.*one of 0, 1"):
+    with pytest.raises(
+        ValueError, match=r"Sequential has no feature_maps.*layer=.*one of '0', '1'"
+    ):
         GradCAM(nn.Sequential(nn.Conv2d(1, 1, 3), nn.ReLU()))
 
 
@@ -292,3 +294,25 @@ class TestOfAnyModule:
             GradCAM(network, layer="0", target=5)(torch.randn(1, 3, 32, 32))
         with pytest.raises(ValueError, match=r"target must be one of .*, got True"):
             GradCAM(network, layer="0", target=True)
+
+
+def test_a_model_in_data_parallel_has_the_same_maps() -> None:
+    model = covidct.create_model("squeezenet", weights=None, input_size=(64, 96)).eval()
+    x = torch.randint(0, 256, (2, 1, 64, 96), dtype=torch.uint8)
+    parallel = nn.DataParallel(model)
+    expected = GradCAM(model)(x)
+    assert torch.equal(GradCAM(parallel)(x), expected)
+    layer = "module.backbone"
+    assert torch.equal(GradCAM(parallel, layer=layer)(x), GradCAM(model, layer="backbone")(x))
+
+
+def test_a_function_is_no_model() -> None:
+    with pytest.raises(TypeError, match=r"model must be a torch\.nn\.Module, got function"):
+        GradCAM(lambda x: x)
+
+
+def test_few_layers_are_named() -> None:
+    model = nn.Sequential(*(nn.Conv2d(1, 1, 1) for _ in range(50)))
+    with pytest.raises(ValueError, match="name the layer to explain") as caught:
+        GradCAM(model)
+    assert len(str(caught.value)) < 300

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 
 from covidct.explain import tsne
 
@@ -106,3 +107,9 @@ def test_bad_separation(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         tsne.separation(features, features[:, :2], labels, **options)
+
+
+def test_features_with_a_gradient_are_taken() -> None:
+    values = torch.arange(12.0, requires_grad=True).reshape(6, 2)
+    expected = tsne.embed(values.detach().numpy(), perplexity=2)
+    np.testing.assert_array_equal(tsne.embed(values, perplexity=2), expected)

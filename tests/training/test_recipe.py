@@ -318,3 +318,11 @@ def test_unknown_options_are_named(call, kind, known):
 def test_augmentation_of_a_dictionary_must_be_a_mapping():
     with pytest.raises(ValueError, match="augmentation must map options to values, got 5"):
         Recipe.from_dict({"augmentation": 5})
+
+
+def test_a_canvas_from_an_array_is_plain() -> None:
+    recipe = Recipe(canvas=np.array([64, 96]))
+    assert recipe.canvas == (64, 96)
+    assert recipe == Recipe(canvas=(64, 96))
+    with pytest.raises(ValueError, match="canvas must be"):
+        Recipe(canvas=np.array([64, 96, 1]))

@@ -385,3 +385,9 @@ class TestConstruction:
             "AspectPreservingPad(size=(4, 6), fill=3, "
             "interpolation=InterpolationMode.BILINEAR, antialias=True)"
         )
+
+
+@pytest.mark.parametrize("sample", [np.zeros((6, 8), np.uint8), {"image": np.zeros((6, 8))}, "a"])
+def test_a_sample_without_an_image_names_the_way_to_one(sample: object) -> None:
+    with pytest.raises(TypeError, match=r"holds no image; .* PIL\.Image\.fromarray"):
+        AspectPreservingPad((64, 96))(sample)

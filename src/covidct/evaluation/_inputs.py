@@ -7,16 +7,26 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .._checks import number
+
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 
 def as_array(values: Any, dtype: Any = None) -> npt.NDArray[Any]:
-    """Return an array of a list, a Series, or a PyTorch tensor on any device, with a gradient."""
+    """Return an array of a list, a Series, or a PyTorch tensor on any device, with a gradient.
+
+    What a masked array hides, and what a Series lacks, becomes None, or NaN among floats.
+    """
     if hasattr(values, "detach"):  # a tensor; this package does not import torch
         values = values.detach().cpu()
         # NumPy lacks bfloat16.
         values = (values.double() if values.is_floating_point() else values).numpy()
+    elif isinstance(values, np.ma.MaskedArray):
+        hidden = np.ma.getmaskarray(values)
+        values = np.where(hidden, None, values.data.astype(object))
+    elif hasattr(values, "isna") and not isinstance(values.dtype, np.dtype):
+        values = values.astype(object).where(values.notna(), None)  # NA has no truth value
     return np.asarray(values, dtype=dtype)
 
 
@@ -58,6 +68,7 @@ def check_predictions(
 
 def check_fraction(name: str, value: float, *, closed: bool = False) -> float:
     """Return `value`; raise ValueError if it is outside (0, 1), or [0, 1] if `closed`."""
+    number(name, value)
     if not (0 < value < 1 or (closed and value in (0, 1))):
         raise ValueError(f"{name} must be in {'[0, 1]' if closed else '(0, 1)'}, got {value!r}")
     return float(value)

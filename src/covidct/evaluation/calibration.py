@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import optimize, special
 
+from .._checks import whole
 from ._inputs import (
     Floats,
     Ints,
@@ -124,8 +125,7 @@ def reliability_curve(
     ([0.15, 0.8], [0.0, 1.0], [2, 2])
     """
     labels, values = check_predictions(targets, probabilities)
-    if n_bins < 1:
-        raise ValueError(f"n_bins must be at least 1, got {n_bins!r}")
+    whole("n_bins", n_bins)
     if strategy not in ("uniform", "quantile"):
         raise ValueError(f"strategy must be 'uniform' or 'quantile', got {strategy!r}")
     steps = np.linspace(0, 1, n_bins + 1)

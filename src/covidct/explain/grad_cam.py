@@ -13,6 +13,7 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from .._memory import keep_freed_memory
+from .._text import some
 from ..devices import Precision, autocast, resolve_precision
 from ..errors import UnknownNameError
 from ..models.modes import evaluating
@@ -61,9 +62,9 @@ class GradCAM:
     Parameters
     ----------
     model : torch.nn.Module
-        A `covidct.CTClassifier`, or, if `layer` is given, any module with one logit per slice, or,
-        if `target` is a number, with K outputs per slice. The outputs of a module with an attribute
-        `outputs`, as CTClassifier has, may be one per label.
+        A `covidct.CTClassifier`, also in DataParallel, or, if `layer` is given, any module with one
+        logit per slice, or, if `target` is a number, with K outputs per slice. The outputs of a
+        module with an attribute `outputs`, as CTClassifier has, may be one per label.
     layer : str or torch.nn.Module, optional
         Layer whose output is explained: its dotted name, or the module itself. By default the
         feature maps of the model (its ``cam_layer``).
@@ -86,6 +87,8 @@ class GradCAM:
 
     Raises
     ------
+    TypeError
+        If `model` is not a module.
     ValueError
         If `target` is not a class of the model, if `precision` is unknown, if `layer` is a module
         that the model does not contain, or if `layer` is None and the model has no
@@ -124,6 +127,12 @@ class GradCAM:
         upsample: bool = True,
         precision: Precision = "float32",
     ) -> None:
+        if layer is None and isinstance(
+            model, nn.DataParallel | nn.parallel.DistributedDataParallel
+        ):
+            model = model.module
+        if not isinstance(model, nn.Module):
+            raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
         self.outputs = outputs_of(model)
         if not isinstance(target, int) or isinstance(target, bool):
             self.outputs.members(target)  # type: ignore[arg-type]  # raises for an unknown target
@@ -303,7 +312,7 @@ def _find_layer(model: nn.Module, layer: str | nn.Module | None) -> nn.Module | 
             return None
         raise ValueError(
             f"{type(model).__name__} has no feature_maps() and head(); name the layer to explain, "
-            f"as in GradCAM(model, layer=...): one of {', '.join(names)}"
+            f"as in GradCAM(model, layer=...): one of {some(names, limit=12)}"
         )
     if isinstance(layer, str):
         if layer not in names:

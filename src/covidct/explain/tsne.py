@@ -182,6 +182,8 @@ def _knn_accuracy(points: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]
 
 
 def _check_points(name: str, values: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    if hasattr(values, "detach"):  # a tensor, on any device and with a gradient
+        values = values.detach().cpu()
     points = np.asarray(values, dtype=np.float64)
     if points.ndim != 2 or len(points) < 3 or not points.shape[1]:
         raise ValueError(

@@ -577,14 +577,15 @@ def _check_fold(
         if groups is not None and (torn := np.intersect1d(groups[a], groups[b])).size:
             raise ValueError(
                 f"fold {number} has slices of group {str(torn[0])!r} in both the {one} and the "
-                f"{other} part"
+                f"{other} part; move all slices of a group to one part"
             )
     for part, index in (("training", fold.train), ("test", fold.test)):
         present = np.unique(dataset.targets[index])
         if len(present) < 2:
             only = "no slice" if not len(present) else f"only class {dataset.classes[present[0]]!r}"
             raise ValueError(
-                f"the {part} part of fold {number} has {only}; use fewer folds or other groups"
+                f"the {part} part of fold {number} has {only}; use fewer folds or other groups, or "
+                "correct the split that is given"
             )
 
 

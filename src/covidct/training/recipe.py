@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from numbers import Real
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal
 
 from .._checks import number, whole
@@ -245,7 +245,7 @@ class Recipe:
             "clamp_value": number("clamp_value", self.clamp_value),
             "pos_weight": number("pos_weight", self.pos_weight),
             "milestones": _milestones(self.milestones),
-            "canvas": tuple(self.canvas) if isinstance(self.canvas, list) else self.canvas,
+            "canvas": _canvas(self.canvas),
         }
         for option, value in plain.items():
             object.__setattr__(self, option, value)
@@ -537,6 +537,13 @@ def _betas(betas: object) -> tuple[float, float]:
     if len(values) != 2 or not all(isinstance(b, Real) and 0 <= float(b) < 1 for b in values):
         raise ValueError(f"betas must be two numbers in [0, 1), got {betas!r}")
     return float(values[0]), float(values[1])
+
+
+def _canvas(value: Any) -> Any:
+    """Return a size from any library as a tuple of Python ints; other values stay as they are."""
+    if isinstance(value, str) or not hasattr(value, "__iter__"):
+        return value
+    return tuple(int(n) if isinstance(n, Integral) else n for n in value)
 
 
 def _is_size(value: object) -> bool:
