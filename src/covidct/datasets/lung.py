@@ -49,7 +49,7 @@ def lung_slices(
     Parameters
     ----------
     volume : FoundVolume
-        As found by :func:`covidct.datasets.slices.find_slices`.
+        As found by :func:`covidct.datasets.find_slices`.
     on_error : {"raise", "skip"}, default="raise"
         With ``"skip"``, a slice that cannot be read counts as one without lung.
 

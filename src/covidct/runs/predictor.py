@@ -321,14 +321,14 @@ class Predictor:
 
         Single images are scored first, then volumes, both in the order of `paths`. Each CT series
         and each file with several slices is a volume, see
-        :func:`covidct.datasets.slices.find_slices`. Use :meth:`stream` to score more slices than
+        :func:`covidct.datasets.find_slices`. Use :meth:`stream` to score more slices than
         memory has room for predictions.
 
         Parameters
         ----------
         paths : str, Path, iterable of them, or Found
             Images, DICOM files, NIfTI, MHA, MHD and NRRD volumes, and folders of any depth with
-            them; or what :func:`covidct.datasets.slices.find_slices` found.
+            them; or what :func:`covidct.datasets.find_slices` found.
         on_error : {"raise", "skip"}, default="raise"
             With ``"skip"``, files that cannot be sorted into volumes are left out and logged, and
             a slice that cannot be read yields a prediction of NaN, with the reason among its
@@ -553,7 +553,7 @@ def find_in_order(
     on_error: Literal["raise", "skip"] = "raise",
     one_per_patient: bool = False,
 ) -> Found:
-    """Find slices as :func:`covidct.datasets.slices.find_slices`, in the order of the given paths.
+    """Find slices as :func:`covidct.datasets.find_slices`, in the order of the given paths.
 
     Parameters
     ----------
