@@ -12,7 +12,8 @@ from PIL import Image
 import covidct
 from covidct.evaluation.decision_curve import net_benefit
 from covidct.evaluation.metrics import METRICS
-from covidct.runs.external_test import CrossDatasetMatrix, ExternalEvaluation
+from covidct.runs.cross_dataset import CrossDatasetMatrix
+from covidct.runs.external_test import ExternalEvaluation
 from covidct.runs.paired_tests import compare_runs
 from covidct.runs.predictions import Prediction, Predictions
 from covidct.runs.protocol import Protocol

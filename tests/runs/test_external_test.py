@@ -10,7 +10,8 @@ import pytest
 
 import covidct
 from covidct.errors import InvalidFileError
-from covidct.runs.external_test import CrossDatasetMatrix, ExternalEvaluation, evaluate_across
+from covidct.runs.cross_dataset import CrossDatasetMatrix, evaluate_across
+from covidct.runs.external_test import ExternalEvaluation
 
 
 @pytest.fixture

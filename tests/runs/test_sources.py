@@ -8,7 +8,7 @@ from PIL import Image
 
 import covidct
 from covidct.datasets import registry
-from covidct.runs.external_test import evaluate_across
+from covidct.runs.cross_dataset import evaluate_across
 from covidct.runs.protocol import Protocol, split_options
 from covidct.runs.splits import LeakageWarning, make_split
 

@@ -9,10 +9,11 @@ out of fold on the slices that it was trained on, and as an external test on the
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import InvalidFileError
+from .._reasons import value_or_reason
 from .options import (
     WrongCallError,
     add_dataset,
@@ -51,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Run the verb."""
     from .. import CrossValidationResult
-    from ..runs.external_test import evaluate_across
+    from ..runs.cross_dataset import evaluate_across
 
     options = rule_options(args)
     chosen = any(value is not None for value in options.values())
@@ -122,12 +123,10 @@ def _operating_points(
     units: tuple[Unit, ...] = ("slice", "patient") if result.has_patients else ("slice",)
     found = []
     for per in units:
-        try:
-            found.append(result.operating_points(per=per, **options))
-        except InvalidFileError:
-            raise
-        except ValueError:  # too few folds, as for the calibration, which gives the reason
+        points = value_or_reason(partial(result.operating_points, per=per, **options))
+        if isinstance(points, str):  # too few folds, as for the calibration, which gives the reason
             continue
+        found.append(points)
         if args.prevalence is not None:
             found.append(result.predictive_values(args.prevalence, per=per, **options))
     return found
@@ -136,9 +135,7 @@ def _operating_points(
 def _calibrate(result: CrossValidationResult, args: argparse.Namespace) -> CalibratedFolds | str:
     """Calibrate a run, or return the reason why it cannot be calibrated."""
     sensitivity = 0.95 if args.sensitivity is None else args.sensitivity
-    try:
-        return result.calibrate(sensitivity, method=args.calibrate or "temperature")
-    except InvalidFileError:
-        raise
-    except ValueError as error:
-        return f"Not calibrated: {error}"
+    found = value_or_reason(
+        lambda: result.calibrate(sensitivity, method=args.calibrate or "temperature")
+    )
+    return f"Not calibrated: {found}" if isinstance(found, str) else found

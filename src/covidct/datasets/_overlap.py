@@ -7,8 +7,12 @@ from collections.abc import Sequence
 from .registry import dataset_info, list_datasets
 
 
+class OverlapError(ValueError):
+    """Two datasets are known to share slices or patients."""
+
+
 def refuse_overlap(a: Sequence[str], b: Sequence[str], subject: str) -> None:
-    """Raise ValueError if registered datasets are known to share slices.
+    """Raise OverlapError if registered datasets are known to share slices.
 
     A dataset does not overlap with itself, since two subsets of it may have no slice in common.
 
@@ -28,7 +32,7 @@ def refuse_overlap(a: Sequence[str], b: Sequence[str], subject: str) -> None:
         if one != two and (two in contained.get(one, ()) or one in contained.get(two, ()))
     ]
     if found:
-        raise ValueError(
+        raise OverlapError(
             f"{subject}: {'; '.join(found)}. If the common slices were "
             'removed, load the files with covidct.load_dataset("folder", ...) or "table"'
         )

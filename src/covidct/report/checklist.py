@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .._files import write_text
+from .._reasons import value_or_reason
 from .._text import capitalized
 from .._version import __version__
-from ..errors import InvalidFileError
 from ..evaluation.decision_rule import Unit
 from ..evaluation.intervals import Interval
 from ..evaluation.metrics import METRICS, TABLE_METRICS, summarize
@@ -35,19 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["GUIDELINES", "ChecklistItem", "Guideline", "checklist_tables", "write_checklist"]
 
-_T = TypeVar("_T")
-
 _HEADER = ("item", "topic", "from the run", "left to the author")
-
-
-def _or_reason(compute: Callable[[], _T]) -> _T | str:
-    """Return a result, or the reason why the run does not allow it."""
-    try:
-        return compute()
-    except InvalidFileError:  # a ValueError as well, but about a damaged run
-        raise
-    except ValueError as error:
-        return str(error)
 
 
 class _Run:
@@ -62,12 +50,12 @@ class _Run:
     def _points(self) -> OperatingPoints | str:
         """Operating points, or the reason why they are missing."""
         per: Unit = "patient" if self.result.has_patients else "slice"
-        return _or_reason(lambda: self.result.operating_points(per=per))
+        return value_or_reason(lambda: self.result.operating_points(per=per))
 
     @cached_property
     def _calibrated(self) -> CalibratedFolds | str:
         """Calibration, or the reason why it is missing."""
-        return _or_reason(self.result.calibrate)
+        return value_or_reason(self.result.calibrate)
 
     @cached_property
     def _sources(self) -> dict[str, int]:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from .._files import write_text
+from .._reasons import value_or_reason
 from .._text import capitalized
 from .._version import __version__
 from ..datasets.canvases import make_canvases
@@ -479,7 +480,7 @@ def _section(
     properties: Mapping[str, npt.ArrayLike] | None,
 ) -> RunSection:
     repeated = max(result.repeat_numbers) > 0
-    calibrated = _calibrate(result)
+    calibrated = value_or_reason(result.calibrate)
     tables = (
         fold_table(result),
         result.interval_table(),
@@ -586,16 +587,6 @@ def _label_confusion(result: CrossValidationResult) -> Iterator[Picture]:
         names = tuple(plain(name) for name in scores.classes)
         matrices = {"labels, mean of folds": scores.confusion_matrix()}
         yield vector(figures.confusion_matrices(matrices, classes=names))
-
-
-def _calibrate(result: CrossValidationResult) -> CalibratedFolds | str:
-    """Calibrate a run, or return the reason why it cannot be calibrated."""
-    try:
-        return result.calibrate()
-    except InvalidFileError:
-        raise
-    except ValueError as error:
-        return str(error)
 
 
 def _curves(

@@ -11,10 +11,11 @@ from .._lazy import attach
 
 if TYPE_CHECKING:
     from .comparison_table import distinctions, side_by_side
+    from .cross_dataset import CrossDatasetMatrix, Refusal, evaluate_across
     from .cross_validator import CrossValidator
     from .ensemble import Ensemble
     from .exported import PredictorCard
-    from .external_test import CrossDatasetMatrix, ExternalEvaluation, Refusal, evaluate_across
+    from .external_test import ExternalEvaluation
     from .out_of_distribution import TrainingReference
     from .paired_tests import PairedTest, PairedTests, compare_runs, same_folds
     from .predictions import (
@@ -51,15 +52,15 @@ else:
                 "distinctions",
                 "side_by_side",
             ),
-            "cross_validator": ("CrossValidator",),
-            "ensemble": ("Ensemble",),
-            "exported": ("PredictorCard",),
-            "external_test": (
+            "cross_dataset": (
                 "CrossDatasetMatrix",
-                "ExternalEvaluation",
                 "Refusal",
                 "evaluate_across",
             ),
+            "cross_validator": ("CrossValidator",),
+            "ensemble": ("Ensemble",),
+            "exported": ("PredictorCard",),
+            "external_test": ("ExternalEvaluation",),
             "out_of_distribution": ("TrainingReference",),
             "paired_tests": (
                 "PairedTest",
