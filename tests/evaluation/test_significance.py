@@ -165,6 +165,9 @@ class TestPermutation:
         assert interval == significance.difference_interval(
             *models, n_resamples=2000, level=0.95, **options
         )
+        assert significance.difference_interval(
+            *models, metric="brier"
+        ) == significance.difference_interval(*models, metric="brier", n_resamples=2000)
 
     def test_p_is_never_zero_and_one_for_equal_predictions(self):
         targets = np.arange(40) % 2
