@@ -153,7 +153,7 @@ def test_an_onnx_file_scores_as_its_network(result, new, tmp_path):
     found = [p.probability for p in predictor.predict(new)]
     np.testing.assert_allclose(found, expected, atol=1e-4)
     network = OnnxNetwork(path)
-    assert network.infer(np.zeros((0, *network.input_size), np.uint8)).logits.shape == (0,)
+    assert network.run(np.zeros((0, *network.input_size), np.uint8))[0].shape == (0,)
     with pytest.raises(ValueError, match="an ONNX file has no feature maps to explain"):
         mean_maps(predictor, np.zeros((1, *predictor.input_size), np.uint8))
 

@@ -24,7 +24,8 @@ def as_array(values: Any, dtype: Any = None) -> npt.NDArray[Any]:
         values = (values.double() if values.is_floating_point() else values).numpy()
     elif isinstance(values, np.ma.MaskedArray):
         hidden = np.ma.getmaskarray(values)
-        values = np.where(hidden, None, values.data.astype(object))
+        values = values.data.astype(object)
+        values[hidden] = None
     elif hasattr(values, "isna") and not isinstance(values.dtype, np.dtype):
         values = values.astype(object).where(values.notna(), None)  # NA has no truth value
     return np.asarray(values, dtype=dtype)

@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from .._extras import require
 from ..errors import InvalidFileError
-from ..inference import Inference
 from .outputs import Outputs
 
 __all__ = ["OnnxNetwork"]
@@ -80,7 +79,9 @@ class OnnxNetwork:
             raise InvalidFileError(f"{self.path}: cannot be read ({error})") from error
         self.input_size = int(height), int(width)
 
-    def infer(self, canvases: npt.NDArray[np.uint8]) -> Inference:
+    def run(
+        self, canvases: npt.NDArray[np.uint8]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Apply the network to canvases in batches.
 
         Parameters
@@ -90,8 +91,10 @@ class OnnxNetwork:
 
         Returns
         -------
-        Inference
-            COVID logits and outputs, without features.
+        logits : ndarray of float32, shape (N,)
+            COVID logits.
+        outputs : ndarray of float32, shape (N,) or (N, n_labels)
+            The logits again, or one output per label.
         """
         names = ["logits", "labels" if self.outputs.labels else "logits"]
         found = []
@@ -100,7 +103,7 @@ class OnnxNetwork:
             values = batch if self._as_bytes else (batch / 255).astype(np.float32)
             found.append(self._session.run(names, {"canvases": values}))
         logits, outputs = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        return Inference(logits, None, outputs)
+        return logits, outputs
 
     def __repr__(self) -> str:
         return f"OnnxNetwork({str(self.path)!r}): {self.name}, input_size={self.input_size}"

@@ -33,7 +33,7 @@ from ..devices import Precision, resolve_device
 from ..errors import InvalidFileError, UnknownNameError
 from ..evaluation.calibration import Method
 from ..evaluation.decision_rule import DecisionRule, Unit
-from ..inference import infer
+from ..inference import Inference, infer
 from ..models.classifier import CTClassifier
 from ..models.onnx_network import OnnxNetwork
 from ..models.outputs import outputs_of
@@ -496,7 +496,8 @@ class Predictor:
         probabilities, of_labels, unusual = [], [], []
         for k, model in enumerate(self.models):
             if isinstance(model, OnnxNetwork):
-                found = model.infer(canvases)
+                logits, outputs = model.run(canvases)
+                found = Inference(logits, None, outputs)
             else:
                 found = infer(model, canvases, precision=self.precision, features=wanted)
             probabilities.append(found.probabilities)
