@@ -8,18 +8,17 @@ flatters. Pairs of runs that cannot be compared are left out.
 from __future__ import annotations
 
 import argparse
+from itertools import combinations
 from pathlib import Path
 
-from .options import WrongCallError, add_table, emit, emit_json
+from .options import WrongCallError, add_runs, add_table, emit, emit_json, load_runs
 
 EXAMPLE = "covidct compare runs/resnet18/grouped runs/resnet18/paper"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the verb."""
-    parser.add_argument(
-        "runs", type=Path, nargs="+", metavar="RUN", help="folder of a finished run"
-    )
+    add_runs(parser)
     parser.add_argument(
         "--metric", default="accuracy", help="metric to test (default: %(default)s)"
     )
@@ -32,15 +31,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the verb."""
-    from .. import CrossValidationResult
     from ..runs.paired_tests import compare_runs
 
     paths = list(dict.fromkeys([*args.runs, *([args.baseline] if args.baseline else [])]))
     if len(paths) < 2:
         raise WrongCallError("covidct compare needs at least two runs")
-    results = {path.as_posix(): CrossValidationResult.load(path) for path in paths}
+    results = load_runs(paths)
     # A pair that is named explicitly raises an error with the reason if it cannot be compared.
-    pairs = [tuple(results)] if len(results) == 2 else None
+    pairs = list(combinations(results, 2)) if len(results) == 2 else None
     if args.baseline:
         baseline = args.baseline.as_posix()
         pairs = [(name, baseline) for name in results if name != baseline]

@@ -8,18 +8,15 @@ source.
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from .options import add_dataset, checked_call, emit, emit_json, load_slices
+from .options import add_dataset, add_runs, checked_call, emit, emit_json, load_runs, load_slices
 
 EXAMPLE = "covidct ensemble runs/resnet18 runs/densenet121"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the verb."""
-    parser.add_argument(
-        "runs", type=Path, nargs="+", metavar="RUN", help="folder of a finished run"
-    )
+    add_runs(parser)
     parser.add_argument(
         "--siblings", action="store_true", help="also average the repeats of one split"
     )
@@ -32,12 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the verb."""
-    from .. import CrossValidationResult
     from ..runs.comparison_table import side_by_side
     from ..runs.ensemble import Ensemble
     from ..runs.paired_tests import compare_runs, same_folds
 
-    members = {path.as_posix(): CrossValidationResult.load(path) for path in args.runs}
+    members = load_runs(args.runs)
     with checked_call():
         ensemble = Ensemble(list(members.values()), siblings=args.siblings)
     if args.dataset is not None:

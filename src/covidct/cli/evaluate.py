@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .._reasons import value_or_reason
@@ -18,9 +17,11 @@ from .options import (
     WrongCallError,
     add_dataset,
     add_rule,
+    add_runs,
     emit,
     emit_json,
     load_datasets,
+    load_runs,
     load_slices,
     rule_options,
 )
@@ -41,9 +42,7 @@ EXAMPLE = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the verb."""
-    parser.add_argument(
-        "runs", type=Path, nargs="+", metavar="RUN", help="folder of a finished run"
-    )
+    add_runs(parser)
     add_dataset(parser, required=False, several=True)
     add_rule(parser)
     parser.add_argument("--json", action="store_true", help="print the metrics as JSON")
@@ -51,7 +50,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the verb."""
-    from .. import CrossValidationResult
     from ..runs.cross_dataset import evaluate_across
 
     options = rule_options(args)
@@ -61,7 +59,7 @@ def run(args: argparse.Namespace) -> None:
             "options of the decision rule need one dataset or none; several are compared by their "
             "metrics only"
         )
-    results = {path.as_posix(): CrossValidationResult.load(path) for path in args.runs}
+    results = load_runs(args.runs)
     if args.dataset is None:
         _show(list(results.values()), args)
         return

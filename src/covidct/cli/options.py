@@ -6,7 +6,7 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from ..datasets.ct_dataset import CTDataset
+    from ..runs.result import CrossValidationResult
     from ..training.recipe import Recipe
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "add_on_error",
     "add_recipe",
     "add_rule",
+    "add_runs",
     "add_table",
     "add_training",
     "checked_call",
@@ -32,6 +34,7 @@ __all__ = [
     "import_modules",
     "in_shell_words",
     "load_datasets",
+    "load_runs",
     "load_slices",
     "named_datasets",
     "read_recipe",
@@ -70,6 +73,20 @@ def checked_call() -> Iterator[None]:
         yield
     except ValueError as error:
         raise WrongCallError(str(error)) from error
+
+
+def add_runs(parser: argparse.ArgumentParser) -> None:
+    """Add the argument that names finished runs."""
+    parser.add_argument(
+        "runs", type=Path, nargs="+", metavar="RUN", help="folder of a finished run"
+    )
+
+
+def load_runs(folders: Iterable[Path]) -> dict[str, CrossValidationResult]:
+    """Read finished runs; each is named by its folder."""
+    from .. import CrossValidationResult
+
+    return {folder.as_posix(): CrossValidationResult.load(folder) for folder in folders}
 
 
 def add_imports(parser: argparse.ArgumentParser) -> None:

@@ -10,16 +10,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .options import add_dataset, add_layer, emit, load_slices
+from .options import add_dataset, add_layer, add_runs, emit, load_slices
 
 EXAMPLE = "covidct report runs/mine --dataset folder=my-slices --checklist"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the verb."""
-    parser.add_argument(
-        "runs", type=Path, nargs="+", metavar="RUN", help="folder of a finished run"
-    )
+    add_runs(parser)
     add_dataset(parser, required=False)
     parser.add_argument("--no-audit", action="store_true", help="do not audit the dataset")
     add_layer(parser)
