@@ -60,12 +60,12 @@ class Curves(NamedTuple):
     @property
     def deletion_area(self) -> npt.NDArray[np.float64]:
         """Area under each deletion curve, (N,) in [0, 1]; lower for a more faithful map."""
-        return np.asarray(trapezoid(self.deletion, self.fractions, axis=1))
+        return np.asarray(trapezoid(self.deletion, self.fractions))
 
     @property
     def insertion_area(self) -> npt.NDArray[np.float64]:
         """Area under each insertion curve, (N,) in [0, 1]; higher for a more faithful map."""
-        return np.asarray(trapezoid(self.insertion, self.fractions, axis=1))
+        return np.asarray(trapezoid(self.insertion, self.fractions))
 
 
 def perturb(
