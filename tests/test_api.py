@@ -176,3 +176,12 @@ def test_a_light_call_imports_nothing_heavy(statement: str, absent: str) -> None
     code = f"import sys, covidct\n{statement}\nprint(set({absent.split()}) & sys.modules.keys())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("find", [covidct.create_model, covidct.model_info, covidct.dataset_info])
+@pytest.mark.parametrize("name", [None, 18, Path("resnet18.pth")])
+def test_a_value_of_another_type_is_an_unknown_name(find, name):
+    with pytest.raises(
+        covidct.errors.UnknownNameError, match=rf"unknown \w+ {re.escape(repr(name))}"
+    ):
+        find(name)

@@ -53,7 +53,7 @@ class UnknownNameError(ValueError):
         candidates = sorted(candidates)
         if not candidates:
             return cls(f"unknown {kind} {name!r}; there are no names to choose from")
-        near = get_close_matches(name, candidates, n=3, cutoff=0.5)
+        near = get_close_matches(str(name), candidates, n=3, cutoff=0.5)
         offer = ", ".join(map(repr, near or candidates))
         ending = f"did you mean {offer}?" if near else f"choose from {offer}"
         return cls(f"unknown {kind} {name!r}; {ending}")

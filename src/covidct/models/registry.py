@@ -69,7 +69,7 @@ def model_info(name: str) -> ArchitectureInfo:
     >>> covidct.model_info("squeezenet").custom_size  # (height, width)
     (255, 335)
     """
-    if name.startswith(_TIMM):
+    if str(name).startswith(_TIMM):
         from .timm_networks import timm_info  # imports PyTorch
 
         return timm_info(name.removeprefix(_TIMM))
