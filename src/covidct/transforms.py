@@ -179,7 +179,13 @@ class AspectPreservingPad(v2.Transform):  # type: ignore[misc]  # torchvision ha
         return resized
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        """Compute the geometry of a sample; called by torchvision before :meth:`transform`."""
+        """Compute the geometry of a sample; called by torchvision before :meth:`transform`.
+
+        Raises
+        ------
+        TypeError
+            If the sample holds no image.
+        """
         try:
             size = v2.query_size(flat_inputs)
         except TypeError as error:
