@@ -419,7 +419,7 @@ def test_the_cache_is_bounded(tmp_path: Path) -> None:
     assert computed == [0]
 
 
-# What files are called, and what is in their place
+# Files whose name and content disagree
 
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".mha", ".nrrd"])

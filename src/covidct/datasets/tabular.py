@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["FileMatch", "match_files", "read_table", "visible"]
 
 _EXCEL = (".xlsx", ".xlsm")
-# What programs write for a missing value: pandas' list without "None", which is also a finding.
+# Texts of missing values: those of pandas without "None", which may be a label.
 _MISSING = (
     *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"),
     *("<NA>", "N/A", "NA", "NULL", "NaN", "n/a", "nan", "null"),

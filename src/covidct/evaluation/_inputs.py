@@ -16,7 +16,7 @@ Ints = npt.NDArray[np.int64]
 def as_array(values: Any, dtype: Any = None) -> npt.NDArray[Any]:
     """Return an array of a list, a Series, or a PyTorch tensor on any device, with a gradient.
 
-    What a masked array hides, and what a Series lacks, becomes None, or NaN among floats.
+    Hidden values of a masked array and missing values of a Series become None, or NaN among floats.
     """
     if hasattr(values, "detach"):  # a tensor; this package does not import torch
         values = values.detach().cpu()
