@@ -100,7 +100,11 @@ def _range(label: str, intervals: Mapping[str, Interval]) -> list[str]:
 
 
 def recipe_of(run: covidct.CrossValidationResult) -> str:
-    return next((name for name, known in RECIPES.items() if run.recipe == known), "own recipe")
+    epochs = run.recipe.epochs
+    for name, known in RECIPES.items():
+        if run.recipe == known.scaled(epochs):
+            return name if epochs == known.epochs else f"{name}, {epochs} epochs"
+    return "own recipe"
 
 
 def machine_of(run: covidct.CrossValidationResult) -> str:
