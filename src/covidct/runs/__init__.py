@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         VolumePrediction,
         with_images,
     )
-    from .predictor import Predictor
+    from .predictor import Predictor, Scores
     from .protocol import PROTOCOLS, Protocol, split_options
     from .recalibration import CalibratedFolds
     from .result import CrossValidationResult
@@ -75,7 +75,7 @@ else:
                 "VolumePrediction",
                 "with_images",
             ),
-            "predictor": ("Predictor",),
+            "predictor": ("Predictor", "Scores"),
             "protocol": (
                 "PROTOCOLS",
                 "Protocol",
@@ -135,6 +135,7 @@ __all__ = [
     "Refusal",
     "RunSpec",
     "ScoredFolds",
+    "Scores",
     "Split",
     "SweepResult",
     "TrainingReference",

@@ -85,6 +85,15 @@ class Scores(NamedTuple):
     doubts : list of list of str
         For each canvas, how it differs from the training slices of most networks, and a notice if
         a network was trained on it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import covidct
+    >>> model = covidct.create_model("shufflenet", weights=None, input_size=(64, 96))
+    >>> scores = covidct.Predictor([model]).score(np.zeros((2, 64, 96), dtype=np.uint8))
+    >>> scores.probabilities.shape, scores.doubts
+    ((1, 2), [[], []])
     """
 
     probabilities: npt.NDArray[np.float64]
