@@ -368,7 +368,8 @@ def pytest_runtestloop(session: Any) -> bool | None:
         return None
     signal.signal(signal.SIGTERM, lambda *_: pytest.exit("stopped", returncode=1))
     metas = [Meta(path) for path in sorted(Path("src").glob("**/*.py.meta"))]
-    # Made before the forks, each of which would empty a folder that another one uses.
+    # Made before the forks, each of which would empty a folder that another one uses. pytest offers
+    # no public way to it here.
     session.config._tmp_path_factory.getbasetemp()
     try:
         run_mutants(session.items, metas, int(os.environ[PROCESSES]))

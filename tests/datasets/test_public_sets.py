@@ -832,6 +832,18 @@ def test_mosmed_by_its_registry(make: Callable[[str], Path]) -> None:
     assert counts(dataset.labels) == {"CT-0": 4, "CT-1": 4, "CT-4": 4}
 
 
+@pytest.mark.parametrize(("file", "named"), [("/studies/CT-0/one.nii.gz", "one"), ("", "nan")])
+def test_a_registry_of_mosmed_names_studies(
+    make: Callable[[str], Path], file: str, named: str
+) -> None:
+    root = make("mosmed-1110")
+    for path in list((root / "studies").rglob("*.nii.gz")):
+        path.rename(root / path.name)
+    text(root / "dataset_registry.csv", "study_id,category,study_file", f"1,CT-0,{file}")
+    with pytest.raises(InvalidFileError, match=rf"names no study: '{named}.*study_0255\.nii\.gz"):
+        load("mosmed-1110", root)
+
+
 def test_a_part_of_stoic_loads_with_skip(make: Callable[[str], Path]) -> None:
     root = make("stoic2021")
     (root / "data" / "mha" / "17.mha").unlink()

@@ -21,6 +21,7 @@ from covidct.errors import InvalidFileError
 
 pydicom = pytest.importorskip("pydicom", reason="needs the extra dicom")
 
+# After the check that pydicom is installed.
 from pydicom.dataset import Dataset, FileMetaDataset  # noqa: E402
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid  # noqa: E402
 

@@ -143,7 +143,7 @@ def test_single_networks(result, new, tmp_path):
 
 
 def test_an_onnx_file_scores_as_its_network(result, new, tmp_path):
-    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxruntime", reason="needs the extra onnx")
     path = tmp_path / "model.onnx"
     result.fold_model(0).export(path, metadata={"resize": "stretch", "window": [40.0, 400.0]})
     predictor = Predictor.load(path)

@@ -114,7 +114,7 @@ def test_shared_networks_keep_the_labels(run, phantoms, tmp_path):
     run.export(tmp_path / "shared")
     (found,) = covidct.Predictor.load(tmp_path / "shared").predict(tmp_path / "new.png")
     assert found.by_label == expected.by_label
-    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxruntime", reason="needs the extra onnx")
     run.fold_model(0).export(tmp_path / "0.onnx")
     (found,) = covidct.Predictor.load(tmp_path / "0.onnx").predict(tmp_path / "new.png")
     (expected,) = covidct.Predictor([run.fold_model(0)]).predict(tmp_path / "new.png")

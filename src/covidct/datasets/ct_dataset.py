@@ -267,6 +267,7 @@ class CTDataset:
         from ._interchange import TemporaryFolder, write_images
 
         owned = TemporaryFolder() if folder is None else None
+        # Without an owned folder, one was given.
         root = Path(folder) if owned is None else owned.path  # type: ignore[arg-type]
         paths = write_images(images, root, window=window)
         dataset = cls(paths, targets, groups, **{"root": root, **options})

@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -402,6 +402,7 @@ def _by_number(slices: list[Slice], copies: list[tuple[Path, str]]) -> Stack:
 def _phases(slices: list[Slice]) -> list[list[Slice]]:
     """Split slices that lie at the same places by their folder or by a tag; empty if none does."""
     keys: list[Callable[[Slice], object]] = [lambda s: s.path.parent]
+    # mypy does not type lambdas with defaults.
     keys += [lambda s, i=i: s.phase[i] for i in range(len(_PHASE_TAGS))]  # type: ignore[misc]
     for key in keys:
         parts: dict[object, list[Slice]] = {}
@@ -458,7 +459,7 @@ def _one_per_place(slices: list[Slice], refuse: Refuse) -> list[Slice]:
 # Orientation
 
 
-def radiological(image: npt.NDArray, orientation: Array | None) -> npt.NDArray:  # type: ignore[type-arg]
+def radiological(image: npt.NDArray[Any], orientation: Array | None) -> npt.NDArray[Any]:
     """Turn a slice so that the patient's right is on the image's left and anterior is up.
 
     Coronal slices are turned so that the head is up, sagittal ones so that anterior is on the left.

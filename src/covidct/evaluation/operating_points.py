@@ -110,6 +110,7 @@ def predictive_values(
         }
     if np.ndim(sensitivity) or np.ndim(specificity):
         return found
+    # mypy cannot know that these are scalars.
     return {name: float(value) for name, value in found.items()}  # type: ignore[misc]
 
 

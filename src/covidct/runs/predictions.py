@@ -445,6 +445,7 @@ def _table(
 
     content = [to_row(prediction, rule) for prediction in predictions]
     added = [name for name in content[0] if name not in columns] if content else []
+    # A row has values of several types; doubts are texts.
     joined = [row | {"doubts": "; ".join(row["doubts"])} for row in content]  # type: ignore[arg-type]
     types = types | {name: _DECIDED.get(name, float) for name in added}
     return pd.DataFrame(joined, columns=[*columns, *added]).astype(types)

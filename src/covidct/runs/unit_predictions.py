@@ -200,4 +200,5 @@ class UnitPredictions:
         """
         rows = self.rows if self.validation is None else self.validation
         cases = rows.groupby("unit").agg({"target": "max", "probability": "mean"})
+        # mypy does not take a Series for an array.
         return fit_rule(cases["target"], cases["probability"], per=self.per, **options)  # type: ignore[arg-type]

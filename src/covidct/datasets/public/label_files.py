@@ -222,11 +222,17 @@ def load_mosmed_1110(
         table = copy.table("dataset_registry.csv", "dataset_registry.xlsx")
         _require(table, ("category", "study_file"), "dataset_registry")
         there = copy.by_name(studies)
-        names = table["study_file"].str.rpartition("/")[2]
+        names = [str(name).rpartition("/")[2] for name in table["study_file"]]
         table = table[["study_id"]].assign(
             path=[there.get(name, name) for name in names], label=table["category"]
         )
-    table["group"] = [re.search(r"study_\d+", name)[0] for name in table["path"]]  # type: ignore[index]
+    table["group"] = table["path"].str.extract(r"(study_\d+)", expand=False)
+    if (unknown := table["group"].isna()).any():
+        raise InvalidFileError(
+            f"dataset_registry in {str(copy.root)!r} has a study_file that names no study: "
+            f"{some(table.loc[unknown, 'path'].map(str))}; it must be like "
+            "studies/CT-1/study_0255.nii.gz"
+        )
     masks = {}
     for name in copy.volumes:
         if match := re.search(r"(study_\d+)_mask\.", name):

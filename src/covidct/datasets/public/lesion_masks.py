@@ -84,6 +84,7 @@ def load_covid_19_ct_seg(
         {
             "path": list(volumes.values()),
             "label": "COVID-19",
+            # Every case matches, see `_case`.
             "group": [re.match(r"\w+?_\d+", case)[0] for case in volumes],  # type: ignore[index]
             "source": [case.partition("_")[0] for case in volumes],
             **{f"{kind}_mask": [masks[kind].get(case) for case in volumes] for kind in _MASKS},
