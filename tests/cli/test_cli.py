@@ -17,7 +17,7 @@ import torch
 
 from covidct import CrossValidationResult, CrossValidator, Recipe, cli, create_model, load_dataset
 from covidct.cli import demo
-from covidct.cli.options import add_recipe, read_recipe
+from covidct.cli.training_options import add_recipe, read_recipe
 from covidct.datasets.canvases import make_canvases
 from covidct.explain.tested_slices import explain_fold
 

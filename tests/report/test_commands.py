@@ -7,7 +7,8 @@ import pytest
 
 import covidct
 from covidct.cli import _parser
-from covidct.cli.options import named_datasets, read_recipe
+from covidct.cli.dataset_options import named_datasets
+from covidct.cli.training_options import read_recipe
 from covidct.report.commands import command_line, replacement_note
 from covidct.runs.protocol import Protocol
 from covidct.runs.run_spec import WeightsSpec

@@ -14,7 +14,9 @@ from importlib import import_module
 
 from .._version import __version__
 from ..errors import InvalidSliceError, UnknownNameError
-from .options import WrongCallError, add_imports, import_modules, in_shell_words
+from .imports import add_imports, import_modules
+from .shell_words import in_shell_words
+from .wrong_call import WrongCallError
 
 __all__ = ["main"]
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import argparse
 
-from .options import add_dataset, emit, emit_json, in_shell_words, load_slices
+from .dataset_options import add_dataset, load_slices
+from .output import emit, emit_json
+from .shell_words import in_shell_words
 
 EXAMPLE = "covidct audit --dataset folder=my-slices"
 

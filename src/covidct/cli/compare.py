@@ -11,7 +11,9 @@ import argparse
 from itertools import combinations
 from pathlib import Path
 
-from .options import WrongCallError, add_runs, add_table, emit, emit_json, load_runs
+from .options import add_runs, add_table, load_runs
+from .output import emit, emit_json
+from .wrong_call import WrongCallError
 
 EXAMPLE = "covidct compare runs/resnet18/grouped runs/resnet18/paper"
 

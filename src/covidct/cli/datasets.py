@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from .options import WrongCallError, emit, emit_json
+from .output import emit, emit_json
+from .wrong_call import WrongCallError
 
 if TYPE_CHECKING:
     from ..datasets.info import DatasetInfo

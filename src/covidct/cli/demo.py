@@ -13,7 +13,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from .options import emit, in_shell_words
+from .output import emit
+from .shell_words import in_shell_words
 
 EXAMPLE = "covidct demo --output demo"
 

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import argparse
 
-from .options import add_dataset, add_runs, checked_call, emit, emit_json, load_runs, load_slices
+from .dataset_options import add_dataset, load_slices
+from .options import add_runs, load_runs
+from .output import emit, emit_json
+from .wrong_call import checked_call
 
 EXAMPLE = "covidct ensemble runs/resnet18 runs/densenet121"
 

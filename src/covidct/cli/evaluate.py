@@ -13,18 +13,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from .._reasons import value_or_reason
-from .options import (
-    WrongCallError,
-    add_dataset,
-    add_rule,
-    add_runs,
-    emit,
-    emit_json,
-    load_datasets,
-    load_runs,
-    load_slices,
-    rule_options,
-)
+from .dataset_options import add_dataset, load_datasets, load_slices
+from .options import add_runs, load_runs
+from .output import emit, emit_json
+from .rule_options import add_rule, read_rule
+from .wrong_call import WrongCallError
 
 if TYPE_CHECKING:
     from ..evaluation.decision_rule import Unit
@@ -52,7 +45,7 @@ def run(args: argparse.Namespace) -> None:
     """Run the verb."""
     from ..runs.cross_dataset import evaluate_across
 
-    options = rule_options(args)
+    options = read_rule(args)
     chosen = any(value is not None for value in options.values())
     if chosen and args.dataset is not None and len(args.dataset) > 1:
         raise WrongCallError(

@@ -9,15 +9,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .options import (
-    WrongCallError,
-    add_dataset,
-    add_layer,
-    checked_call,
-    emit,
-    emit_json,
-    load_slices,
-)
+from .dataset_options import add_dataset, load_slices
+from .options import add_layer
+from .output import emit, emit_json
+from .wrong_call import WrongCallError, checked_call
 
 if TYPE_CHECKING:
     from ..datasets.ct_dataset import CTDataset

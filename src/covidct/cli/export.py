@@ -14,7 +14,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .options import WrongCallError, add_dataset, add_rule, emit, load_slices, rule_options
+from .dataset_options import add_dataset, load_slices
+from .output import emit
+from .rule_options import add_rule, read_rule
+from .wrong_call import WrongCallError
 
 EXAMPLE = (
     "covidct export runs/mine to-share --sensitivity 0.95 --calibrate platt\n"
@@ -48,7 +51,7 @@ def run(args: argparse.Namespace) -> None:
     """Run the verb."""
     from .. import CrossValidationResult, audit_dataset
 
-    options = {name: value for name, value in rule_options(args).items() if value is not None}
+    options = {name: value for name, value in read_rule(args).items() if value is not None}
     onnx = args.target.suffix.lower() == ".onnx"
     if onnx and (options or args.thumbnails):
         raise WrongCallError("an ONNX file holds neither a decision rule nor thumbnails")

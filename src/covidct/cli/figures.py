@@ -10,7 +10,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .options import add_dataset, emit, load_datasets
+from .dataset_options import add_dataset, load_datasets
+from .output import emit
 
 EXAMPLE = (
     "covidct figures runs/sweep --output figures \\\n"

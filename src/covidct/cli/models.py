@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from .options import emit, emit_json
+from .output import emit, emit_json
 
 EXAMPLE = "covidct models 'densenet*' --json"
 

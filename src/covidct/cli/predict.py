@@ -24,7 +24,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .._text import counted, printable
-from .options import WrongCallError, add_layer, add_on_error, add_rule, emit, rule_options
+from .options import add_layer, add_on_error
+from .output import emit
+from .rule_options import add_rule, read_rule
+from .wrong_call import WrongCallError
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -133,7 +136,7 @@ def _load(args: argparse.Namespace) -> Predictor:
     """Load the networks of a run, or exported ones."""
     from .. import Predictor
 
-    options = rule_options(args)
+    options = read_rule(args)
     given = any(value is not None for value in options.values())
     if args.run_dir.suffix.lower() == ".onnx" and args.cam is not None:
         raise WrongCallError("--cam needs networks with feature maps, which an ONNX file lacks")

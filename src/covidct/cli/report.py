@@ -10,7 +10,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .options import add_dataset, add_layer, add_runs, emit, load_slices
+from .dataset_options import add_dataset, load_slices
+from .options import add_layer, add_runs
+from .output import emit
 
 EXAMPLE = "covidct report runs/mine --dataset folder=my-slices --checklist"
 

@@ -13,18 +13,11 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .options import (
-    WrongCallError,
-    add_dataset,
-    add_table,
-    add_training,
-    checked_call,
-    emit,
-    load_datasets,
-    named_datasets,
-    read_recipe,
-    read_weights,
-)
+from .dataset_options import add_dataset, load_datasets, named_datasets
+from .options import add_table
+from .output import emit
+from .training_options import add_training, read_recipe, read_weights
+from .wrong_call import WrongCallError, checked_call
 
 if TYPE_CHECKING:
     from ..datasets.ct_dataset import CTDataset

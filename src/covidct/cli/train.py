@@ -9,18 +9,11 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .options import (
-    WrongCallError,
-    add_dataset,
-    add_table,
-    add_training,
-    checked_call,
-    emit,
-    emit_json,
-    load_slices,
-    read_recipe,
-    read_weights,
-)
+from .dataset_options import add_dataset, load_slices
+from .options import add_table
+from .output import emit, emit_json
+from .training_options import add_training, read_recipe, read_weights
+from .wrong_call import WrongCallError, checked_call
 
 if TYPE_CHECKING:
     from ..datasets.ct_dataset import CTDataset

@@ -1,35 +1,17 @@
-"""Options shared by the verbs: datasets by name and folder, modules to import, error texts."""
+"""Datasets that the command line names, and their options."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
 import covidct
 from covidct import cli
-from covidct.cli.options import (
-    NamedDataset,
-    WrongCallError,
-    add_dataset,
-    add_recipe,
-    in_shell_words,
-    load_datasets,
-    named_datasets,
-    read_recipe,
-)
-
-REGISTRATIONS = """
-import dataclasses
-import covidct
-
-network = dataclasses.replace(covidct.model_info("shufflenet"), name="{name}-net")
-covidct.register_model(network)
-covidct.register_dataset(covidct.DatasetInfo("{name}-slices", "Slices of {name}"))
-"""
+from covidct.cli.dataset_options import NamedDataset, add_dataset, load_datasets, named_datasets
+from covidct.cli.wrong_call import WrongCallError
 
 
 def parse(*words: str) -> argparse.Namespace:
@@ -129,64 +111,3 @@ def test_several_datasets_are_joined_as_sources(slice_folder, tmp_path, capsys):
     assert "2 sources" in subject
     known = ["--dataset", f"covidx-ct={other}", f"covid-ct-md={other}"]
     assert cli.main(["audit", *known]) == 1  # neither folder has the layout
-
-
-@pytest.mark.parametrize("by_path", [True, False])
-def test_imported_modules_register_networks_and_datasets(
-    by_path, slice_folder, tmp_path, monkeypatch, capsys
-):
-    name = f"imported{by_path}".lower()
-    module = tmp_path / f"{name}.py"
-    module.write_text(REGISTRATIONS.format(name=name))
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.chdir(tmp_path)
-    option = ["--import", str(module) if by_path else name]
-    assert cli.main(["models", f"{name}-*", *option]) == 0
-    assert capsys.readouterr().out == f"{name}-net\n"
-    assert covidct.model_info(f"{name}-net").title == "ShuffleNet"
-    assert cli.main(["audit", "--dataset", f"{name}-slices={slice_folder}", *option]) == 0
-    assert "12 slices" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("module", "message"),
-    [
-        ("no_such_module_here", "--import cannot import 'no_such_module_here'"),
-        ("nowhere.py", "the file 'nowhere.py' does not exist"),
-        ("json.py", "another module is already called 'json'"),
-    ],
-)
-def test_wrong_imports_are_wrong_calls(module, message, tmp_path, monkeypatch, capsys):
-    (tmp_path / "json.py").write_text("")
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.chdir(tmp_path)
-    assert cli.main(["models", "--import", module]) == 2
-    assert message in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("or start without them: weights=None", "or start without them: --weights none"),
-        ('load a copy with verify="names"', "load a copy with --verify names"),
-        ("pass download=True", "pass --download"),
-        ("give it as weights=PATH", "give it as --weights PATH"),
-        ('split with groups="patient"', "split with --protocol grouped"),
-        ("cv must be 2 or more", "--folds must be 2 or more"),
-        ("groups must be 'auto', None or a file", "--groups must be 'auto', none or a file"),
-        ("use cv=5", "use --protocol paper --folds 5"),
-        ('leave one source out (cv="source")', "leave one source out (--protocol source)"),
-        ("x=None and groups=None", "x=None and --groups none"),
-        ("no images found in 'verify'", "no images found in 'verify'"),
-    ],
-)
-def test_errors_speak_the_command_line(text, expected):
-    names = ("weights", "verify", "download", "protocol", "groups", "folds", "n_jobs")
-    assert in_shell_words(text, argparse.Namespace(**dict.fromkeys(names))) == expected
-
-
-def test_demo_is_short_for_its_recipe():
-    parser = argparse.ArgumentParser()
-    add_recipe(parser)
-    recipes = [read_recipe(parser.parse_args(c.split())) for c in ("--demo", "--recipe demo", "")]
-    assert recipes == [covidct.Recipe.demo(), covidct.Recipe.demo(), covidct.Recipe()]
