@@ -11,7 +11,8 @@ import pytest
 
 import covidct
 from covidct.cli import main
-from covidct.report.checklist import GUIDELINES, checklist_tables, write_checklist
+from covidct.report.checklist import checklist_tables, write_checklist
+from covidct.report.guidelines import GUIDELINES
 
 TRIPOD = re.findall(
     r"\S+",
