@@ -485,12 +485,18 @@ def main() -> int:
     parser.add_argument(
         "--tests", nargs="+", metavar="PATH", help="tests to run (default: all of the package)"
     )
+    parser.add_argument(
+        "--deselect", nargs="+", default=[], metavar="TEST", help="with --tests: tests to leave out"
+    )
     parser.add_argument("--processes", type=int, default=1, help="mutants at a time (default: 1)")
     options = parser.parse_args()
     if options.run and not options.unit:
         parser.error("--run needs the name of a package")
+    if options.deselect and not options.tests:
+        parser.error("--deselect needs --tests")
     if options.unit:
-        unit = Unit.named(options.unit, options.tests)
+        left_out = [f"--deselect={test}" for test in options.deselect]
+        unit = Unit.named(options.unit, [*(options.tests or ()), *left_out])
         if options.again:
             unit.forget_survivors()
         code = unit.run(options.processes, fork=options.fork) if options.run else 0
