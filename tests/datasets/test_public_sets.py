@@ -615,6 +615,15 @@ def test_covidx_ct_b_shares_val_and_test_with_a(make: Callable[[str], Path]) -> 
     assert dataset.sources[0] == "MosMedData"
 
 
+def test_files_that_two_rows_name_are_one_slice(make: Callable[[str], Path]) -> None:
+    root = make("large-covid-19-ct-slices")
+    path = root / "meta_data_covid.csv"
+    with path.open("a", encoding="cp1252") as file:
+        file.write("1,P033_112.png,P033,F,50,COVID-19,Klinik\n")
+    dataset = covidct.load_dataset("large-covid-19-ct-slices", root)
+    assert len(dataset) == len(set(dataset.names)) == 5
+
+
 def test_covidx_ct_of_missing_images(make: Callable[[str], Path]) -> None:
     root = make("covidx-ct")
     (root / "3A_images" / "NCP_96_1328_0032.png").unlink()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from .._text import some
 from ..errors import InvalidFileError
 from .labels import plain_label
-from .tabular import match_files, read_table
+from .tabular import match_files, read_table, require_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -171,11 +171,7 @@ def _from_list(rows: pd.DataFrame, root: Path, path: Path) -> Groups:
             f"and group; {str(path)!r} does not exist"
         )
     table = read_table(path)
-    missing = [name for name in ("path", "group") if name not in table.columns]
-    if missing:
-        raise InvalidFileError(
-            f"{str(path)!r} needs the columns path,group; it has {', '.join(table.columns)}"
-        )
+    require_columns(table, ("path", "group"), origin=repr(str(path)))
     if (empty := table["group"].isna() | (table["group"].str.strip() == "")).any():
         raise InvalidFileError(
             f"{str(path)!r} names no group for {some(table.loc[empty, 'path'])}; give each a group"

@@ -22,7 +22,7 @@ from ..errors import InvalidFileError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["FileMatch", "match_files", "read_table", "visible"]
+__all__ = ["FileMatch", "match_files", "read_table", "require_columns", "visible"]
 
 _EXCEL = (".xlsx", ".xlsm")
 # Texts of missing values: those of pandas without "None", which may be a label.
@@ -88,6 +88,30 @@ def read_table(path: Path) -> pd.DataFrame:
         ) from error
     table.columns = [visible(str(name)) for name in table.columns]
     return table.dropna(how="all").reset_index(drop=True)
+
+
+def require_columns(table: pd.DataFrame, columns: Iterable[str], *, origin: str) -> None:
+    """Check that a table has the columns that its reader needs.
+
+    Parameters
+    ----------
+    table : DataFrame
+        The table.
+    columns : iterable of str
+        Names of the columns.
+    origin : str
+        Name of the table in the message.
+
+    Raises
+    ------
+    InvalidFileError
+        If a column is missing.
+    """
+    if missing := [name for name in columns if name not in table.columns]:
+        raise InvalidFileError(
+            f"{origin} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}; it has "
+            f"{some(map(str, table.columns), limit=12)}"
+        )
 
 
 def _read_csv(path: Path) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from ...errors import InvalidFileError
 from ..ct_dataset import CTDataset, OnError, StrPath
 from ..gray import WindowChoice
 from ..info import DatasetInfo
-from ..table import dataset_of_table
+from ..tabular import require_columns
 from .local_copy import LocalCopy
 
 __all__ = ["load"]
@@ -101,12 +101,9 @@ def load(
     if split is not None:
         table = _with_split(copy, table)
     table = table.drop(columns="key").reset_index(drop=True)
-    return dataset_of_table(
+    return copy.dataset_of_pictures(
         table,
-        copy.root,
-        info=info,
         origin="the listing of the folders",
-        found=copy.as_pictures(table["path"]),
         positive=positive,
         negative=negative,
         window=window,
@@ -120,8 +117,7 @@ def _without_faults(
     """Leave out slices and scans by the list of faults."""
     faults = copy.table(_FAULTS, "CT_cleaned*.csv")
     columns = ("cls", "pid", "scan_id", "is_seg", "is_repeat", "repeat_ids", "re_order")
-    if missing := [name for name in columns if name not in faults.columns]:
-        raise InvalidFileError(f"{_FAULTS} in {str(copy.root)!r} lacks the columns {missing}")
+    require_columns(faults, columns, origin=f"{_FAULTS} in {str(copy.root)!r}")
     keys = list(zip(faults["cls"], faults["pid"], faults["scan_id"], strict=True))
     dropped = set()
     bad: dict[tuple[str, str, str], set[int]] = {}

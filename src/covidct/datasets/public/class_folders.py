@@ -10,7 +10,6 @@ from ..._text import some
 from ..ct_dataset import CTDataset, OnError, StrPath
 from ..gray import WindowChoice
 from ..info import DatasetInfo
-from ..table import dataset_of_table
 from ..tabular import read_table
 from .local_copy import LocalCopy, plain
 
@@ -62,7 +61,14 @@ def load_sars_cov_2_ct_multiclass(
     table["group"] = [
         f"{label}/{below[0]}" for label, below in zip(table["label"], table["below"], strict=True)
     ]
-    return _dataset(copy, table, positive, negative, window, on_error)
+    return copy.dataset_of_pictures(
+        table.drop(columns=["above", "below"]),
+        origin="the listing of the folders",
+        positive=positive,
+        negative=negative,
+        window=window,
+        on_error=on_error,
+    )
 
 
 def load_ictcf(
@@ -102,7 +108,14 @@ def load_ictcf(
     """
     copy = LocalCopy(root, info)
     table = copy.by_class(copy.pictures, {"pct": "pCT", "nct": "nCT", "nict": "NiCT"})
-    return _dataset(copy, table, positive, negative, window, on_error)
+    return copy.dataset_of_pictures(
+        table.drop(columns=["above", "below"]),
+        origin="the listing of the folders",
+        positive=positive,
+        negative=negative,
+        window=window,
+        on_error=on_error,
+    )
 
 
 def load_cov19_ct_db(
@@ -159,7 +172,14 @@ def load_cov19_ct_db(
     hidden = sum("/test/" in f"/{name.casefold()}" for name in copy.pictures)
     if hidden:
         logger.info("%d slices of the test part have no public labels and are left out", hidden)
-    return _dataset(copy, table, positive, negative, window, on_error)
+    return copy.dataset_of_pictures(
+        table.drop(columns=["above", "below"]),
+        origin="the listing of the folders",
+        positive=positive,
+        negative=negative,
+        window=window,
+        on_error=on_error,
+    )
 
 
 def _part(above: tuple[str, ...]) -> str | None:
@@ -204,24 +224,3 @@ def _in_folders(copy: LocalCopy, table: pd.DataFrame, kind: str) -> pd.DataFrame
             f"folder per {kind} below the class folders for {len(flat)} slices: {some(flat)}"
         )
     return table
-
-
-def _dataset(
-    copy: LocalCopy,
-    table: pd.DataFrame,
-    positive: object,
-    negative: object,
-    window: WindowChoice,
-    on_error: OnError,
-) -> CTDataset:
-    return dataset_of_table(
-        table.drop(columns=["above", "below"]),
-        copy.root,
-        info=copy.info,
-        origin="the listing of the folders",
-        found=copy.as_pictures(table["path"]),
-        positive=positive,
-        negative=negative,
-        window=window,
-        on_error=on_error,
-    )

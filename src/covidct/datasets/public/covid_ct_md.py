@@ -17,7 +17,7 @@ from ..groups import Groups
 from ..info import DatasetInfo
 from ..rows import SliceChoice, as_dataset, check_slices, slice_rows
 from ..slices import find_slices
-from ..tabular import read_table
+from ..tabular import read_table, require_columns
 from .local_copy import LocalCopy
 from .slice_labels import labeled_slices
 
@@ -196,8 +196,7 @@ def _location(path: Path) -> float:
 
 def _by_table(path: Path, rows: pd.DataFrame) -> npt.NDArray[np.float64]:
     table = read_table(path)
-    if missing := [name for name in ("patient", "file", "lesion") if name not in table.columns]:
-        raise InvalidFileError(f"{str(path)!r} lacks the columns {', '.join(missing)}")
+    require_columns(table, ("patient", "file", "lesion"), origin=repr(str(path)))
     keys = zip(table["patient"], table["file"], strict=True)
     lesion_of = dict(zip(keys, table["lesion"].astype(float), strict=True))
     found = zip(rows["group"], (p.name for p in rows["path"]), strict=True)

@@ -11,7 +11,7 @@ from ...errors import InvalidFileError
 from ..ct_dataset import CTDataset, OnError, StrPath
 from ..gray import WindowChoice
 from ..info import DatasetInfo
-from ..table import dataset_of_table
+from ..tabular import require_columns
 from .local_copy import LocalCopy
 
 __all__ = ["load"]
@@ -87,12 +87,9 @@ def load(
             raise ValueError(f"fold={fold} applies to the labeled slices, not to raw series")
     if fold is not None:
         table = _with_fold(copy, table, fold)
-    return dataset_of_table(
+    return copy.dataset_of_pictures(
         table,
-        copy.root,
-        info=info,
         origin="the listing of the files",
-        found=copy.as_pictures(table["path"]),
         positive=positive,
         negative=negative,
         window=window,
@@ -103,8 +100,7 @@ def load(
 def _listed(copy: LocalCopy, name: str) -> dict[str, str]:
     """Read a list of file names and classes."""
     table = copy.table(name)
-    if not {"filename", "class"} <= set(table.columns):
-        raise InvalidFileError(f"{name} must have the columns filename,class")
+    require_columns(table, ("filename", "class"), origin=name)
     labels = {}
     for file, label in zip(table["filename"], table["class"], strict=True):
         if str(label).casefold() not in _LABELS:
@@ -146,8 +142,7 @@ def _raw(copy: LocalCopy) -> pd.DataFrame:
         raise copy.missing("files such as 137covid_patient1_SR_2_IM00010.tif")
     details = copy.table("Patient_details.csv", "Patient*details*.csv")
     needed = ("Patient ID", "COVID-19 Infection")
-    if missing := [name for name in needed if name not in details.columns]:
-        raise InvalidFileError(f"Patient_details.csv lacks the columns {', '.join(missing)}")
+    require_columns(details, needed, origin="Patient_details.csv")
     infection = dict(zip(details[needed[0]].str.casefold(), details[needed[1]], strict=True))
     rows = [
         (name, _LABELS.get(str(infection.get(m[1].casefold())).casefold()), m[1].lower(), m[2])

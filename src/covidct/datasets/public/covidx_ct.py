@@ -15,8 +15,7 @@ from ...errors import InvalidFileError
 from ..ct_dataset import CTDataset, OnError, StrPath
 from ..gray import WindowChoice
 from ..info import DatasetInfo
-from ..table import dataset_of_table
-from ..tabular import read_table
+from ..tabular import read_table, require_columns
 from .local_copy import LocalCopy
 
 __all__ = ["load"]
@@ -101,15 +100,11 @@ def load(
     table = _lists(copy, version)
     # Of images with one name, those in the version's own folder are taken.
     images = copy.by_name(sorted(copy.pictures, key=lambda name: _preference(name, version)))
-    present = [images[name] for name in dict.fromkeys(table["path"]) if name in images]
     table = table.join(_patients(copy, table["path"]))
     table["path"] = [images.get(name, name) for name in table["path"]]
-    return dataset_of_table(
+    return copy.dataset_of_pictures(
         table,
-        copy.root,
-        info=info,
         origin=f"the lists of COVIDx CT-{version}",
-        found=copy.as_pictures(present),
         positive=positive,
         negative=negative,
         window=window,
@@ -160,8 +155,7 @@ def _patients(copy: LocalCopy, names: Iterable[str]) -> pd.DataFrame:
     known = pd.DataFrame(columns=["source"], dtype=str)
     if path is not None:
         known = read_table(path)
-        if "patient id" not in known.columns:
-            raise InvalidFileError(f"{str(path)!r} has no column 'patient id'")
+        require_columns(known, ["patient id"], origin=repr(str(path)))
         known = known.drop_duplicates("patient id").set_index("patient id")
     ids = frozenset(known.index)
     listed = {name: _listed_patient(name, ids) for name in names}

@@ -14,6 +14,7 @@ from ..gray import WindowChoice
 from ..info import DatasetInfo
 from ..rows import SliceChoice, check_slices
 from ..table import dataset_of_table
+from ..tabular import require_columns
 from .local_copy import LocalCopy
 from .slice_labels import labeled_slices, lesions_of_masks, slice_keys
 
@@ -78,7 +79,7 @@ def load_large_covid_19_ct_slices(
     parts = []
     for name, label in (("covid", "COVID-19"), ("normal", "Normal"), ("cap", "CAP")):
         part = copy.table(f"meta_data_{name}.csv")
-        _require(part, ("File name", "Patient ID"), f"meta_data_{name}.csv")
+        require_columns(part, ("File name", "Patient ID"), origin=f"meta_data_{name}.csv")
         parts.append(part.assign(label=label).drop(columns="index", errors="ignore"))
     table = pd.concat(parts, ignore_index=True)
     table["source"] = [_source(name) for name in table["File name"]]
@@ -86,7 +87,14 @@ def load_large_covid_19_ct_slices(
     table["group"] = table["source"] + "/" + patients
     images = copy.by_name(copy.pictures)
     table["path"] = [images.get(name, name) for name in table["File name"]]
-    return _of_pictures(copy, table, positive, negative, window, on_error)
+    return copy.dataset_of_pictures(
+        table,
+        origin="the label files",
+        positive=positive,
+        negative=negative,
+        window=window,
+        on_error=on_error,
+    )
 
 
 def _source(name: str) -> str:
@@ -137,7 +145,7 @@ def load_covid_chestxray(
     copy = LocalCopy(root, info)
     table = copy.table("metadata.csv")
     needed = ("patientid", "finding", "view", "modality", "folder", "filename")
-    _require(table, needed, "metadata.csv")
+    require_columns(table, needed, origin="metadata.csv")
     axial = table["view"].str.casefold().str.strip() == "axial"
     table = table[axial & (table["modality"].str.casefold().str.strip() == "ct")]
     table = table.loc[:, ~table.columns.str.fullmatch(r"column \d+|Unnamed.*")]
@@ -220,7 +228,7 @@ def load_mosmed_1110(
         if copy.file("dataset_registry.*") is None:
             raise
         table = copy.table("dataset_registry.csv", "dataset_registry.xlsx")
-        _require(table, ("category", "study_file"), "dataset_registry")
+        require_columns(table, ("category", "study_file"), origin="dataset_registry")
         there = copy.by_name(studies)
         names = [str(name).rpartition("/")[2] for name in table["study_file"]]
         table = table[["study_id"]].assign(
@@ -242,8 +250,15 @@ def load_mosmed_1110(
     )
 
     def read(part: pd.DataFrame, slices: SliceChoice) -> CTDataset:
-        return _of_volumes(
-            copy, part, positive, negative, slices, window, on_error, masks=("lesion",)
+        return copy.dataset_of_volumes(
+            part,
+            origin="the label files",
+            positive=positive,
+            negative=negative,
+            slices=slices,
+            window=window,
+            on_error=on_error,
+            masks=("lesion",),
         )
 
     if slices != "labelled":
@@ -296,7 +311,7 @@ def load_stoic2021(
     """
     copy = LocalCopy(root, info)
     listed = copy.table("reference.csv")
-    _require(listed, ("PatientID", "probCOVID", "probSevere"), "reference.csv")
+    require_columns(listed, ("PatientID", "probCOVID", "probSevere"), origin="reference.csv")
     there = {re.sub(r"\.\w+(\.gz)?$", "", name.rpartition("/")[2]): name for name in copy.volumes}
     labels = {"0": "RT-PCR negative", "1": "COVID-19"}
     positives = [str(value).partition(".")[0] for value in listed["probCOVID"]]
@@ -308,65 +323,12 @@ def load_stoic2021(
         group=listed["PatientID"],
         severe=[int(float(value)) for value in listed["probSevere"]],
     )
-    return _of_volumes(copy, table, positive, negative, slices, window, on_error)
-
-
-def _require(table: pd.DataFrame, columns: tuple[str, ...], name: str) -> None:
-    if missing := [column for column in columns if column not in table.columns]:
-        raise InvalidFileError(
-            f"{name} lacks the columns {', '.join(missing)}; it has {some(table.columns, limit=12)}"
-        )
-
-
-def _of_pictures(
-    copy: LocalCopy,
-    table: pd.DataFrame,
-    positive: object,
-    negative: object,
-    window: WindowChoice,
-    on_error: OnError,
-) -> CTDataset:
-    there = set(copy.pictures)
-    return dataset_of_table(
+    return copy.dataset_of_volumes(
         table,
-        copy.root,
-        info=copy.info,
         origin="the label files",
-        found=copy.as_pictures(name for name in table["path"] if name in there),
-        positive=positive,
-        negative=negative,
-        window=window,
-        on_error=on_error,
-    )
-
-
-def _of_volumes(
-    copy: LocalCopy,
-    table: pd.DataFrame,
-    positive: object,
-    negative: object,
-    slices: SliceChoice,
-    window: WindowChoice,
-    on_error: OnError,
-    masks: tuple[str, ...] = (),
-) -> CTDataset:
-    there = set(copy.volumes)
-    missing = [name for name in table["path"] if name not in there]
-    if missing and on_error == "raise":  # before minutes are spent on reading volumes
-        raise InvalidFileError(
-            f"{len(missing):,} of {len(table):,} listed volumes are not in {str(copy.root)!r}: "
-            f"{some(missing)}; load those that are there with on_error='skip' (--on-error skip)"
-        )
-    return dataset_of_table(
-        table,
-        copy.root,
-        info=copy.info,
-        origin="the label files",
-        found=copy.find((name for name in table["path"] if name in there), on_error=on_error),
         positive=positive,
         negative=negative,
         slices=slices,
         window=window,
         on_error=on_error,
-        masks=masks,
     )

@@ -12,10 +12,14 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from ..._text import some
+from ...errors import InvalidFileError
 from .._listing import is_picture, natural_key, volume_suffix, walk
-from ..ct_dataset import OnError, StrPath
+from ..ct_dataset import CTDataset, OnError, StrPath
+from ..gray import WindowChoice
 from ..info import DatasetInfo
+from ..rows import SliceChoice
 from ..slices import Found, find_slices
+from ..table import dataset_of_table
 from ..tabular import read_table
 
 __all__ = ["LocalCopy", "plain"]
@@ -162,13 +166,69 @@ class LocalCopy:
             raise self.missing(f"slices in class folders (one of {some(labels, limit=8)})")
         return pd.DataFrame(rows, columns=["path", "label", "above", "below"])
 
-    def as_pictures(self, names: Iterable[str]) -> Found:
-        """Return pictures as :meth:`find` would, without opening them."""
-        return Found([], [self.root / name for name in names], [], {})
-
     def find(self, names: Iterable[str], *, on_error: OnError) -> Found:
         """Search some of the files, or folders, for slices."""
         return find_slices([self.root / name for name in names], root=self.root, on_error=on_error)
+
+    def dataset_of_pictures(
+        self,
+        table: pd.DataFrame,
+        *,
+        origin: str,
+        positive: object,
+        negative: object,
+        window: WindowChoice,
+        on_error: OnError,
+    ) -> CTDataset:
+        """Make the dataset of listed pictures, without opening them; see `dataset_of_table`."""
+        there = set(self.pictures)
+        names = [name for name in dict.fromkeys(table["path"]) if name in there]
+        return dataset_of_table(
+            table,
+            self.root,
+            info=self.info,
+            origin=origin,
+            found=Found([], [self.root / name for name in names], [], {}),
+            positive=positive,
+            negative=negative,
+            window=window,
+            on_error=on_error,
+        )
+
+    def dataset_of_volumes(
+        self,
+        table: pd.DataFrame,
+        *,
+        origin: str,
+        positive: object,
+        negative: object,
+        slices: SliceChoice,
+        window: WindowChoice,
+        on_error: OnError,
+        masks: tuple[str, ...] = (),
+    ) -> CTDataset:
+        """Make the dataset of listed volumes; see `dataset_of_table`."""
+        there = set(self.volumes)
+        missing = [name for name in table["path"] if name not in there]
+        if missing and on_error == "raise":  # before minutes are spent on reading volumes
+            raise InvalidFileError(
+                f"{len(missing):,} of {len(table):,} listed volumes are not in "
+                f"{str(self.root)!r}: {some(missing)}; load those that are there with "
+                "on_error='skip' (--on-error skip)"
+            )
+        return dataset_of_table(
+            table,
+            self.root,
+            info=self.info,
+            origin=origin,
+            found=self.find((name for name in table["path"] if name in there), on_error=on_error),
+            positive=positive,
+            negative=negative,
+            slices=slices,
+            window=window,
+            on_error=on_error,
+            masks=masks,
+        )
 
 
 def _class_folder(
