@@ -308,9 +308,7 @@ def test_groups_must_match(slice_folder: Path, edit: object, match: str) -> None
 
 def test_groups_need_their_columns(slice_folder: Path) -> None:
     put_groups(slice_folder, ["a.png,x"], header="path,patient")
-    with pytest.raises(
-        InvalidFileError, match="lacks the column group; it has 'path', 'patient'"
-    ):
+    with pytest.raises(InvalidFileError, match="lacks the column group; it has 'path', 'patient'"):
         covidct.load_dataset("folder", slice_folder)
     (slice_folder / "groups.csv").write_bytes(b"")
     with pytest.raises(InvalidFileError, match="cannot be read as a table"):
