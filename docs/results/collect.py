@@ -1,4 +1,4 @@
-"""Write the files of the page of results: tables of runs, choices, external tests and audits.
+"""Write the files of the page of results: tables of runs, choices, external tests, audits, pairs.
 
 NAME.json has the table that the page shows, with the command, machine, date, seed and minutes of
 the run. NAME.csv.gz has the predictions, from which a test computes the table again with
@@ -8,6 +8,7 @@ scikit-learn. Runs of several seeds on one test part also get a row for the mean
     python docs/results/collect.py choice runs/chosen runs/other --name official-choice
     python docs/results/collect.py external runs/lite0 --name lite0-elsewhere --on sars-cov-2-ct=DIR
     python docs/results/collect.py audit --name audit-covid19-ct --on covid19-ct=DIR
+    python docs/results/collect.py compare runs/grouped runs/random --name split-worth-squeezenet
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from covidct.evaluation import metrics
 from covidct.evaluation.intervals import Interval
 from covidct.evaluation.tables import Table, percent, percent_range
 from covidct.report import command_line
+from covidct.runs import compare_runs
 from covidct.runs.external_test import ExternalEvaluation
 from covidct.runs.protocol import NARROW_INTERVALS
 from covidct.training import Recipe
@@ -248,6 +250,42 @@ def write_external(
     )
 
 
+def write_pair(
+    name: str, runs: Sequence[covidct.CrossValidationResult], notes: list[str]
+) -> dict[str, Any]:
+    """Write the differences of the accuracy and the AUC between two runs on the same slices."""
+    a, b = runs
+    tables = [
+        compare_runs({"a": a, "b": b}, metric=metric).table() for metric in ("accuracy", "auc")
+    ]
+    columns = ["metric", *tables[0].header[1:]]
+    content = {
+        "title": (
+            f"{title_of(a, f'on {title_of_dataset(a.dataset_name)}')}: {a.protocol.label} minus "
+            f"{b.protocol.label}"
+        ),
+        "command": "\n".join(
+            [
+                *(wrapped(f"{command_of(run)} --run-dir {run.run_dir.name}") for run in runs),
+                *(
+                    f"covidct compare {a.run_dir.name} {b.run_dir.name}{option}"
+                    for option in ("", " --metric auc")
+                ),
+            ]
+        ),
+        "machine": machine_of(a),
+        "date": max(map(date_of, runs)),
+        "columns": columns,
+        "rows": [
+            [metrics.METRICS[metric].title, *table.rows[0][1:]]
+            for metric, table in zip(("accuracy", "auc"), tables, strict=True)
+        ],
+        "notes": [*tables[0].notes, *notes],
+    }
+    write_json(FOLDER / f"{name}.json", content)
+    return content
+
+
 def write_audit(name: str, dataset: covidct.CTDataset, notes: list[str]) -> dict[str, Any]:
     start = time.process_time()
     report = audit_dataset(dataset)
@@ -288,7 +326,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("kind", choices=("run", "choice", "external", "audit"))
+    parser.add_argument("kind", choices=("run", "choice", "external", "audit", "compare"))
     parser.add_argument("runs", type=Path, nargs="*", help="folders of finished runs")
     parser.add_argument("--name", required=True, help="name of the files in docs/results")
     parser.add_argument("--on", metavar="DATASET=FOLDER", help="dataset to test on, or to audit")
@@ -297,6 +335,8 @@ def main(arguments: list[str] | None = None) -> None:
     runs = [covidct.CrossValidationResult.load(path) for path in options.runs]
     if options.kind in ("run", "external") and len(runs) != 1:
         parser.error(f"{options.kind} takes the folder of one run, got {len(runs)}")
+    if options.kind == "compare" and len(runs) != 2:
+        parser.error(f"compare takes the folders of two runs, got {len(runs)}")
     if (options.kind in ("external", "audit")) != (options.on is not None):
         parser.error("--on is the dataset of an external test or an audit")
     if options.on:
@@ -305,6 +345,8 @@ def main(arguments: list[str] | None = None) -> None:
         content = write_audit(options.name, dataset, options.note)
     elif options.kind == "external":
         content = write_external(options.name, runs[0], dataset, options.note)
+    elif options.kind == "compare":
+        content = write_pair(options.name, runs, options.note)
     elif options.kind == "choice":
         content = write_choice(options.name, runs)
     else:

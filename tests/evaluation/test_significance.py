@@ -61,11 +61,13 @@ class TestCorrectedResampledTTest:
         corrected = significance.corrected_resampled_ttest(differences, n_train=80, n_test=20)
         assert corrected.p_value > stats.ttest_1samp(differences, 0).pvalue
 
-    def test_equal_differences(self):
-        same = significance.corrected_resampled_ttest([0.0] * 5, n_train=80, n_test=20)
-        assert (same.statistic, same.p_value) == (0, 1)
-        always = significance.corrected_resampled_ttest([-0.25] * 4, n_train=80, n_test=20)
-        assert (always.statistic, always.p_value) == (-np.inf, 0)
+    @pytest.mark.parametrize("difference", [0.0, -0.25, 0.1])
+    def test_equal_differences_have_no_variance(self, difference):
+        test = significance.corrected_resampled_ttest([difference] * 5, n_train=80, n_test=20)
+        assert test.difference == pytest.approx(difference)
+        assert np.isnan(test.interval).all()
+        assert test.interval.reason == "all folds have the same value"
+        assert test.p_value == 1 if difference == 0 else np.isnan(test.p_value)
 
     @pytest.mark.parametrize(
         ("differences", "sizes", "message"),

@@ -163,10 +163,12 @@ def test_crossed_interval_by_hand():
     assert two.low < interval.low
 
 
-@pytest.mark.parametrize(("score", "expected"), [(0.25, 0.0), (0.0, 1.0)])
-def test_scores_without_variance_have_an_interval_of_width_zero(score, expected):
+@pytest.mark.parametrize("score", [0.25, 0.1, 0.0])
+def test_scores_without_variation_have_no_interval(score):
     interval, p_value = variance.crossed_interval([score] * 3, np.zeros((3, 4)), n_groups=4)
-    assert (interval, interval.method, p_value) == ((score, score), "crossed", expected)
+    assert np.isnan(interval).all()
+    assert interval.reason == "neither the repeats nor the {unit}s differ"
+    assert p_value == 1 if score == 0 else np.isnan(p_value)
 
 
 @pytest.mark.parametrize(

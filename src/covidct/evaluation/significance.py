@@ -110,7 +110,8 @@ def corrected_resampled_ttest(
     Returns
     -------
     ResampledTTest
-        The p-value is 1 if all differences are 0, and 0 if they are equal but not 0.
+        If all differences are equal, their variance cannot be estimated: the interval is NaN, with
+        the reason, and the p-value is 1 if they are 0, else NaN.
 
     Raises
     ------
@@ -145,11 +146,15 @@ def corrected_resampled_ttest(
     freedom = len(values) - 1
     mean = float(values.mean())
     error = float(np.sqrt((1 / len(values) + n_test / n_train) * values.var(ddof=1)))
-    statistic = mean / error if error > 0 else float(np.copysign(np.inf, mean)) if mean else 0.0
+    if np.ptp(values) <= 1e-12 * np.abs(values).max():  # rounding alone
+        undefined = Interval(np.nan, np.nan, reason="all folds have the same value")
+        statistic, p_value = (np.nan, np.nan) if mean else (0.0, 1.0)
+        return ResampledTTest(mean, undefined, statistic, freedom, p_value)
+    statistic = mean / error
     half = error * float(special.stdtrit(freedom, 1 - tail))
     return ResampledTTest(
         difference=mean,
-        interval=Interval(mean - half, mean + half),
+        interval=Interval(mean - half, mean + half, method="corrected"),
         statistic=statistic,
         degrees_of_freedom=freedom,
         p_value=2 * float(special.stdtr(freedom, -abs(statistic))),

@@ -265,9 +265,10 @@ def crossed_interval(
     -------
     interval : Interval
         Interval of the mean; NaN, with the reason, if there is one replicate, fewer than two
-        groups, or an undefined score.
+        groups, an undefined score, or no variation to estimate the variance from.
     p_value : float
-        Two-sided p-value of the hypothesis that the mean is 0.
+        Two-sided p-value of the hypothesis that the mean is 0. Without variation, it is 1 if all
+        scores are 0, else NaN.
 
     Notes
     -----
@@ -276,6 +277,11 @@ def crossed_interval(
     between replicates. The quantile is that of Student's t, with the degrees of freedom of the sum
     by Satterthwaite [1]_. It includes new networks and new test patients, but not new training
     patients: the networks of all replicates are trained on the same ones.
+
+    In simulations of an accuracy near 0.8 and 0.9, and of the difference between two such networks,
+    with five slices per patient, nominal 95 % intervals covered the true value in 88 to 96 % for 10
+    to 50 patients, and in 83 to 97 % for four or six; the lowest values are those of two replicates
+    or of accuracies near 1.
 
     References
     ----------
@@ -307,8 +313,9 @@ def crossed_interval(
     mean, of_patients = float(values.mean()), shared_variance(influences)
     of_networks = float(values.var(ddof=1)) / len(values)
     variance = of_patients + of_networks
-    if variance == 0:
-        return Interval(mean, mean, method="crossed"), 0.0 if mean else 1.0
+    if variance < 1e-15:  # rounding alone
+        reason = "neither the repeats nor the {unit}s differ"
+        return Interval(np.nan, np.nan, reason=reason), np.nan if mean else 1.0
     freedom = variance**2 / (of_patients**2 / (n_groups - 1) + of_networks**2 / (len(values) - 1))
     error = np.sqrt(variance)
     half = float(special.stdtrit(freedom, 1 - tail) * error)

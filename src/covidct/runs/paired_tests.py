@@ -417,7 +417,7 @@ def _test_retrained(a: ScoredFolds, b: ScoredFolds, metric: str) -> tuple[Interv
         n_train=float(np.mean([len(fold.train) for fold in a.folds])),
         n_test=float(np.mean([len(fold.test) for fold in a.folds])),
     )
-    return Interval(*test.interval, method="corrected"), test.p_value
+    return test.interval, test.p_value
 
 
 def _range(interval: Interval) -> str:

@@ -331,17 +331,15 @@ def retraining_interval(result: ScoredFolds, metric: str, *, level: float = 0.95
             n_test=float(np.mean([len(fold.test) for fold in result.folds])),
             level=level,
         ).interval
-        method = "corrected"
     else:
         found = Replicates.of([result], metric)
         ends, _ = variance.crossed_interval(
             found.scores, found.influences, n_groups=found.groups, level=level
         )
-        if ends.reason:
-            return ends
-        method = "crossed"
+    if ends.reason:
+        return ends
     lowest = -1.0 if metric == "mcc" else 0.0
-    return Interval(max(ends.low, lowest), min(ends.high, 1.0), method=method)
+    return Interval(max(ends.low, lowest), min(ends.high, 1.0), method=ends.method)
 
 
 def interval_table(result: ScoredFolds, metric: str) -> Table:
