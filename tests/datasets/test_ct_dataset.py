@@ -177,6 +177,17 @@ def test_subclass_keeps_its_kind(dataset: CTDataset, paths: list[Path]) -> None:
     assert type(Special(paths, dataset.targets).subset([0])) is Special
 
 
+def test_subclass_without_files() -> None:
+    class Drawn(CTDataset):
+        paths_are_files = False
+
+        def read(self, index: int) -> Image.Image:
+            return Image.new("L", (8, 6), index)
+
+    image, target = Drawn([Path("a"), Path("b")], [0, 1])[1]
+    assert (image.size, image.getpixel((0, 0)), target) == ((8, 6), 1, 1)
+
+
 def test_hash_depends_on_content_names_targets_and_order(
     dataset: CTDataset, slice_folder: Path, paths: list[Path]
 ) -> None:

@@ -179,7 +179,7 @@ def test_unknown_option_is_named(slice_folder: Path) -> None:
 
 
 def test_options_and_what_is_general_are_kept_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_import_loader", lambda info: load_nothing)
+    monkeypatch.setattr(registry, "import_loader", lambda info: load_nothing)
     covidct.register_dataset(DatasetInfo("mine", "Mine"))
     with pytest.raises(AssertionError) as caught:
         covidct.load_dataset("mine", "here", color="red", verify="names")

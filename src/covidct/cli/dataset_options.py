@@ -224,14 +224,7 @@ def load_slices(args: argparse.Namespace) -> CTDataset:
 def _loader_parameters(dataset: str) -> frozenset[str]:
     """Return the names of the parameters of a dataset's loader."""
     from inspect import signature  # slow to import
-    from pkgutil import resolve_name
 
-    from ..datasets.registry import dataset_info
+    from ..datasets.registry import dataset_info, import_loader
 
-    loader = dataset_info(dataset).loader
-    if isinstance(loader, str):
-        try:
-            loader = resolve_name(loader)
-        except (ImportError, AttributeError):
-            return frozenset()  # load_dataset raises the error
-    return frozenset(signature(loader).parameters)
+    return frozenset(signature(import_loader(dataset_info(dataset))).parameters)

@@ -7,8 +7,8 @@ import logging
 import os
 from collections.abc import Callable
 from fnmatch import fnmatchcase
-from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Literal
 
 from .._text import some
@@ -21,7 +21,14 @@ from .info import DatasetInfo
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["DatasetInfo", "dataset_info", "list_datasets", "load_dataset", "register_dataset"]
+__all__ = [
+    "DatasetInfo",
+    "dataset_info",
+    "import_loader",
+    "list_datasets",
+    "load_dataset",
+    "register_dataset",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -179,7 +186,7 @@ def load_dataset(
     info = dataset_info(dataset)
     _check_choice("verify", verify, _VERIFY)
     _check_choice("on_error", on_error, _ON_ERROR)
-    loader = _import_loader(info)
+    loader = import_loader(info)
     accepted = inspect.signature(loader).parameters
     if root is None and "root" in accepted and accepted["root"].default is inspect.Parameter.empty:
         layout = info.layout or "the folder of its files"
@@ -212,12 +219,12 @@ def _check_choice(option: str, value: object, choices: tuple[object, ...]) -> No
         raise ValueError(f"{option} must be one of {', '.join(map(repr, choices))}; got {value!r}")
 
 
-def _import_loader(info: DatasetInfo) -> Callable[..., CTDataset]:
+def import_loader(info: DatasetInfo) -> Callable[..., CTDataset]:
+    """Return the function that loads a dataset, imported if the entry gives its name."""
     if not isinstance(info.loader, str):
         return info.loader
-    module, _, function = info.loader.partition(":")
     try:
-        loader: Callable[..., CTDataset] = getattr(import_module(module), function)
+        loader: Callable[..., CTDataset] = resolve_name(info.loader)
     except (ModuleNotFoundError, AttributeError) as error:
         raise ValueError(
             f"loader {info.loader!r} of dataset {info.name!r} cannot be imported: {error}"

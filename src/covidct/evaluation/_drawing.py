@@ -12,13 +12,13 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from .._colors import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY_BLUE, VERMILLION
+
 INK, PALE = "#222222", "#8A8A8A"
-BLUES = LinearSegmentedColormap.from_list("share", ["#FFFFFF", "#BBD9EC", "#0072B2"])
-# Okabe and Ito's palette for color-blind readers, without its yellow, which is too faint on white.
-_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+BLUES = LinearSegmentedColormap.from_list("share", ["#FFFFFF", "#BBD9EC", BLUE])
+_COLORS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY_BLUE, BLACK)
 _LINES = ("-", "--", "-.", ":")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-BLUE, VERMILLION = _COLORS[:2]
 DOTTED = (0, (1.5, 2.5))
 
 _STYLE: dict[Any, Any] = {

@@ -32,14 +32,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import precision_recall_curve, roc_curve
 
+from .._colors import BLUE, VERMILLION
 from .._text import counted
 from ._drawing import (
-    BLUE,
     BLUES,
     DOTTED,
     INK,
     PALE,
-    VERMILLION,
     check_not_empty,
     legend_below,
     light_style,

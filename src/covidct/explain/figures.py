@@ -24,6 +24,7 @@ from matplotlib.lines import Line2D
 from PIL import Image
 from torch import Tensor
 
+from .._colors import BLUE, GREEN, ORANGE, PURPLE, SKY_BLUE, VERMILLION
 from .._files import atomic_path
 from .._text import printable, shortened
 from ..evaluation.tables import percent
@@ -46,20 +47,19 @@ __all__ = [
 
 _SMALL = 8  # points
 _LONGEST_NAME = 24  # characters; longer titles would overlap with those of the next column
-_BLUE, _ORANGE, _GREEN, _VERMILLION, _SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9"
-# (class, in the test fold) -> color. The second palette is that of Okabe and Ito.
+# (class, in the test fold) -> color.
 _PALETTES = {
     "paper": {(1, 0): "red", (1, 1): "blue", (0, 0): "gold", (0, 1): "green"},
-    "color-blind": {(1, 0): _ORANGE, (1, 1): _VERMILLION, (0, 0): _SKY, (0, 1): _BLUE},
+    "color-blind": {(1, 0): ORANGE, (1, 1): VERMILLION, (0, 0): SKY_BLUE, (0, 1): BLUE},
 }
 # Further classes of both palettes.
 _FURTHER = {
     (2, 0): "0.75",
     (2, 1): "0.2",
     (3, 0): "#E5C4D6",
-    (3, 1): "#CC79A7",
+    (3, 1): PURPLE,
     (4, 0): "#A6DBC8",
-    (4, 1): _GREEN,
+    (4, 1): GREEN,
     (5, 0): "#F7F3B0",
     (5, 1): "#B8A800",
     (6, 0): "#D8C3AC",
@@ -69,7 +69,7 @@ _FURTHER = {
 }
 _MARKERS = "^osDvPX*"
 MOST_CLASSES = len(_MARKERS)  # of an embedding
-_OUTLINES = {"lesion": _SKY, "lung": "white", "finding": _GREEN}
+_OUTLINES = {"lesion": SKY_BLUE, "lung": "white", "finding": GREEN}
 
 
 def plot_maps(
@@ -438,7 +438,7 @@ def perturbation_curves(curves: Curves, *, chance: Curves | None = None) -> Figu
     for ax, kind in zip(axes, ("deletion", "insertion"), strict=True):
         if chance is not None:
             _curve(ax, chance, kind, color="0.45", label="random map", linestyle="--")
-        _curve(ax, curves, kind, color=_BLUE, label="Grad-CAM", linestyle="-")
+        _curve(ax, curves, kind, color=BLUE, label="Grad-CAM", linestyle="-")
         area = getattr(curves, f"{kind}_area").mean()
         reference = f", random {getattr(chance, f'{kind}_area').mean():.2f}" if chance else ""
         ax.set_title(f"{kind}: area {area:.2f}{reference}", fontsize=_SMALL + 1)
@@ -508,15 +508,15 @@ def volume_profile(
     figure = Figure(figsize=(6.0, 3.0), dpi=200, layout="constrained")
     ax = figure.subplots()
     low, high = np.clip([mean - sd, mean + sd], 0, 1)
-    ax.fill_between(z, low, high, color=_BLUE, alpha=0.2, lw=0, label="± sd over folds")
-    ax.plot(z, mean, color=_BLUE, lw=0.8, alpha=0.6)
-    points: dict[str, Any] = {"color": _BLUE, "marker": "o", "markersize": 3, "lw": 0}
+    ax.fill_between(z, low, high, color=BLUE, alpha=0.2, lw=0, label="± sd over folds")
+    ax.plot(z, mean, color=BLUE, lw=0.8, alpha=0.6)
+    points: dict[str, Any] = {"color": BLUE, "marker": "o", "markersize": 3, "lw": 0}
     ax.plot(z[used], mean[used], **points, label="slices" if used.all() else "counted slices")
     if not used.all():
         ax.plot(z[~used], mean[~used], **points, mfc="white", label="other slices")
     if aggregate is not None:
         words = f"volume, {rule}: {aggregate:.3f}" if rule else f"volume: {aggregate:.3f}"
-        ax.axhline(aggregate, color=_VERMILLION, lw=1, ls="--", label=words)
+        ax.axhline(aggregate, color=VERMILLION, lw=1, ls="--", label=words)
     ax.set(ylim=(-0.02, 1.02))
     ax.set_xlabel(
         "position along the body (mm)" if placed else "slice (positions unknown)", fontsize=_SMALL
@@ -621,7 +621,7 @@ def _colors(*, signed: bool) -> tuple[Colormap, Normalize]:
 
 def _outline(ax: Axes, mask: npt.NDArray[np.bool_], name: str) -> None:
     if mask.any() and not mask.all():
-        color = _OUTLINES.get(name, _ORANGE)
+        color = _OUTLINES.get(name, ORANGE)
         ax.contour(mask.astype(float), levels=[0.5], colors=[color], linewidths=0.7)
 
 
@@ -635,7 +635,7 @@ def _color_bar(figure: Figure, overlay: AxesImage, grid: GridSpec) -> None:
 def _mask_legend(figure: Figure, masks: Sequence[Masks | None] | None) -> None:
     names = sorted({name for mask in masks or () for name, m in (mask or {}).items() if m.any()})
     if names:
-        lines = [Line2D([], [], color=_OUTLINES.get(name, _ORANGE), lw=1.2) for name in names]
+        lines = [Line2D([], [], color=_OUTLINES.get(name, ORANGE), lw=1.2) for name in names]
         legend = figure.legend(
             lines, names, loc="lower left", ncols=len(names), fontsize=_SMALL, borderaxespad=0.2
         )

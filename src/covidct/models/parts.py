@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from importlib import import_module
+from pkgutil import resolve_name
 
 import torch
 from torch import nn
@@ -19,10 +19,8 @@ def build_network(
     builder: str | Callable[..., nn.Module], options: Mapping[str, object]
 ) -> nn.Module:
     """Call the builder of an entry: a callable or ``"module:function"``."""
-    if isinstance(builder, str):
-        module, _, function = builder.partition(":")
-        builder = getattr(import_module(module), function)
-    network: nn.Module = builder(**options)  # type: ignore[operator]  # getattr gives Any
+    build = resolve_name(builder) if isinstance(builder, str) else builder
+    network: nn.Module = build(**options)
     return network
 
 

@@ -14,10 +14,10 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import cache
-from importlib import import_module, util
-from operator import attrgetter
+from importlib.util import find_spec
 from os import PathLike
 from pathlib import Path
+from pkgutil import resolve_name
 from urllib.parse import urlsplit
 
 import torch
@@ -401,10 +401,9 @@ def _file_in_folder(info: ArchitectureInfo) -> Path | None:
 def _file_in_package(info: ArchitectureInfo) -> Path | None:
     if info.package is None:
         return None
-    module, _, function = info.package.partition(":")
-    if util.find_spec(module) is None:
+    if find_spec(info.package.partition(":")[0]) is None:
         return None
-    return Path(attrgetter(function)(import_module(module))())
+    return Path(resolve_name(info.package)())
 
 
 def _rename_in_order(state: Mapping[str, Tensor], info: ArchitectureInfo) -> dict[str, Tensor]:

@@ -11,16 +11,17 @@ import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
-from PIL import Image
+from PIL import Image, ImageColor
 from scipy import ndimage
+
+from .._colors import SKY_BLUE
 
 __all__ = ["Picture", "evidence_gradient", "overlay", "plain", "slice_picture", "vector"]
 
 # Pixels along the longer side of a slice: sharp on a phone, and small in the file.
 _LONGEST = 320
 _OUTLINE, _OUTLINE_WIDTH = 255, 2
-# Sky blue of Okabe and Ito, the color of lesions in the figures too.
-_OUTLINE_COLOR = (86, 180, 233, 255)
+_OUTLINE_COLOR = (*ImageColor.getrgb(SKY_BLUE), 255)  # the color of lesions in the figures too
 
 
 class Picture(NamedTuple):
