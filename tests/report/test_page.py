@@ -11,7 +11,8 @@ from covidct.audit import Finding
 from covidct.errors import UnknownNameError
 from covidct.evaluation.tables import percent, percent_range
 from covidct.report import write_report
-from covidct.report.page import find_notices, make_page, render
+from covidct.report.contents import find_notices, make_page
+from covidct.report.page import render
 from covidct.runs.protocol import Protocol
 
 HOSTILE = "<script>alert(1)</script>.png"
@@ -90,6 +91,7 @@ def test_names_are_escaped(tiny, phantoms, train, tmp_path, outline):
     assert HOSTILE in page.text
     assert "<img src=x onerror=alert(4)>.png" in page.text
     assert "1 skipped file" in page.text
+    assert "Not shown" not in page.text
 
 
 def test_leakage_of_patients_is_noticed(random, grouped):

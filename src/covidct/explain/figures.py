@@ -303,6 +303,7 @@ def saliency_maps(
     return figure
 
 
+@mpl.rc_context({"text.parse_math": False})  # dollar signs in names are no formulas
 def embedding(
     points: npt.NDArray[np.floating],
     targets: npt.ArrayLike,

@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from .._colors import SKY_BLUE
 
-__all__ = ["Picture", "evidence_gradient", "overlay", "plain", "slice_picture", "vector"]
+__all__ = ["Picture", "evidence_gradient", "overlay", "slice_picture", "vector"]
 
 # Pixels along the longer side of a slice: sharp on a phone, and small in the file.
 _LONGEST = 320
@@ -67,30 +67,8 @@ def vector(figure: Figure) -> Picture:
     with mpl.rc_context({"svg.hashsalt": "covidct", "svg.fonttype": "path"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     width, height = (round(96 * inches) for inches in figure.get_size_inches())
-    alt = str(figure.get_label()).replace(r"\$", "$")
+    alt = str(figure.get_label())
     return Picture(_data_url("image/svg+xml", buffer.getvalue()), alt, width, height)
-
-
-def plain(text: str) -> str:
-    r"""Escape dollar signs, so that matplotlib does not parse a name as a formula.
-
-    Parameters
-    ----------
-    text : str
-        Any text.
-
-    Returns
-    -------
-    str
-        The escaped text.
-
-    Examples
-    --------
-    >>> from covidct.report.pictures import plain
-    >>> plain("$x$")
-    '\\$x\\$'
-    """
-    return text.replace("$", r"\$")
 
 
 def slice_picture(image: Image.Image, *, alt: str) -> Picture:
