@@ -141,7 +141,7 @@ def write_result(
 ) -> dict[str, Any]:
     """Write NAME.json and NAME.csv.gz; ``shown`` is the dataset, column and row of the overview."""
     minutes = sum(run.history(k)["seconds"].sum() for k in range(len(run.folds))) / 60
-    content = {
+    content: dict[str, Any] = {
         "title": title,
         "command": command,
         "machine": machine_of(run),
@@ -177,17 +177,20 @@ def wrapped(command: str) -> str:
     return " \\\n".join(textwrap.wrap(command, 96, subsequent_indent="  ", break_on_hyphens=False))
 
 
-def write_folds(name: str, run: covidct.CrossValidationResult, notes: list[str]) -> dict[str, Any]:
+def write_folds(
+    name: str, run: covidct.CrossValidationResult, notes: list[str], *, in_overview: bool
+) -> dict[str, Any]:
     kept = ["index", "path", "target", "group", "fold", "probability"]
     dataset = run.dataset_name
     on = f"on {title_of_dataset(dataset)}, {run.protocol.label}"
+    in_overview = in_overview and run.protocol.id != "source"
     return write_result(
         name,
         run,
         run.predictions[kept],
         title=title_of(run, on),
         rows=folds_table(run),
-        shown=None if run.protocol.id == "source" else (dataset, run.protocol.id, "mean ± sd"),
+        shown=(dataset, run.protocol.id, "mean ± sd") if in_overview else None,
         command=wrapped(command_of(run)),
         notes=notes,
     )
@@ -253,17 +256,22 @@ def write_external(
 def write_pair(
     name: str, runs: Sequence[covidct.CrossValidationResult], notes: list[str]
 ) -> dict[str, Any]:
-    """Write the differences of the accuracy and the AUC between two runs on the same slices."""
+    """Write the differences of the accuracy and the AUC between two runs on the same slices.
+
+    The names of their folders are those under which the runs themselves are collected.
+    """
     a, b = runs
-    tables = [
-        compare_runs({"a": a, "b": b}, metric=metric).table() for metric in ("accuracy", "auc")
-    ]
-    columns = ["metric", *tables[0].header[1:]]
+    tables = {
+        metric: compare_runs({"a": a, "b": b}, metric=metric).table()
+        for metric in ("accuracy", "auc")
+    }
+    first = tables["accuracy"]
     content = {
         "title": (
             f"{title_of(a, f'on {title_of_dataset(a.dataset_name)}')}: {a.protocol.label} minus "
             f"{b.protocol.label}"
         ),
+        "pair": [a.run_dir.name, b.run_dir.name],
         "command": "\n".join(
             [
                 *(wrapped(f"{command_of(run)} --run-dir {run.run_dir.name}") for run in runs),
@@ -275,12 +283,12 @@ def write_pair(
         ),
         "machine": machine_of(a),
         "date": max(map(date_of, runs)),
-        "columns": columns,
+        "columns": ["metric", *first.header[1:]],
         "rows": [
-            [metrics.METRICS[metric].title, *table.rows[0][1:]]
-            for metric, table in zip(("accuracy", "auc"), tables, strict=True)
+            [metrics.METRICS[metric].title, *map(str, table.rows[0][1:])]
+            for metric, table in tables.items()
         ],
-        "notes": [*tables[0].notes, *notes],
+        "notes": [*dict.fromkeys(n for table in tables.values() for n in table.notes), *notes],
     }
     write_json(FOLDER / f"{name}.json", content)
     return content
@@ -331,6 +339,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--name", required=True, help="name of the files in docs/results")
     parser.add_argument("--on", metavar="DATASET=FOLDER", help="dataset to test on, or to audit")
     parser.add_argument("--note", action="append", default=[], help="a sentence under the table")
+    parser.add_argument(
+        "--no-overview",
+        action="store_true",
+        help="leave the run out of the first table of the page",
+    )
     options = parser.parse_args(arguments)
     runs = [covidct.CrossValidationResult.load(path) for path in options.runs]
     if options.kind in ("run", "external") and len(runs) != 1:
@@ -350,7 +363,9 @@ def main(arguments: list[str] | None = None) -> None:
     elif options.kind == "choice":
         content = write_choice(options.name, runs)
     else:
-        content = write_folds(options.name, runs[0], options.note)
+        content = write_folds(
+            options.name, runs[0], options.note, in_overview=not options.no_overview
+        )
     print(Table(content["columns"], content["rows"], caption=content["title"]))
 
 

@@ -62,6 +62,27 @@ def test_table_follows_from_the_predictions(path):
     check(path)
 
 
+def check_pair(path: Path) -> None:
+    """Assert that the differences of a table are those of the tables of its runs."""
+    table = json.loads(path.read_text("utf-8"))
+    means = []
+    for name in table["pair"]:
+        of_run = json.loads(path.with_name(f"{name}.json").read_text("utf-8"))
+        (mean,) = (row for row in of_run["rows"] if row[0] == "mean ± sd")
+        means.append(dict(zip(of_run["columns"], mean, strict=True)))
+    for metric, difference, *_ in table["rows"]:
+        a, b = (float(mean[metric].partition(" ± ")[0]) for mean in means)
+        assert float(difference) == pytest.approx(a - b, abs=0.151)  # of three rounded numbers
+
+
+PAIRS = [path for path in sorted(FOLDER.glob("*.json")) if '"pair"' in path.read_text("utf-8")]
+
+
+@pytest.mark.parametrize("path", PAIRS, ids=lambda path: path.name)
+def test_differences_follow_from_the_tables_of_the_runs(path):
+    check_pair(path)
+
+
 @pytest.fixture
 def collect(monkeypatch, tmp_path):
     spec = importlib.util.spec_from_file_location("collect", FOLDER / "collect.py")
@@ -142,3 +163,16 @@ def test_files_without_predictions_are_of_earlier_versions():
         table = json.loads(path.read_text("utf-8"))
         if "overview" in table:
             assert ("version" in table) != ("predictions" in table), path.name
+
+
+def test_a_pair_is_collected(collect, grouped, tmp_path, capsys):
+    collect.main(["run", str(grouped.run_dir), "--name", grouped.run_dir.name, "--no-overview"])
+    collect.main(["compare", *[str(grouped.run_dir)] * 2, "--name", "pair"])
+    check_pair(tmp_path / "pair.json")
+    run, pair = (
+        json.loads((tmp_path / f"{name}.json").read_text("utf-8"))
+        for name in (grouped.run_dir.name, "pair")
+    )
+    assert "overview" not in run
+    assert pair["command"].endswith(f"covidct compare {' '.join(pair['pair'])} --metric auc")
+    assert [row[:2] for row in pair["rows"]] == [["Accuracy", "+0.0"], ["AUC", "+0.0"]]
