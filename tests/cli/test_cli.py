@@ -160,6 +160,18 @@ def test_wrong_calls_exit_with_2(arguments, message, capsys):
 
 
 @pytest.mark.parametrize(
+    ("argument", "hint"),
+    [("--jsno", " (did you mean --json?)"), ("--jsno=1", " (did you mean --json?)"), ("--xyz", "")],
+)
+def test_an_unknown_option_shows_the_usage_of_its_verb(argument, hint, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["models", argument])
+    *usage, error = capsys.readouterr().err.splitlines()
+    assert usage[0].startswith("usage: covidct models [-h]")
+    assert error == f"covidct models: error: unrecognized arguments: {argument}{hint}"
+
+
+@pytest.mark.parametrize(
     ("options", "message"),
     [
         ("--protocol official", "use --protocol paper --folds 5, with --protocol grouped if"),

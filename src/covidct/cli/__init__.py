@@ -10,6 +10,7 @@ import textwrap
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from importlib import import_module
 
 from .._version import __version__
@@ -103,6 +104,22 @@ class _ParagraphsFormatter(argparse.RawDescriptionHelpFormatter):
         )
 
 
+class _VerbParser(argparse.ArgumentParser):
+    """Parser of the arguments of a verb, whose errors show the usage of that verb."""
+
+    def parse_known_args(  # type: ignore[override]  # a verb gets a namespace of its own
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Stop at unknown arguments instead of leaving them to the parser of the verbs."""
+        known, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            names = [*self._option_string_actions]
+            close = [n for word in unknown for n in get_close_matches(word.split("=")[0], names, 1)]
+            hint = f" (did you mean {' '.join(close)}?)" if close else ""
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+        return known, unknown
+
+
 def _escape_unknown_characters() -> None:
     """Write characters that a console's encoding lacks as escapes instead of raising an error."""
     for stream in (sys.stdout, sys.stderr):
@@ -120,7 +137,9 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=_ParagraphsFormatter,
     )
     parser.add_argument("--version", action="version", version=f"covidct {__version__}")
-    verbs = parser.add_subparsers(metavar="VERB", required=True, dest="verb")
+    verbs = parser.add_subparsers(
+        metavar="VERB", required=True, dest="verb", parser_class=_VerbParser
+    )
     for verb, summary in _VERBS.items():
         module = import_module(f"{__name__}.{verb}")
         command = verbs.add_parser(
