@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from covidct import ArchitectureInfo, CTClassifier, Recipe, Trainer, create_model
+from covidct.devices import resolve_device, resolve_precision
 from covidct.errors import InvalidFileError, TrainingDivergedError
 from covidct.training import trainer as trainer_module
 from covidct.training.profile import Profile
@@ -28,6 +29,14 @@ def fit(tiny, recipe=RECIPE, device="cpu", **options):
         model = create_model(tiny, weights=None)
     trainer = Trainer(model, recipe, device=device, precision="float32", **options)
     return model, trainer
+
+
+def stub(trainer, *, monitor=False):
+    """Replace the epochs of a trainer, and the scores of monitored slices, by fixed numbers."""
+    trainer._run_epoch = lambda *_: (0.1, 1.0, 0.5)
+    if monitor:
+        trainer._score = lambda *given: (len(given[0]), 0.25)
+    return trainer
 
 
 def state(model) -> torch.Tensor:
@@ -174,6 +183,45 @@ def test_profile_names_every_part(tiny, tmp_path):
     parts = ["data", "augment", "forward", "backward", "optimizer", "evaluation", "checkpoint"]
     assert sorted(profile.seconds) == sorted(parts)
     assert "optimizer" in str(profile)
+
+
+def test_defaults(tiny):
+    model = create_model(tiny, weights=None)
+    trainer = Trainer(model)
+    assert (trainer.recipe, trainer.seed) == (Recipe(), (0,))
+    assert trainer.device == resolve_device("auto")
+    assert trainer.dtype == resolve_precision("auto", trainer.device)
+    trainer = stub(Trainer(model, RECIPE.scaled(21), device="cpu"), monitor=True)
+    history = trainer.fit(*slices(4), monitor=slices(4))
+    assert [r.epoch for r in history if not np.isnan(r.monitor_loss)] == [9, 19, 20]
+
+
+def test_the_progress_bar_goes_on_where_the_training_was_stopped(tiny, tmp_path, monkeypatch):
+    shown = []
+    tqdm = trainer_module.tqdm
+
+    def watched(steps, desc, **options):
+        shown.append({"desc": desc, **options})
+        return tqdm(steps, desc, **options)
+
+    monkeypatch.setattr(trainer_module, "tqdm", watched)
+    hashing = {"desc": "hash", "disable": None, "leave": False}
+    bar = {"desc": "train", "unit": "epoch", "disable": None, "leave": False}
+    for epochs, initial in ((2, 0), (2, 2)):
+        _, trainer = fit(tiny, RECIPE.scaled(epochs), checkpoint_dir=tmp_path)
+        stub(trainer).fit(*slices(4))
+        assert shown == [hashing, {**bar, "initial": initial, "total": epochs}]
+        shown.clear()
+    stub(fit(tiny, checkpoint_dir=tmp_path / "b")[1]).fit(*slices(4), progress=False)
+    assert [options["disable"] for options in shown] == [True, True]
+
+
+def test_the_network_is_compiled_on_request(tiny, monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda module: ("compiled", module))
+    model, plain = fit(tiny)
+    assert plain._forward is plain.model is model
+    model, compiled = fit(tiny, compile_model=True)
+    assert compiled._forward == ("compiled", model)
 
 
 def test_compiled_network_gives_the_same_loss(tiny):
@@ -335,6 +383,28 @@ def test_a_network_that_needs_two_slices_is_refused_before_training(count, batch
     assert len(other.fit(*slices(5))) == 1
 
 
+@pytest.mark.parametrize(("count", "batch_size", "checked"), [(1, 8, 1), (5, 2, 1), (5, 3, 0)])
+def test_a_batch_of_one_slice_is_tried_before_training(tiny, count, batch_size, checked):
+    trainer, tried = stub(fit(tiny, RECIPE.replace(batch_size=batch_size))[1]), []
+    trainer._check_single_slice = lambda *given: tried.append(given)
+    trainer.fit(*slices(count))
+    assert tried == [(count, (40, 56))] * checked
+
+
+def test_balanced_classes_have_weights_in_the_loss(tiny):
+    canvases, _ = slices(4)
+    recipe = RECIPE.replace(class_weight="balanced", augmentation=Augmentation.none()).scaled(1)
+    model, trainer = fit(tiny, recipe)
+    with torch.no_grad():
+        logits = model.train()(torch.from_numpy(canvases).unsqueeze(1))
+    targets = torch.tensor([0, 0, 0, 1])
+    three_to_one = nn.BCEWithLogitsLoss(pos_weight=torch.tensor(3.0))
+    expected = float(three_to_one(logits, targets.float()))
+    _, trainer = fit(tiny, recipe)
+    loss = trainer.fit(canvases, targets.numpy())[0].loss
+    assert loss == pytest.approx(expected, rel=1e-5)
+
+
 def test_a_single_slice_changes_nothing_before_training(tiny):
     model, trainer = fit(tiny)
     before = state(model)
@@ -455,9 +525,7 @@ def test_training_is_that_of_plain_pytorch(tiny, decays):
 )
 def test_monitored_slices_are_scored_every_few_epochs_and_at_the_end(tiny, every, scored):
     canvases, targets = slices(4)
-    _, trainer = fit(tiny, RECIPE.scaled(5))
-    trainer._run_epoch = lambda *_: (0.1, 1.0, 0.5)
-    trainer._score = lambda *monitor: (len(monitor[0]), 0.25)
+    trainer = stub(fit(tiny, RECIPE.scaled(5))[1], monitor=True)
     history = trainer.fit(canvases, targets, monitor=(canvases, targets), monitor_every=every)
     assert [r.epoch for r in history if not np.isnan(r.monitor_loss)] == scored
     assert history[-1][:6] == (4, 0.1, 1.0, 0.5, 4, 0.25)
