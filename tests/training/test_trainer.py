@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import torch
@@ -209,7 +211,9 @@ def test_the_progress_bar_goes_on_where_the_training_was_stopped(tiny, tmp_path,
     bar = {"desc": "train", "unit": "epoch", "disable": None, "leave": False}
     for epochs, initial in ((2, 0), (2, 2)):
         _, trainer = fit(tiny, RECIPE.scaled(epochs), checkpoint_dir=tmp_path)
-        stub(trainer).fit(*slices(4))
+        canvases, targets = slices(4)
+        # The type of the targets has no effect on the training.
+        stub(trainer).fit(canvases, targets.astype(np.uint8 if initial else np.int64))
         assert shown == [hashing, {**bar, "initial": initial, "total": epochs}]
         shown.clear()
     stub(fit(tiny, checkpoint_dir=tmp_path / "b")[1]).fit(*slices(4), progress=False)
@@ -222,6 +226,38 @@ def test_the_network_is_compiled_on_request(tiny, monkeypatch):
     assert plain._forward is plain.model is model
     model, compiled = fit(tiny, compile_model=True)
     assert compiled._forward == ("compiled", model)
+
+
+def test_passes_are_prepared_for_the_sizes_and_the_precision_of_the_batches(tiny, monkeypatch):
+    given = {}
+    for name in ("recorded_passes", "float32_depthwise"):
+
+        def watched(*args, name=name):
+            given[name] = args
+            return nullcontext()
+
+        monkeypatch.setattr(trainer_module, name, watched)
+    model = create_model(tiny, weights=None)
+    trainer = stub(Trainer(model, RECIPE, device="cpu", precision="bfloat16"))
+    trainer.fit(*slices(10))
+    assert given["float32_depthwise"] == (model, torch.device("cpu"), torch.bfloat16)
+    recorded, batches, dtype = given["recorded_passes"]
+    assert (recorded, dtype) == (model, torch.bfloat16)
+    assert [tuple(batch.shape) for batch in batches] == [(3, 1, 40, 56), (4, 1, 40, 56)]
+    given.clear()
+    trainer._forward = nn.Identity()  # compiled
+    trainer.fit(*slices(10))
+    assert "recorded_passes" not in given
+
+
+def test_a_probability_of_one_half_is_called_covid_as_in_the_metrics(tiny):
+    model, trainer = fit(tiny, RECIPE.scaled(1))
+    for tensor in model.head.parameters():
+        nn.init.zeros_(tensor)
+    targets = np.array([0, 1, 1, 1])
+    canvases, _ = slices(4)
+    assert trainer._score(canvases, targets) == (pytest.approx(np.log(2)), 0.75)
+    assert trainer.fit(canvases, targets)[0].accuracy == 0.75
 
 
 def test_compiled_network_gives_the_same_loss(tiny):
@@ -314,6 +350,7 @@ def test_canvases_that_are_not_contiguous_are_not_copied_whole(tiny, mapped):
     ("index", "message"),
     [
         ([], "at least one, got shape"),
+        (np.empty(0, np.int64), "at least one, got shape"),
         ([0.5], "float64"),
         (np.ones(23, bool), "bool"),
         ([[0, 1]], r"shape \(1, 2\)"),
@@ -370,13 +407,18 @@ class PooledNorm(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("count", "batch_size", "fix"), [(5, 2, "batch_size=3"), (1, 8, "two slices or more")]
+    ("count", "batch_size", "fix"),
+    [
+        (5, 2, "choose batch_size=3 or larger"),
+        (2, 1, "choose batch_size=3 or larger"),
+        (1, 8, "give two slices or more"),
+    ],
 )
 def test_a_network_that_needs_two_slices_is_refused_before_training(count, batch_size, fix):
     model = CTClassifier(ArchitectureInfo(name="pooled-norm", builder=PooledNorm))
     before = state(model)
     trainer = Trainer(model, RECIPE.replace(batch_size=batch_size), device="cpu")
-    with pytest.raises(ValueError, match=f"'pooled-norm' cannot be trained.*batch_size=.*{fix}"):
+    with pytest.raises(ValueError, match=f"'pooled-norm' cannot be trained.*batch_size=.*: {fix}$"):
         trainer.fit(*slices(count))
     assert torch.equal(state(model), before)
     other = Trainer(model, RECIPE.replace(batch_size=3).scaled(1), device="cpu")
@@ -582,6 +624,9 @@ def test_depths_run_from_the_first_module_to_the_head():
     assert sorted(group["rate_factor"] for group in groups) == pytest.approx(
         sorted(0.5 ** (k / 8) for k in range(9))
     )
+    two = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    groups = trainer_module._parameter_groups(two, Recipe(first_layer_rate=0.5))
+    assert [group["rate_factor"] for group in groups] == [0.5, 1.0]
     (alone,) = trainer_module._parameter_groups(nn.Linear(2, 2), Recipe(first_layer_rate=0.5))
     assert alone["rate_factor"] == 0.5
 
@@ -658,7 +703,8 @@ def test_average_survives_an_interruption(tiny, tmp_path):
     canvases, targets = slices()
     recipe = RECIPE.replace(average_decay=0.6, milestones="cosine", warmup=1)
     whole, trainer = fit(tiny, recipe)
-    trainer.fit(canvases, targets, monitor=(canvases, targets), monitor_every=1)
+    history = trainer.fit(canvases, targets, monitor=(canvases, targets), monitor_every=1)
+    assert trainer._score(canvases, targets) == history[-1][4:6]  # of the average
     model, trainer = fit(tiny, recipe, checkpoint_dir=tmp_path, checkpoint_every=0)
     run_epoch = trainer._run_epoch
 

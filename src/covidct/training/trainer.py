@@ -347,7 +347,7 @@ class Trainer:
         with self.profile("backward"):
             self._optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]  # not typed in torch
-        called = self.model.covid_logit(outputs.detach()) > 0
+        called = self.model.covid_logit(outputs.detach()) >= 0
         with self.profile("optimizer"):
             self._optimizer.step()
             if self._average:
@@ -368,7 +368,7 @@ class Trainer:
         means = self.model.outputs
         unweighted = make_loss(means, np.ones(len(means.classes)), torch.device("cpu"))
         loss = unweighted(torch.from_numpy(scored.outputs), torch.from_numpy(truth))
-        right = (scored.logits > 0) == means.is_positive[truth]
+        right = (scored.logits >= 0) == means.is_positive[truth]
         return float(loss), float(torch.from_numpy(right).float().mean())
 
     def _fingerprint(
