@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -32,6 +29,7 @@ from ..training.profile import Profile
 from ..training.recipe import Recipe
 from .fold import FoldJob, run_fold
 from .result import CrossValidationResult
+from .resumption import claim_folder
 from .run_spec import DatasetSpec, RunSpec, WeightsSpec, software_versions
 from .splits import Split, Splitter, make_split
 from .storage import RunDirectory
@@ -43,9 +41,6 @@ __all__ = ["CrossValidator"]
 
 _LOG = logging.getLogger(__name__)
 
-# A run may be resumed with other values of these, but its results may then differ in their last
-# digits.
-_ENVIRONMENT = ("versions", "threads", "device")
 
 # Columns of a dataset's table that the predictions have, or that name no subgroup.
 _KNOWN = ("name", "path", "frame", "label", "target", "group", "volume", "source")
@@ -219,7 +214,12 @@ class CrossValidator:
         temporary = None if self.run_dir else tempfile.TemporaryDirectory(prefix="covidct-")
         run_dir = Path(self.run_dir or temporary.name)  # type: ignore[union-attr]  # one of the two is not None
         directory = RunDirectory(run_dir)
-        self._claim(directory, self._describe(dataset, split, outputs), dataset)
+        claim_folder(
+            directory,
+            self._describe(dataset, split, outputs),
+            dataset.table.drop(columns=list(_KNOWN)),
+            resume=self.resume,
+        )
         canvases = Path(str(make_canvases(dataset, size, resize=self.recipe.resize).filename))
         slices = _slices(dataset, split)
         jobs = [
@@ -334,79 +334,6 @@ class CrossValidator:
             outputs=outputs,
         )
 
-    def _claim(self, directory: RunDirectory, spec: RunSpec, dataset: CTDataset) -> None:
-        """Write the description of the run, or check that the folder has the same run.
-
-        A run whose folds continue those in the folder, such as one with more repeats, extends it.
-        """
-        with _explained_refusals(directory.path):
-            directory.path.mkdir(parents=True, exist_ok=True)
-            with FileLock(directory.path / ".lock"):
-                found = directory.read_spec()
-                if found is None:
-                    directory.write_columns(dataset.table.drop(columns=list(_KNOWN)))
-                    directory.write_spec(spec)
-                    return
-                if not self.resume:
-                    raise ValueError(
-                        f"{str(directory.path)!r} contains a run; choose another run_dir, or "
-                        "resume=True"
-                    )
-                extended = _extended(found, spec)
-                if changes := _changes(extended, spec):
-                    has_more = found.repeats > spec.repeats and not _changes(
-                        _extended(spec, found), found
-                    )
-                    advice = f"Give repeats={found.repeats}, or choose" if has_more else "Choose"
-                    raise ValueError(
-                        f"{str(directory.path)!r} contains another run: {'; '.join(changes)}. "
-                        f"{advice} another run_dir"
-                    )
-                if extended is not found:
-                    directory.verify(networks=True)
-                    directory.unseal()
-                    directory.write_spec(extended)
-                    _LOG.info(
-                        "%s: extended from %d to %d folds; it can be read again when all are "
-                        "finished",
-                        directory.path.name,
-                        len(found.folds),
-                        len(spec.folds),
-                    )
-        for key in _ENVIRONMENT:
-            before, now = getattr(found, key), getattr(spec, key)
-            if before != now:
-                _LOG.warning(
-                    "the run in %s is resumed with other %s, so its results may differ in their "
-                    "last digits: %s",
-                    directory.path,
-                    key,
-                    _change(before, now, key),
-                )
-
-
-def _extended(found: RunSpec, spec: RunSpec) -> RunSpec:
-    """Return the run in the folder with the folds that `spec` adds to it, if there are any."""
-    number = len(found.folds)
-    if len(spec.folds) == number or spec.folds[:number] != found.folds:
-        return found
-    return replace(found, folds=(*found.folds, *spec.folds[number:]), repeats=spec.repeats)
-
-
-def _changes(found: RunSpec, spec: RunSpec) -> list[str]:
-    """Describe the differences of `spec` from the run in the folder, except the environment."""
-    before, now = ({**s.to_dict(), "protocol": s.protocol} for s in (found, spec))
-    same_number = len(found.folds) == len(spec.folds)
-    ignored = _ENVIRONMENT if same_number else (*_ENVIRONMENT, "fold_names")
-    changes = [
-        _change(before[key], now[key], key)
-        for key in now
-        if key not in ignored and before[key] != now[key]
-    ]
-    if same_number and found.folds != spec.folds:
-        changes.append("the folds have other slices (a scikit-learn splitter needs a random_state)")
-    return changes
-
 
 def _check_labels(outputs: Outputs, dataset: CTDataset, split: Split) -> None:
     """Raise an error if a label that needs an output has no training slice in a fold."""
@@ -439,30 +366,6 @@ def _slices(dataset: CTDataset, split: Split) -> pd.DataFrame:
             "volume": "" if dataset.volumes is None else dataset.volumes,
         }
     )
-
-
-@contextmanager
-def _explained_refusals(run_dir: Path) -> Iterator[None]:
-    """Add a remedy to the error that is raised if a run folder is not writable."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR):
-            raise
-        raise OSError(
-            error.errno,
-            f"{error.strerror}: a run must be able to write there; choose another folder, or read "
-            "a finished run with CrossValidationResult.load (covidct evaluate)",
-            str(run_dir),
-        ) from error
-
-
-def _change(before: object, now: object, key: str) -> str:
-    """Describe the difference between two values of an entry of run.json."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        other = [name for name in now if before.get(name) != now[name]]
-        return "; ".join(_change(before.get(name), now[name], f"{key}.{name}") for name in other)
-    return f"{key} was {before}, is {now}"
 
 
 def _jobs(n_jobs: int | None) -> int:

@@ -10,12 +10,13 @@ choice included (Varma and Simon 2006).
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ...datasets.ct_dataset import CTDataset, check_dataset
 from ...evaluation import metrics
@@ -23,7 +24,7 @@ from ...evaluation.tables import Table, percent
 from ..cross_validator import CrossValidator
 from ..protocol import Protocol, split_options
 from ..scores import ScoredFolds
-from ..splits import Fold, make_split, resolve_groups
+from ..splits import Fold, Split, make_split, resolve_groups
 from .planning import PlannedRun
 
 if TYPE_CHECKING:
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
 __all__ = ["NestedResult", "run_nested"]
 
 _LOG = logging.getLogger(__name__)
+
+Pair = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]  # training and test positions
+# Cross-validates a candidate on such pairs, in a folder below that of the nested run.
+Run = Callable[[PlannedRun, Sequence[Pair], Path], "CrossValidationResult"]
 
 
 class NestedResult(ScoredFolds):
@@ -196,8 +201,6 @@ def run_nested(
     >>> len(result.chosen), result.inner_scores.shape, len(result.predictions)
     (2, (2, 2), 40)
     """
-    import pandas as pd
-
     decisive = metrics.find_metric(metric)
     first = _check_candidates(candidates)
     dataset = datasets[first.dataset]
@@ -207,47 +210,26 @@ def run_nested(
     given = split_options(first.protocol, dataset, folds).get("groups")
     labels, kind = resolve_groups(dataset, given)
     outer = make_split(dataset, folds, groups=labels, seed=split_seed)
-    inner: list[tuple[Any, Any]] = []
-    for fold in outer.folds:
-        groups = None if labels is None else labels[fold.train]
-        part = make_split(dataset.targets[fold.train], inner_folds, groups=groups, seed=split_seed)
-        inner += [(fold.train[one.train], fold.train[one.test]) for one in part.folds]
 
-    def run(
-        candidate: PlannedRun, place: str, pairs: list[tuple[Any, Any]], name: str = ""
-    ) -> CrossValidationResult:
+    def run(candidate: PlannedRun, pairs: Sequence[Pair], place: Path) -> CrossValidationResult:
         validator = CrossValidator(
             candidate.model,
             candidate.recipe,
             cv=pairs,
             groups=labels,
             weights=candidate.weights,
-            run_dir=Path(folder, place, *candidate.path.parts[1:], name),
+            run_dir=Path(folder) / place,
             seed=seed,
             split_seed=split_seed,
             **options,
         )
         return validator.run(dataset)
 
-    scores = {}
-    for number, candidate in enumerate(candidates, start=1):
-        _LOG.info("candidate %d of %d: %s", number, len(candidates), candidate)
-        of_folds = run(candidate, "inner", inner).to_frame()[decisive.name].to_numpy()
-        scores[f"{candidate.model}/{candidate.variant}"] = pd.DataFrame(
-            of_folds.reshape(folds, -1)
-        ).mean(axis=1)
-    inner_scores = pd.DataFrame(scores).rename_axis(index="outer fold")
+    inner = _inner_folds(outer, dataset.targets, labels, inner_folds, seed=split_seed)
+    inner_scores = _score_inner_folds(run, candidates, inner, decisive.name, folds)
     # The first of equal candidates; one whose metric is undefined is never better.
     gains = inner_scores if decisive.greater_is_better else -inner_scores
     chosen = gains.fillna(-np.inf).to_numpy().argmax(axis=1)
-    parts = []
-    for number in np.unique(chosen):
-        numbers = np.flatnonzero(chosen == number)
-        pairs = [(outer.folds[k].train, outer.folds[k].test) for k in numbers]
-        name = "-".join(["folds", *map(str, numbers)])
-        rows = run(candidates[number], "outer", pairs, name).predictions
-        parts.append(rows.assign(fold=numbers[rows["fold"]]))
-    predictions = pd.concat(parts).sort_values(["fold", "index"], ignore_index=True)
     none = np.empty(0, np.int64)
     return NestedResult(
         candidates,
@@ -259,9 +241,58 @@ def run_nested(
         classes=dataset.classes,
         protocol=Protocol.paper() if labels is None else Protocol.grouped(kind),
         folds=tuple(Fold(fold.train, np.sort(fold.test), none) for fold in outer.folds),
-        predictions=predictions,
+        predictions=_test_choices(run, candidates, chosen, outer),
         group_kind=kind if labels is not None else outer.group_kind,
     )
+
+
+def _inner_folds(
+    outer: Split,
+    targets: npt.NDArray[np.int64],
+    groups: npt.NDArray[np.str_] | None,
+    number: int,
+    *,
+    seed: int,
+) -> list[Pair]:
+    """Split the training part of each outer fold again."""
+    inner = []
+    for fold in outer.folds:
+        kept = None if groups is None else groups[fold.train]
+        part = make_split(targets[fold.train], number, groups=kept, seed=seed)
+        inner += [(fold.train[one.train], fold.train[one.test]) for one in part.folds]
+    return inner
+
+
+def _score_inner_folds(
+    run: Run, candidates: Sequence[PlannedRun], inner: Sequence[Pair], metric: str, folds: int
+) -> pd.DataFrame:
+    """Return the mean metric of each candidate over the inner folds of each outer fold."""
+    import pandas as pd
+
+    scores = {}
+    for number, candidate in enumerate(candidates, start=1):
+        _LOG.info("candidate %d of %d: %s", number, len(candidates), candidate)
+        result = run(candidate, inner, Path("inner", *candidate.path.parts[1:]))
+        of_folds = result.to_frame()[metric].to_numpy().reshape(folds, -1)
+        scores[f"{candidate.model}/{candidate.variant}"] = pd.DataFrame(of_folds).mean(axis=1)
+    return pd.DataFrame(scores).rename_axis(index="outer fold")
+
+
+def _test_choices(
+    run: Run, candidates: Sequence[PlannedRun], chosen: npt.NDArray[np.int64], outer: Split
+) -> pd.DataFrame:
+    """Return the predictions of the chosen candidate of each outer fold on its test slices."""
+    import pandas as pd
+
+    parts = []
+    for number in np.unique(chosen):
+        candidate = candidates[number]
+        numbers = np.flatnonzero(chosen == number)
+        pairs = [(outer.folds[k].train, outer.folds[k].test) for k in numbers]
+        name = "-".join(["folds", *map(str, numbers)])
+        rows = run(candidate, pairs, Path("outer", *candidate.path.parts[1:], name)).predictions
+        parts.append(rows.assign(fold=numbers[rows["fold"]]))
+    return pd.concat(parts).sort_values(["fold", "index"], ignore_index=True)
 
 
 def _check_candidates(candidates: Sequence[PlannedRun]) -> PlannedRun:

@@ -92,29 +92,23 @@ def run_sweep(
         for run in planned:
             if run in results or run in failures:
                 continue
-            dataset = datasets[run.dataset]
             try:
-                split = split_options(run.protocol, dataset, folds)
-                run_dir = Path(folder) / run.path
-                validator = CrossValidator(
-                    run.model,
-                    run.recipe,
-                    weights=run.weights,
+                results[run] = _cross_validate(
+                    run,
+                    Path(folder) / run.path,
+                    datasets[run.dataset],
+                    folds=folds,
+                    help_others=help_others,
                     n_jobs=n_jobs,
-                    run_dir=run_dir,
-                    **split,
                     **options,
                 )
-                results[run] = _run(validator, dataset, run_dir, help_others)
             except Timeout:
                 continue  # another process works on it
             except _FAILURES as error:
                 failures[run] = str(error) or type(error).__name__
                 _LOG.warning("%s failed: %s", run, failures[run])
-            bar.update()
-            possible = [other for other in planned if other not in failures]
             seconds = time_left(
-                possible,
+                [other for other in planned if other not in failures],
                 folder,
                 sizes,
                 folds=folds,
@@ -122,6 +116,7 @@ def run_sweep(
                 n_jobs=n_jobs,
             )
             rest = f"about {duration(seconds)} left" if seconds else ""
+            bar.update()
             bar.set_postfix_str(rest)
             finished = len(results) + len(failures)
             _LOG.info("%d of %d runs done, the last %s; %s", finished, len(planned), run, rest)
@@ -129,10 +124,30 @@ def run_sweep(
     return SweepResult({run: results[run] for run in planned if run in results}, failures)
 
 
-def _run(
-    validator: CrossValidator, dataset: CTDataset, run_dir: Path, help_others: bool
+def _cross_validate(
+    run: PlannedRun,
+    run_dir: Path,
+    dataset: CTDataset,
+    *,
+    folds: int,
+    help_others: bool,
+    **options: Any,
 ) -> CrossValidationResult:
-    """Run a cross-validation alone, or together with the process that works on it."""
+    """Run a cross-validation alone, or together with the process that works on it.
+
+    Raises
+    ------
+    filelock.Timeout
+        If another process works on the run, and `help_others` is false.
+    """
+    validator = CrossValidator(
+        run.model,
+        run.recipe,
+        weights=run.weights,
+        run_dir=run_dir,
+        **split_options(run.protocol, dataset, folds),
+        **options,
+    )
     if help_others:
         return validator.run(dataset)
     run_dir.mkdir(parents=True, exist_ok=True)
