@@ -19,7 +19,7 @@ import numpy as np
 from _common import make_parser, table, write_json
 from scipy import special
 
-from covidct.runs.subgroups import Scored, compare
+from covidct.runs.subgroup_gaps import Scored, compare
 
 N_PATIENTS = 60
 SCENARIOS = {

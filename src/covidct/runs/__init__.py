@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from .run_spec import DatasetSpec, RunSpec, WeightsSpec
     from .scores import ScoredFolds
     from .splits import Fold, LeakageWarning, Split, make_split
-    from .subgroups import Gap
+    from .subgroup_gaps import Gap
     from .sweep import (
         NestedResult,
         PlannedRun,
@@ -96,7 +96,7 @@ else:
                 "Split",
                 "make_split",
             ),
-            "subgroups": ("Gap",),
+            "subgroup_gaps": ("Gap",),
             "sweep": (
                 "NestedResult",
                 "PlannedRun",

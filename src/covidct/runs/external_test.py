@@ -20,7 +20,8 @@ from ..evaluation.metrics import TABLE_METRICS
 from ..evaluation.operating_points import OperatingPoints, operating_point
 from ..evaluation.tables import Table, percent, percent_range
 from .protocol import NARROW_INTERVALS, group_unit
-from .subgroups import Scored, compare, describe_labels, gap_frame, subgroup_frame, subgroup_names
+from .subgroup_gaps import Scored, compare, gap_frame
+from .subgroups import describe_labels, subgroup_frame, subgroup_names
 
 if TYPE_CHECKING:
     import pandas as pd
