@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ..training.recipe import RECIPES, Recipe
 from .wrong_call import WrongCallError
-
-if TYPE_CHECKING:
-    from ..training.recipe import Recipe
 
 __all__ = ["add_recipe", "add_training", "read_recipe", "read_weights"]
 
@@ -67,7 +65,7 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
     """Add the options that change the recipe."""
     parser.add_argument(
         "--recipe",
-        choices=["paper", "modern", "demo"],
+        choices=list(RECIPES),
         default="paper",
         help="recipe of the training: the paper's, a modern one for fine-tuning (AdamW with a "
         "cosine schedule, 20 epochs), or the short one of covidct demo (default: %(default)s)",
@@ -88,9 +86,7 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
 
 def read_recipe(args: argparse.Namespace) -> Recipe:
     """Build the recipe that the options describe."""
-    from .. import Recipe
-
-    recipe = {"paper": Recipe, "modern": Recipe.modern, "demo": Recipe.demo}[args.recipe]()
+    recipe = RECIPES[args.recipe]()
     if args.epochs is not None:
         recipe = recipe.scaled(args.epochs)
     values = recipe.to_dict()

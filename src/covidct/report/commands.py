@@ -7,20 +7,15 @@ import re
 import shlex
 
 from ..datasets.registry import list_datasets, load_dataset
-from ..runs.protocol import PROTOCOLS
+from ..runs.protocol import PROTOCOLS, default_repeats
 from ..runs.result import CrossValidationResult
 from ..runs.run_spec import DatasetSpec, WeightsSpec
-from ..training.recipe import Recipe
+from ..training.recipe import RECIPES, Recipe
 
 __all__ = ["command_line", "replacement_note"]
 
 _TARGET_OPTIONS = {"covid": [], "label": ["--target", "label"]}
 _PHANTOM_OPTIONS: tuple[tuple[list[str], int], ...] = (([], 2), (["--option", "labels=3"], 3))
-_BASES = {
-    (): Recipe,
-    ("--recipe", "modern"): Recipe.modern,
-    ("--recipe", "demo"): Recipe.demo,
-}
 
 
 def command_line(result: CrossValidationResult) -> str | None:
@@ -75,7 +70,7 @@ def command_line(result: CrossValidationResult) -> str | None:
     words += ["--protocol", protocol.id]
     if protocol.id not in ("official", "source"):
         words += ["--folds", str(spec.folds_per_repeat)]
-    if spec.repeats != (5 if protocol.id == "official" else 1):
+    if spec.repeats != default_repeats(protocol.id):
         words += ["--repeats", str(spec.repeats)]
     words += recipe
     words += ["--seed", str(spec.seed)]
@@ -89,9 +84,9 @@ def _recipe_options(recipe: Recipe) -> list[str] | None:
     """Return the shortest options that turn a default recipe into this one, or None."""
     target = recipe.options()
     found = []
-    for flags, make in _BASES.items():
+    for name, make in RECIPES.items():
         base = make()
-        options = list(flags)
+        options = [] if name == "paper" else ["--recipe", name]
         if base.epochs != recipe.epochs:
             base = base.scaled(recipe.epochs)
             options += ["--epochs", str(recipe.epochs)]

@@ -14,6 +14,7 @@ __all__ = [
     "NARROW_INTERVALS",
     "PROTOCOLS",
     "Protocol",
+    "default_repeats",
     "group_unit",
     "leakage_warning",
     "split_options",
@@ -132,6 +133,22 @@ class Protocol:
 def group_unit(kind: str | None) -> str:
     """Return the noun for one group of a kind, such as ``"patient"``, for use in sentences."""
     return "group" if kind is None else _UNITS.get(kind, kind)
+
+
+def default_repeats(protocol: object) -> int:
+    """Return the number of repeats where none is given.
+
+    Parameters
+    ----------
+    protocol : object
+        Name of the protocol, or the option ``cv`` of a cross-validation.
+
+    Returns
+    -------
+    int
+        5 for the official split, whose single fold is trained with several seeds, else 1.
+    """
+    return 5 if isinstance(protocol, str) and protocol == "official" else 1
 
 
 def split_options(protocol: str, dataset: CTDataset, folds: int) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from ..datasets.ct_dataset import CTDataset
 from ..errors import InvalidFileError
 from ..evaluation._inputs import check_targets, group_names
 from .group_folds import GroupFolds, most_folds
-from .protocol import Protocol, group_unit, leakage_warning
+from .protocol import Protocol, default_repeats, group_unit, leakage_warning
 
 __all__ = [
     "Fold",
@@ -314,11 +314,11 @@ def _near_duplicates(dataset: CTDataset | _Targets) -> tuple[Labels | None, str 
 
 
 def _repeats(cv: object, repeats: int | None) -> int:
-    """Return the number of repeats; None means 5 for the official split and 1 for other folds."""
-    kind = cv if isinstance(cv, str) else None
+    """Return the checked number of repeats."""
     if repeats is None:
-        return 5 if kind == "official" else 1
+        return default_repeats(cv)
     number = whole("repeats", repeats)
+    kind = cv if isinstance(cv, str) else None
     if number > 1 and kind not in ("official", "source") and not isinstance(cv, Integral):
         raise ValueError(
             f"repeats={number} needs a number of folds, cv='official' or cv='source', got "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,7 +14,7 @@ from ..errors import UnknownNameError
 if TYPE_CHECKING:
     from ..models.info import ArchitectureInfo
 
-__all__ = ["Augmentation", "Recipe"]
+__all__ = ["RECIPES", "Augmentation", "Recipe"]
 
 # Largest side of a canvas in pixels; a slice has 512.
 _LARGEST = 4096
@@ -519,6 +519,14 @@ class Recipe:
             _refuse_unknown(options["augmentation"], Augmentation)
             options["augmentation"] = Augmentation(**options["augmentation"])
         return cls(**options)
+
+
+#: Recipes by the names that the command line uses.
+RECIPES: Mapping[str, Callable[[], Recipe]] = {
+    "paper": Recipe,
+    "modern": Recipe.modern,
+    "demo": Recipe.demo,
+}
 
 
 def _milestones(milestones: object) -> tuple[tuple[int, float], ...] | str:

@@ -12,6 +12,7 @@ from ...errors import InvalidFileError
 from ...models.registry import model_info
 from ...training.recipe import Recipe
 from ...training.trainer import EpochRecord
+from ..protocol import default_repeats
 from ..storage import RunDirectory
 from .planning import PlannedRun
 
@@ -106,9 +107,8 @@ class _Load(NamedTuple):
 
 
 def _measure(run: PlannedRun, folder: Path, slices: int, folds: int, repeats: int | None) -> _Load:
-    times = repeats or 1
-    # An official split has one fold, which is repeated five times by default.
-    number = (repeats or 5) if run.protocol == "official" else folds * times
+    times = repeats or default_repeats(run.protocol)
+    number = times if run.protocol == "official" else folds * times  # an official split has a fold
     sizes: Sequence[float] = [slices * (folds - 1) / folds] * number
     seconds: Mapping[int, float] = {}
     with suppress(InvalidFileError):  # a damaged run fails when it is started
