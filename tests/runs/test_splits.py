@@ -95,12 +95,13 @@ def test_splitters_of_scikit_learn(anonymous, phantoms):
     assert len(make_split(phantoms, LeaveOneGroupOut(), groups=pairs).folds) == 3
 
 
-@pytest.mark.parametrize("form", ["positions", "masks", "iterator"])
+@pytest.mark.parametrize("form", ["positions", "masks", "iterator", "array"])
 def test_folds_may_be_given(anonymous, form):
     tested = [np.array([0, 1, 6, 7]), np.array([2, 3, 8, 9])]
     parts = [(np.setdiff1d(np.arange(12), test), test) for test in tested]
     given = [tuple(np.isin(np.arange(12), part) for part in fold) for fold in parts]
-    cv = {"positions": parts, "masks": given, "iterator": iter(parts)}[form]
+    forms = {"positions": parts, "masks": given, "iterator": iter(parts), "array": np.array(given)}
+    cv = forms[form]
     split = make_split(anonymous, cv)
     assert split.protocol.label == "given folds"
     for fold, (train, test) in zip(split.folds, parts, strict=True):
