@@ -12,7 +12,8 @@ from sklearn.model_selection import LeaveOneGroupOut, RepeatedStratifiedKFold, S
 import covidct
 from covidct import CTDataset
 from covidct.runs import splits
-from covidct.runs.splits import Fold, LeakageWarning, make_split
+from covidct.runs.protocol import Protocol
+from covidct.runs.splits import Fold, LeakageWarning, make_split, resolve_groups
 
 
 @pytest.fixture
@@ -83,6 +84,7 @@ def test_near_duplicates_are_never_on_both_sides(copied, seed):
         "grouped by near-duplicate",
         "near-duplicate",
     )
+    assert split.groups.dtype.kind == "U"
     pairs = np.arange(len(copied)) // 2
     for fold in split.folds:
         assert not set(pairs[fold.train]) & set(pairs[fold.test])
@@ -90,9 +92,12 @@ def test_near_duplicates_are_never_on_both_sides(copied, seed):
 
 def test_splitters_of_scikit_learn(anonymous, phantoms):
     split = make_split(anonymous, RepeatedStratifiedKFold(n_splits=2, n_repeats=2, random_state=0))
-    assert (split.protocol.label, len(split.folds)) == ("RepeatedStratifiedKFold", 4)
+    assert len(split.folds) == 4
+    assert split.protocol == Protocol("splitter", "RepeatedStratifiedKFold", None)
     pairs = np.arange(len(phantoms)) // 8
-    assert len(make_split(phantoms, LeaveOneGroupOut(), groups=pairs).folds) == 3
+    split = make_split(phantoms, LeaveOneGroupOut(), groups=pairs)
+    assert len(split.folds) == 3
+    assert split.protocol == Protocol("splitter", "LeaveOneGroupOut", "given groups")
 
 
 @pytest.mark.parametrize("form", ["positions", "masks", "iterator", "array"])
@@ -103,10 +108,17 @@ def test_folds_may_be_given(anonymous, form):
     forms = {"positions": parts, "masks": given, "iterator": iter(parts), "array": np.array(given)}
     cv = forms[form]
     split = make_split(anonymous, cv)
-    assert split.protocol.label == "given folds"
+    assert split.protocol == Protocol("given", "given folds", None)
     for fold, (train, test) in zip(split.folds, parts, strict=True):
         np.testing.assert_array_equal(fold.train, train)
         np.testing.assert_array_equal(fold.test, test)
+
+
+def test_given_folds_may_keep_groups_together(phantoms):
+    folds = make_split(phantoms, 2, groups="patient").folds
+    split = make_split(phantoms, [(f.train, f.test) for f in folds], groups="patient")
+    assert split.protocol == Protocol("given", "given folds", "patient")
+    assert resolve_groups(phantoms, None) == (None, "")
 
 
 def test_a_number_of_folds_may_be_numpys(anonymous):
@@ -191,12 +203,23 @@ def test_an_official_split_that_tears_patients_or_is_never_run_is_refused(anonym
         (3, [None, float("nan"), ""] * 4, "no label .* for 12 slices, the first at position 0"),
         (3, [[1, 2]] * 12, "groups must have one value for each of 12"),
         (5.0, None, "cv must be an integer, .* or pairs of training and test positions, got 5.0"),
-        (3, [0] * 6 + [1] * 6, r"1 of 'non-COVID' and 1 of 'COVID'; a split is impossible"),
+        (3, ["a", float("nan")] * 6, "no label .* for 6 slices, the first at position 1"),
+        (
+            3,
+            [0] * 6 + [1] * 6,
+            r"groups \(given groups\) .* 1 of 'non-COVID' and 1 of 'COVID'; a split is impossible",
+        ),
+        (3, [*"aabbcc", *"dddeee"], "2 of 'non-COVID' and 3 of 'COVID'; use at most 2 folds"),
     ],
 )
 def test_impossible_splits_say_why(anonymous, cv, groups, message):
     with pytest.raises(ValueError, match=message):
         make_split(anonymous, cv, groups=groups)
+
+
+def test_the_rarer_class_is_named():
+    with pytest.raises(ValueError, match="class '0' has 2 slices, fewer than the 3 folds"):
+        make_split([0, 0, 1, 1, 1], 3)
 
 
 class Fixed:
@@ -320,6 +343,7 @@ def test_repeats_shuffle_the_folds_of_one_search(phantoms, groups, monkeypatch):
 def test_splitters_repeat_themselves(anonymous):
     with pytest.raises(ValueError, match=r"repeats=2 needs a number of folds, cv='official' or"):
         make_split(anonymous, StratifiedKFold(2), repeats=2)
+    assert len(make_split(anonymous, StratifiedKFold(2), repeats=1).folds) == 2
 
 
 @settings(deadline=None, max_examples=40)
