@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+
+from ..datasets._listing import natural_key
 
 __all__ = ["file_blocks", "file_order"]
 
@@ -32,7 +33,7 @@ def file_order(names: Sequence[str]) -> Ints:
     >>> file_order(["Covid (10).png", "Covid (9).png", "Covid (1).png"]).tolist()
     [2, 1, 0]
     """
-    return np.array(sorted(range(len(names)), key=lambda i: _parts(names[i])), dtype=np.int64)
+    return np.array(sorted(range(len(names)), key=lambda i: natural_key(names[i])), dtype=np.int64)
 
 
 def file_blocks(names: Sequence[str], targets: Ints, *, length: int) -> Ints:
@@ -65,7 +66,3 @@ def file_blocks(names: Sequence[str], targets: Ints, *, length: int) -> Ints:
         of_class = order[targets[order] == target]
         labels[of_class] = 2 * (np.arange(len(of_class)) // length) + target
     return labels
-
-
-def _parts(name: str) -> list[tuple[str, int]]:
-    return [(text, int(digits or -1)) for text, digits in re.findall(r"(\D*)(\d*)", name)]

@@ -64,6 +64,7 @@ _TITLES = {
 _SMALL = 50
 
 _Number = TypeVar("_Number", float, Floats)
+_Values = dict[str, Floats]  # by name, each of shape (n_weightings,)
 
 
 def predictive_values(
@@ -288,27 +289,25 @@ def operating_point(
     unit_of = np.arange(n) if units is None else check_labels("units", units, n)
     codes = group_codes(groups, n)
     numbers = np.unique(fold_of)
-    judged = [np.flatnonzero(fold_of == number) for number in numbers]
+    ps = tuple(check_fraction("prevalence", p) for p in prevalences)
     if fitted_on is None:
-        fitted = [
-            np.flatnonzero((fold_of != number) & ~np.isin(unit_of, unit_of[rows]))
-            for number, rows in zip(numbers, judged, strict=True)
-        ]
-        all_labels, all_values = labels, values
+        all_labels, all_values, all_codes = labels, values, codes
     else:
         extra_labels, extra_values = check_predictions(fitted_on[0], fitted_on[1])
         extra_folds = check_labels("folds", fitted_on[2], len(extra_labels))
-        fitted = [n + np.flatnonzero(extra_folds == number) for number in numbers]
         all_labels = np.concatenate([labels, extra_labels])
         all_values = np.concatenate([values, extra_values])
         # Validation and test part are drawn separately: no group is in both.
-        codes = np.concatenate(
-            [codes, codes.max() + 1 + group_codes(fitted_on[3], len(extra_labels))]
-        )
-    parts = [
-        _Part(all_labels, all_values, criterion, fit, judge)
-        for fit, judge in zip(fitted, judged, strict=True)
-    ]
+        extra_codes = codes.max() + 1 + group_codes(fitted_on[3], len(extra_labels))
+        all_codes = np.concatenate([codes, extra_codes])
+    parts = []
+    for number in numbers:
+        judged = np.flatnonzero(fold_of == number)
+        if fitted_on is None:
+            fitted = np.flatnonzero((fold_of != number) & ~np.isin(unit_of, unit_of[judged]))
+        else:
+            fitted = n + np.flatnonzero(extra_folds == number)
+        parts.append(_Part(all_labels, all_values, criterion, fitted, judged))
     every = np.ones((1, len(all_labels)))
     thresholds = np.array([float(part.thresholds(every)[0]) for part in parts])
     if np.isnan(thresholds).any():
@@ -318,39 +317,12 @@ def operating_point(
             f"no threshold can be chosen for fold {missing}: there are no predictions of {kind} "
             "from other slices or patients; use more folds or a validation part"
         )
-    ps = tuple(check_fraction("prevalence", p) for p in prevalences)
-
-    def statistic(weights: Floats) -> Mapping[str, Floats]:
-        chosen = sum(part.cells(weights, part.thresholds(weights)) for part in parts)
-        kept = sum(
-            part.cells(weights, np.full(len(weights), threshold))
-            for part, threshold in zip(parts, thresholds, strict=True)
-        )
-        fixed = {f"{name}, fixed": v for name, v in _values(np.asarray(kept), ps).items()}
-        return _values(np.asarray(chosen), ps) | fixed
-
-    point = {name: float(value[0]) for name, value in statistic(every).items()}
-    drawn = cluster_bootstrap(statistic, codes, level=level, n_resamples=n_resamples, seed=seed)
-    found = {
-        name: _hull(ends, drawn[f"{name}, fixed"])
-        for name, ends in drawn.items()
-        if not name.endswith(", fixed")
-    }
-    predicted = np.zeros(n, dtype=bool)
-    for rows, threshold in zip(judged, thresholds, strict=True):
-        predicted[rows] = values[rows] >= threshold
-    cases = {
-        "sensitivity": labels == 1,
-        "specificity": labels == 0,
-        "ppv": predicted,
-        "npv": ~predicted,
-    }
-    right = predicted == labels
-    ends = {name: found[name] for name in cases}
-    if len(np.unique(codes[:n])) > 1:  # as in `bootstrap`
-        for name, chosen in cases.items():
-            share = robust_share(found[name], right[chosen], codes[:n][chosen], level=level)
-            ends[name] = _hull(share, found[name])
+    point = {name: float(v[0]) for name, v in _chosen(parts, every, ps).items()}
+    found = _bootstrapped(
+        parts, thresholds, all_codes, ps, level=level, n_resamples=n_resamples, seed=seed
+    )
+    predicted = values >= thresholds[np.searchsorted(numbers, fold_of)]
+    ends = _robust_shares(found, labels, predicted, codes, level=level)
     return OperatingPoint(
         criterion,
         numbers,
@@ -360,6 +332,63 @@ def operating_point(
         ends,
         tuple(_at_prevalence(p, point, found, ends) for p in ps),
     )
+
+
+def _chosen(parts: Sequence[_Part], weights: Floats, prevalences: Sequence[float]) -> _Values:
+    """Return the values under each weighting, with the thresholds that it chooses."""
+    cells = sum(part.cells(weights, part.thresholds(weights)) for part in parts)
+    return _values(np.asarray(cells), prevalences)
+
+
+def _bootstrapped(
+    parts: Sequence[_Part],
+    thresholds: Floats,
+    codes: Ints,
+    prevalences: Sequence[float],
+    **options: Any,
+) -> dict[str, Interval]:
+    """Return bootstrap intervals that hold with chosen and with fixed thresholds."""
+
+    def statistic(weights: Floats) -> _Values:
+        cells = sum(
+            part.cells(weights, np.full(len(weights), threshold))
+            for part, threshold in zip(parts, thresholds, strict=True)
+        )
+        fixed = _values(np.asarray(cells), prevalences)
+        return _chosen(parts, weights, prevalences) | {f"{n}, fixed": v for n, v in fixed.items()}
+
+    drawn = cluster_bootstrap(statistic, codes, **options)
+    return {
+        name: _hull(ends, drawn[f"{name}, fixed"])
+        for name, ends in drawn.items()
+        if not name.endswith(", fixed")
+    }
+
+
+def _robust_shares(
+    found: Mapping[str, Interval],
+    labels: Ints,
+    predicted: npt.NDArray[np.bool_],
+    codes: Ints,
+    *,
+    level: float,
+) -> dict[str, Interval]:
+    """Return the intervals of the shares, widened to Wilson's where few groups decide."""
+    cases = {
+        "sensitivity": labels == 1,
+        "specificity": labels == 0,
+        "ppv": predicted,
+        "npv": ~predicted,
+    }
+    if len(np.unique(codes)) == 1:  # as in `bootstrap`
+        return {name: found[name] for name in cases}
+    right = predicted == labels
+    return {
+        name: _hull(
+            robust_share(found[name], right[chosen], codes[chosen], level=level), found[name]
+        )
+        for name, chosen in cases.items()
+    }
 
 
 def _hull(first: Interval, second: Interval) -> Interval:
@@ -417,7 +446,7 @@ class _Part:
         return cells
 
 
-def _values(cells: Floats, prevalences: Sequence[float]) -> dict[str, Floats]:
+def _values(cells: Floats, prevalences: Sequence[float]) -> _Values:
     tn, fp, fn, tp = cells.T
     found = {
         "sensitivity": ratio(tp, tp + fn),

@@ -23,6 +23,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 from scipy import special
+from scipy.stats import rankdata
 from tqdm import tqdm
 
 from ._inputs import (
@@ -400,8 +401,7 @@ def _ranks(probabilities: Floats, folds: Ints) -> Floats:
     ranks = np.empty(len(probabilities))
     for number in np.unique(folds):
         part = folds == number
-        _, inverse, counts = np.unique(probabilities[part], return_inverse=True, return_counts=True)
-        ranks[part] = (np.cumsum(counts) - counts / 2)[inverse] / len(inverse)
+        ranks[part] = (rankdata(probabilities[part]) - 0.5) / np.count_nonzero(part)
     return ranks
 
 
