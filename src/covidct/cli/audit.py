@@ -10,7 +10,7 @@ import argparse
 
 from .dataset_options import add_dataset, load_slices
 from .output import emit, emit_json
-from .shell_words import in_shell_words
+from .shell_words import audit_in_shell_words
 
 EXAMPLE = "covidct audit --dataset folder=my-slices"
 
@@ -30,6 +30,4 @@ def run(args: argparse.Namespace) -> None:
     if args.json:
         emit_json(report.to_dict())
     else:
-        # The advice names an argument of CrossValidator; covidct train has an option for it.
-        words = argparse.Namespace(**vars(args), protocol=None)
-        emit(in_shell_words(str(report), words))
+        emit(audit_in_shell_words(report, args))

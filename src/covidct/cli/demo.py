@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .output import emit
-from .shell_words import in_shell_words
+from .shell_words import audit_in_shell_words
 
 EXAMPLE = "covidct demo --output demo"
 
@@ -77,9 +77,7 @@ def run(args: argparse.Namespace) -> None:
     emit(f"{slices}\n")
     _announce(2, "Look for duplicates, shortcuts and leaks in them: about ten seconds.")
     audit = audit_dataset(slices)
-    # The advice names an argument of CrossValidator; covidct train has an option for it.
-    words = argparse.Namespace(**vars(args), protocol=None)
-    emit(in_shell_words(f"{audit}\n", words))
+    emit(f"{audit_in_shell_words(audit, args)}\n")
     _announce(
         3,
         f"Train {network.name} {args.folds} times for {recipe.epochs} epochs, each time without "

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 import re
+from typing import TYPE_CHECKING
 
-__all__ = ["in_shell_words"]
+if TYPE_CHECKING:
+    from ..audit import AuditReport
+
+__all__ = ["audit_in_shell_words", "in_shell_words"]
 
 # Arguments of the Python interface whose flag has another name.
 _FLAGS = {"cv": "--folds", "compile_model": "--compile"}
@@ -57,3 +61,8 @@ def in_shell_words(message: str, args: argparse.Namespace) -> str:
     value = r"(?P<value>None|True|[A-Z]+\b|\d+\b|'[^']*'|\"[^\"]*\")"
     message = re.sub(rf"\b(?P<name>[a-z_]+)={value}", with_value, message)
     return re.sub(r"^(?P<name>[a-z_]+)(?P<rest> must [^;]*)", about, message)
+
+
+def audit_in_shell_words(report: AuditReport, args: argparse.Namespace) -> str:
+    """Return an audit, whose advice about a CrossValidator names the options of covidct train."""
+    return in_shell_words(str(report), argparse.Namespace(**vars(args), protocol=None))

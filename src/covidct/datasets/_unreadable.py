@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from .._files import stands_in
+
 __all__ = ["what_it_is"]
 
 _AS_PNG = "save it as a PNG"
@@ -22,8 +24,6 @@ _KINDS: tuple[tuple[bytes, str, str], ...] = (
     (rb"%PDF", "a PDF document", "extract the image from it and save it as a PNG"),
     (rb"\x0a[\x00-\x05]\x01[\x01\x02\x04\x08]", "a PCX image", _AS_PNG),
     (rb"\x00\x00\x01\x00", "an icon (ICO)", _AS_PNG),
-    (rb"version https://git-lfs", "a Git LFS pointer", "run 'git lfs pull' to get the file itself"),
-    (rb"(?i)\s*<(!doctype html|html|head)", "an HTML page", "download the file itself"),
     (rb"\s*<\?xml|\s*<svg", "an XML document", "give an image file"),
     (rb"\x1f\x8b", "a gzip archive", "unpack it, or give a NIfTI volume a name in .nii.gz"),
     (rb"PK\x03\x04|PK\x05\x06", "a ZIP archive", "unpack it and give the files in it"),
@@ -62,6 +62,8 @@ def what_it_is(path: Path, formats: Sequence[str]) -> str:
     str
         Reason and remedy, in words that follow the file's name.
     """
+    if (reason := stands_in(path)) is not None:
+        return reason
     read = f"the formats that are read are {', '.join(formats)}"
     with path.open("rb") as file:
         head = file.read(1 << 16)
