@@ -70,6 +70,7 @@ def test_units(groups, kind, expected):
     result = predicted(groups, group_kind=kind)
     units = (result.has_groups, result.unit, result.resampled_unit, result.has_patients)
     assert units == expected
+    assert (result._units() == result.predictions["group" if expected[0] else "index"]).all()
 
 
 def test_slices_are_averaged_over_the_folds_that_tested_them():

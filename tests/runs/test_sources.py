@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -72,8 +74,17 @@ def test_equal_pixels_of_two_sources_are_refused(tmp_path):
     mixed = covidct.load_dataset("folder", tmp_path / "copy", groups=None)
     joined = covidct.concat([a, mixed], names=["a", "b"])
     for cv in ("source", [(range(16), range(16, 32))]):
-        with pytest.raises(ValueError, match=r"1 slices have the same pixels in two sources"):
+        said = r"1 slices have the same pixels in two sources.* such as '(.*)' and '(.*)'; leave"
+        with pytest.raises(ValueError, match=said) as error:
             make_split(joined, cv)
+        names = re.search(said, str(error.value)).groups()
+        one, other = (joined[joined.names.index(name)][0] for name in names)
+        np.testing.assert_array_equal(one, other)
+    # Copies within a source are not refused.
+    twice = covidct.concat([a, b.subset([*range(16), 0])], names=["a", "b"])
+    tested = [32, int(np.flatnonzero(a.targets != b.targets[0])[0])]  # of both classes
+    with pytest.warns(LeakageWarning, match="2 of 8 patients"):
+        make_split(twice, [(np.setdiff1d(range(32), tested), tested)])
 
 
 def test_near_duplicates_of_two_sources_warn(tmp_path):

@@ -11,7 +11,7 @@ from sklearn.model_selection import LeaveOneGroupOut, RepeatedStratifiedKFold, S
 
 import covidct
 from covidct import CTDataset
-from covidct.runs import splits
+from covidct.runs import splits as splits_module
 from covidct.runs.protocol import Protocol
 from covidct.runs.splits import Fold, LeakageWarning, make_split, resolve_groups
 
@@ -129,6 +129,9 @@ def test_random_split_of_known_patients_warns(phantoms, anonymous):
     advice = r"[(]5 of 6 patients[)]; use groups='patient[+]near-duplicate' for an unbiased"
     with pytest.warns(LeakageWarning, match=advice):
         make_split(phantoms, 2)
+    rest = np.flatnonzero(phantoms.groups == phantoms.groups[0])[1:]
+    with pytest.warns(LeakageWarning, match="of 6 patients"):  # one of whom has a single slice
+        make_split(phantoms.subset(np.setdiff1d(range(24), rest)), 2)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert make_split(anonymous, 2).groups is None
@@ -314,15 +317,22 @@ def test_a_split_by_patient_warns_of_near_duplicates(
     ]
     assert torn
     assert len(told) == torn
+    alike = splits_module.near_duplicate_groups(data)
+    counts = [
+        sum(any(alike[i] == alike[j] for j in f.train) for f in split.folds for i in f.test)
+        for split in splits
+    ]
+    assert [int(message.split()[0]) for message in told] == [count for count in counts if count]
+    assert max(counts) < len(data)
 
 
 @pytest.mark.parametrize("groups", [None, "patient"])
 @pytest.mark.filterwarnings("ignore::covidct.runs.splits.LeakageWarning")  # not tested here
 def test_repeats_shuffle_the_folds_of_one_search(phantoms, groups, monkeypatch):
     searches = []
-    find = splits.near_duplicate_groups
+    find = splits_module.near_duplicate_groups
     monkeypatch.setattr(
-        splits, "near_duplicate_groups", lambda *given: searches.append(1) or find(*given)
+        splits_module, "near_duplicate_groups", lambda *given: searches.append(1) or find(*given)
     )
     once = make_split(phantoms, 2, groups=groups, seed=3)
     number = len(searches)

@@ -550,7 +550,7 @@ def _refuse_copies(folds: Sequence[Fold], dataset: CTDataset) -> None:
 
 def _warn_of_similar_sources(folds: Sequence[Fold], dataset: CTDataset) -> None:
     try:
-        groups = near_duplicate_groups(dataset).astype(np.str_)
+        groups = near_duplicate_groups(dataset)
     except (OSError, InvalidFileError) as error:
         _LOG.warning("near-duplicates in other sources were not looked for: %s", error)
         return
