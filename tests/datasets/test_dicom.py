@@ -303,6 +303,28 @@ def test_flipped_bits_are_read_or_refused(tmp_path: Path, caplog: pytest.LogCapt
     assert "Jane" not in caplog.text + "".join(refusals)
 
 
+def test_a_failed_decoder_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(InvalidFileError, match="cannot be decoded from JPEG Extended|missing"):
+        read_slice(shipped("JPEG-lossy.dcm"))
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("keyword", ["FloatPixelData", "DoubleFloatPixelData"])
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian])
+def test_floating_point_pixels_are_named(keyword: str, syntax: str, tmp_path: Path) -> None:
+    dataset = make()
+    del dataset.PixelData, dataset.BitsStored, dataset.PixelRepresentation
+    dtype = "<f4" if keyword == "FloatPixelData" else "<f8"
+    values = np.zeros((dataset.Rows, dataset.Columns), dtype)
+    setattr(dataset, keyword, values.tobytes())
+    dataset.BitsAllocated = 8 * values.itemsize
+    dataset.file_meta.TransferSyntaxUID = syntax
+    path = tmp_path / "a.dcm"
+    dataset.save_as(path, enforce_file_format=True)
+    with pytest.raises(InvalidFileError, match=rf"a\.dcm' holds {keyword}, not the whole numbers"):
+        read_slice(path)
+
+
 def test_what_others_make_pydicom_log_is_left_alone(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -19,6 +19,9 @@ from covidct.errors import UnknownNameError
         (["COVID"], {}, [1], ("non-COVID", "COVID")),
         (["normal", "pneumonia"], {}, [0, 0], ("non-COVID", "COVID")),
         (["ward"], {"negative": "ward"}, [0], ("ward", "COVID")),
+        # The lists of a study: a cohort may lack some of their labels, or all of one list.
+        (["a", "b"], {"positive": "c", "negative": ["a", "B"]}, [0, 0], ("non-COVID", "COVID")),
+        (["b"], {"positive": ["b", "c"], "negative": ["a"]}, [1], ("non-b", "b")),
     ],
 )
 def test_covid_against_the_rest(

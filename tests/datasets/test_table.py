@@ -202,6 +202,62 @@ def test_a_column_of_a_frame_that_is_there_twice(images: Path) -> None:
         covidct.load_dataset("table", table, images=images)
 
 
+def frame_of(images: Path, *, absolute: bool = False) -> pd.DataFrame:
+    table = pd.DataFrame(ROWS, columns=HEADER.split(","))
+    if absolute:
+        table["filename"] = [images / name for name in table["filename"]]
+    return table
+
+
+def test_absolute_paths_of_a_frame_need_no_folder(images: Path) -> None:
+    table = frame_of(images, absolute=True)
+    (images / "sub").mkdir()
+    for folder in (images.parent, images / "sub"):  # not in the table, and not read
+        (folder / "a.png").write_bytes(b"broken")
+    (images / "b.png").rename(images / "sub" / "b.png")
+    table.loc[1, "filename"] = images / "sub" / "b.png"
+    dataset = covidct.load_dataset("table", table)
+    assert [dataset[i][0].getpixel((0, 0)) for i in range(4)] == [0, 1, 2, 3]
+    assert dataset.paths[1] == images / "sub" / "b.png"
+
+    table.loc[2, "filename"] = images / "e.png"
+    with pytest.raises(InvalidFileError, match=r"1 listed files are not in .*e\.png'"):
+        covidct.load_dataset("table", table)
+    assert len(covidct.load_dataset("table", table, on_error="skip")) == 3
+    table.loc[2, "filename"] = "c.png"
+    with pytest.raises(ValueError, match="needs images, the folder .* unless all of them are abs"):
+        covidct.load_dataset("table", table)
+
+
+def test_named_index_levels_are_columns(images: Path) -> None:
+    table = frame_of(images).set_index(["patientid", "filename"])
+    dataset = covidct.load_dataset("table", table, images=images)
+    assert dataset.names == ("a.png", "b.png", "c.png", "d.png")
+    assert dataset.groups.tolist() == ["p1", "p2", "p3", "p4"]
+    clash = frame_of(images)
+    clash.index = pd.Index(["x", "y", "z", "w"], name="filename")
+    assert covidct.load_dataset("table", clash, images=images).names == dataset.names
+
+
+def test_a_table_of_another_kind_is_named(images: Path) -> None:
+    records = frame_of(images).to_dict("records")
+    with pytest.raises(TypeError, match=r"DataFrame, got a builtins\.list; convert it with pandas"):
+        covidct.load_dataset("table", records, images=images)
+
+
+def test_a_compressed_table(images: Path) -> None:
+    path = images.parent / "slices.csv.gz"
+    frame_of(images).to_csv(path, index=False)
+    assert len(covidct.load_dataset("table", path, images=images)) == 4
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-20])
+    with pytest.raises(InvalidFileError, match=r"csv\.gz' cannot be read as a table \(its gzip"):
+        covidct.load_dataset("table", path, images=images)
+    (images.parent / "slices.json").write_text(frame_of(images).to_json(orient="records"))
+    with pytest.raises(InvalidFileError, match=r"it is JSON\); save it as CSV"):
+        covidct.load_dataset("table", images.parent / "slices.json", images=images)
+
+
 def test_an_empty_split_is_named(images: Path) -> None:
     rows = [*lines()[:3], "d.png,COVID-19,p4,,north"]
     with pytest.raises(ValueError, match=r"empty for 1 slices, such as .*d\.png"):

@@ -321,8 +321,41 @@ def test_voxels_that_are_no_numbers(suffix: str, tmp_path: Path) -> None:
     array = voxels().astype(np.float32)
     array[2, 3, 4], array[0, 0, 0] = np.nan, np.inf
     path = write(image(array), tmp_path / f"a{suffix}")
-    with pytest.raises(InvalidFileError, match="2 voxels that are not numbers"):
+    with pytest.raises(InvalidFileError, match="1 infinite voxels"):
         find_slices(path)
+    path = write(image(np.full(SHAPE, np.nan, np.float32)), tmp_path / f"b{suffix}")
+    with pytest.raises(InvalidFileError, match="no voxel that is a number"):
+        find_slices(path)
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".mha", ".nrrd"])
+@pytest.mark.parametrize("offset", [0, 1024])
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+def test_outside_of_the_field_of_view_is_air(
+    value: float, offset: int, suffix: str, tmp_path: Path
+) -> None:
+    units = chest().astype(np.float32)
+    y, x = np.mgrid[: units.shape[1], : units.shape[2]]
+    outside = np.hypot(y - y.mean(), x - x.mean()) > y.mean()
+    padded = np.where(outside, np.float32(value), units + offset)
+    path = write(image(padded), tmp_path / f"a{suffix}")
+    (volume,) = find_slices(path).volumes
+    assert volume.in_hu
+    for frame in volume.frames:
+        found = read_hu(path, frame)
+        assert (found[outside] <= -1024).all()
+        np.testing.assert_array_equal(found[~outside], units[frame][~outside])
+
+
+def test_windowed_volumes_and_masks_with_a_field_of_view(tmp_path: Path) -> None:
+    gray = np.random.default_rng(0).uniform(10, 250, SHAPE).astype(np.float32)
+    gray[:, :2] = np.nan
+    shown = frames_of(write(image(gray), tmp_path / "a.nii.gz"))
+    least = np.nanmin(gray)
+    np.testing.assert_array_equal(shown, np.rint(np.nan_to_num(gray, nan=least)))
+    mask = (gray > 100).astype(np.float32)
+    mask[:, :2] = np.nan
+    assert find_slices(write(image(mask), tmp_path / "b.nii.gz")).set_aside
 
 
 def test_vectors_are_refused(tmp_path: Path) -> None:
@@ -487,5 +520,5 @@ def test_values_beyond_single_precision_are_refused_without_a_warning(tmp_path: 
     values = chest().astype(np.float64)
     values[0, 0, 0] = 1e300
     path = write(image(values), tmp_path / "a.nii.gz")
-    with pytest.raises(InvalidFileError, match="1 voxels that are not numbers"):
+    with pytest.raises(InvalidFileError, match="1 infinite voxels"):
         read_hu(path)

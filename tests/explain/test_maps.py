@@ -163,6 +163,11 @@ def places(series: Path, chosen: Sequence[int] = range(5)) -> list[tuple[Path, i
     return [(series / f"{9 - i}.dcm", 0) for i in chosen]
 
 
+def array_of(n: int) -> np.ndarray:
+    """A stored array whose voxels hold the index of their slice."""
+    return np.arange(n, dtype=np.float32)[:, None, None] * np.ones((n, *SHAPE[1:]), np.float32)
+
+
 def test_the_grid_of_a_series(tmp_path: Path) -> None:
     pytest.importorskip("pydicom", reason="needs the extra dicom")
     series = write_series(tmp_path / "series")
@@ -172,11 +177,14 @@ def test_the_grid_of_a_series(tmp_path: Path) -> None:
         assert grid.spacing == pytest.approx((0.8, 0.7, thickness))
         assert grid.origin == pytest.approx(tuple(ORIGIN + SPACING * (0, 0, chosen[0])))
         np.testing.assert_allclose(grid.direction, np.eye(3))
+    for chosen, n in (((0, 1, 4), 5), ((0, 3, 4), 5), ((0, 2, 3), 4)):
+        grid = read_grid(places(series, chosen))
+        assert (grid.shape[0], grid.spacing[2]) == (n, pytest.approx(3.0))
+        views = [grid.slice_view(array_of(n), *place)[0, 0] for place in places(series, chosen)]
+        assert views == [i - chosen[0] for i in chosen]
     with_gap = read_grid(places(series, (0, 1, 2, 4)))
     assert with_gap.shape == SHAPE
-    array = np.arange(5, dtype=np.float32)[:, None, None] * np.ones(SHAPE, np.float32)
-    path = series / "5.dcm"
-    assert (with_gap.slice_view(array, path, 0) == 4).all()
+    assert (with_gap.slice_view(array_of(5), series / "5.dcm", 0) == 4).all()
 
 
 @pytest.mark.parametrize(

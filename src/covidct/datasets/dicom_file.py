@@ -67,6 +67,8 @@ _PIXEL_TAGS = (
     *("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation"),
     *("BitsAllocated", "BitsStored", "PixelRepresentation"),
 )
+# Pixels of parametric maps, in the place of PixelData.
+_FLOATS = {(0x7FE0, 0x0008): "FloatPixelData", (0x7FE0, 0x0009): "DoubleFloatPixelData"}
 # All that is read of a file: the patient's name, for one, is not.
 _TAGS = (
     *("SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID", "PatientID"),
@@ -83,7 +85,7 @@ _TAGS = (
     *("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence", *_MACROS),
     *(*_PIXEL_TAGS, "NumberOfFrames", "PlanarConfiguration", "HighBit"),
     *("PixelPaddingValue", "PixelPaddingRangeLimit", "ModalityLUTSequence", *_PALETTE),
-    *("ExtendedOffsetTable", "ExtendedOffsetTableLengths", "PixelData"),
+    *("ExtendedOffsetTable", "ExtendedOffsetTableLengths", "PixelData", *_FLOATS.values()),
 )
 # What pydicom needs to decode the compressions of CT, by the end of the UID.
 _GDCM = "'covidct[dicom]'"
@@ -103,6 +105,8 @@ _OUTSIDE = -2000
 Gray = npt.NDArray[np.uint8]
 
 _THREAD = threading.local()
+# A filter applies to what is logged under its own name only, not to names below it.
+_LOGGERS = ("pydicom", "pydicom.pixels.decoders.base", "pydicom.pixels.utils")
 
 
 def _is_of_others(record: logging.LogRecord) -> bool:
@@ -126,7 +130,8 @@ def guarded(path: Path) -> Iterator[None]:
     """
     expected = _parser_errors()  # which also imports pydicom
     # Added once and left there, since it passes everything that other code makes pydicom log.
-    logging.getLogger("pydicom").addFilter(_is_of_others)
+    for name in _LOGGERS:
+        logging.getLogger(name).addFilter(_is_of_others)
     _THREAD.is_reading = True
     try:
         with STRICT:
@@ -538,6 +543,11 @@ class DicomFile:
 
     def _check_pixel_tags(self) -> None:
         """Name the tag that is missing or malformed, and bound the size before decoding."""
+        if kind := self._float_pixels():
+            raise Refusal(
+                f"holds {kind}, not the whole numbers of CT; save them as PixelData of 16 bits with "
+                "RescaleSlope and RescaleIntercept, or the series as NIfTI"
+            )
         for keyword in _PIXEL_TAGS:
             if keyword == "PhotometricInterpretation":
                 self.needed(keyword)
@@ -550,6 +560,16 @@ class DicomFile:
                 f"has {self.frames} frames of {height} x {width} pixels; "
                 f"1 to {MAX_PIXELS} pixels are allowed in a frame"
             )
+
+    def _float_pixels(self) -> str | None:
+        """Return the name of the element if the pixels are floating-point numbers."""
+        if self._inflated:
+            return next((keyword for keyword in _FLOATS.values() if keyword in self._dataset), None)
+        with self._open() as file:
+            file.seek(self._place)
+            head = file.read(4)
+        order: Literal["little", "big"] = "little" if self.syntax.is_little_endian else "big"
+        return _FLOATS.get((int.from_bytes(head[:2], order), int.from_bytes(head[2:], order)))
 
     def _used_bits(self, stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Clear the bits that do not belong to the values, such as those of old overlays.

@@ -24,6 +24,8 @@ Array = npt.NDArray[np.float64]
 
 # Largest distance of a slice from its place in an even stack, as a part of the distance of slices.
 _TOLERANCE = 0.1
+# The most places of a stack per slice; beyond it, the slices are not a series with gaps.
+_MAX_GAPS = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,9 +209,12 @@ def _even(corners: Array, normal: Array, name: str) -> tuple[Array, Array]:
     if len(corners) == 1:
         return np.zeros(1), normal
     steps = np.linalg.norm(np.diff(corners, axis=0), axis=1)
-    places = np.rint(np.linalg.norm(corners - corners[0], axis=1) / np.median(steps))
-    step = (corners[-1] - corners[0]) / max(places[-1], 1)
-    off = np.linalg.norm(corners - corners[0] - places[:, None] * step, axis=1)
-    if (np.diff(places) < 1).any() or (off > _TOLERANCE * np.linalg.norm(step)).any():
-        raise ValueError(f"the slices of the series of {name!r} are not evenly spaced")
-    return places, step
+    # Of a short series, or one with many gaps, the least distance of slices is the true one.
+    for length in (np.median(steps), steps.min()):
+        places = np.rint(np.linalg.norm(corners - corners[0], axis=1) / length)
+        step = (corners[-1] - corners[0]) / max(places[-1], 1)
+        off = np.linalg.norm(corners - corners[0] - places[:, None] * step, axis=1)
+        is_even = (np.diff(places) >= 1).all() and (off <= _TOLERANCE * np.linalg.norm(step)).all()
+        if is_even and places[-1] <= _MAX_GAPS * len(corners):
+            return places, step
+    raise ValueError(f"the slices of the series of {name!r} are not evenly spaced")

@@ -82,7 +82,7 @@ def binarize(
         Labels that mean COVID-19; by default the one with a usual name, such as "COVID".
     negative : str or sequence of str, optional
         Labels of class 0; by default all that are not positive. Slices with other labels are
-        left out.
+        left out. If `positive` and `negative` name all labels that occur, they may name more.
     default : pair of str, optional
         Labels of class 0 and class 1 that a dataset is known to have; other labels are left out
         unless `positive` or `negative` says otherwise.
@@ -117,6 +117,8 @@ def binarize(
     elif positive is None:
         chosen = _recognized(counts, where=where, negative=negative)
     else:
+        if negative is not None:
+            positive, negative = _without_absent(_listed(positive), _listed(negative), counts)
         chosen = _matching("positive", _listed(positive), counts)
     rest = [label for label in counts if label not in chosen]
     if negative is not None:
@@ -199,6 +201,20 @@ def as_spelled(name: str, labels: Iterable[str]) -> str:
     return alike[0] if name not in labels and len(alike) == 1 else name
 
 
+def _without_absent(
+    positive: list[str], negative: list[str], counts: Counter[str]
+) -> tuple[list[str], list[str]]:
+    """Drop names that do not occur if all labels that do occur are named.
+
+    A cohort may lack one of the labels of a study, or all of COVID-19.
+    """
+    occurring = {label.casefold() for label in counts}
+    if not occurring <= {name.casefold() for name in (*positive, *negative)}:
+        return positive, negative
+    kept = [[n for n in names if n.casefold() in occurring] for names in (positive, negative)]
+    return kept[0], kept[1]
+
+
 def _matching(option: str, names: list[str], counts: Counter[str]) -> list[str]:
     """Return the labels that `names` stand for, ignoring case where that is unambiguous."""
     folded: dict[str, list[str]] = {}
@@ -208,7 +224,10 @@ def _matching(option: str, names: list[str], counts: Counter[str]) -> list[str]:
     for name in names:
         alike = [name] if name in counts else folded.get(name.casefold(), [])
         if len(alike) != 1:
-            raise UnknownNameError.among(f"{option} label", name, counts)
+            error = UnknownNameError.among(f"{option} label", name, counts)
+            raise UnknownNameError(
+                f"{error}; a label may be absent only if positive and negative name all that occur"
+            )
         found += alike
     return list(dict.fromkeys(found))
 

@@ -10,7 +10,7 @@ from PIL import Image, UnidentifiedImageError
 
 from ..errors import InvalidFileError, InvalidSliceError
 from ._decoding import MAX_BYTES, MAX_PIXELS, PARSER_ERRORS, STRICT, Refusal, Samples
-from ._listing import is_dicom
+from ._listing import is_dicom, volume_suffix
 from ._samples import deep_samples
 from ._tiff import full_page
 from ._unreadable import what_it_is
@@ -137,6 +137,11 @@ def _invalid(path: Path, refusal: Refusal) -> InvalidFileError:
 
 def _reason(error: Exception, path: Path) -> str:
     if isinstance(error, UnidentifiedImageError):
+        if volume_suffix(path):
+            return (
+                "is a volume file; find its slices with covidct.datasets.find_slices and read them "
+                "with covidct.datasets.read_frame"
+            )
         return what_it_is(path, (*_FORMATS, "DICOM"))
     if isinstance(error, Image.DecompressionBombError):
         return f"has too many pixels ({error}); save a smaller image"

@@ -68,14 +68,14 @@ def load(
     Parameters
     ----------
     root : str, Path or DataFrame
-        CSV file (comma, semicolon, tab or vertical bar; UTF-8 or cp1252), Excel file, or a
-        DataFrame; one row per slice, volume file or folder of a DICOM series. Labels that differ
+        CSV file (comma, semicolon, tab or vertical bar; UTF-8 or cp1252; also ``.csv.gz``), Excel
+        file, or a pandas DataFrame, whose named index levels count as columns; one row per slice, volume file or folder of a DICOM series. Labels that differ
         only in case, blanks or kinds of hyphens are one label, with a logged warning.
     info : DatasetInfo
         Entry of the registry.
     images : str or Path, optional
-        Folder that the table's paths are in; by default the folder of the table. Paths match
-        files whatever their separators and Unicode form, and may lack suffix or folders where
+        Folder that the table's paths are in; by default the folder of the table, or, for a
+        DataFrame of absolute paths, the files that it lists alone. Paths match files whatever their separators and Unicode form, and may lack suffix or folders where
         the name alone is unambiguous.
     columns : mapping of str to str, optional
         Column of the table for ``path``, ``label``, ``group`` (the patient), ``split``, ``source``
@@ -126,9 +126,13 @@ def load(
     """
     check_slices(slices)
     table, origin = _table(root)
-    folder = _image_folder(root, images)
     chosen = _columns(table, columns or {}, origin)
-    found = find_slices(folder, root=folder, on_error=on_error)
+    if images is None and not isinstance(root, str | os.PathLike):
+        folder, places = _absolute(table[chosen["path"]].dropna())
+    else:
+        folder = _image_folder(Path(str(root)).parent if images is None else images)
+        places = [folder]
+    found = find_slices(places, root=folder, on_error=on_error)
     if isinstance(root, str | os.PathLike):  # the table itself is not a file that is left out
         aside = [(path, reason) for path, reason in found.set_aside if path != Path(root)]
         found = found._replace(set_aside=aside)
@@ -228,20 +232,38 @@ def _table(root: StrPath | pd.DataFrame) -> tuple[pd.DataFrame, str]:
             raise InvalidFileError(
                 f"the table has the column {double[0]!r} twice; drop one of them"
             )
-        return root.reset_index(drop=True), "the table"
+        index = root.index.to_frame(index=False)
+        named = [name for name in root.index.names if name not in {None, *root.columns}]
+        return pd.concat([index[named], root.reset_index(drop=True)], axis=1), "the table"
+    if not isinstance(root, str | os.PathLike):
+        raise TypeError(
+            f"root must be a CSV or Excel file or a pandas DataFrame, got a "
+            f"{type(root).__module__}.{type(root).__qualname__}; convert it with "
+            "pandas.DataFrame(...) or its own to_pandas()"
+        )
     path = Path(root)
     if not path.is_file():
         raise FileNotFoundError(f"{str(path)!r} is not a file; give a CSV or Excel file")
     return read_table(path), repr(str(path))
 
 
-def _image_folder(root: StrPath | pd.DataFrame, images: StrPath | None) -> Path:
-    if images is not None:
-        folder = Path(images).expanduser()
-    elif isinstance(root, str | os.PathLike):
-        folder = Path(root).parent
-    else:
-        raise ValueError("a DataFrame needs images, the folder that its paths are in")
+def _absolute(listed: pd.Series) -> tuple[Path, list[Path]]:
+    """Return the folder that absolute paths have in common, and those that exist."""
+    paths = [Path(str(path)) for path in listed]
+    try:
+        if not all(path.is_absolute() for path in paths):
+            raise ValueError("some are relative")
+        folder = Path(os.path.commonpath([path.parent for path in paths] or [Path.cwd()]))
+    except ValueError:  # also paths on two drives of Windows
+        raise ValueError(
+            "a DataFrame needs images, the folder that its paths are in, unless all of them are "
+            "absolute and on one drive"
+        ) from None
+    return folder, [path for path in paths if path.exists()]
+
+
+def _image_folder(images: StrPath) -> Path:
+    folder = Path(images).expanduser()
     if not folder.is_dir():
         raise FileNotFoundError(f"{str(folder)!r} is not a folder; give the one with the images")
     return folder
@@ -311,11 +333,13 @@ def _match(
     by_frame = "slice" in chosen
     every = slice_rows(found, slices="all" if by_frame else slices)
     files = relative_names(every["path"], folder)
-    match = match_files(table[chosen["path"]].tolist(), files, folders=True)
+    listed = [_below(path, folder) for path in table[chosen["path"]]]
+    match = match_files(listed, files, folders=True)
     pairs = _pairs(table, chosen, match.files_of, every, by_frame=by_frame)
     labels = one_spelling(table[chosen["label"]].map(plain_label), where=origin)
+    missing = [row for row, matched in enumerate(match.files_of) if not matched]
     skipped = _refuse_or_skip(
-        table, chosen, labels, folder, match.unknown, found, pairs, origin, on_error
+        table, chosen, labels, folder, missing, found, pairs, origin, on_error
     )
     bad = {row for row, _ in pairs} & skipped.keys()
     pairs = [(row, i) for row, i in pairs if row not in bad]
@@ -344,6 +368,14 @@ def _match(
     told = [(str(table[chosen["path"]].iloc[row]), reason) for row, reason in skipped.items()]
     aside = [(printable(path.relative_to(folder).as_posix()), why) for path, why in found.set_aside]
     return rows, [*told, *aside]
+
+
+def _below(path: object, folder: Path) -> object:
+    """Return an absolute path below a folder relative to it; any other path as it is."""
+    text = str(path)
+    if not os.path.isabs(text) or not Path(text).is_relative_to(folder):
+        return path
+    return Path(text).relative_to(folder).as_posix()
 
 
 def _pairs(
@@ -382,7 +414,7 @@ def _refuse_or_skip(
     chosen: Mapping[str, str],
     labels: Sequence[str],
     folder: Path,
-    missing: Sequence[str],
+    missing: Sequence[int],
     found: Found,
     pairs: Sequence[tuple[int, int]],
     origin: str,
@@ -397,7 +429,7 @@ def _refuse_or_skip(
         rows_of.setdefault(i, []).append(row)
     torn = [row for i, several in labels_of.items() if len(several) > 1 for row in rows_of[i]]
     twice = [row for i, rows in rows_of.items() if len(labels_of[i]) == 1 for row in rows[1:]]
-    faults = dict.fromkeys(np.flatnonzero(paths.isin(missing)).tolist(), "no such file")
+    faults = dict.fromkeys(missing, "no such file")
     faults |= dict.fromkeys(torn, "listed under several labels")
     unpaired = sorted(set(range(len(table))) - {row for row, _ in pairs} - faults.keys())
     faults |= dict.fromkeys(unpaired, "no such slice in the file")
@@ -405,7 +437,8 @@ def _refuse_or_skip(
         told = []
         if missing:
             told.append(
-                f"{len(missing):,} listed files are not in {str(folder)!r}: {some(missing)}"
+                f"{len(missing):,} listed files are not in {str(folder)!r}: "
+                f"{some(paths.iloc[row] for row in missing)}"
             )
         if torn:
             names = dict.fromkeys(paths.iloc[row] for row in torn)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import re
 import unicodedata
 import warnings
+import zlib
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -35,7 +37,7 @@ MAX_TABLE_BYTES = 2_000_000_000
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    r"""Read a CSV or Excel file as text.
+    r"""Read a CSV file, which may be compressed with gzip, or an Excel file as text.
 
     The separator (comma, semicolon, tab or vertical bar) is detected in the header, or named by
     Excel's first line ``sep=;``; lines may end as on any system; the encoding is UTF-8 with or
@@ -148,6 +150,14 @@ def _decoded(path: Path) -> tuple[io.StringIO, str]:
     if size > MAX_TABLE_BYTES:
         raise ValueError(f"it has {size:,} bytes, more than the {MAX_TABLE_BYTES:,} allowed")
     raw = path.read_bytes()
+    if raw[:2] == b"\x1f\x8b":
+        try:
+            with gzip.open(path) as file:
+                raw = file.read(MAX_TABLE_BYTES + 1)
+        except (EOFError, OSError, zlib.error):
+            raise ValueError("its gzip compression is damaged") from None
+        if len(raw) > MAX_TABLE_BYTES:
+            raise ValueError(f"unpacked, it has more than the {MAX_TABLE_BYTES:,} bytes allowed")
     if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
         text = raw.decode("utf-16")
     else:
@@ -161,6 +171,8 @@ def _decoded(path: Path) -> tuple[io.StringIO, str]:
     header = stream.readline()
     if declared := re.fullmatch(r"sep=(.)\n", header):  # Excel's own line above the header
         return stream, declared[1]
+    if header.lstrip()[:1] in ("{", "["):
+        raise ValueError("it is JSON")
     stream.seek(0)
     return stream, max(",;\t|", key=header.count)
 

@@ -7,6 +7,7 @@ reader of ITK fills what is missing with zeros).
 
 from __future__ import annotations
 
+import functools
 import gzip
 import logging
 import math
@@ -65,6 +66,8 @@ _CACHE_BYTES = 2**30
 _MAX_LABELS = 16
 # Hounsfield units of any slice span more than this; standardized values less.
 _LEAST_SPAN = 50
+# Hounsfield units of what is outside the field of view.
+_AIR = -1024
 # Share of air, in the body and the lung, that any chest has.
 _LEAST_AIR = 1e-3
 
@@ -515,12 +518,36 @@ def _pixels(path: Path) -> VolumePixels:
         if array.dtype == np.float64:
             with np.errstate(over="ignore"):  # what overflows is counted as infinite
                 array = array.astype(np.float32)
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            count = int(np.count_nonzero(~np.isfinite(array)))
-            raise Refusal(
-                f"has {count} voxels that are not numbers (NaN or infinite); replace them by -1024"
-            )
-        return _interpreted(header.oriented(array))
+        outside = _outside(array)
+        pixels = _interpreted(header.oriented(array))
+        if outside is not None and pixels.content == "hu":
+            array[outside] = min(array.min(), _AIR - pixels.offset)
+        return pixels
+
+
+def _outside(array: npt.NDArray[Any]) -> npt.NDArray[np.bool_] | None:
+    """Find voxels outside the field of view, and give them the least value in place.
+
+    Many volumes, such as resampled ones, have NaN where nothing was measured; where a logarithm or
+    a division made them, -inf.
+    """
+    if array.dtype.kind != "f" or np.isfinite(array).all():
+        return None
+    if count := int(np.count_nonzero(np.isposinf(array))):
+        raise Refusal(f"has {count} infinite voxels; replace them by the greatest value of CT, 3071")
+    outside: npt.NDArray[np.bool_] = ~np.isfinite(array)
+    if outside.all():
+        raise Refusal("has no voxel that is a number (all are NaN); export it again")
+    array[outside] = array[~outside].min()
+    _log_outside()
+    return outside
+
+
+@functools.cache  # once per process, since a dataset holds many such files
+def _log_outside() -> None:
+    _LOG.warning(
+        "voxels of volume files that are NaN are read as air outside the field of view (said once)"
+    )
 
 
 def _interpreted(array: npt.NDArray[Any]) -> VolumePixels:
