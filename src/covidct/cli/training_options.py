@@ -70,6 +70,14 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
         help="recipe of the training: the paper's, a modern one for fine-tuning (AdamW with a "
         "cosine schedule, 20 epochs), or the short one of covidct demo (default: %(default)s)",
     )
+    # Short for the recipe that first trials and scripts in use take most: it stays.
+    parser.add_argument(
+        "--demo",
+        action="store_const",
+        const="demo",
+        dest="recipe",
+        help="the same as --recipe demo",
+    )
     parser.add_argument(
         "--epochs", type=int, help="number of epochs; the schedule is stretched to it"
     )
