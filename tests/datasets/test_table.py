@@ -225,7 +225,7 @@ def test_absolute_paths_of_a_frame_need_no_folder(images: Path) -> None:
         covidct.load_dataset("table", table)
     assert len(covidct.load_dataset("table", table, on_error="skip")) == 3
     table.loc[2, "filename"] = "c.png"
-    with pytest.raises(ValueError, match="needs images, the folder .* unless all of them are abs"):
+    with pytest.raises(ValueError, match=r"needs images, the folder .* unless all of them are abs"):
         covidct.load_dataset("table", table)
 
 

@@ -545,8 +545,8 @@ class DicomFile:
         """Name the tag that is missing or malformed, and bound the size before decoding."""
         if kind := self._float_pixels():
             raise Refusal(
-                f"holds {kind}, not the whole numbers of CT; save them as PixelData of 16 bits with "
-                "RescaleSlope and RescaleIntercept, or the series as NIfTI"
+                f"holds {kind}, not the whole numbers of CT; save them as PixelData of 16 bits "
+                "with RescaleSlope and RescaleIntercept, or the series as NIfTI"
             )
         for keyword in _PIXEL_TAGS:
             if keyword == "PhotometricInterpretation":

@@ -69,14 +69,16 @@ def load(
     ----------
     root : str, Path or DataFrame
         CSV file (comma, semicolon, tab or vertical bar; UTF-8 or cp1252; also ``.csv.gz``), Excel
-        file, or a pandas DataFrame, whose named index levels count as columns; one row per slice, volume file or folder of a DICOM series. Labels that differ
-        only in case, blanks or kinds of hyphens are one label, with a logged warning.
+        file, or a pandas DataFrame, whose named index levels count as columns; one row per slice,
+        volume file or folder of a DICOM series. Labels that differ only in case, blanks or kinds
+        of hyphens are one label, with a logged warning.
     info : DatasetInfo
         Entry of the registry.
     images : str or Path, optional
-        Folder that the table's paths are in; by default the folder of the table, or, for a
-        DataFrame of absolute paths, the files that it lists alone. Paths match files whatever their separators and Unicode form, and may lack suffix or folders where
-        the name alone is unambiguous.
+        Folder that the table's paths are in; by default the folder of the table. A DataFrame of
+        absolute paths needs no folder: only the files that it lists are read. Paths match files
+        whatever their separators and Unicode form, and may lack suffix or folders where the name
+        alone is unambiguous.
     columns : mapping of str to str, optional
         Column of the table for ``path``, ``label``, ``group`` (the patient), ``split``, ``source``
         and ``slice`` (the stored index of the slice in its volume). Those not given are
@@ -106,8 +108,11 @@ def load(
         or names a file under two labels.
     covidct.errors.UnknownNameError
         If `columns` names a column that is not in the table.
+    TypeError
+        If `root` is not one of these.
     ValueError
-        If it is unclear which label is COVID-19, or a split has another name.
+        If it is unclear which label is COVID-19, a split has another name, or a DataFrame
+        of relative paths is given without `images`.
 
     Examples
     --------
@@ -333,7 +338,8 @@ def _match(
     by_frame = "slice" in chosen
     every = slice_rows(found, slices="all" if by_frame else slices)
     files = relative_names(every["path"], folder)
-    listed = [_below(path, folder) for path in table[chosen["path"]]]
+    above = f"{folder.absolute().as_posix().rstrip('/')}/"  # of absolute paths
+    listed = [str(path).replace("\\", "/").removeprefix(above) for path in table[chosen["path"]]]
     match = match_files(listed, files, folders=True)
     pairs = _pairs(table, chosen, match.files_of, every, by_frame=by_frame)
     labels = one_spelling(table[chosen["label"]].map(plain_label), where=origin)
@@ -368,14 +374,6 @@ def _match(
     told = [(str(table[chosen["path"]].iloc[row]), reason) for row, reason in skipped.items()]
     aside = [(printable(path.relative_to(folder).as_posix()), why) for path, why in found.set_aside]
     return rows, [*told, *aside]
-
-
-def _below(path: object, folder: Path) -> object:
-    """Return an absolute path below a folder relative to it; any other path as it is."""
-    text = str(path)
-    if not os.path.isabs(text) or not Path(text).is_relative_to(folder):
-        return path
-    return Path(text).relative_to(folder).as_posix()
 
 
 def _pairs(

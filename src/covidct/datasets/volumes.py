@@ -534,7 +534,7 @@ def _outside(array: npt.NDArray[Any]) -> npt.NDArray[np.bool_] | None:
     if array.dtype.kind != "f" or np.isfinite(array).all():
         return None
     if count := int(np.count_nonzero(np.isposinf(array))):
-        raise Refusal(f"has {count} infinite voxels; replace them by the greatest value of CT, 3071")
+        raise Refusal(f"has {count} infinite voxels; replace them by 3071, the end of the CT scale")
     outside: npt.NDArray[np.bool_] = ~np.isfinite(array)
     if outside.all():
         raise Refusal("has no voxel that is a number (all are NaN); export it again")

@@ -19,6 +19,7 @@ from ..errors import InvalidFileError
 from ..evaluation.decision_rule import DecisionRule
 from ..models.classifier import CTClassifier
 from .out_of_distribution import TrainingReference
+from .storage import runs_near
 
 if TYPE_CHECKING:
     from ..audit import AuditReport
@@ -244,7 +245,7 @@ def read_export(
     if not path.is_file():
         raise FileNotFoundError(
             f"{str(folder)!r} has no run.json and no {_CARD}: give the folder of a finished run, a "
-            "folder or an ONNX file of covidct export"
+            f"folder or an ONNX file of covidct export{runs_near(folder)}"
         )
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

@@ -36,7 +36,7 @@ from .recalibration import CalibratedFolds
 from .run_spec import RunSpec
 from .scores import ScoredFolds
 from .splits import resampled_groups
-from .storage import RunDirectory
+from .storage import RunDirectory, runs_near
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -140,7 +140,9 @@ class CrossValidationResult(ScoredFolds):
         directory = RunDirectory(Path(run_dir))
         spec = directory.read_spec()
         if spec is None:
-            raise FileNotFoundError(f"no run found in {str(run_dir)!r}: it has no run.json")
+            raise FileNotFoundError(
+                f"no run found in {str(run_dir)!r}: it has no run.json{runs_near(directory.path)}"
+            )
         missing = [k for k in range(len(spec.folds)) if not directory.is_finished(k)]
         if missing:
             raise ValueError(

@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from .._files import atomic_path, clear_remains, sha256_of_file, write_json, write_text
+from .._text import some
 from ..errors import InvalidFileError
 from ..models.outputs import Outputs
 from ..training.checkpoint import CheckpointStore
@@ -31,7 +32,7 @@ from .subgroups import MOST_SUBGROUPS
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["RunDirectory"]
+__all__ = ["RunDirectory", "runs_near"]
 
 _FORMAT = 2
 _PARTS = ("train", "test", "validation")  # as the arguments of Fold
@@ -39,6 +40,25 @@ _CHECKSUMS = "SHA256SUMS"
 _COLUMNS = "columns.csv"
 _MOST_COLUMNS = 50
 _DAMAGED = "was damaged or edited"
+
+
+def runs_near(folder: Path) -> str:
+    """Name the runs above and below a folder that has none, as the end of a message.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder or file that was given as a run.
+
+    Returns
+    -------
+    str
+        "" if there are no runs.
+    """
+    above = [parent for parent in list(folder.parents)[:3] if (parent / "run.json").is_file()]
+    below = [*sorted(folder.glob("*/run.json")), *sorted(folder.glob("*/*/run.json"))]
+    found = some(map(str, (*above, *(path.parent for path in below))))
+    return found and f"; runs near it: {found}"
 
 
 class RunDirectory:
