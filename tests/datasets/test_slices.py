@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import covidct
 from covidct.datasets.dicom import patient_group, read_series, read_slice
 from covidct.datasets.frames import read_frame, read_hu
 from covidct.datasets.gray import LUNG
@@ -528,6 +529,12 @@ def test_a_cut_header_costs_itself(tmp_path: Path) -> None:
     found = find_slices(tmp_path / "x", on_error="skip")
     assert [len(volume) for volume in found.volumes] == [3]
     assert sorted(reasons(found)) == ["IM3.dcm", "empty.dcm"]
+
+
+def test_a_dataset_is_not_a_list_of_paths() -> None:
+    dataset = covidct.load_dataset("phantom", n=2, seed=0)
+    with pytest.raises(TypeError, match="got a tuple in a PhantomDataset; of a dataset, give its"):
+        find_slices(dataset)  # type: ignore[arg-type]
 
 
 def test_missing_paths_and_wrong_options(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import covidct
 from covidct.explain import GradCAM
+from covidct.explain.grad_cam import _is_scaled
 
 RAW = {"relu": False, "normalize": False, "upsample": False}
 
@@ -215,6 +216,44 @@ def test_a_layer_without_spatial_output() -> None:
     with pytest.raises(ValueError, match=r"spatial feature maps .* returns shape \(2, 4\)"):
         GradCAM(flat, layer="1")(torch.rand(2, 1, 4, 4))
     assert not flat[1]._forward_hooks
+
+
+class ChannelsLast(nn.Module):
+    """Patches in rows and columns, with their channels last, as in Swin transformers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(1, 10, 4, 4)
+        self.turned = nn.Identity()
+        self.tokens = nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        turned = self.turned(self.patches(x).permute(0, 2, 3, 1))
+        tokens: Tensor = self.tokens(turned.flatten(1, 2))
+        return tokens.mean((1, 2))
+
+
+def test_channels_last_and_tokens_are_refused() -> None:
+    x = torch.rand(2, 1, 24, 36)
+    assert GradCAM(ChannelsLast(), layer="patches")(x).shape == (2, 24, 36)
+    with pytest.raises(ValueError, match=r"\(2, 6, 9, 10\).* canvas \(24 x 36\) with its ch"):
+        GradCAM(ChannelsLast(), layer="turned")(x)
+    with pytest.raises(ValueError, match=r"\(2, 54, 10\); these may be the tokens"):
+        GradCAM(ChannelsLast(), layer="tokens")(x)
+
+
+@pytest.mark.parametrize(
+    ("canvas", "grid"),
+    [((253, 349), (8, 11)), ((224, 224), (7, 7)), ((48, 64), (2, 2)), ((64, 96), (1, 3))],
+)
+def test_grids_of_one_stride(canvas: tuple[int, int], grid: tuple[int, int]) -> None:
+    assert _is_scaled(grid, canvas)
+    assert not _is_scaled((grid[1], 512), canvas)
+
+
+def test_an_array_is_named(blocks: nn.Module) -> None:
+    with pytest.raises(TypeError, match=r"x must be a tensor, got a ndarray; convert it"):
+        GradCAM(blocks)(np.zeros((2, 1, 8, 8), np.float32))  # type: ignore[arg-type]
 
 
 def test_a_map_of_one_cell_is_refused(blocks: nn.Module) -> None:

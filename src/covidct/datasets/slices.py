@@ -37,6 +37,7 @@ from .series import (
 __all__ = [
     "Found",
     "FoundVolume",
+    "as_paths",
     "find_slices",
     "set_aside_text",
 ]
@@ -169,6 +170,8 @@ def find_slices(
         ``on_error="skip"``.
     ModuleNotFoundError
         If there are DICOM files and pydicom is not installed, or volume files and SimpleITK is not.
+    TypeError
+        If `paths` holds anything but paths.
     ValueError
         If `on_error` is not "raise" or "skip".
 
@@ -184,7 +187,7 @@ def find_slices(
     """
     if on_error not in ("raise", "skip"):
         raise ValueError(f"on_error must be 'raise' or 'skip', got {on_error!r}")
-    given = [Path(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
+    given = as_paths(paths)
     base = Path(root) if root is not None else _common_parent(given)
     search = _Search(base, skip=on_error == "skip")
     for path in given:
@@ -202,6 +205,41 @@ def find_slices(
     if found.set_aside:
         _LOG.warning("%s", set_aside_text(found.set_aside))
     return found
+
+
+def as_paths(paths: StrPath | Iterable[StrPath]) -> list[Path]:
+    """Return one or several paths as a list.
+
+    Parameters
+    ----------
+    paths : path or iterable of paths
+        Files and folders.
+
+    Returns
+    -------
+    list of Path
+        The paths, in their order.
+
+    Raises
+    ------
+    TypeError
+        If one of them is not a path, as for a dataset, which holds pairs of image and target.
+
+    Examples
+    --------
+    >>> from covidct.datasets.slices import as_paths
+    >>> [path.name for path in as_paths("a/1.png")]
+    ['1.png']
+    """
+    given = []
+    for path in [paths] if isinstance(paths, str | os.PathLike) else paths:
+        if not isinstance(path, str | os.PathLike):
+            raise TypeError(
+                f"paths must be files or folders, got a {type(path).__name__} in a "
+                f"{type(paths).__name__}; of a dataset, give its paths"
+            )
+        given.append(Path(path))
+    return given
 
 
 def set_aside_text(files: Sequence[tuple[Path, str]]) -> str:

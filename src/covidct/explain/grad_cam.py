@@ -176,11 +176,18 @@ class GradCAM:
 
         Raises
         ------
+        TypeError
+            If `x` is not a tensor.
         ValueError
             If `x` is empty or not four-dimensional, if the output of the layer has no spatial
-            extent, if `target` is a number and the module lacks this output, if the logit does not
-            depend on the layer, or if a logit is NaN or infinite.
+            extent (as the tokens of a transformer), or has its channels last, if `target` is a
+            number and the module lacks this output, if the logit does not depend on the layer, or
+            if a logit is NaN or infinite.
         """
+        if not isinstance(x, Tensor):
+            raise TypeError(
+                f"x must be a tensor, got a {type(x).__name__}; convert it with torch.as_tensor(x)"
+            )
         if x.ndim != 4 or len(x) == 0:
             raise ValueError(
                 f"expected a batch of shape (B, 1, H, W) with B >= 1, got {tuple(x.shape)}"
@@ -253,7 +260,7 @@ class GradCAM:
             if self.layer is not None:
                 return _forward_cut_at(self.layer, self.model, x.to(device))
             network = cast("_Cut", self.model)
-            maps = _as_leaf(network.feature_maps(x.to(device)))
+            maps = _as_leaf(network.feature_maps(x.to(device)), x.shape[2:])
             with torch.enable_grad():
                 # The head may start with an in-place ReLU, so it gets a copy.
                 return maps, network.head(maps.clone())
@@ -325,15 +332,35 @@ def _find_layer(model: nn.Module, layer: str | nn.Module | None) -> nn.Module | 
     return layer
 
 
-def _as_leaf(maps: object) -> Tensor:
+def _as_leaf(maps: object, canvas: torch.Size) -> Tensor:
     """Detach feature maps from the graph, so that gradients with respect to them can be taken."""
     if not isinstance(maps, Tensor) or maps.ndim != 4 or maps.shape[2:].numel() == 1:
         got = f"shape {tuple(maps.shape)}" if isinstance(maps, Tensor) else type(maps).__name__
+        tokens = isinstance(maps, Tensor) and maps.ndim == 3
+        remedy = (
+            "these may be the tokens of a transformer: choose a convolution, such as the one that "
+            "makes the patches"
+            if tokens
+            else "choose an earlier layer or larger canvases"
+        )
         raise ValueError(
             "Grad-CAM needs spatial feature maps of shape (B, C, h, w) with more than one cell, "
-            f"but the layer to explain returns {got}; choose an earlier layer or larger canvases"
+            f"but the layer to explain returns {got}; {remedy}"
+        )
+    if not _is_scaled(maps.shape[2:], canvas) and _is_scaled(maps.shape[1:3], canvas):
+        raise ValueError(
+            f"the layer to explain returns shape {tuple(maps.shape)}, which is a grid of the "
+            f"canvas ({canvas[0]} x {canvas[1]}) with its channels last; choose a layer that "
+            "returns (B, C, h, w), such as a convolution"
         )
     return maps.detach().requires_grad_()
+
+
+def _is_scaled(grid: Sequence[int], canvas: Sequence[int]) -> bool:
+    """Check that one stride leads from the canvas to the grid, give or take a cell at the edge."""
+    least = max(length / (n + 1) for length, n in zip(canvas, grid, strict=True))
+    most = min(length / max(n - 1, 1e-9) for length, n in zip(canvas, grid, strict=True))
+    return least <= most
 
 
 def _forward_cut_at(layer: nn.Module, model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -341,7 +368,7 @@ def _forward_cut_at(layer: nn.Module, model: nn.Module, x: Tensor) -> tuple[Tens
     leaves: list[Tensor] = []
 
     def cut(_module: nn.Module, _args: object, output: object) -> Tensor:
-        leaves.append(_as_leaf(output))
+        leaves.append(_as_leaf(output, x.shape[2:]))
         torch.set_grad_enabled(True)  # until the caller's no_grad() ends
         return leaves[-1].clone()
 

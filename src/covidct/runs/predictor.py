@@ -28,7 +28,7 @@ from ..datasets.frames import read_frame
 from ..datasets.gray import WindowChoice, as_window
 from ..datasets.lung import lung_slices
 from ..datasets.series import read_header
-from ..datasets.slices import Found, FoundVolume, find_slices, set_aside_text
+from ..datasets.slices import Found, FoundVolume, as_paths, find_slices, set_aside_text
 from ..devices import Precision, resolve_device
 from ..errors import InvalidFileError, UnknownNameError
 from ..evaluation.calibration import Method
@@ -364,6 +364,9 @@ class Predictor:
             If a file or series cannot be read and `on_error` is ``"raise"``.
         ModuleNotFoundError
             If a file is DICOM and pydicom is not installed, or a volume file and SimpleITK is not.
+        TypeError
+            If `paths` holds anything but paths. `covidct.CrossValidationResult.evaluate` scores a
+            dataset.
         UnknownNameError
             If no file belongs to `series`.
         ValueError
@@ -586,7 +589,7 @@ def find_in_order(
     >>> find_in_order([]).images
     []
     """
-    given = [Path(path) for path in ([paths] if isinstance(paths, str | PathLike) else paths)]
+    given = as_paths(paths)
     found = find_slices(given, root=Path(), on_error=on_error, one_per_patient=one_per_patient)
     ranks: dict[Path, int] = {}
     for path in given:
