@@ -177,12 +177,14 @@ class Unit:
         return subprocess.run(command, cwd=folder, env=environment, check=False).returncode
 
     def forget_survivors(self) -> None:
-        """Mark the mutants that no test noticed as not run."""
+        """Mark the mutants that no test noticed as not run, except for equivalent ones."""
+        states = ("survived", "untested")
+        again = {mutant.name for mutant in judged(self) if mutant.state in states}
         for meta in (self.folder / "mutants").glob("src/**/*.py.meta"):
             data = json.loads(meta.read_text(encoding="utf-8"))
             codes = data["exit_code_by_key"]
             for name, code in codes.items():
-                codes[name] = None if STATES.get(code) in ("survived", "untested") else code
+                codes[name] = None if name in again else code
             meta.write_text(json.dumps(data, indent=4), encoding="utf-8")
 
     def results(self) -> Iterator[tuple[Path, str, int | None]]:
