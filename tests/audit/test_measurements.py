@@ -273,3 +273,10 @@ def test_one_class_is_fatal_and_still_audited(phantoms):
     assert report.findings[0].title == "All slices are of one class: COVID"
     assert not report.tables["shortcuts"]
     assert not report.tables["leakage"]
+
+
+def test_a_cache_that_is_a_file_is_named(tmp_path, monkeypatch):
+    (tmp_path / "cache").touch()
+    monkeypatch.setenv("COVIDCT_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(OSError, match=r"cannot keep .* set COVIDCT_CACHE to a folder"):
+        measure_slices(covidct.load_dataset("phantom", n=2, seed=0))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +99,27 @@ def test_parts_of_a_set_are_no_classes(tmp_path: Path) -> None:
     ):
         covidct.load_dataset("folder", tmp_path)
     assert len(covidct.load_dataset("folder", tmp_path / "train")) == 2
+
+
+def test_sites_are_no_classes(tmp_path: Path) -> None:
+    for name in ("A/COVID", "A/Normal", "B/COVID"):
+        put(tmp_path / name / "a.png")
+    sites = rf"folder@A={re.escape(str(tmp_path / 'A'))} folder@B="
+    with pytest.raises(
+        ValueError, match=rf"holds class folders: 'COVID', 'Normal'\. .*concat .*--dataset {sites}"
+    ):
+        covidct.load_dataset("folder", tmp_path)
+    for name in ("X/p1", "Y/p1", "Y/p2"):  # folders of patients
+        put(tmp_path / "patients" / name / "a.png")
+    with pytest.raises(ValueError, match=r"several may be named$"):
+        covidct.load_dataset("folder", tmp_path / "patients")
+
+
+def test_the_root_is_a_path(slice_folder: Path) -> None:
+    with pytest.raises(TypeError, match=r"'folder' needs a path as root, got a list; .* Data"):
+        covidct.load_dataset("folder", [slice_folder])  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"one index for a slice; .* subset\(\.\.\.\)"):
+        covidct.load_dataset("folder", slice_folder)[0:2]  # type: ignore[index]
 
 
 def test_the_index_of_a_medium_is_no_slice(slice_folder: Path, caplog) -> None:

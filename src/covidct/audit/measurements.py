@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -147,7 +147,8 @@ def measure_slices(dataset: CTDataset) -> SliceMeasurements:
 
     def compute() -> dict[str, npt.NDArray[Any]]:
         while len(facts) < len(dataset):
-            path.unlink(missing_ok=True)  # without its facts, of no use
+            with suppress(NotADirectoryError):  # the next line says how to proceed
+                path.unlink(missing_ok=True)  # without its facts, of no use
             keep_canvases(path, shape, stacks)
         columns = map(np.asarray, zip(*facts, strict=True))
         return dict(zip(_Facts._fields, columns, strict=True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from .._text import printable, some
@@ -12,7 +13,7 @@ from .ct_dataset import CTDataset, OnError, StrPath
 from .gray import WindowChoice
 from .groups import GroupChoice, find_groups
 from .info import DatasetInfo
-from .labels import one_spelling, plain_label
+from .labels import binarize, one_spelling, plain_label
 from .rows import (
     SliceChoice,
     as_dataset,
@@ -26,6 +27,9 @@ from .slices import Found, find_slices
 __all__ = ["load"]
 
 logger = logging.getLogger(__name__)
+
+# Names of the parts of a split.
+_PARTS = ("train", "training", "val", "valid", "validation", "test", "testing", "dev")
 
 
 def load(
@@ -188,12 +192,18 @@ def _what_is_there(root: Path, found: dict[str, Found], outside: list[Path]) -> 
 
 
 def _nested(root: Path, names: list[str]) -> str:
-    """Recognize parts of a set, such as "train" and "test", each with the same classes."""
-    parts = ("train", "training", "val", "valid", "validation", "test", "testing", "dev")
+    """Recognize class folders one level down: in parts, such as "train" and "test", or sites."""
     inner = [{folder.name for folder in folders_in(root / name)} for name in names]
-    if not any(name.casefold() in parts for name in names):
-        return ""
-    if any(len(classes) < 2 or classes != inner[0] for classes in inner):
-        return ""
-    classes = ", ".join(map(repr, sorted(inner[0])))
-    return f". Each of these folders holds {classes}: give one of them as the root"
+    every = sorted(set().union(*inner))
+    held = f". Each of these folders holds {some(every, limit=6)}"
+    if any(name.casefold() in _PARTS for name in names):
+        is_split = len(every) > 1 and all(classes == inner[0] for classes in inner)
+        return f"{held}: give one of them as the root" if is_split else ""
+    with suppress(ValueError):
+        if all(inner) and len(names) > 1 and binarize(every, where=os.fspath(root)).targets.any():
+            sites = " ".join(f"folder@{name}={root / name}" for name in names)
+            return (
+                f"{held.replace('holds', 'holds class folders:')}. Load each of them as a dataset, "
+                f"and join these with covidct.concat (on the command line --dataset {sites})"
+            )
+    return ""

@@ -169,6 +169,8 @@ def load_dataset(
         If `root` does not hold the layout.
     covidct.errors.InvalidFileError
         If files are missing, extra or altered.
+    TypeError
+        If `root` is neither a path nor, for ``"table"``, a DataFrame.
     ValueError
         If an argument has a value that is not allowed, or does not apply to this dataset.
 
@@ -193,6 +195,12 @@ def load_dataset(
         raise ValueError(f"dataset {dataset!r} needs root: {layout}")
     if root is not None and "root" not in accepted:
         raise ValueError(f"dataset {dataset!r} takes no root, got {str(root)!r}")
+    is_path = root is None or isinstance(root, str | os.PathLike)
+    if not is_path and info in BUILT_IN and dataset != "table":
+        raise TypeError(
+            f"dataset {dataset!r} needs a path as root, got a {type(root).__name__}; the dataset "
+            "'table' takes a DataFrame"
+        )
     if download and "download" not in accepted:
         raise ValueError(f"dataset {dataset!r} cannot be downloaded; to get it: {info.how_to_get}")
     general = {
