@@ -11,7 +11,9 @@ import pytest
 from scipy import special
 
 import covidct
+from covidct.errors import UnknownNameError
 from covidct.evaluation import significance
+from covidct.runs.cross_dataset import evaluate_across
 from covidct.runs.paired_tests import compare_runs, same_folds
 from covidct.runs.protocol import Protocol
 
@@ -182,3 +184,14 @@ def test_what_is_no_pair_is_left_out_or_refused(made_up_run, changes, message):
 def test_unknown_metric(runs):
     with pytest.raises(ValueError, match="did you mean 'auc'"):
         compare_runs(runs, metric="acu")
+
+
+def test_runs_need_names(runs):
+    with pytest.raises(TypeError, match=r"results must map names to .* ScoredFolds, .* got a list"):
+        compare_runs(list(runs.values()))
+    with pytest.raises(TypeError, match="got a str"):
+        compare_runs({"a": "runs/a"})
+    with pytest.raises(TypeError, match=r"datasets must map names to .* CTDataset, .* got a tuple"):
+        evaluate_across(runs, ())
+    with pytest.raises(UnknownNameError, match="unknown run 'god'; did you mean 'good'"):
+        compare_runs(runs, pairs=[("god", "bad")])

@@ -382,9 +382,13 @@ class CTDataset:
 
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
         """Return one slice as an 8-bit gray image (PIL mode "L"), and its target."""
-        if isinstance(index, slice):
-            raise TypeError("a dataset has one index for a slice; take several with subset(...)")
-        position = operator.index(index)
+        try:
+            position = operator.index(index)
+        except TypeError:
+            raise TypeError(
+                f"index must be an integer, got a {type(index).__name__}; take several slices with "
+                "subset(...)"
+            ) from None
         if not -len(self) <= position < len(self):
             raise IndexError(f"index {position} is out of range for {len(self)} slices")
         position %= len(self)

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 from .._display import Displayed, paragraphs
 from .._files import json_ready
 from ..datasets._overlap import OverlapError
+from ..datasets.ct_dataset import CTDataset
 from ..evaluation import metrics
 from ..evaluation.intervals import Interval
 from ..evaluation.tables import Table, percent, percent_range
 from .external_test import ExternalEvaluation
+from .scores import ScoredFolds, check_named
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ..datasets.ct_dataset import CTDataset
     from .result import CrossValidationResult
 
 __all__ = ["CrossDatasetMatrix", "Refusal", "evaluate_across"]
@@ -217,6 +218,8 @@ def evaluate_across(
 
     Raises
     ------
+    TypeError
+        If `results` or `datasets` is not such a mapping.
     ValueError
         If `results` or `datasets` is empty.
     InvalidFileError
@@ -233,6 +236,8 @@ def evaluate_across(
     >>> matrix.cells["A", "B"].tested_on, matrix.table().header
     ('phantom', ('trained', 'on A', 'on B'))
     """
+    check_named("results", results, ScoredFolds)
+    check_named("datasets", datasets, CTDataset)
     if not results or not datasets:
         raise ValueError(
             f"give at least one run and one dataset, got {len(results)} and {len(datasets)}"

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from .._display import Displayed
 from .._files import json_ready
+from ..errors import UnknownNameError
 from ..evaluation import metrics
 from ..evaluation.intervals import Interval
 from ..evaluation.significance import (
@@ -24,7 +25,7 @@ from ..evaluation.significance import (
 from ..evaluation.tables import Table
 from ..evaluation.variance import crossed_interval
 from .retraining import Replicates, has_one_split
-from .scores import ScoredFolds
+from .scores import ScoredFolds, check_named
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -216,8 +217,10 @@ def compare_runs(
 
     Raises
     ------
+    TypeError
+        If `results` does not map names to runs.
     UnknownNameError
-        If `metric` is unknown.
+        If `metric`, or a run in `pairs`, is unknown.
     ValueError
         If two runs in `pairs` have different folds and differ in more than their split.
 
@@ -236,6 +239,11 @@ def compare_runs(
     ('padded', 'stretched', True)
     """
     name = metrics.find_metric(metric).name
+    check_named("results", results, ScoredFolds)
+    pairs = None if pairs is None else list(pairs)
+    for run in (run for pair in pairs or () for run in pair):
+        if run not in results:
+            raise UnknownNameError.among("run", run, results)
     chosen = []
     for a, b in combinations(results, 2) if pairs is None else pairs:
         reason = _not_comparable(results[a], results[b])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,7 @@ from .subgroups import SubgroupMetrics, describe_labels
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["ScoredFolds"]
+__all__ = ["ScoredFolds", "check_named"]
 
 _MOST_COLUMNS = 10  # folds that a table shows one by one, so that it fits on a screen
 
@@ -446,3 +446,30 @@ class ScoredFolds(Plots, SubgroupMetrics, Displayed):
             warning = leakage_warning(self.unit if self.has_groups else None)
             yield f"{capitalized(warning)}."
         yield from metrics.undefined_notes(self.fold_metrics)
+
+
+def check_named(option: str, given: object, kind: type) -> None:
+    """Check that an argument maps names to runs or datasets.
+
+    Parameters
+    ----------
+    option : str
+        Name of the argument.
+    given : object
+        The argument.
+    kind : type
+        Type of its values.
+
+    Raises
+    ------
+    TypeError
+        If it is another kind of collection, or one of its values has another type.
+    """
+    values = given.values() if isinstance(given, Mapping) else ()
+    odd = [value for value in values if not isinstance(value, kind)]
+    if odd or not isinstance(given, Mapping):
+        wrong = odd[0] if odd else given
+        raise TypeError(
+            f"{option} must map names to values of type {kind.__name__}, as in {{'a': x, 'b': y}}; "
+            f"got a {type(wrong).__name__}"
+        )
