@@ -8,7 +8,7 @@ scikit-learn. Runs of several seeds on one test part also get a row for the mean
     python docs/results/collect.py choice runs/chosen runs/other --name official-choice
     python docs/results/collect.py external runs/lite0 --name lite0-elsewhere --on sars-cov-2-ct=DIR
     python docs/results/collect.py audit --name audit-covid19-ct --on covid19-ct=DIR
-    python docs/results/collect.py compare runs/grouped runs/random --name split-worth-squeezenet
+    python docs/results/collect.py compare runs/grouped runs/random --name repeats-squeezenet-difference
 """
 
 from __future__ import annotations
@@ -276,7 +276,7 @@ def write_pair(
             [
                 *(wrapped(f"{command_of(run)} --run-dir {run.run_dir.name}") for run in runs),
                 *(
-                    f"covidct compare {a.run_dir.name} {b.run_dir.name}{option}"
+                    wrapped(f"covidct compare {a.run_dir.name} {b.run_dir.name}{option}")
                     for option in ("", " --metric auc")
                 ),
             ]
