@@ -8,7 +8,7 @@ scikit-learn. Runs of several seeds on one test part also get a row for the mean
     python docs/results/collect.py choice runs/chosen runs/other --name official-choice
     python docs/results/collect.py external runs/lite0 --name lite0-elsewhere --on sars-cov-2-ct=DIR
     python docs/results/collect.py audit --name audit-covid19-ct --on covid19-ct=DIR
-    python docs/results/collect.py compare runs/grouped runs/random --name repeats-squeezenet-difference
+    python docs/results/collect.py compare runs/grouped runs/random --name repeats-difference
 """
 
 from __future__ import annotations
