@@ -13,9 +13,9 @@ def number(option: str, value: object) -> float:
     Parameters
     ----------
     option : str
-        Name of the option, for the message of the error.
+        Name of the option, for the error message.
     value : object
-        Its value.
+        Value of the option.
 
     Raises
     ------
@@ -43,16 +43,16 @@ def whole(option: str, value: object, *, least: int = 1) -> int:
     Parameters
     ----------
     option : str
-        Name of the option, for the message of the error.
+        Name of the option, for the error message.
     value : object
-        Its value.
+        Value of the option.
     least : int, default=1
         Smallest valid value.
 
     Raises
     ------
     ValueError
-        If ``value`` is not an integer or smaller than ``least``.
+        If ``value`` is not an integer or is smaller than ``least``.
 
     Examples
     --------

@@ -31,7 +31,7 @@ class Displayed:
 
 
 def definition_list(facts: Mapping[str, object]) -> str:
-    """Write facts as rows of a table; empty ones are left out.
+    """Write facts as rows of an HTML table, leaving out empty values.
 
     Examples
     --------
@@ -49,7 +49,7 @@ def definition_list(facts: Mapping[str, object]) -> str:
 
 
 def paragraphs(texts: Iterable[str]) -> str:
-    """Write sentences below a table in small print."""
+    """Write sentences as HTML paragraphs in small print."""
     return "".join(
         f'<p style="max-width:80em;margin:.2em 0;font-size:90%">{escape(text)}</p>'
         for text in texts
@@ -57,7 +57,7 @@ def paragraphs(texts: Iterable[str]) -> str:
 
 
 def picture_strip(pictures: Iterable[tuple[Image, str]]) -> str:
-    """Write a row of small pictures with their captions."""
+    """Write a row of small pictures with captions as HTML."""
     return (
         '<div style="display:flex;flex-wrap:wrap;gap:8px;margin:.4em 0">'
         + "".join(_figure(*each) for each in pictures)

@@ -65,10 +65,10 @@ def _create_temporary(path: Path) -> Path:
     return Path(name)
 
 
-def clear_remains(folder: Path) -> None:
+def remove_temporary_files(folder: Path) -> None:
     """Remove temporary files of killed processes; no other process may write to the folder."""
-    for remains in folder.glob(".*.part"):
-        remains.unlink(missing_ok=True)
+    for temporary in folder.glob(".*.part"):
+        temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str, *, errors: str = "strict") -> None:
@@ -78,12 +78,12 @@ def write_text(path: Path, text: str, *, errors: str = "strict") -> None:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write ``value`` as indented JSON, atomically; NaN, unknown to JSON, raises a ValueError."""
+    """Write ``value`` as indented JSON, atomically; NaN and infinity raise a ValueError."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def json_ready(value: Any) -> Any:
-    """Copy nested dicts and sequences, with NaN and infinity, not valid in JSON, as None."""
+    """Copy nested dicts and sequences; NaN and infinity, which JSON lacks, become None."""
     if isinstance(value, dict):
         return {key: json_ready(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
@@ -103,15 +103,15 @@ def _umask() -> int:
     return mask
 
 
-_STAND_INS = (
+_PLACEHOLDERS = (
     (rb"version https://git-lfs", "a Git LFS pointer; run 'git lfs pull' to get the file itself"),
     (rb"(?i)\s*<(!doctype html|html|head)", "an HTML page; download the file itself"),
     (rb"\s*\{\s*\"", "a JSON document, such as the error of a server; download the file itself"),
 )
 
 
-def stands_in(path: Path) -> str | None:
-    """Recognize what Git and servers put in the place of a file.
+def placeholder_reason(path: Path) -> str | None:
+    """Recognize a file that Git or a server delivered in place of the requested one.
 
     Parameters
     ----------
@@ -121,9 +121,10 @@ def stands_in(path: Path) -> str | None:
     Returns
     -------
     str or None
-        The reason and the remedy, in words that follow the file's name; None for another file.
+        Kind of the placeholder and how to get the file, to be written after the file's name; None
+        if the file is not a known placeholder.
     """
     with path.open("rb") as file:
         head = file.read(100)
-    found = (text for pattern, text in _STAND_INS if re.match(pattern, head))
+    found = (text for pattern, text in _PLACEHOLDERS if re.match(pattern, head))
     return next((f"is {text}" for text in found), None)

@@ -1,4 +1,4 @@
-"""Results that a run may not allow, each with the reason in its place."""
+"""Results that cannot always be computed, with the reason if they cannot."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Value = TypeVar("Value")
 def value_or_reason(compute: Callable[[], Value]) -> Value | str:
     """Return a result, or the message of the ValueError that its computation raises.
 
-    An InvalidFileError, which is a ValueError as well but about a damaged file, is passed on.
+    An InvalidFileError, although it is a ValueError, is raised: it means that a file is damaged.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""File names, sizes, counts and sentences in a form that can be printed."""
+"""Formatting of file names, sizes, counts and sentences for messages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["capitalized", "counted", "in_bytes", "printable", "shortened", "some
 
 
 def capitalized(text: str) -> str:
-    """Return a text with a capital first letter; the other letters, as in "COVID", do not change.
+    """Capitalize the first letter of a text and leave the other letters, as in "COVID", unchanged.
 
     Examples
     --------
@@ -21,7 +21,7 @@ def capitalized(text: str) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """Return a number with its noun, whose plural ends in "s".
+    """Format a number with its noun, whose plural ends in "s".
 
     Examples
     --------
@@ -33,7 +33,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def in_bytes(number: int) -> str:
-    """Return a number of bytes in megabytes or gigabytes.
+    """Format a number of bytes in megabytes or gigabytes.
 
     Examples
     --------

@@ -13,7 +13,7 @@ Precision = Literal["auto", "float32", "bfloat16"]
 
 
 def resolve_device(device: str | torch.device | None = "auto") -> torch.device:
-    """Return a device by its name.
+    """Return the device with a given name, or choose one.
 
     Parameters
     ----------
@@ -24,12 +24,12 @@ def resolve_device(device: str | torch.device | None = "auto") -> torch.device:
     Returns
     -------
     torch.device
-        The device. It exists on this machine.
+        The device. A CUDA device exists on this machine.
 
     Raises
     ------
     ValueError
-        If PyTorch does not know the device, or this machine does not have it.
+        If PyTorch does not know the device, or this machine does not have the CUDA device.
 
     Examples
     --------

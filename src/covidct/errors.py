@@ -1,6 +1,6 @@
 """Exceptions of covidct, each derived from a built-in exception.
 
-``except ValueError``, for example, also catches a file that cannot be read.
+For example, ``except ValueError`` also catches the error of a damaged file.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ class UnknownNameError(ValueError):
         Parameters
         ----------
         kind : str
-            Kind of thing that the name stands for, such as ``"model"``.
+            Kind of the named object, such as ``"model"``.
         name : str
             The unknown name.
         candidates : iterable of str
-            The names that exist.
+            Valid names.
 
         Returns
         -------

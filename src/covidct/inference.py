@@ -60,11 +60,11 @@ def infer(
     model : CTClassifier
         The network; its device and mode are restored afterwards.
     canvases : ndarray or torch.Tensor of shape (N, H, W)
-        Canvases, uint8: in memory, memory-mapped or on any device.
+        Canvases, uint8; in memory, memory-mapped or on any device.
     index : ndarray of int or None, default=None
         Positions of the canvases to use, in this order. None: all canvases.
     batch_size : int, default=64
-        Canvases per pass.
+        Number of canvases per batch.
     device : str, torch.device or None, default=None
         Device to compute on. None: the device of the model.
     precision : {"auto", "float32", "bfloat16"}, default="float32"
@@ -82,7 +82,8 @@ def infer(
     Raises
     ------
     ValueError
-        If the shape of ``canvases`` is not (N, H, W).
+        If the shape of ``canvases`` is not (N, H, W), ``batch_size`` is not a positive integer, or
+        ``device`` or ``precision`` is not valid.
 
     Examples
     --------
@@ -95,27 +96,32 @@ def infer(
     """
     if canvases.ndim != 3:
         raise ValueError(f"canvases must be (N, H, W), got shape {tuple(canvases.shape)}")
-    home = next(model.parameters()).device
-    where = home if device is None else resolve_device(device)
-    dtype = resolve_precision(precision, where)
+    original = next(model.parameters()).device
+    target = original if device is None else resolve_device(device)
+    dtype = resolve_precision(precision, target)
     order = np.arange(len(canvases)) if index is None else np.asarray(index)
     size = whole("batch_size", batch_size)
     batches = [order[start : start + size] for start in range(0, len(order), size)]
     outputs, pooled = [], []
-    model.to(where)
+    model.to(target)
     try:
-        with keep_freed_memory(), evaluating(model), torch.inference_mode(), autocast(where, dtype):
+        with (
+            keep_freed_memory(),
+            evaluating(model),
+            torch.inference_mode(),
+            autocast(target, dtype),
+        ):
             for batch in tqdm(batches, desc="infer", disable=None if progress else True):
-                maps = model.feature_maps(_fetch(canvases, batch, where))
+                maps = model.feature_maps(_fetch(canvases, batch, target))
                 outputs.append(model.head(maps).float())
                 if features:
                     pooled.append(model.pool(maps).float())
     finally:
-        model.to(home)
-    means = outputs_of(model)
-    joined = torch.cat(outputs).cpu() if outputs else torch.empty(0, means.size).squeeze(1)
+        model.to(original)
+    meaning = outputs_of(model)
+    joined = torch.cat(outputs).cpu() if outputs else torch.empty(0, meaning.size).squeeze(1)
     return Inference(
-        logits=means.covid_logit(joined).numpy(),
+        logits=meaning.covid_logit(joined).numpy(),
         features=torch.cat(pooled).cpu().numpy() if pooled else None,
         outputs=joined.numpy(),
     )

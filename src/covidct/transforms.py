@@ -72,9 +72,9 @@ class AspectPreservingPad(v2.Transform):  # type: ignore[misc]  # torchvision ha
 
     Notes
     -----
-    Alshazly et al. 2020 scale each slice onto a canvas that suits the network, preserve its aspect
-    ratio and pad the rest. They do not state its position on the canvas; centering it is a choice
-    of this library.
+    Alshazly et al. (2020) scale each slice to a canvas chosen for the network, preserve its aspect
+    ratio and pad the rest. They do not state the position of the slice on the canvas; centering it
+    is a choice of this library.
 
     Examples
     --------
@@ -131,7 +131,7 @@ class AspectPreservingPad(v2.Transform):  # type: ignore[misc]  # torchvision ha
         top, left = (canvas_height - scaled[0]) // 2, (canvas_width - scaled[1]) // 2
         return Geometry(top, left, *scaled)
 
-    def invert(self, map: FloatMap, size: Sequence[int]) -> FloatMap:  # noqa: A002  # the field's word for it
+    def invert(self, map: FloatMap, size: Sequence[int]) -> FloatMap:  # noqa: A002  # the usual term
         """Transfer a map on the canvas, such as a saliency map, to the original slice.
 
         The margin is removed and the rest is resized bilinearly.
@@ -153,7 +153,8 @@ class AspectPreservingPad(v2.Transform):  # type: ignore[misc]  # torchvision ha
         TypeError
             If ``map`` is not a floating-point tensor or array.
         ValueError
-            If ``map`` does not have the size of the canvas.
+            If ``map`` does not have the size of the canvas, or ``size`` is not two positive
+            integers.
 
         Examples
         --------
@@ -184,14 +185,14 @@ class AspectPreservingPad(v2.Transform):  # type: ignore[misc]  # torchvision ha
         Raises
         ------
         TypeError
-            If the sample holds no image.
+            If the sample contains no image.
         """
         try:
             size = v2.query_size(flat_inputs)
         except TypeError as error:
             raise TypeError(
-                "the sample holds no image; give a PIL image or a tensor (of a NumPy array: "
-                "PIL.Image.fromarray(array) or torch.from_numpy(array))"
+                "the sample contains no image; pass a PIL image or a tensor (convert a NumPy array "
+                "by PIL.Image.fromarray(array) or torch.from_numpy(array))"
             ) from error
         return {"geometry": self.geometry(size)}
 

@@ -290,7 +290,7 @@ class TestFailures:
         blocked = tmp_path / "file"
         blocked.touch()
         monkeypatch.setenv("COVIDCT_CACHE", str(blocked))
-        with pytest.raises(OSError, match=r"cannot keep 0\.0 MB .*file.*; set COVIDCT_CACHE to a"):
+        with pytest.raises(OSError, match=r"cannot store 0\.0 MB .*file.*; set COVIDCT_CACHE to a"):
             make_canvases(slices, SIZE)
 
     @pytest.mark.skipif(sys.platform == "win32", reason="limits file sizes with setrlimit")
@@ -301,7 +301,7 @@ class TestFailures:
         limits = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, limits[1]))
         try:
-            with pytest.raises(OSError, match=r"cannot keep 7\.0 MB of canvases in .*large"):
+            with pytest.raises(OSError, match=r"cannot store 7\.0 MB of canvases in .*large"):
                 make_canvases(slices, size)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)

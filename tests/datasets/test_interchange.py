@@ -105,7 +105,7 @@ class TestFromTorch:
     def test_labels_that_do_not_name_covid_need_positive(self, slice_folder):
         (slice_folder / "COVID").rename(slice_folder / "apple")
         folder = ImageFolder(slice_folder)
-        with pytest.raises(ValueError, match="cannot tell which of the labels"):
+        with pytest.raises(ValueError, match="cannot recognize which of the labels"):
             CTDataset.from_torch(folder)
         assert CTDataset.from_torch(folder, positive="apple").targets.sum() == 6
 
@@ -118,7 +118,7 @@ class TestFromTorch:
         assert parts[1].groups.tolist() == phantoms.groups[test.indices].tolist()
 
     def test_options_that_would_be_ignored_are_refused(self, phantoms):
-        with pytest.raises(ValueError, match="take no groups, name"):
+        with pytest.raises(ValueError, match="omit groups, name"):
             CTDataset.from_torch(phantoms, ["a"] * len(phantoms), name="mine")
         with pytest.raises(ValueError, match="class folders of an ImageFolder only"):
             CTDataset.from_torch(phantoms, positive="COVID")

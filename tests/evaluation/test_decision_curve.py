@@ -102,9 +102,9 @@ def test_words_and_numbers_of_a_curve():
     curve = DecisionCurve(thresholds, model, low, model + 0.1, treat_all, 0.28, "patient")
     assert curve.useful.tolist() == [False, True, True, True]
     assert curve.sentence == (
-        "Acting on the prediction does better than treating all or none for those who would act at "
-        "a probability of COVID-19 from 60 to 80 %. At 70 %, for example, it gains as much as "
-        "treating 12 more of 100 patients correctly, without any unnecessary treatment."
+        "Acting on the prediction is better than treating all or none at thresholds from 60 to "
+        "80 %. At 70 %, for example, the gain equals 12 more true positives per 100 patients "
+        "without additional false positives."
     )
     table = curve.table()
     assert table.caption == "Net benefit per patient, where 28.0 % are COVID-19"
@@ -124,11 +124,11 @@ def test_words_and_numbers_of_a_curve():
     }
     once = DecisionCurve(thresholds, np.array([0.2, 0.15, 0, 0]), low, model, treat_all, 0.28)
     assert "at a threshold of 60 %. At 60 %, for example" in once.sentence
-    assert "treating 5 more of 100 slices" in once.sentence
+    assert "5 more true positives per 100 slices" in once.sentence
     never = DecisionCurve(thresholds, np.maximum(treat_all, 0), zero, zero, treat_all, 0.28)
     assert never.sentence == (
-        "At no threshold does acting on the prediction do better than treating every slice as "
-        "COVID-19 or as non-COVID."
+        "Acting on the prediction is not better than treating every slice as COVID-19, or every "
+        "one as non-COVID, at any threshold."
     )
 
 
@@ -145,10 +145,10 @@ def test_noise_is_nowhere_useful_and_signal_is(predictions):
     targets, probabilities = predictions
     curve = net_benefit(targets, probabilities, n_resamples=100)
     assert curve.useful[40:60].all()
-    assert "does better than treating all or none" in curve.sentence
+    assert "is better than treating all or none" in curve.sentence
     wrong = net_benefit(targets, 1 - probabilities, n_resamples=100)
     assert not wrong.useful.any()
-    assert wrong.sentence.startswith("At no threshold")
+    assert wrong.sentence.startswith("Acting on the prediction is not better")
     json.dumps(curve.to_dict(), allow_nan=False)
     assert len(curve.table().rows) == 9
     figure = figures.decision_curves({"signal": curve, "inverted": wrong})

@@ -473,11 +473,11 @@ def test_notes_of_intervals():
     by_wilson, without = intervals.describe_intervals(ends, unit="patient")
     assert by_wilson == (
         "Wilson's interval (recall, NPV): fewer than 10 patients have errors, or fewer than 10 "
-        "correct calls."
+        "correct predictions."
     )
     assert without == "No interval (F1, own score): there are too few patients."
     assert intervals.describe_intervals({"recall": wilson}, unit="slice")[0].endswith(
-        "fewer than 10 slices are wrong, or fewer than 10 right."
+        "fewer than 10 slices are wrong, or fewer than 10 are right."
     )
     assert intervals.describe_intervals({"auc": known}, unit="patient", count=51) == []
     assert intervals.describe_intervals({"auc": known}, unit="patient", count=1) == []

@@ -57,7 +57,7 @@ def test_values_survive_json(outputs):
     ("values", "message"),
     [
         ({"target": "lung", "classes": ["a", "b"], "positive": ["a"]}, "lung"),
-        ({"target": "label", "classes": ["a", "a"], "positive": ["a"]}, "different names"),
+        ({"target": "label", "classes": ["a", "a"], "positive": ["a"]}, "distinct, non-empty"),
         ({"target": "label", "classes": ["a", "b"], "positive": []}, "at least one"),
         ({"target": "label", "classes": ["a", "b"], "positive": ["a", "b"]}, "not all"),
         ({"target": "label", "classes": "ab", "positive": ["a"]}, "classes must be names"),

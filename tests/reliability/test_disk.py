@@ -92,7 +92,7 @@ def test_small_disks(tiny_as_json, tmp_path, undisturbed, same_bits):
         )
         assert "No space left on device" in full or "the disk may be full" in full
         assert f"{tmp_path}/mount/run" in full
-        assert "Read-only file system: a run must be able to write there;" in read_only
+        assert "Read-only file system: the folder of a run must be writable;" in read_only
         assert "Traceback" not in full + read_only
         same_bits(tmp_path / size, undisturbed)
 
@@ -116,7 +116,7 @@ def test_run_folder_that_cannot_be_written(cross_validate, tmp_path, monkeypatch
 
     monkeypatch.setattr(Path, "mkdir", refuse)
     with pytest.raises(
-        OSError, match=r"Read-only file system: a run must be able to write there; .*run'"
+        OSError, match=r"Read-only file system: the folder of a run must be writable; .*run'"
     ) as caught:
         cross_validate(run_dir)
     assert caught.value.filename == str(run_dir)

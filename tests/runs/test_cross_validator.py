@@ -267,13 +267,13 @@ def test_a_reference_of_another_network_is_refused(finished):
     features = {"features": np.random.default_rng(0).normal(size=(8, 512))}
     RunDirectory(finished.run_dir).unseal()
     TrainingReference.fit(features, features).save(path)
-    with pytest.raises(InvalidFileError, match="of another network: it has 512 features, not 128"):
+    with pytest.raises(InvalidFileError, match="another network: it has 512 features, not 128"):
         finished.fold_reference(0)
 
 
 def test_a_run_needs_a_folder(run, tmp_path):
     (tmp_path / "run").write_text("")
-    with pytest.raises(OSError, match="a run must be able to write there; choose another folder"):
+    with pytest.raises(OSError, match="the folder of a run must be writable; choose another"):
         run()
 
 

@@ -112,8 +112,8 @@ def test_candidates_must_be_comparable(candidates, phantoms, tmp_path):
         (candidates[:1], "at least two candidates"),
         ([candidates[0], candidates[0]], "of different names"),
         ([candidates[0], other], "one dataset and one protocol"),
-        (official, "'official' has given folds"),
-        (source, "'source' has given folds"),
+        (official, "'official' has fixed folds"),
+        (source, "'source' has fixed folds"),
     ):
         with pytest.raises(ValueError, match=message):
             run_nested(wrong, tmp_path, **options)

@@ -89,7 +89,7 @@ def test_small_subgroups_are_listed_but_not_compared():
         unit="patient",
         groups_known=True,
     )
-    assert "fewer than 10 patients decide: a, b" in str(table)
+    assert "fewer than 10 patients: a, b" in str(table)
 
 
 def test_classes_are_no_test_of_subgroups():

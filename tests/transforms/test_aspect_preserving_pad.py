@@ -389,5 +389,5 @@ class TestConstruction:
 
 @pytest.mark.parametrize("sample", [np.zeros((6, 8), np.uint8), {"image": np.zeros((6, 8))}, "a"])
 def test_a_sample_without_an_image_names_the_way_to_one(sample: object) -> None:
-    with pytest.raises(TypeError, match=r"holds no image; .* PIL\.Image\.fromarray"):
+    with pytest.raises(TypeError, match=r"contains no image; .* PIL\.Image\.fromarray"):
         AspectPreservingPad((64, 96))(sample)

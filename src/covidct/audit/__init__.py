@@ -1,7 +1,7 @@
 """Audit of a dataset and its splits before training.
 
-`audit_dataset` looks for duplicates, for image properties that give the class away, for leakage of
-a random split, and for contradictions between labels, patients and the official split.
+`audit_dataset` searches for duplicates, image properties that predict the class, leakage of a
+random split, and contradictions between labels, patients and the official split.
 """
 
 from __future__ import annotations

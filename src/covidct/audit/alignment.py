@@ -1,13 +1,13 @@
-"""Similarity of slices after one was moved onto the other.
+"""Similarity of slices after an affine alignment.
 
-A copy of a slice that was cropped, shifted or rotated a little has its edges elsewhere, so that the
-edges of the two no longer coincide. They do after an affine map, which is found by the inverse
-compositional algorithm of Baker and Matthews [1]_, a Gauss-Newton method: the gradients and the
-Hessian belong to the fixed canvas and are computed once per slice, so that a step costs one
-resampling and six products per pair. It starts on blurred canvases of 16 x 16 pixels, where a shift
-of a tenth of the canvas is small, and drops the pairs that remain different; the others are refined
-at 32 x 32 pixels. The similarity is then the correlation of the edges at 64 x 64 pixels, over the
-part that both show.
+If a copy of a slice was cropped, shifted or rotated a little, the edges of copy and original do not
+coincide any more. An affine map that aligns them is found by the inverse compositional algorithm of
+Baker and Matthews [1]_, a Gauss-Newton method: the gradients and the Hessian belong to the fixed
+canvas and are computed once per slice, so that a step costs one resampling and six products per
+pair. It starts on blurred canvases of 16 x 16 pixels, where a shift of a tenth of the canvas is
+small, and drops the pairs that remain different; the other pairs are refined at 32 x 32 pixels. The
+similarity is then the correlation of the edges at 64 x 64 pixels, over the part that both canvases
+show.
 
 References
 ----------
@@ -29,17 +29,17 @@ __all__ = ["aligned_similarities", "chunks", "edge_strengths", "standardize"]
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
-# Pairs at once: few enough for the processor's cache.
+# Number of pairs processed at once: few enough for the processor's cache.
 _PAIRS = 512
-# Pairs whose slices are prepared at once, which limits the memory.
+# Number of pairs whose slices are prepared at once, which limits the memory.
 _PAIRS_AT_ONCE = 4096
 # Side of the canvas, blur in its pixels, and number of steps, of both stages.
 _STAGES = ((16, 3.0, 5), (32, 2.0, 2))
 # Gray correlation that a pair must reach in the first stage to be refined. Of copies with a crop of
 # 2 % or a rotation by 3 degrees, at least 95 % reach it.
 _PROMISING = 0.965
-# Largest change of the matrix's entries, and of the center as a share of the canvas.
-_MOST_TURNED, _MOST_SHIFTED = 0.2, 0.125
+# Largest change of the entries of the matrix, and of the center as a share of the canvas.
+_MAX_ROTATION, _MAX_SHIFT = 0.2, 0.125
 # Share of the canvas at each edge that is not compared: rotated copies have filled corners there.
 _MARGIN = 1 / 16
 # Smallest share of the rest that both slices must show.
@@ -57,16 +57,16 @@ def aligned_similarities(
 
     Parameters
     ----------
-    fixed, moving : ndarray of uint8, shape (n_slices, 64, 64)
+    fixed, moving : ndarray of uint8 of shape (n_slices, 64, 64)
         Gray canvases, in memory or mapped. Those in `moving` are moved.
-    pairs : ndarray of int64, shape (n_pairs, 2)
+    pairs : ndarray of int64 of shape (n_pairs, 2)
         Positions in `fixed` and in `moving`.
     change : callable, optional
-        Changes canvases of `moving` before they are compared, for example mirrors them.
+        Function that changes canvases of `moving` before the comparison, for example mirrors them.
 
     Returns
     -------
-    ndarray of float32, shape (n_pairs,)
+    ndarray of float32 of shape (n_pairs,)
         Correlations in [-1, 1]; 0 for pairs that no small movement makes similar.
 
     Examples
@@ -83,7 +83,7 @@ def aligned_similarities(
     if not len(pairs):
         return similarity
     for part in chunks(len(pairs), _PAIRS_AT_ONCE):
-        # Only the slices of these pairs: gradients take 100 kB per slice.
+        # Restricted to the slices of these pairs, since gradients take 100 kB per slice.
         left, fixed_part = _used(fixed, pairs[part, 0])
         right, moving_part = _used(moving, pairs[part, 1])
         if change is not None:
@@ -118,12 +118,12 @@ def _used(canvases: npt.NDArray[np.uint8], index: Ints) -> tuple[Ints, npt.NDArr
 
 
 _IDENTITY = np.eye(2, 3, dtype=np.float32)
-_RANGE = np.array([_MOST_TURNED, _MOST_TURNED, 2 * _MOST_SHIFTED], np.float32)
+_RANGE = np.array([_MAX_ROTATION, _MAX_ROTATION, 2 * _MAX_SHIFT], np.float32)
 _LOW, _HIGH = _IDENTITY - _RANGE, _IDENTITY + _RANGE
 
 
 class _Level:
-    """Blurred canvases of one size. Coordinates are from -1 to 1, (y, x), on every level."""
+    """Blurred canvases of one size. Coordinates (y, x) are from -1 to 1 on every level."""
 
     def __init__(
         self,
@@ -148,7 +148,7 @@ class _Level:
         self.fixed = self.fixed.reshape(len(fixed), -1)
 
     def refine(self, left: Ints, right: Ints, maps: Floats, *, steps: int) -> tuple[Floats, Floats]:
-        """Improve affine maps; return them and the correlations of the pairs at the last step."""
+        """Improve affine maps; return them and the correlations before the last step."""
         fixed, solver = self.fixed[left], self.solver[left]
         inverse = np.tile(np.eye(3, dtype=np.float32), (len(left), 1, 1))
         for _ in range(steps):
@@ -181,7 +181,7 @@ def _compare(fixed: Floats, moving: Floats, right: Ints, maps: Floats) -> Floats
 
 
 def _resample(images: Floats, index: Ints, maps: Floats) -> tuple[Floats, npt.NDArray[np.bool_]]:
-    """Sample images bilinearly at mapped coordinates; return also which lie inside the image."""
+    """Sample images bilinearly at mapped coordinates; return also a mask of those in the image."""
     side = images.shape[1]
     coordinates = maps @ _grid(side)
     inside = np.max(np.abs(coordinates), axis=1) <= 1
@@ -224,12 +224,12 @@ def edge_strengths(canvases: npt.NDArray[np.uint8]) -> Floats:
 
     Parameters
     ----------
-    canvases : ndarray of uint8, shape (n_slices, height, width)
+    canvases : ndarray of uint8 of shape (n_slices, height, width)
         Gray canvases.
 
     Returns
     -------
-    ndarray of float32, shape (n_slices, height, width)
+    ndarray of float32 of shape (n_slices, height, width)
 
     Examples
     --------
@@ -254,7 +254,7 @@ def standardize(images: npt.NDArray[Any]) -> Floats:
 
     Returns
     -------
-    ndarray of float32, shape (n_images, height, width)
+    ndarray of float32 of shape (n_images, height, width)
         Images with mean 0 and Euclidean length 1; blank images are all 0.
 
     Examples
@@ -268,7 +268,7 @@ def standardize(images: npt.NDArray[Any]) -> Floats:
     values = images.astype(np.float32)
     values -= values.mean(axis=(1, 2), keepdims=True)
     length = np.sqrt(np.einsum("ijk,ijk->i", values, values))[:, None, None]
-    # Rounding leaves a blank image with a length of a few thousandths.
+    # Due to rounding, the length of a blank image may be a few thousandths.
     values *= np.divide(1, length, out=np.zeros_like(length), where=length > 1)
     return values
 

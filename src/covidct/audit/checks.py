@@ -1,4 +1,4 @@
-"""Checks of a dataset, each of which turns measurements into findings by the rules in `RULES`."""
+"""Checks of a dataset, which derive findings from measurements by the rules in `RULES`."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ __all__ = [
 Labels = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
 
-# Largest number of pairs or names in the evidence; its value holds their full number.
+# Largest number of pairs or names in the evidence; its value is their full number.
 _LISTED = 50
 _SHOWN_SOURCES = 8
 # Largest p-value of a leak or a shortcut that is reported as such.
 _SIGNIFICANT = 0.05
 # Largest probability that a label has a file format or color mode of its own by chance.
 _BY_CHANCE = 0.01
-_SEEN_IN_TRAINING = "Part of the test slices was seen in training."
+_SEEN_IN_TRAINING = "Some of the test slices are also in the training part."
 
 
 def check_records(dataset: CTDataset) -> Iterator[Finding]:
@@ -70,7 +70,7 @@ def check_records(dataset: CTDataset) -> Iterator[Finding]:
         "imbalance",
         share,
         title=f"Always predicting the larger class is right for {percent(share)} % of slices",
-        detail=f"{sizes}. An accuracy must exceed this base rate to be of use.",
+        detail=f"{sizes}. An accuracy is useful only if it exceeds this base rate.",
         counts=counts.tolist(),
     )
     yield from _skipped_finding(dataset)
@@ -89,7 +89,7 @@ def check_records(dataset: CTDataset) -> Iterator[Finding]:
         [] if groups_are_sources(dataset) else _mixed_groups(dataset.groups, dataset.targets),
         subject=(f"{one} has", f"{several} have"),
         predicate="slices of both classes",
-        detail="This is correct if the disease came or went between scans; otherwise a label is "
+        detail="This is correct if the disease status changed between scans; otherwise a label is "
         "wrong.",
     )
     if dataset.official_split is not None:
@@ -103,7 +103,7 @@ def check_records(dataset: CTDataset) -> Iterator[Finding]:
 
 
 def groups_are_sources(dataset: CTDataset) -> bool:
-    """Return True if every group has slices of both classes, as hospitals have, not patients."""
+    """Return True if every group has slices of both classes, like a hospital, unlike a patient."""
     groups = np.asarray(dataset.groups)
     return len(_mixed_groups(groups, dataset.targets)) == len(np.unique(groups))
 
@@ -117,7 +117,7 @@ def check_duplicates(dataset: CTDataset, pairs: Pairs, groups: Labels) -> Iterat
         Dataset to check.
     pairs : Pairs
         Pairs from `covidct.audit.duplicates.find_pairs`.
-    groups : ndarray of int64, shape (n_slices,)
+    groups : ndarray of int64 of shape (n_slices,)
         Groups of near-duplicates.
 
     Yields
@@ -199,12 +199,12 @@ def check_leakage(probes: Sequence[Probe], *, advice: str) -> Iterator[Finding]:
         return
     random, grouped, *further = probes
     gap = random.accuracy - grouped.accuracy
-    # Groups of single slices have no p-value, so that nothing is tested.
+    # If all groups are single slices, there is no p-value and therefore no test.
     chance = grouped.p_value is not None and grouped.p_value > _SIGNIFICANT
     value = min(gap, 0.0) if chance else gap
     leaks = RULES["leakage"].severity(value) != "note"
     sentences = [
-        "The nearest neighbor compares raw pixels and knows no disease.",
+        "The nearest neighbor compares raw pixels and does not recognize disease.",
         *(
             [f"It classified a random {number:,} of {random.n_groups:,} slices."]
             if (number := random.n_classified or random.n_groups) < random.n_groups
@@ -249,7 +249,7 @@ def check_shortcuts(shortcuts: Sequence[Shortcut]) -> Iterator[Finding]:
     sentences = [
         f"The 95 % interval is {_percent(best.low)} to {_percent(best.high)}.",
         *([f"Also above the base rate: {above}."] if above else []),
-        "A network may use this shortcut instead of the lungs, and its score would not show it.",
+        "A network may use this shortcut instead of the lungs, without any effect on its score.",
     ]
     yield from _finding(
         "shortcut",
@@ -272,8 +272,9 @@ def check_origins(
 ) -> Iterator[Finding]:
     """Check if a label has a source, file format or color mode that no other label has.
 
-    A file format that goes with the patient may separate a few patients by chance. It is reported
-    if the probability of that, given the number of groups, is at most 1 %.
+    If all slices of a patient have the same file format, formats may separate the labels of a few
+    patients by chance. A format is reported if the probability of this, given the number of groups,
+    is at most 1 %.
 
     Parameters
     ----------
@@ -332,7 +333,7 @@ def check_origins(
 def check_sources(
     confounding: Confounding | None, recognition: Recognition | None
 ) -> Iterator[Finding]:
-    """Check if sources can be recognized, and if they give the label away.
+    """Check if sources can be recognized, and if they predict the label.
 
     Parameters
     ----------
@@ -344,7 +345,7 @@ def check_sources(
     Yields
     ------
     Finding
-        At most one about each; none if the result may be due to chance.
+        At most one finding for each of the two; no finding if the result may be due to chance.
     """
     confounded = confounding is not None and confounding.p_value <= _SIGNIFICANT
     if confounding is not None and confounded:
@@ -411,7 +412,7 @@ def check_masks(dataset: CTDataset, measurements: SliceMeasurements) -> Iterator
 def check_measured(
     dataset: CTDataset, shortcuts: Sequence[Shortcut], probes: Sequence[Probe]
 ) -> Iterator[Finding]:
-    """Check which measurements were impossible on a dataset of two classes.
+    """Check if measurements were impossible on a dataset of two classes.
 
     Parameters
     ----------
@@ -425,7 +426,7 @@ def check_measured(
     Yields
     ------
     Finding
-        One finding, or no finding if everything was measured.
+        One finding, or no finding if all measurements were possible.
     """
     measured = {"shortcuts": bool(shortcuts), "leakage of a random split": len(probes) > 1}
     missing = [name for name, done in measured.items() if not done]
@@ -521,7 +522,7 @@ def _skipped_finding(dataset: CTDataset) -> Iterator[Finding]:
 def _skill(shortcut: Shortcut) -> float:
     """Return the lower end of the interval on a scale from 0 (base rate) to 1 (perfect)."""
     if shortcut.accuracy == 1:
-        return 1.0  # every slice, which a permutation test has shown not to be chance
+        return 1.0  # all slices are correct, and the permutation test excludes chance
     return (shortcut.low - shortcut.base_rate) / (1 - shortcut.base_rate)
 
 

@@ -1,7 +1,7 @@
 """Identical slices and near-duplicates.
 
-The search for near-duplicates has three steps, since comparing every slice with every other would
-grow with the square of their number.
+The search for near-duplicates has three steps, since the time to compare every slice with every
+other one would grow with the square of their number.
 
 1. *Candidates.* Each slice is reduced to a fingerprint: the lowest 8 x 8 spatial frequencies of its
    64 x 64 canvas, without mean and contrast. The discrete cosine transform is orthonormal, so two
@@ -9,15 +9,15 @@ grow with the square of their number.
    slices with near fingerprints, and slices whose files are at most five apart in the order of
    their names. Up to 4,096 slices, all fingerprints are compared. Larger datasets use
    locality-sensitive hashing with random hyperplanes [1]_: a fingerprint becomes 32 words of 16
-   bits, where a bit tells on which side of a hyperplane the fingerprint lies. Near fingerprints
+   bits, where a bit is the side of a hyperplane on which the fingerprint lies. Near fingerprints
    share at least one word with high probability, so only slices with equal words are compared.
-   Within equal words the slices are sorted by the next word, and each is compared with the
-   following 16 only. The 32 nearest candidates of each slice are kept. The time therefore grows
-   as N log N, even if all slices are alike.
+   Within equal words, the slices are sorted by the next word, and each is compared with the
+   following 16 only. The 32 nearest candidates of each slice are kept. The time therefore grows as
+   N log N, even if all slices are similar.
 2. *Verification.* The similarity of two candidates is the correlation of the gradient magnitudes of
-   their canvases. Gray levels are no use here, since the outline of the body makes all chest CTs
-   alike. Edges coincide only in slices of one patient. Two slices are near-duplicates from a
-   similarity of 0.80, or from 0.65 if their files are neighbors.
+   their canvases. Gray levels are not suitable, since all chest CTs are similar in them due to the
+   outline of the body. Edges coincide only in slices of one patient. Two slices are near-duplicates
+   from a similarity of 0.80, or from 0.65 if their files are neighbors.
 
 These thresholds were measured on the two public datasets, without use of the file names:
 
@@ -43,8 +43,8 @@ chance.
    affine alignment (`covidct.audit.alignment`), with a threshold of 0.92.
 
 The alignment adds 1,300 pairs to SARS-CoV-2 CT, 0 of them across classes (2 at a threshold of 0.90,
-66 at 0.85), and none of two patients to COVID19-CT. No two different slices of the two sets are
-near-duplicates by mirroring or inversion.
+66 at 0.85), and 0 pairs of different patients to COVID19-CT. In neither set are two different
+slices near-duplicates by mirroring or inversion.
 
 Share of changed copies of 200 slices each that are found, without and with this third step:
 
@@ -54,7 +54,7 @@ change                        SARS-CoV-2 CT  COVID19-CT     phantoms
 2 % cropped on each side      0.10 → 1.00    0.04 → 0.98    0.00 → 0.97
 black margin                  0.00 → 1.00    0.00 → 1.00    0.00 → 1.00
 shifted by 4 pixels, x and y  0.48 → 1.00    0.50 → 0.89    0.02 → 0.96
-turned by 3 degrees           0.02 → 0.78    0.57 → 0.92    0.94 → 1.00
+rotated by 3 degrees          0.02 → 0.78    0.57 → 0.92    0.94 → 1.00
 mirrored                      0.00 → 1.00    0.00 → 1.00    0.02 → 1.00
 mirrored and cropped          0.00 → 1.00    0.00 → 0.96    0.00 → 0.97
 inverted                      0.00 → 1.00    0.00 → 1.00    0.00 → 1.00
@@ -63,10 +63,10 @@ half the size                 1.00 → 1.00    1.00 → 1.00    1.00 → 1.00
 ============================  =============  =============  =============
 
 A shift by one pixel of the file lowers the similarity without alignment to 0.98 in the median and
-0.90 at worst. **Not** found are copies cropped by more than about 5 % on one side, turned by more
-than about 5 degrees, turned by 90 degrees or upside down, with a large overlay, or with letters in
-the margin that prevent its removal and a margin of more than a few percent; nor is a
-different-looking slice of the same patient. Groups of near-duplicates are therefore a lower bound
+0.90 at worst. The search does **not** find copies that are cropped by more than about 5 % on one
+side, rotated by more than about 5 degrees, by 90 or by 180 degrees, or have a large overlay, or a
+margin of more than a few percent with letters that prevent its removal. It does not find slices of
+the same patient that look different, either. Groups of near-duplicates are therefore a lower bound
 on the slices that a split must keep together.
 
 References
@@ -123,37 +123,38 @@ Canvases = npt.NDArray[np.uint8]
 NEAR = 0.80
 #: Similarity from which two slices are near-duplicates if their files are neighbors.
 NEAR_NEIGHBORS = 0.65
-#: Similarity from which two slices are near-duplicates after one was moved onto the other.
+#: Similarity from which two slices are near-duplicates after an alignment.
 NEAR_ALIGNED = 0.92
-#: Similarity from which two files are taken as copies of one slice.
+#: Similarity from which two files are considered copies of one slice.
 SAME = 0.90
-#: Similarity from which two files are taken as copies if it holds only after an alignment.
+#: Similarity from which two files are considered copies of one slice after an alignment.
 SAME_ALIGNED = 0.96
 #: Changes of one slice of a pair: mirrored left to right, inverted, and both.
 CHANGES = ("", "mirrored", "inverted", "mirrored and inverted")
 
 # Largest distance of neighboring files, in the order of their names.
 _FILES_APART = 5
-# Name and version of the whole rule: to be raised when the same slices would give other pairs.
+# Name and version of the whole rule, to be raised if the same slices give different pairs.
 _RULE = "near-duplicate pairs 3"
 # Frequencies in a fingerprint, in each direction.
 _FREQUENCIES = 8
 # Largest distance between the fingerprints of candidates. In SARS-CoV-2 CT, 646 of 649 pairs of
-# near-duplicates are within it, and 0.3 % of all pairs.
+# near-duplicates are within this distance, and 0.3 % of all pairs.
 _REACH = 0.30
 # Up to this number of slices, comparing all fingerprints is faster than hashing and misses no pair.
 _COMPARE_ALL_UP_TO = 4096
 _WORDS, _WORD_BITS, _WINDOW = 32, 16, 16
-# Words for changed slices: fewer, since there are four of each slice and copies are near.
+# Number of words for changed slices: smaller, since there are four of each slice and copies are
+# near.
 _WORDS_OF_CHANGED = 8
-# Candidates of a slice that are aligned at most, the nearest ones.
+# Largest number of candidates of a slice that are aligned, the nearest ones.
 _ALIGNED = 4
-# Pairs of fingerprints, and of canvases, that are processed at once, which limits the memory.
+# Number of pairs of fingerprints, and of canvases, processed at once, which limits the memory.
 _CHUNK, _BLOCK = 8192, 1024
-# Bytes of edges from which they are kept in a file.
+# Size of all edges, in bytes, above which they are stored in a file.
 _MOST_IN_MEMORY = 256_000_000
-# Pairs that hashing keeps of each slice, the nearest ones; and number per slice from which it looks
-# for these.
+# Number of pairs per slice that hashing keeps, the nearest ones; and number of collected pairs per
+# slice from which these are selected.
 _MOST_CANDIDATES, _COLLECTED = 32, 96
 
 
@@ -163,17 +164,17 @@ class Pairs:
 
     Attributes
     ----------
-    index : ndarray of int64, shape (n_pairs, 2)
+    index : ndarray of int64 of shape (n_pairs, 2)
         Positions in the dataset, the lower one first.
-    similarity : ndarray of float32, shape (n_pairs,)
+    similarity : ndarray of float32 of shape (n_pairs,)
         Similarity in [0.65, 1]; 1 for slices with equal pixels.
-    identical : ndarray of bool, shape (n_pairs,)
+    identical : ndarray of bool of shape (n_pairs,)
         True if all pixels are equal at full size. Of k equal slices, the k - 1 pairs of the first
         with each other one are listed.
-    change : ndarray of int64, shape (n_pairs,)
-        Position in `CHANGES`: what was done to one slice of the pair.
-    aligned : ndarray of bool, shape (n_pairs,)
-        True if the similarity was reached by moving one slice onto the other.
+    change : ndarray of int64 of shape (n_pairs,)
+        Change of one slice of the pair, as a position in `CHANGES`.
+    aligned : ndarray of bool of shape (n_pairs,)
+        True if the similarity was reached after an alignment.
     """
 
     index: Ints
@@ -184,7 +185,7 @@ class Pairs:
 
     @property
     def same(self) -> npt.NDArray[np.bool_]:
-        """True if the two files are taken as copies of one slice, shape (n_pairs,)."""
+        """True if the two files are considered copies of one slice, shape (n_pairs,)."""
         copies: npt.NDArray[np.bool_] = self.similarity >= np.where(
             self.aligned, SAME_ALIGNED, SAME
         )
@@ -201,12 +202,12 @@ def near_duplicate_groups(dataset: CTDataset) -> Ints:
     Parameters
     ----------
     dataset : CTDataset
-        Dataset of n_slices slices; each is read once. The groups are kept in covidct's cache
-        folder, by the dataset's content.
+        Dataset of n_slices slices; each is read once. The pairs are cached by the dataset's
+        content.
 
     Returns
     -------
-    ndarray of int64, shape (n_slices,)
+    ndarray of int64 of shape (n_slices,)
         Group of each slice, numbered from 0 in the order of first appearance. A slice without
         near-duplicates forms its own group.
 
@@ -227,18 +228,17 @@ def near_duplicate_groups(dataset: CTDataset) -> Ints:
 
 
 def near_duplicate_pairs(dataset: CTDataset) -> Pairs:
-    """Find the pairs of near-duplicates of a dataset, once for its content.
+    """Find the pairs of near-duplicates of a dataset; they are cached by its content.
 
     Parameters
     ----------
     dataset : CTDataset
-        Dataset of n_slices slices. Their pairs are kept in covidct's cache folder, by the dataset's
-        content, for the audit, the splits and the report.
+        Dataset of n_slices slices.
 
     Returns
     -------
     Pairs
-        Pairs as from :func:`find_pairs`.
+        Pairs, as returned by :func:`find_pairs`.
 
     Raises
     ------
@@ -267,12 +267,11 @@ def equal_pixel_groups(dataset: CTDataset) -> Ints:
     Parameters
     ----------
     dataset : CTDataset
-        Dataset of n_slices slices; its measurements are kept in covidct's cache folder, by the
-        dataset's content.
+        Dataset of n_slices slices; its measurements are cached by the dataset's content.
 
     Returns
     -------
-    ndarray of int64, shape (n_slices,)
+    ndarray of int64 of shape (n_slices,)
         Group of each slice.
 
     Raises
@@ -306,7 +305,7 @@ def find_pairs(measurements: SliceMeasurements, names: Sequence[str]) -> Pairs:
     Returns
     -------
     Pairs
-        Pairs by falling similarity. A slice that equals an earlier one is paired with that one
+        Pairs by decreasing similarity. A slice that equals an earlier one is paired with that one
         only.
 
     Examples
@@ -325,7 +324,7 @@ def find_pairs(measurements: SliceMeasurements, names: Sequence[str]) -> Pairs:
     # Identical slices are searched once, since thousands of them may be blank.
     firsts = np.sort(first)
 
-    # Positions rather than copies of canvases, which may be mapped from a large file.
+    # Positions are used instead of copies of canvases, which may be mapped from a large file.
     plain = candidate_pairs(fingerprints(measurements.canvases)[firsts])
     adjacent = _neighbors(file_order([names[i] for i in firsts]))
     plain, adjacent = firsts[_merged(plain, adjacent)], firsts[adjacent]
@@ -336,7 +335,7 @@ def find_pairs(measurements: SliceMeasurements, names: Sequence[str]) -> Pairs:
     found += _changed_pairs(measurements.trimmed, firsts, plain)
 
     index, likeness, change, aligned = map(np.concatenate, zip(*found, strict=True))
-    # A pair may be found in several ways; the most similar one counts.
+    # A pair may be found in several ways; the one with the highest similarity is kept.
     order = np.lexsort((aligned, change, -likeness))
     _, best = np.unique(index[order] @ [len(names), 1], return_index=True)
     best = order[best]
@@ -367,7 +366,7 @@ def _changed_pairs(canvases: Canvases, firsts: Ints, plain: Ints) -> Iterator[_F
             continue
         edges = edges or _Edges(canvases)
         similarity = edges.similarities(pairs, change)
-        # Mirrored copies are nearly equal, while a body is like the mirror image of another one.
+        # Mirrored copies are nearly equal, while a body is similar to the mirror image of another.
         near = similarity >= (SAME if change else NEAR)
         yield _found(pairs[near], similarity[near], change, aligned=False)
         pairs = pairs[similarity < SAME]
@@ -392,7 +391,7 @@ def _change(canvases: Canvases, change: int) -> Canvases:
 
 
 def _signs(change: int) -> Floats:
-    """Return the factors by which a change turns a fingerprint into that of the changed slice."""
+    """Return the factors that convert a fingerprint into that of the changed slice."""
     odd = np.tile(np.arange(_FREQUENCIES) % 2, _FREQUENCIES)[1:]
     mirror = 1 - 2 * odd if change & 1 else np.ones(len(odd))
     return (-mirror if change & 2 else mirror).astype(np.float32)
@@ -428,7 +427,7 @@ def group_labels(pairs: Pairs, n: int) -> Ints:
 
     Returns
     -------
-    ndarray of int64, shape (n,)
+    ndarray of int64 of shape (n,)
         Group of each slice, numbered from 0 in the order of first appearance.
 
     Examples
@@ -451,14 +450,14 @@ def similarities(canvases: Canvases, pairs: Ints) -> Floats:
 
     Parameters
     ----------
-    canvases : ndarray of uint8, shape (n_slices, 64, 64)
+    canvases : ndarray of uint8 of shape (n_slices, 64, 64)
         Gray canvases.
-    pairs : ndarray of int64, shape (n_pairs, 2)
+    pairs : ndarray of int64 of shape (n_pairs, 2)
         Positions of the canvases to compare.
 
     Returns
     -------
-    ndarray of float32, shape (n_pairs,)
+    ndarray of float32 of shape (n_pairs,)
         Pearson correlation of the gradient magnitudes, after a Gaussian filter of 1 pixel, in
         [-1, 1]; 0 if a canvas is blank.
 
@@ -474,10 +473,11 @@ def similarities(canvases: Canvases, pairs: Ints) -> Floats:
 
 
 class _Edges:
-    """Standardized edges of all canvases; above 256 MB in a temporary file rather than in memory.
+    """Standardized edges of all canvases, in memory or, above 256 MB, in a temporary file.
 
-    A slice occurs in many pairs, in no useful order, so that its edges are computed once and looked
-    up for each pair. The file has half the precision, which changes correlations by 1e-4 at most.
+    A slice occurs in many pairs, in arbitrary order. Therefore, its edges are computed once and
+    looked up for each pair. The file has half precision, which changes correlations by 1e-4 at
+    most.
     """
 
     def __init__(self, canvases: Canvases) -> None:
@@ -493,13 +493,13 @@ class _Edges:
         folder = canvas_folder()
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
-            # Written rather than mapped: on a full disk, storing into a map kills the process.
+            # Written instead of mapped: on a full disk, storing into a map kills the process.
             file.writelines(block.astype(np.float16).data for block in progress)
             file.flush()
             self._edges = np.memmap(file, np.float16, "r", shape=(n, size))
 
     def similarities(self, pairs: Ints, change: int = 0) -> Floats:
-        """Return the correlations, with the second slice of each pair mirrored if `change` asks.
+        """Return the correlations, with the second slice of each pair changed by `change`.
 
         Inverting a slice does not change its edges.
         """
@@ -519,17 +519,17 @@ class _Edges:
 def fingerprints(canvases: npt.NDArray[np.uint8]) -> Floats:
     """Compute the lowest 8 x 8 spatial frequencies of canvases, without mean and contrast.
 
-    The common 64-bit perceptual hash keeps one bit of each of these numbers. The numbers
-    themselves find the same pairs with a tenth of the candidates.
+    The common 64-bit perceptual hash keeps one bit of each of these numbers. With the numbers
+    themselves, the same pairs are found among a tenth of the candidates.
 
     Parameters
     ----------
-    canvases : ndarray of uint8, shape (n_slices, height, width)
+    canvases : ndarray of uint8 of shape (n_slices, height, width)
         Gray canvases of at least 8 x 8 pixels.
 
     Returns
     -------
-    ndarray of float32, shape (n_slices, 63)
+    ndarray of float32 of shape (n_slices, 63)
         Fingerprints of length 1 at most. The distance of two fingerprints never exceeds that of the
         standardized canvases, since the discrete cosine transform is orthonormal.
 
@@ -555,18 +555,18 @@ def fingerprints(canvases: npt.NDArray[np.uint8]) -> Floats:
 def candidate_pairs(prints: Floats) -> Ints:
     """Find the pairs of slices whose fingerprints are at most 0.30 apart.
 
-    Up to 4,096 slices, all pairs are compared. Above, hashing finds more than 99 % of the pairs at
-    a distance of 0.15, which is typical of neighboring slices, and about 90 % at 0.25; see
-    `covidct.audit.duplicates` for the method.
+    Up to 4,096 slices, all pairs are compared. Above this number, hashing finds more than 99 % of
+    the pairs at a distance of 0.15, which is typical of neighboring slices, and about 90 % at 0.25;
+    see `covidct.audit.duplicates` for the method.
 
     Parameters
     ----------
-    prints : ndarray of float32, shape (n_slices, n_features)
+    prints : ndarray of float32 of shape (n_slices, n_features)
         Fingerprints of the slices.
 
     Returns
     -------
-    ndarray of int64, shape (n_pairs, 2)
+    ndarray of int64 of shape (n_pairs, 2)
         Positions of each pair, the lower one first, in ascending order.
 
     Examples
@@ -588,17 +588,17 @@ def candidate_pairs(prints: Floats) -> Ints:
 def changed_candidates(prints: Floats) -> Ints:
     """Find the pairs of slices whose fingerprints are at most 0.30 apart if one slice is changed.
 
-    The discrete cosine transform of a mirrored slice has the same numbers with other signs, and so
-    has that of an inverted one, so that no changed slice is computed.
+    The discrete cosine transforms of mirrored and of inverted slices have the same numbers with
+    other signs, so that changed slices need not be computed.
 
     Parameters
     ----------
-    prints : ndarray of float32, shape (n_slices, 63)
+    prints : ndarray of float32 of shape (n_slices, 63)
         Fingerprints of the slices. Blank slices have no candidates.
 
     Returns
     -------
-    ndarray of int64, shape (n_pairs, 3)
+    ndarray of int64 of shape (n_pairs, 3)
         Positions of each pair, the lower one first, and the position of the change in `CHANGES`.
 
     Examples
@@ -616,7 +616,8 @@ def changed_candidates(prints: Floats) -> Ints:
     found = [np.empty((0, 3), np.int64)]
     if n > _COMPARE_ALL_UP_TO:
         left, right = _hashed_pairs(np.concatenate(variants), n, words=_WORDS_OF_CHANGED).T
-        # Two changed slices are near if one slice and the twice changed other one are.
+        # Two changed slices are near if one of the slices and the other one, changed twice, are
+        # near.
         change = (left // n) ^ (right // n)
         low, high = np.sort([left % n, right % n], axis=0)
         found.append(np.stack([shown[low], shown[high], change], axis=1)[low < high])
@@ -698,7 +699,7 @@ def _neighbors(order: Ints) -> Ints:
 
 
 def _merged(*pairs: Ints) -> Ints:
-    """Return the different rows of several arrays (n, 2), in ascending order."""
+    """Return the distinct rows of several arrays (n, 2), in ascending order."""
     rows = np.concatenate(pairs)
     base = rows.max(initial=0) + 1
     return np.stack(np.divmod(np.unique(rows @ [base, 1]), base), axis=1)

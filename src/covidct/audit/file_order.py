@@ -24,7 +24,7 @@ def file_order(names: Sequence[str]) -> Ints:
 
     Returns
     -------
-    ndarray of int64, shape (n_names,)
+    ndarray of int64 of shape (n_names,)
         Positions of the sorted names.
 
     Examples
@@ -43,14 +43,14 @@ def file_blocks(names: Sequence[str], targets: Ints, *, length: int) -> Ints:
     ----------
     names : sequence of str
         File names.
-    targets : ndarray of int64, shape (n_names,)
+    targets : ndarray of int64 of shape (n_names,)
         Class of each file, 0 or 1.
     length : int
         Number of files in a block.
 
     Returns
     -------
-    ndarray of int64, shape (n_names,)
+    ndarray of int64 of shape (n_names,)
         Block of each file; the labels of different blocks differ.
 
     Examples

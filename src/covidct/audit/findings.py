@@ -1,4 +1,4 @@
-"""Findings of an audit, the rules for their severity, and the report that lists them."""
+"""Findings of an audit, rules for their severity, and the report."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class Rule(NamedTuple):
     fatal : float or None, default=None
         Threshold from which no score on the dataset can be trusted until the problem is fixed.
     warning : float or None, default=None
-        Threshold from which a score on the dataset is too optimistic unless the split or the data
-        take the problem into account.
+        Threshold from which a score on the dataset is too optimistic, unless split or data are
+        adapted.
     note : float or None, default=None
         Threshold from which the value is reported for information.
     shortcut : bool, default=False
@@ -94,7 +94,7 @@ RULES: dict[str, Rule] = {
         shortcut=True,
     ),
     "own origin": Rule(
-        "1 if one class, 0.5 if another label has a source or file format of its own",
+        "1 if a class, 0.5 if another label has a source or file format of its own",
         fatal=1,
         warning=0.5,
         shortcut=True,
@@ -156,7 +156,7 @@ class Finding:
 
 @dataclass(frozen=True, repr=False)
 class AuditReport:
-    """Result of `covidct.audit_dataset`; ``print(report)`` shows all findings and tables.
+    """Result of `covidct.audit_dataset`, printed as a list of all findings and tables.
 
     Attributes
     ----------
@@ -166,15 +166,15 @@ class AuditReport:
         Description of the dataset in one line: slices, classes and patients.
     findings : tuple of Finding
         Findings, the most severe first.
-    groups : ndarray of int64, shape (n_slices,)
+    groups : ndarray of int64 of shape (n_slices,)
         Group of near-duplicates of each slice. A split should keep these together if patients are
         unknown.
     tables : mapping of str to tuple of mapping
         Rows of the tables ``"shortcuts"``, ``"leakage"``, ``"patients"``, ``"sources"``,
         ``"source recognition"`` and ``"near-duplicate groups"``. Accuracies are fractions.
     properties : mapping of str to ndarray of shape (n_slices,)
-        Properties of the files that vary: ``"file format"``, ``"color mode"`` and
-        ``"image size"`` (pixels), which `by` of a result takes as subgroups.
+        Properties of the files that vary: ``"file format"``, ``"color mode"`` and ``"image size"``
+        (pixels). They can be given to :meth:`covidct.CrossValidationResult.by` as subgroups.
 
     Examples
     --------
@@ -200,7 +200,8 @@ class AuditReport:
         }
         if titles["fatal"]:
             opening = "No score on this dataset can be trusted until this is fixed: "
-            return opening + "; ".join(titles["fatal"]) + "." + _follow(len(titles["warning"]))
+            fatal = "; ".join(titles["fatal"])
+            return f"{opening}{fatal}.{_warnings_follow(len(titles['warning']))}"
         if titles["warning"]:
             opening = "A score on this dataset may be too optimistic: "
             return opening + "; ".join(titles["warning"]) + "."
@@ -213,7 +214,7 @@ class AuditReport:
 
     @property
     def known_shortcuts(self) -> tuple[str, ...]:
-        """Titles of fatal findings and warnings about properties that give the class away."""
+        """Titles of fatal findings and warnings about properties that predict the class."""
         return tuple(
             finding.title
             for finding in self.findings
@@ -295,8 +296,8 @@ def _lower_first(title: str) -> str:
     return title[:1].lower() + title[1:]
 
 
-def _follow(n_warnings: int) -> str:
-    """Mention the number of warnings that follow the fatal findings."""
+def _warnings_follow(n_warnings: int) -> str:
+    """Return a sentence about the number of warnings after the fatal findings."""
     return {0: "", 1: " One warning follows."}.get(n_warnings, f" {n_warnings} warnings follow.")
 
 

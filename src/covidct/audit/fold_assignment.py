@@ -10,8 +10,8 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 __all__ = ["MIN_GROUPS", "assign_folds"]
 
-#: Smallest number of groups on which the audit measures leakage and shortcuts. With fewer, hardly
-#: any accuracy differs from chance.
+#: Smallest number of groups on which the audit measures leakage and shortcuts. With fewer groups,
+#: hardly any accuracy differs significantly from chance.
 MIN_GROUPS = 10
 
 _N_FOLDS = 5
@@ -24,18 +24,18 @@ def assign_folds(
 
     Parameters
     ----------
-    targets : ndarray of int64, shape (n_slices,)
+    targets : ndarray of int64 of shape (n_slices,)
         Class of each slice.
     groups : ndarray of shape (n_slices,), default=None
-        Groups of slices that stay in one fold. By default, every slice is assigned by itself.
+        Groups of slices that are kept in one fold. By default, single slices are split.
     seed : int, default=0
         Random seed.
 
     Returns
     -------
-    ndarray of int64, shape (n_slices,), or None
-        Fold of each slice. There are five folds, or as many as the class with the fewest groups
-        has groups; the result is None if that number is below two, or there is one class.
+    ndarray of int64 of shape (n_slices,), or None
+        Fold of each slice. There are five folds, or fewer if a class has fewer groups. None if this
+        number is below two, or there is only one class.
 
     Examples
     --------

@@ -1,13 +1,13 @@
 """Leakage of a random split, measured by the accuracy of a nearest neighbor on raw pixels.
 
-A nearest neighbor on raw pixels knows no disease; it can only recognize slices of the same scan. If
-it scores much higher under random folds than under folds that keep related slices together, a
+A nearest neighbor on raw pixels does not recognize disease, but slices of the same scan. If its
+accuracy is much higher under random folds than under folds that keep related slices together, a
 network's score under random folds is too optimistic as well.
 
-The difference also varies by chance, by more than 5 points on some hundred slices. A permutation
-test therefore asks if the groups matter: the folds of the grouped split are permuted among the
-slices of each class, which keeps their sizes and breaks up the groups. If slices of one group are
-no more alike than other slices of their class, the permuted folds give the same accuracy.
+The difference also varies by chance, by more than 5 points for a few hundred slices. It is
+therefore tested by permutation: the folds of the grouped split are permuted among the slices of
+each class, which keeps their sizes and breaks up the groups. If slices of one group are not more
+similar than other slices of their class, the permuted folds give the same accuracy.
 """
 
 from __future__ import annotations
@@ -23,12 +23,14 @@ from .fold_assignment import MIN_GROUPS, assign_folds
 
 __all__ = ["Probe", "probe_leakage"]
 
-# Largest number of slices whose nearest neighbor is searched, among all slices. It estimates the
-# accuracy within 2 percentage points, at a cost that is linear in the size of the dataset.
+# Largest number of slices that are classified by their nearest neighbor among all slices. Their
+# accuracy is within 2 percentage points of that of all slices, at a cost that is linear in the size
+# of the dataset.
 _MAX_QUERIES = 2500
 _CHUNK = 4096
 _N_PERMUTATIONS = 199
-# Nearest slices that are kept of each slice. After a permutation, one of them is in another fold.
+# Number of nearest slices that are kept for each slice. After a permutation, at least one of them
+# is in another fold.
 _KEPT = 16
 
 
@@ -46,8 +48,8 @@ class Probe(NamedTuple):
     low, high : float
         Lowest and highest accuracy of the draws; not a confidence interval.
     p_value : float or None
-        Share of permutations of the folds with an accuracy as low. It is None for a split of single
-        slices.
+        Share of permutations of the folds with an accuracy at most as high. None for a split of
+        single slices.
     n_classified : int or None
         Number of slices that were classified: all, or a random sample of 2,500.
     """
@@ -69,20 +71,20 @@ def probe_leakage(
     repeats: int = 3,
     seed: int = 0,
 ) -> tuple[Probe, ...]:
-    """Score a nearest neighbor on raw pixels under several kinds of split.
+    """Compute the accuracy of a nearest neighbor on raw pixels under several kinds of split.
 
     Slices are compared by the correlation of their pixels, which ignores brightness and contrast;
-    `covidct.audit.shortcuts` measures those.
+    these are among the properties that `covidct.audit.shortcuts` measures.
 
     Parameters
     ----------
-    canvases : ndarray of uint8, shape (n_slices, height, width)
+    canvases : ndarray of uint8 of shape (n_slices, height, width)
         Slices in gray. At most 2,500 of them, drawn at random, are classified by their nearest
         neighbor among all slices of other folds.
-    targets : ndarray of int64, shape (n_slices,)
+    targets : ndarray of int64 of shape (n_slices,)
         Class of each slice, 0 or 1.
     groupings : mapping of str to ndarray of shape (n_slices,) or None
-        Groups that each kind of split keeps together; None for a split of single slices.
+        Groups that are kept in one fold, by kind of split; None for a split of single slices.
     repeats : int, default=3
         Number of draws of the folds.
     seed : int, default=0
@@ -184,7 +186,7 @@ def _p_value(
     *,
     seed: int,
 ) -> float:
-    """Return the share of permutations of `folds` whose mean accuracy is as low."""
+    """Return the share of permutations of `folds` whose mean accuracy is at most as high."""
     rng = np.random.default_rng(seed)
     classes = [np.flatnonzero(targets == target) for target in (0, 1)]
     agree = targets[ranked] == targets[chosen][:, None]

@@ -25,17 +25,17 @@ __all__ = ["CANVAS", "SliceMeasurements", "content_box", "measure_slices"]
 #: Height and width in pixels of the gray canvases on which slices are compared.
 CANVAS = 64
 
-# Name and version of all measurements: to be raised when the same slices would give others.
+# Name and version of all measurements, to be raised if the same slices give different ones.
 _RULE = "measurements 1"
 # Smallest difference between the channels of a colored pixel, of 255. JPEG tints gray by much less,
 # while arrows, labels and color bars have nearly pure colors.
 _COLORED_FROM = 64
-# Gray levels by which a margin varies, as by JPEG; share of its pixels that differ more, as by
-# dust; and pixels that must remain.
+# Largest variation of a margin in gray levels (due to JPEG), largest share of pixels that differ
+# more (due to dust), and smallest number of rows and columns that must remain.
 _MARGIN_LEVELS, _MARGIN_NOISE, _LEAST_CONTENT = 16, 0.02, 16
-# Gray levels by which each of the two values of a mask varies, as by JPEG.
+# Largest variation of each of the two values of a mask in gray levels (due to JPEG).
 _LEVELS_OF_MASKS = 8
-# Slices whose borders are read at once.
+# Number of slices whose borders are read at once.
 _BLOCK = 4096
 # Bits per channel of PIL's modes; modes that are not listed have 8.
 _BIT_DEPTHS = {"1": 1, "I;16": 16, "I;16L": 16, "I;16B": 16, "I;16N": 16, "I": 32, "F": 32}
@@ -47,25 +47,25 @@ class SliceMeasurements:
 
     Attributes
     ----------
-    digests : ndarray of str, shape (n_slices,)
+    digests : ndarray of str of shape (n_slices,)
         SHA-256 of size and gray pixels. It is equal for slices with the same pixels, even if their
         files differ.
-    canvases : ndarray of uint8, shape (n_slices, 64, 64)
+    canvases : ndarray of uint8 of shape (n_slices, 64, 64)
         Slices in gray, resized to a square.
-    formats : ndarray of str, shape (n_slices,)
+    formats : ndarray of str of shape (n_slices,)
         File format by content, such as ``"PNG"``, ``"JPEG"`` or ``"DICOM"``; ``"none"`` for slices
         that are not files.
-    modes : ndarray of str, shape (n_slices,)
+    modes : ndarray of str of shape (n_slices,)
         Mode of the PIL image, such as ``"L"``, ``"RGB"`` or ``"RGBA"``.
-    sizes : ndarray of int64, shape (n_slices, 2)
+    sizes : ndarray of int64 of shape (n_slices, 2)
         Height and width in pixels.
-    bit_depths : ndarray of int64, shape (n_slices,)
+    bit_depths : ndarray of int64 of shape (n_slices,)
         Bits per channel.
-    colored : ndarray of float64, shape (n_slices,)
+    colored : ndarray of float64 of shape (n_slices,)
         Share of colored pixels, in [0, 1].
-    trimmed : ndarray of uint8, shape (n_slices, 64, 64)
+    trimmed : ndarray of uint8 of shape (n_slices, 64, 64)
         Slices in gray without uniform margins, resized to a square.
-    two_valued : ndarray of bool, shape (n_slices,)
+    two_valued : ndarray of bool of shape (n_slices,)
         True if at least 99 % of the pixels are within 8 gray levels of the darkest or the brightest
         pixel, and 0.1 % of each, as in a segmentation mask.
     """
@@ -91,7 +91,7 @@ class SliceMeasurements:
 
 
 class _Facts(NamedTuple):
-    """Measurements of one slice, besides its canvases, named as in `SliceMeasurements`."""
+    """Measurements of one slice, except its canvases, with the names of `SliceMeasurements`."""
 
     digests: str
     formats: str
@@ -105,8 +105,8 @@ class _Facts(NamedTuple):
 def measure_slices(dataset: CTDataset) -> SliceMeasurements:
     """Read each slice once and measure it, in parallel threads.
 
-    The measurements are kept in covidct's cache, by the dataset's content, and the canvases are
-    mapped from a file there: memory holds a few hundred bytes per slice.
+    The measurements are cached by the dataset's content, and the canvases are mapped from a file in
+    the cache, so that a few hundred bytes of memory are needed per slice.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ def measure_slices(dataset: CTDataset) -> SliceMeasurements:
     InvalidFileError
         If a slice cannot be read; the message names its file.
     OSError
-        If the cache cannot be written, or its disk has not enough free space.
+        If the cache cannot be written, or its disk does not have enough free space.
 
     Examples
     --------
@@ -147,8 +147,8 @@ def measure_slices(dataset: CTDataset) -> SliceMeasurements:
 
     def compute() -> dict[str, npt.NDArray[Any]]:
         while len(facts) < len(dataset):
-            with suppress(NotADirectoryError):  # the next line says how to proceed
-                path.unlink(missing_ok=True)  # without its facts, of no use
+            with suppress(NotADirectoryError):  # keep_canvases raises an error with advice
+                path.unlink(missing_ok=True)  # canvases without the other measurements
             keep_canvases(path, shape, stacks)
         columns = map(np.asarray, zip(*facts, strict=True))
         return dict(zip(_Facts._fields, columns, strict=True))
@@ -188,11 +188,11 @@ def content_box(gray: npt.NDArray[np.uint8]) -> tuple[int, int, int, int]:
 
     The gray level of the margin is the median of the outermost pixels. A row or column belongs to
     the margin if at most 2 % of its pixels differ from that level by more than 16. The search is
-    repeated twice, for margins inside margins. Air around the body counts as a margin too.
+    repeated twice, for margins inside margins. Air around the body counts as a margin, too.
 
     Parameters
     ----------
-    gray : ndarray of uint8, shape (height, width)
+    gray : ndarray of uint8 of shape (height, width)
         Gray image.
 
     Returns

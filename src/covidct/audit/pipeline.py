@@ -32,7 +32,7 @@ __all__ = ["audit_dataset"]
 
 _Groups = npt.NDArray[Any]
 _ORDER = {"fatal": 0, "warning": 1, "note": 2}
-# Files in a block of neighbors by name: about a scan with few slices, and one with many.
+# Number of consecutive files in a block: that of a scan with few slices, and of one with many.
 _BLOCK_LENGTHS = (10, 40)
 _LARGEST_GROUPS = 20
 
@@ -40,18 +40,17 @@ _LARGEST_GROUPS = 20
 def audit_dataset(dataset: CTDataset, *, seed: int = 0) -> AuditReport:
     """Check a dataset for problems that make scores on it too optimistic.
 
-    The audit looks for duplicates (`covidct.audit.duplicates`), for image properties that predict
-    the class (`covidct.audit.shortcuts`), for leakage of a random split (`covidct.audit.leakage`),
-    for sources that give the label away (`covidct.audit.sources`),
-    and for contradictions between labels, patients and the official split. It reads every slice
-    once and trains no network.
+    The audit searches for duplicates (`covidct.audit.duplicates`), image properties that predict
+    the class (`covidct.audit.shortcuts`), leakage of a random split (`covidct.audit.leakage`),
+    sources that predict the label (`covidct.audit.sources`), and contradictions between labels,
+    patients and the official split. It reads every slice once and does not train a network.
 
     Parameters
     ----------
     dataset : CTDataset
         Dataset to audit.
     seed : int, default=0
-        Random seed of folds and bootstrap.
+        Random seed of folds, permutations and bootstrap.
 
     Returns
     -------
@@ -146,9 +145,9 @@ def _advice(dataset: CTDataset) -> str:
 
 
 def _class_sizes(dataset: CTDataset) -> Iterator[dict[str, Any]]:
-    """Yield the number of slices and groups of each class or label, and the sizes of its groups.
+    """Yield the numbers of slices and groups of each class or label, and the sizes of its groups.
 
-    The labels are listed if there are more than the two classes.
+    Labels are listed instead of classes if there are more than two.
     """
     masks = {name: dataset.targets == target for target, name in enumerate(dataset.classes)}
     labels = np.asarray(dataset.labels)

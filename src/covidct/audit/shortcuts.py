@@ -1,10 +1,11 @@
 """Shortcuts: image properties unrelated to the lung that predict the class.
 
-The best of several classifiers exceeds the base rate by chance more often than a single one. The
-p-values are therefore those of the best: the labels of whole groups are permuted, and the largest
-accuracy of all classifiers above the base rate is taken in each permutation (Westfall and Young,
-"Resampling-based multiple testing", 1993). The predictions stay, since those for a group come from
-classifiers that never saw its label.
+The best of several classifiers exceeds the base rate by chance more often than a single one. Each
+accuracy is therefore compared with that of the best classifier under permutations: the labels of
+whole groups are permuted, and the largest difference of accuracy and base rate over all classifiers
+is taken in each permutation (Westfall and Young, "Resampling-based multiple testing", 1993). The
+predictions do not change, since those for a group come from classifiers that were not fitted on its
+label.
 """
 
 from __future__ import annotations
@@ -63,12 +64,12 @@ class Shortcut(NamedTuple):
     accuracy : float
         Cross-validated accuracy, in [0, 1].
     low, high : float
-        Bounds of its 95 % confidence interval, from a bootstrap that resamples groups.
+        Ends of its 95 % confidence interval, from a bootstrap that resamples groups.
     base_rate : float
         Accuracy of always predicting the larger class.
     p_value : float
-        Share of permutations of the labels in which the best classifier exceeds the base rate as
-        much, which accounts for the number of classifiers.
+        Share of permutations of the labels in which the best classifier exceeds the base rate at
+        least as much, which accounts for the number of classifiers.
     """
 
     properties: tuple[str, ...]
@@ -92,12 +93,12 @@ def measure_shortcuts(
     ----------
     measurements : SliceMeasurements
         Measurements of n_slices slices.
-    targets : ndarray of int64, shape (n_slices,)
+    targets : ndarray of int64 of shape (n_slices,)
         Class of each slice, 0 or 1.
     groups : ndarray of shape (n_slices,), default=None
-        Groups of slices that stay in one fold. By default, single slices are split.
+        Groups of slices that are kept in one fold. By default, single slices are split.
     seed : int, default=0
-        Random seed of folds and bootstrap.
+        Random seed of folds, permutations and bootstrap.
 
     Returns
     -------
@@ -155,16 +156,16 @@ def predict_with_tree(
 
     Parameters
     ----------
-    features : ndarray of float64, shape (n_slices, n_features)
+    features : ndarray of float64 of shape (n_slices, n_features)
         Features.
-    targets : ndarray of int64, shape (n_slices,)
+    targets : ndarray of int64 of shape (n_slices,)
         Classes.
-    folds : ndarray of int64, shape (n_slices,)
+    folds : ndarray of int64 of shape (n_slices,)
         Fold of each slice.
 
     Returns
     -------
-    ndarray of int64, shape (n_slices,)
+    ndarray of int64 of shape (n_slices,)
         Predicted classes.
 
     Examples

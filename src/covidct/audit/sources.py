@@ -1,11 +1,11 @@
 """Recognition of sources, and their association with the label.
 
 A network that recognizes the source of a slice, by its size, border or gray levels, can use the
-share of COVID-19 in that source instead of the disease. This needs both: sources that look
-different, and labels that are distributed differently over them.
+share of COVID-19 in that source instead of the disease. This requires that sources look different,
+and that labels are distributed differently over them.
 
 Both are tested by permutation. The sources of whole groups are permuted, which keeps the number of
-groups of each source; the p-value is the share of permutations with a result as large.
+groups of each source; the p-value is the share of permutations with a result at least as large.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Recognition(NamedTuple):
     Attributes
     ----------
     sources : tuple of str
-        Sources that it distinguishes: those with at least two groups.
+        Sources to be distinguished: those with at least two groups.
     accuracy : float
         Cross-validated accuracy over slices, in [0, 1].
     low, high : float
@@ -41,7 +41,7 @@ class Recognition(NamedTuple):
     base_rate : float
         Share of the largest source.
     p_value : float
-        Share of permutations of the sources among groups with an accuracy as high.
+        Share of permutations of the sources among groups with an accuracy at least as high.
     """
 
     sources: tuple[str, ...]
@@ -69,7 +69,7 @@ class Confounding(NamedTuple):
     base_rate : float
         Accuracy of always predicting the larger class.
     p_value : float
-        Share of permutations of the sources among groups with a V as large.
+        Share of permutations of the sources among groups with a V at least as large.
     """
 
     counts: dict[str, dict[str, int]]
@@ -90,15 +90,15 @@ def recognize_sources(
     """Cross-validate a small decision tree that predicts the source of each slice.
 
     Its features are the file format, color mode, size, bit depth, border and color of the
-    shortcuts, and quantiles of the gray levels. Groups stay in one fold.
+    shortcuts, and quantiles of the gray levels. Groups are kept in one fold.
 
     Parameters
     ----------
     measurements : SliceMeasurements
         Measurements of n_slices slices.
-    sources : ndarray of str, shape (n_slices,)
+    sources : ndarray of str of shape (n_slices,)
         Source of each slice.
-    groups : ndarray, shape (n_slices,)
+    groups : ndarray of shape (n_slices,)
         Patient, or group of near-duplicates, of each slice.
     seed : int, default=0
         Random seed.
@@ -135,12 +135,13 @@ def recognize_sources(
         return None
     predicted = predict_with_tree(features, targets, folds)
     right = (predicted == targets).astype(np.float64)
-    # The share of right calls is the accuracy of predictions of which all should be 1.
+    # The share of correct predictions is the accuracy of a classifier whose true classes are all 1.
     interval = bootstrap(
         np.ones_like(targets), right, groups=units, n_resamples=1000, seed=seed, names=["accuracy"]
     )["accuracy"]
     base = float(np.bincount(targets).max() / len(targets))
-    # The predictions for a group come from trees that never saw its source, so they stay.
+    # The predictions for a group do not change, since they come from trees fitted without its
+    # source.
     rng = np.random.default_rng(seed)
     of_unit = _value_of_unit(targets, units)
     scores = [_excess(predicted, rng.permutation(of_unit)[units]) for _ in range(_N_PERMUTATIONS)]
@@ -163,15 +164,15 @@ def measure_confounding(
     *,
     seed: int = 0,
 ) -> Confounding | None:
-    """Measure how label and source are associated.
+    """Measure the association of label and source.
 
     Parameters
     ----------
-    sources, labels : ndarray of str, shape (n_slices,)
+    sources, labels : ndarray of str of shape (n_slices,)
         Source and original class of each slice.
-    targets : ndarray of int64, shape (n_slices,)
+    targets : ndarray of int64 of shape (n_slices,)
         Class of each slice, 0 or 1.
-    groups : ndarray, shape (n_slices,)
+    groups : ndarray of shape (n_slices,)
         Patient, or group of near-duplicates, of each slice.
     seed : int, default=0
         Random seed.

@@ -1,4 +1,4 @@
-"""Folder where covidct keeps what it fetched or computed, and small facts kept there."""
+"""Cache folder of covidct, and small results that are cached in it."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ def cache_folder() -> Path:
 
 
 def remembered(kind: str, files: Iterable[Path], compute: Callable[[], Any]) -> Any:
-    """Return a fact about files that JSON can hold, computed once as long as they don't change.
+    """Return a cached JSON value about files, computed again only if the files change.
 
     Parameters
     ----------
     kind : str
-        Name of the fact, with a version of the rule that computes it.
+        Kind of the value, with a version of the rule that computes it.
     files : iterable of Path
-        The files, identified by their paths, sizes and times of change.
+        The files, identified by their paths, sizes and times of modification.
     compute : callable
-        Computes the fact.
+        Function that computes the value.
     """
     digest = hashlib.sha256()
     for file in files:
@@ -48,16 +48,16 @@ def remembered(kind: str, files: Iterable[Path], compute: Callable[[], Any]) -> 
 
 
 def remembered_of(kind: str, key: str, compute: Callable[[], Any]) -> Any:
-    """Return a fact that JSON can hold about whatever `key` identifies, computed once.
+    """Return a cached JSON value about the object with a given key.
 
     Parameters
     ----------
     kind : str
-        Name of the fact, with a version of the rule that computes it.
+        Kind of the value, with a version of the rule that computes it.
     key : str
-        Identifies what the fact is about, such as the content hash of a dataset.
+        Identifier of the object, such as the content hash of a dataset.
     compute : callable
-        Computes the fact.
+        Function that computes the value.
     """
     digest = hashlib.sha256(f"{kind}\0{key}".encode()).hexdigest()
     path = cache_folder() / "facts" / f"{digest[:32]}.json"
@@ -65,7 +65,7 @@ def remembered_of(kind: str, key: str, compute: Callable[[], Any]) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))["value"]
     except (OSError, ValueError, LookupError, TypeError):
         value = compute()
-    with suppress(OSError):  # a cache that cannot be written costs time only
+    with suppress(OSError):  # without a cache, the value is computed each time
         write_json(path, {"kind": kind, "value": value})
     return value
 
@@ -73,16 +73,16 @@ def remembered_of(kind: str, key: str, compute: Callable[[], Any]) -> Any:
 def remembered_arrays(
     kind: str, key: str, compute: Callable[[], dict[str, npt.NDArray[Any]]]
 ) -> dict[str, npt.NDArray[Any]]:
-    """Return arrays about whatever `key` identifies, computed once; see :func:`remembered_of`.
+    """Return cached arrays about the object with a given key; see :func:`remembered_of`.
 
     Parameters
     ----------
     kind : str
-        Name of the arrays, with a version of the rule that computes them.
+        Kind of the arrays, with a version of the rule that computes them.
     key : str
-        Identifies what the arrays are about, such as the content hash of a dataset.
+        Identifier of the object, such as the content hash of a dataset.
     compute : callable
-        Computes the arrays, by name; none may hold Python objects.
+        Function that computes the arrays, by name; they must not contain Python objects.
     """
     digest = hashlib.sha256(f"{kind}\0{key}".encode()).hexdigest()
     path = cache_folder() / "facts" / f"{digest[:32]}.npz"

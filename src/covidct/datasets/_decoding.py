@@ -1,4 +1,4 @@
-"""Decoding of untrusted files: limits, strictness, and the errors that parsers raise."""
+"""Limits, settings and errors for decoding untrusted files."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from PIL import Image, ImageFile
 
 __all__ = ["MAX_BYTES", "MAX_PIXELS", "PARSER_ERRORS", "STRICT", "Refusal", "Samples"]
 
-#: The most bytes that a file may have: some decoders read it whole.
+#: Largest size of a file in bytes, since some decoders read files as a whole.
 MAX_BYTES = 1_000_000_000
 
-#: The most pixels that a slice may have: usual ones have a few hundred thousand.
+#: Largest number of pixels of a slice; usual slices have a few hundred thousand.
 MAX_PIXELS = 100_000_000
 
-# PIL does not document the errors of its parsers for broken files; it has raised all of these.
+# Errors of PIL's parsers for broken files, which are not documented; all of these have occurred.
 PARSER_ERRORS = (
     ArithmeticError,
     AssertionError,
@@ -41,13 +41,13 @@ PARSER_ERRORS = (
 
 
 class Refusal(Exception):
-    """Reason why a file is not accepted, and the remedy, in words that follow the file's name.
+    """Reason why a file is not accepted, and the remedy; the text is written after the file's name.
 
     Attributes
     ----------
     skippable : bool
-        False if the file may be intact and something is missing to read it, so that leaving it out
-        does not help.
+        False if the file may be intact and a package for reading it is missing, so that leaving it
+        out does not help.
     """
 
     def __init__(self, reason: str, *, skippable: bool = True) -> None:
@@ -61,7 +61,7 @@ class Samples(NamedTuple):
     Attributes
     ----------
     values : ndarray of shape (height, width) or (height, width, 3)
-        Gray or color in the type in which they are stored; greater is lighter.
+        Gray or color values in their stored type; larger values are lighter.
     alpha : ndarray of float32 of shape (height, width) or None
         Opacity from 0 to 1.
     orientation : int
@@ -76,9 +76,9 @@ class Samples(NamedTuple):
 class _Strict:
     """Context in which PIL does not warn, and refuses truncated files.
 
-    Both settings belong to the whole process. If each thread set and restored them by itself, one
-    could restore what another had set, for good; so all threads that read at the same time share
-    one change of the settings.
+    Both settings are global in the process. If each thread changed and restored them by itself, one
+    thread could permanently restore the changed settings of another. Therefore, all threads that
+    read at the same time share one change.
     """
 
     def __init__(self) -> None:

@@ -1,11 +1,11 @@
 """SHA-256 of many files, remembered as long as the files do not change.
 
-The content hash of a large dataset reads tens of gigabytes. So the hashes of a folder's files are
-kept in one file of the cache, each with the size and the two times of the file: of its last
-modification, and of its last change of any kind, which programs cannot set back. A file whose times
-are younger than two seconds is hashed every time: it may be changed once more within the same tick
-of the file system's clock, which would not be noticed ("racy Git" has the same problem and the same
-solution). ``COVIDCT_CACHE_HASHES=0`` reads all files every time.
+The content hash of a large dataset reads tens of gigabytes. Therefore, the hashes of a folder's
+files are cached in one file, each with the size and two times of the file: that of the last
+modification, and that of the last change of any kind, which programs cannot set. A file whose times
+are less than two seconds ago is hashed every time, since another change within the same tick of the
+file system's clock would not be noticed ("racy Git" has the same problem and the same solution).
+``COVIDCT_CACHE_HASHES=0`` disables the cache.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def _state(file: Path) -> tuple[int, int, int]:
 
 
 def _load(path: Path) -> dict[str, Entry]:
-    """Read the known hashes; a file that is missing or damaged has none."""
+    """Read the cached hashes; empty if the cache file is missing or damaged."""
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
         return {name: _entry(*values) for name, values in entries.items()}

@@ -1,4 +1,4 @@
-"""Exchange of slices with memory and with the datasets of PyTorch."""
+"""Conversion of images in memory and of PyTorch datasets."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["TemporaryFolder", "TorchSlices", "from_torch", "without_subsets", "w
 
 
 class TemporaryFolder:
-    """Folder that is deleted when the last object that refers to it is.
+    """Temporary folder that is deleted together with the last object that refers to it.
 
     Copies share it. A copy in another process refers to the same folder and never deletes it.
     """
@@ -51,7 +51,7 @@ def _delete(path: Path, owner: int) -> None:
 def write_images(images: Iterable[Any], folder: Path, *, window: WindowChoice) -> list[Path]:
     """Write images as gray PNG files, and return their paths."""
     folder.mkdir(parents=True, exist_ok=True)
-    # Not only the files to be written: further ones of an earlier call would look like slices.
+    # Any numbered file is refused, since further files of an earlier call would look like slices.
     if existing := sorted(folder.glob("[0-9]*.png")):
         raise FileExistsError(
             f"{str(existing[0])!r} exists; choose an empty folder for the images, or load "
@@ -128,10 +128,10 @@ def from_torch(
     negative: object,
     options: dict[str, Any],
 ) -> CTDataset:
-    """Make a dataset of the chosen slices of a torchvision folder, or of images and targets."""
+    """Create a dataset from chosen slices of a torchvision folder, or from images and targets."""
     from_folder = hasattr(base, "samples") and hasattr(base, "classes")
     if not from_folder and not (positive is None and negative is None):
-        raise ValueError("positive and negative choose the class folders of an ImageFolder only")
+        raise ValueError("positive and negative are for the class folders of an ImageFolder only")
     if not from_folder:
         targets: list[int] = []  # filled while the images are written
         return kind.from_images(_images(base, index, targets), targets, groups, **options)

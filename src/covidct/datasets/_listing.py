@@ -1,4 +1,4 @@
-"""Files below a folder, and the kind of each: picture, DICOM file, volume or something else."""
+"""Files below a folder, and their kinds: picture, DICOM file, volume or other file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePath
 from typing import BinaryIO, Literal, NamedTuple
 
-#: Endings of volume files, each read by SimpleITK.
+#: Suffixes of volume files, which are read by SimpleITK.
 VOLUME_SUFFIXES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".nhdr")
 
 _DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
@@ -22,14 +22,14 @@ _SUFFIXES = _PICTURE_SUFFIXES.union(_DICOM_SUFFIXES)
 
 # macOS puts "__MACOSX" with a shadow of every file into the archives it makes, Synology "@eaDir"
 # with small copies of the pictures into every folder; a DICOMDIR is the index of a medium.
-_NOT_OF_THE_USER = frozenset(
+_SYSTEM_NAMES = frozenset(
     {
         *("__macosx", "dicomdir", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "#recycle"),
         *("$recycle.bin", "system volume information", "lost+found"),
     }
 )
 
-#: Words in the names of segmentation masks, and of the folders that hold them.
+#: Words in the names of segmentation masks and of their folders.
 MASK_WORDS = ("mask", "masks", "seg", "segmentation", "label", "labels", "msk")
 
 Kind = Literal["picture", "dicom", "volume", "other"]
@@ -43,7 +43,7 @@ class Listing(NamedTuple):
 
 
 def list_slices(folder: Path, *, recursive: bool = True) -> Listing:
-    """Find the slices below ``folder``; links are followed, and each folder is seen once."""
+    """Find the slices below ``folder``; links are followed, and each folder is visited once."""
     slices: list[Path] = []
     others: list[Path] = []
     for path in walk(folder, recursive=recursive):
@@ -52,7 +52,7 @@ def list_slices(folder: Path, *, recursive: bool = True) -> Listing:
 
 
 def folders_in(folder: Path) -> list[Path]:
-    """Return the visible folders directly in ``folder``, sorted, without links back up the tree."""
+    """Return the visible folders directly in ``folder``, sorted, without links to its parents."""
     here = folder.resolve()
     above = {here, *here.parents}
     return sorted(
@@ -63,25 +63,25 @@ def folders_in(folder: Path) -> list[Path]:
 
 
 def is_hidden(name: str) -> bool:
-    """Return whether a file was put there by a program rather than by the user."""
-    return name.startswith(".") or name.casefold() in _NOT_OF_THE_USER
+    """Return True if a file or folder is hidden, or was created by the system or a program."""
+    return name.startswith(".") or name.casefold() in _SYSTEM_NAMES
 
 
 def walk(folder: Path, *, recursive: bool = True) -> Iterator[Path]:
     """Yield the visible files below ``folder`` in order; links are followed.
 
-    Each folder is seen once, so that a link back up the tree does not go round forever.
+    Each folder is visited once, so that a link to a parent folder does not cause an infinite loop.
     """
     seen: set[tuple[int, int]] = set()
-    left = [folder]  # a stack of our own: a tree may be deeper than Python's
-    while left:
-        path = left.pop()
+    stack = [folder]  # explicit, since a tree may be deeper than Python's recursion limit
+    while stack:
+        path = stack.pop()
         if not path.is_dir():
             yield path
         elif (recursive or path is folder) and _is_new(path, seen):
             with os.scandir(path) as entries:
                 visible = sorted(entry.name for entry in entries if not is_hidden(entry.name))
-            left.extend(path / name for name in reversed(visible))
+            stack.extend(path / name for name in reversed(visible))
 
 
 def _is_new(folder: Path, seen: set[tuple[int, int]]) -> bool:
@@ -94,28 +94,28 @@ def _is_new(folder: Path, seen: set[tuple[int, int]]) -> bool:
 
 
 def is_slice(path: Path) -> bool:
-    """Judge by the suffix; DICOM files often have none, so their first bytes count as well."""
+    """Return True for pictures and DICOM files, by the suffix or the first bytes of DICOM."""
     if path.suffix.lower() in _SUFFIXES:
         return True
     try:
         return path.is_file() and has_dicom_magic(path)
     except OSError:
-        return True  # the error that reading it raises names the reason
+        return True  # reading it will raise an error with the reason
 
 
 def is_picture(name: str) -> bool:
-    """Judge by the suffix of a file's name."""
+    """Return True if a file name has the suffix of a picture."""
     return name[name.rfind(".") :].lower() in _PICTURE_SUFFIXES
 
 
 def volume_suffix(path: PurePath) -> str | None:
-    """Return the ending of a volume file's name, None for another file."""
+    """Return the suffix of a volume file, or None for another file."""
     name = path.name.lower()
     return next((suffix for suffix in VOLUME_SUFFIXES[::-1] if name.endswith(suffix)), None)
 
 
 def file_kind(path: Path) -> Kind:
-    """Return the kind of a file by its first bytes, and by its name where they don't tell."""
+    """Return the kind of a file by its first bytes or, if these are not conclusive, its name."""
     if volume_suffix(path):
         return "volume"
     suffix = path.suffix.lower()
@@ -130,13 +130,13 @@ def file_kind(path: Path) -> Kind:
 
 
 def has_dicom_magic(path: Path) -> bool:
-    """Return True if a file begins as DICOM files do, with or without a preamble."""
+    """Return True if a file begins like a DICOM file, with or without a preamble."""
     with path.open("rb") as file:
         return is_dicom(file)
 
 
 def is_dicom(file: BinaryIO) -> bool:
-    """Return True if an open file begins as DICOM files do; it is left at its beginning."""
+    """Return True if an open file begins like a DICOM file; the file is rewound."""
     head = file.read(132)
     file.seek(0)
     return head[128:] == b"DICM" or head[:4] == b"DICM" or _is_data_set(head)
@@ -170,5 +170,5 @@ def words_of(name: str) -> list[str]:
 
 
 def names_mask(name: str) -> bool:
-    """Return True if a word of a name, such as "mask", tells that a mask is meant."""
+    """Return True if a name contains a word for masks, such as "mask"."""
     return any(word in MASK_WORDS for word in words_of(name))

@@ -8,7 +8,7 @@ from .registry import dataset_info, list_datasets
 
 
 class OverlapError(ValueError):
-    """Two datasets are known to share slices or patients."""
+    """Error that two datasets are known to share slices or patients."""
 
 
 def refuse_overlap(a: Sequence[str], b: Sequence[str], subject: str) -> None:
@@ -19,9 +19,9 @@ def refuse_overlap(a: Sequence[str], b: Sequence[str], subject: str) -> None:
     Parameters
     ----------
     a, b : sequence of str
-        Names in the registry of the datasets on either side; unknown names overlap with nothing.
+        Registry names of the datasets on each side; unknown names do not overlap with others.
     subject : str
-        Beginning of the message: the two sides, and what they cannot be.
+        Beginning of the message, such as ``"'a' and 'b' cannot be joined"``.
     """
     known = list_datasets()
     contained = {name: dataset_info(name).contains for name in (*a, *b) if name in known}

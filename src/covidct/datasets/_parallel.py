@@ -1,4 +1,4 @@
-"""Work on many files in threads; reading and decoding release the interpreter's lock."""
+"""Threads for work on many files; reading and decoding release the interpreter's lock."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tqdm import tqdm
 Item = TypeVar("Item")
 Value = TypeVar("Value")
 
-# Largest number of results that wait in memory; each may hold a slice.
+# Largest number of results that wait in memory; each may contain a slice.
 _AHEAD = 128
 
 
@@ -23,9 +23,9 @@ def each_in_threads(
 ) -> Generator[Value, None, None]:
     """Call `function` on every item in threads; yield the results in the order of the items.
 
-    Only a few results wait in memory, whatever their number.
+    A limited number of results wait in memory.
     """
-    # Python's default number, but of the cores that this process may use: cpu_count of joblib
+    # Python's default number of threads for the cores that this process may use: joblib's cpu_count
     # respects affinity and the limits of containers.
     pool = ThreadPoolExecutor(min(32, cpu_count() + 4))
     waiting: deque[Future[Value]] = deque()

@@ -1,4 +1,4 @@
-"""PNG and PPM files whose samples PIL cuts to 8 bits or rescales, decoded in full depth."""
+"""Decoding of PNG and PPM files in full depth, whose samples PIL cuts to 8 bits or rescales."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""TIFF files whose samples PIL refuses or reads wrongly, decoded in full depth.
+"""Decoding of TIFF files in full depth, whose samples PIL refuses or reads wrongly.
 
-PIL drops the low byte of 16-bit color, doesn't invert deep MinIsWhite files, reads uint32 as int32,
-and refuses samples of 64 bits, half floats, packed samples of 10 or 14 bits, and 16-bit gray with
-alpha. All these are decoded here; compression is still undone by PIL and its libraries.
+PIL drops the low byte of 16-bit color, does not invert deep MinIsWhite files, reads uint32 as
+int32, and refuses samples of 64 bits, half floats, packed samples of 10 or 14 bits, and 16-bit gray
+with alpha. All these are decoded here; data are decompressed by PIL and its libraries.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ._decoding import Refusal, Samples
 
 __all__ = ["TiffPage", "full_page"]
 
-# The most bytes of decoded samples: 100 million pixels of 32 bits.
+# Largest size of decoded samples in bytes: 100 million pixels of 32 bits.
 _MAX_SAMPLE_BYTES = 400_000_000
 
 # Tags.
@@ -43,7 +43,7 @@ _MAX_PAGES = 1000
 
 
 class TiffPage:
-    """The tags of one page of a TIFF file.
+    """One page of a TIFF file, described by its tags.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ class TiffPage:
 
     @property
     def is_preview(self) -> bool:
-        """True for a smaller version, or a mask, of another page."""
+        """True if the page is a smaller version, or a mask, of another page."""
         return bool(self.one(_SUBFILE, 0) & 0b101)
 
     @property
@@ -101,7 +101,7 @@ class TiffPage:
 
     @property
     def is_deep(self) -> bool:
-        """True if :meth:`samples` decodes the page, False if PIL does it as well."""
+        """True if :meth:`samples` must decode the page, False if PIL decodes it correctly."""
         bits, photometric = set(self.many(_BITS, (1,))), self.one(_PHOTOMETRIC, _BLACK_IS_ZERO)
         if len(bits) != 1 or self.one(_COMPRESSION, 1) not in _COMPRESSIONS:
             return False
@@ -176,11 +176,11 @@ class TiffPage:
     def _bytes(
         self, row: int, block_row: int, *, tiled: bool, plane: int, planes: int
     ) -> npt.NDArray[np.uint8]:
-        """Undo the compression: the bytes of each row, (height, row).
+        """Decompress the data to the bytes of each row, (height, row).
 
-        The compressed strips or tiles are packed into a new TIFF file, in memory, that says that
-        its samples are bytes; PIL reads it like any other. This takes every compression that PIL
-        knows, whatever the samples are.
+        The compressed strips or tiles are packed into a new TIFF file in memory, whose samples are
+        declared as bytes, and which PIL reads like any other. This supports every compression of
+        PIL, for samples of any type.
         """
         height = self.size[1]
         if tiled:
@@ -189,7 +189,7 @@ class TiffPage:
             offsets, counts = self.many(_STRIPS), self.many(_STRIP_BYTES)
         rows = max(1, min(self.one(_ROWS_PER_STRIP, height), height))
         compression = self.one(_COMPRESSION, 1)
-        if not counts and compression == 1 and not tiled:  # some writers leave them out
+        if not counts and compression == 1 and not tiled:  # missing in the files of some writers
             lengths = [min(rows, height - top) * row for top in range(0, height, rows)]
             counts = tuple(lengths * planes)
         per_plane = len(offsets) // planes
@@ -270,11 +270,11 @@ def _write_directory(content: io.BytesIO, tags: dict[int, list[int]]) -> None:
 def _undo_predictor(
     part: npt.NDArray[np.uint8], stored: np.dtype[Any], predictor: int, channels: int
 ) -> npt.NDArray[np.uint8]:
-    """Sum up the differences that a TIFF predictor left of each row.
+    """Undo a TIFF predictor by summing the differences in each row.
 
-    Predictor 2 stores the difference of each sample to that of the pixel on its left, as integers
-    of the samples' size, floats included. Predictor 3 (of floats) sorts the bytes of a row into
-    planes, the most significant first, and stores the differences of neighboring bytes.
+    Predictor 2 stores the difference of each sample from that of the pixel to its left, as integers
+    of the size of the samples, also for floats. Predictor 3 (of floats) sorts the bytes of a row
+    into planes, the most significant first, and stores the differences of neighboring bytes.
     """
     height = len(part)
     size = stored.itemsize
@@ -307,13 +307,13 @@ def _unpack_bits(data: npt.NDArray[np.uint8], samples: int, depth: int) -> npt.N
 
 
 def _inverted(values: npt.NDArray[Any], depth: int) -> npt.NDArray[Any]:
-    """Turn samples of which 0 is white into samples of which 0 is black."""
+    """Invert samples in which 0 is white."""
     inverted = values
     if values.dtype.kind == "u":
         inverted = np.array(2**depth - 1, values.dtype) - values
     elif values.dtype.kind == "i":
         inverted = ~values
     elif (finite := values[np.isfinite(values)]).size:
-        # Floats have no greatest value of their own: mirrored within their range.
+        # Floats do not have a largest value; they are mirrored within their range.
         inverted = finite.min() + finite.max() - values
     return inverted

@@ -1,4 +1,4 @@
-"""Reasons why a file is not a readable picture: recognizes what it is instead."""
+"""Reasons why a file is not a readable picture, by recognizing its actual format."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from .._files import stands_in
+from .._files import placeholder_reason
 
-__all__ = ["what_it_is"]
+__all__ = ["unreadable_reason"]
 
 _AS_PNG = "save it as a PNG"
 # Beginning of the file -> (name, remedy).
@@ -47,22 +47,22 @@ _DAMAGED = (
 _LOSSLESS = frozenset({0xC3, 0xC7, 0xCB, 0xCF})
 
 
-def what_it_is(path: Path, formats: Sequence[str]) -> str:
-    """Explain why PIL did not open a file.
+def unreadable_reason(path: Path, formats: Sequence[str]) -> str:
+    """Return the reason why PIL could not open a file.
 
     Parameters
     ----------
     path : Path
         The file.
     formats : sequence of str
-        Formats that are read.
+        Supported formats.
 
     Returns
     -------
     str
-        Reason and remedy, in words that follow the file's name.
+        Reason and remedy, to be written after the file's name.
     """
-    if (reason := stands_in(path)) is not None:
+    if (reason := placeholder_reason(path)) is not None:
         return reason
     read = f"the formats that are read are {', '.join(formats)}"
     with path.open("rb") as file:
@@ -86,7 +86,7 @@ def what_it_is(path: Path, formats: Sequence[str]) -> str:
 
 
 def _kind_of_jpeg(head: bytes) -> str:
-    """Name a JPEG that PIL does not decode, "" for a usual one: walks its segments to the frame."""
+    """Name the kind of a JPEG that PIL does not decode, by its segments; "" for a usual one."""
     at = 2
     while at + 9 < len(head) and head[at] == 0xFF:
         marker = head[at + 1]

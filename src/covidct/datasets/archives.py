@@ -24,7 +24,8 @@ from ._listing import is_hidden
 
 __all__ = ["is_archive", "unpack"]
 
-# Images hardly compress; an archive with a higher ratio is meant to fill the disk.
+# Largest ratio of unpacked to packed size: images hardly compress, and an archive with a higher
+# ratio is probably a bomb.
 _MAX_RATIO = 100
 _CHUNK = 1 << 20
 # Errors that Python's parsers raise for a broken archive, found by fuzzing.
@@ -32,9 +33,16 @@ _PARSER_ERRORS = (
     *(EOFError, LookupError, NotImplementedError, OSError, RuntimeError, ValueError),
     *(lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile, zlib.error),
 )
-# OSErrors caused by the archive: those of decompressors have no number, the others come from names.
-# A full disk is not the fault of the archive.
-_ITS_FAULT = (None, errno.EEXIST, errno.EINVAL, errno.EISDIR, errno.ENAMETOOLONG, errno.ENOTDIR)
+# Numbers of OSErrors that are caused by the archive, not by a full disk, for example: errors of
+# decompressors do not have a number, and the rest come from names of members.
+_ARCHIVE_ERRNOS = (
+    None,
+    errno.EEXIST,
+    errno.EINVAL,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+    errno.ENOTDIR,
+)
 
 
 class _Member(NamedTuple):
@@ -52,7 +60,7 @@ def is_archive(path: Path) -> bool:
 
 
 def unpack(archive: Path, target: Path, *, max_files: int, max_bytes: int) -> None:
-    """Unpack a ZIP or TAR archive into a new folder, completely or not at all.
+    """Unpack a ZIP or TAR archive into a new folder; after an error, no folder remains.
 
     Hidden files and the metadata files of macOS are left out.
 
@@ -87,7 +95,7 @@ def unpack(archive: Path, target: Path, *, max_files: int, max_bytes: int) -> No
     except InvalidFileError:
         raise
     except _PARSER_ERRORS as error:
-        if isinstance(error, OSError) and error.errno not in _ITS_FAULT:
+        if isinstance(error, OSError) and error.errno not in _ARCHIVE_ERRNOS:
             raise
         raise InvalidFileError(f"{archive} is not an intact archive: {error}") from error
     finally:

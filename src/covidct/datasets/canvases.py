@@ -1,4 +1,4 @@
-"""Slices of any size become gray canvases of one size: made once, kept in the cache."""
+"""Conversion of slices of any size to gray canvases of one size, which are cached."""
 
 from __future__ import annotations
 
@@ -48,22 +48,22 @@ Canvas = npt.NDArray[np.uint8]
 CanvasMap = np.memmap[Any, np.dtype[np.uint8]]
 Size = tuple[int, int]
 
-#: How a slice is brought to the size of the canvas; "stretch" ignores its aspect ratio.
+#: Methods for resizing a slice to the canvas; ``"stretch"`` ignores its aspect ratio.
 RESIZES: dict[str, Callable[[Size], Callable[[Image.Image], Image.Image]]] = {
     "pad": AspectPreservingPad,
     "stretch": v2.Resize,
 }
 
-# part of every key in the cache; raise it when the same slices would give other pixels
+# Part of every key in the cache, to be raised if the same slices give different pixels.
 _VERSION = 2
-# slices decoded before they are written, which bounds the memory
+# Number of slices that are decoded before they are written, which limits the memory.
 _BLOCK = 64
 
 _logger = logging.getLogger(__name__)
 
 
 def to_canvas(image: Image.Image, size: Sequence[int], *, resize: str = "pad") -> Canvas:
-    """Turn one slice into a gray canvas.
+    """Convert a slice to a gray canvas.
 
     Scaling is bilinear and antialiased, by PIL: on single 8-bit channels it is faster than
     torchvision on tensors, from which it differs by at most one gray level.
@@ -105,14 +105,14 @@ def make_canvases(
     resize: str = "pad",
     n_jobs: int | None = None,
 ) -> CanvasMap:
-    """Turn every slice of a dataset into a canvas, once.
+    """Convert the slices of a dataset to canvases, or map them from the cache.
 
-    The canvases are kept in a file in ``canvases`` below covidct's cache folder (the environment
-    variable ``COVIDCT_CACHE``, or the user's cache folder); it can be deleted at any time. Its name
-    depends on the dataset's content, the size and `resize`, and later calls map the same file. It
-    is written under another name and then renamed, so that it is always complete; remains of killed
-    processes are removed. If several processes need the same canvases, one makes them and the
-    others wait.
+    The canvases are stored in a file in ``canvases`` below covidct's cache folder (the environment
+    variable ``COVIDCT_CACHE``, or the user's cache folder), which can be deleted at any time. Its
+    name depends on the dataset's content, the size and `resize`, and later calls map the same file.
+    It is written under a temporary name and then renamed, so that it is always complete; temporary
+    files of killed processes are removed. If several processes need the same canvases, one of them
+    computes them while the other processes wait.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ def make_canvases(
     resize : {"pad", "stretch"}, default="pad"
         As in :func:`to_canvas`.
     n_jobs : int, optional
-        Number of threads, as in joblib; by default one per core.
+        Number of threads, as in joblib. By default, one per core.
 
     Returns
     -------
@@ -137,8 +137,8 @@ def make_canvases(
     ValueError
         If `size` is not two positive integers, or `resize` is unknown.
     OSError
-        If the cache cannot be written, or its disk has not enough free space, which is checked
-        before the first slice is decoded.
+        If the cache cannot be written, or its disk does not have enough free space, which is
+        checked before the first slice is decoded.
 
     Examples
     --------
@@ -163,7 +163,7 @@ def make_canvases(
 def keep_canvases(
     path: Path, shape: tuple[int, int, int], rows: Callable[[], Iterable[Canvas]]
 ) -> CanvasMap:
-    """Map a file of canvases in the cache, which is written if it is missing.
+    """Map a file of canvases in the cache, and write it first if it is missing.
 
     Parameters
     ----------
@@ -172,8 +172,9 @@ def keep_canvases(
     shape : tuple of (int, int, int)
         Number, height and width of the canvases.
     rows : callable
-        Returns an iterable of the canvases, ndarrays of uint8 of shape (height, width). It is
-        called while the file is locked, by one process, after the free space was checked.
+        Function that returns an iterable of the canvases, ndarrays of uint8 of shape (height,
+        width). It is called by one process, while the file is locked, after the free space was
+        checked.
 
     Returns
     -------
@@ -183,9 +184,9 @@ def keep_canvases(
     Raises
     ------
     OSError
-        If the cache cannot be written, or its disk has not enough free space.
+        If the cache cannot be written, or its disk does not have enough free space.
     """
-    # Without the lock first: a cache that is only read may lie on a disk that is only read.
+    # First without the lock, since a complete cache may be on a read-only disk.
     canvases = _load(path, shape)
     if canvases is None:
         with _storage_errors(path.parent, math.prod(shape)):
@@ -193,7 +194,7 @@ def keep_canvases(
             with FileLock(path.with_suffix(".lock")):
                 canvases = _load(path, shape)
                 if canvases is None:
-                    _clear_remains(path)
+                    _remove_temporary_files(path)
                     _check_free_space(path.parent, math.prod(shape))
                     _write(path, shape, rows())
                     canvases = _map(path, shape)
@@ -201,7 +202,7 @@ def keep_canvases(
 
 
 def map_canvases(path: Path) -> CanvasMap:
-    """Map canvases by the file that :func:`make_canvases` has written.
+    """Map the canvases in a file that :func:`make_canvases` has written.
 
     Parameters
     ----------
@@ -216,7 +217,7 @@ def map_canvases(path: Path) -> CanvasMap:
     Raises
     ------
     FileNotFoundError
-        If the file is missing, as on a machine with another cache folder.
+        If the file is missing, for example on a machine with a different cache folder.
     """
     try:
         return np.load(path, mmap_mode="r")  # type: ignore[no-any-return]  # an array of any type
@@ -230,7 +231,7 @@ def map_canvases(path: Path) -> CanvasMap:
 
 
 class CachedCanvases(NamedTuple):
-    """One file of canvases in the cache.
+    """Description of a file of canvases in the cache.
 
     Attributes
     ----------
@@ -273,10 +274,10 @@ def cached_canvases() -> list[CachedCanvases]:
 
 
 def clear_canvases() -> list[CachedCanvases]:
-    """Remove the canvases from the cache, and what killed processes left of others.
+    """Remove canvases, and temporary files of killed processes, from the cache.
 
-    Canvases that a process is making at the moment are kept. They are all made again when they are
-    needed; a training that has mapped a file continues, except on Windows, where the file is kept.
+    Canvases that a process is currently writing are kept. Removed canvases are computed again when
+    they are needed. A training that has mapped a file continues; on Windows, such a file is kept.
 
     Returns
     -------
@@ -354,7 +355,7 @@ def _load(path: Path, shape: tuple[int, ...]) -> CanvasMap | None:
     except FileNotFoundError:
         return None
     except (OSError, OverflowError, TypeError, ValueError) as error:
-        _logger.warning("%s cannot be used (%s); the canvases are made again", path, error)
+        _logger.warning("%s cannot be used (%s); the canvases are computed again", path, error)
         return None
 
 
@@ -365,19 +366,19 @@ def _map(path: Path, shape: tuple[int, ...]) -> CanvasMap:
             f"expected uint8 canvases of shape {shape}, got {canvases.dtype} {canvases.shape}"
         )
     if path.stat().st_size != canvases.offset + canvases.nbytes:
-        raise ValueError("its length is wrong")
+        raise ValueError("the file has a wrong length")
     return canvases
 
 
 def _each(
     dataset: CTDataset, fit: Callable[[Image.Image], Image.Image], *, n_jobs: int | None
 ) -> Iterator[Canvas]:
-    """Yield the canvases of a dataset, decoded in threads, a few ahead."""
+    """Yield the canvases of a dataset, which are decoded in threads block by block."""
 
     def make(index: int) -> Canvas:
         return _canvas(_read(dataset, index), fit)
 
-    # Threads even within another joblib backend: they share the dataset and start at once.
+    # Threads are used even within another joblib backend: they share the dataset and start fast.
     with joblib.Parallel(-1 if n_jobs is None else n_jobs, require="sharedmem") as parallel:
         for start in range(0, len(dataset), _BLOCK):
             block = range(start, min(start + _BLOCK, len(dataset)))
@@ -392,7 +393,7 @@ def _write(path: Path, shape: tuple[int, int, int], rows: Iterable[Canvas]) -> N
         atomic_path(path) as temporary,
         temporary.open("wb") as file,
     ):
-        # Written rather than mapped: on a full disk, storing into a map kills the process.
+        # Written instead of mapped: on a full disk, storing into a map kills the process.
         np.lib.format.write_array_header_1_0(file, header)
         file.writelines(np.ascontiguousarray(canvas).data for canvas in progress)
 
@@ -404,21 +405,21 @@ def _read(dataset: CTDataset, index: int) -> Image.Image:
         raise InvalidSliceError(f"{dataset.names[index]!r} cannot be read: {error}") from error
 
 
-def _clear_remains(path: Path) -> None:
-    """Remove what a killed process left; to be called while holding the lock."""
+def _remove_temporary_files(path: Path) -> None:
+    """Remove temporary files of killed processes; to be called while holding the lock."""
     for remains in path.parent.glob(f".{path.name}.*.part"):
         remains.unlink(missing_ok=True)
 
 
 @contextmanager
 def _storage_errors(folder: Path, n_bytes: int) -> Iterator[None]:
-    """Add a remedy to the error that is raised if the cache cannot be written."""
+    """Add advice to the error that is raised if the cache cannot be written."""
     try:
         yield
     except OSError as error:
         raise OSError(
             error.errno,
-            f"cannot keep {in_bytes(n_bytes)} of canvases in {str(folder)!r} "
-            f"({error.strerror or error}); set COVIDCT_CACHE to a folder with room for them, or "
+            f"cannot store {in_bytes(n_bytes)} of canvases in {str(folder)!r} "
+            f"({error.strerror or error}); set COVIDCT_CACHE to a folder with enough space, or "
             "remove earlier canvases with 'covidct datasets --cache --clear'",
         ) from error

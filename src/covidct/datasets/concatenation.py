@@ -1,4 +1,4 @@
-"""Several datasets joined into one, whose slices know their source."""
+"""Concatenation of datasets from several sources."""
 
 from __future__ import annotations
 
@@ -23,17 +23,16 @@ logger = logging.getLogger(__name__)
 
 
 class ConcatDataset(CTDataset):
-    """Slices of several datasets, made by :func:`covidct.concat`.
+    """Dataset of the slices of several datasets, as returned by :func:`covidct.concat`.
 
-    Every slice is read by the dataset that it comes from, with the window and the masks of that
-    dataset.
+    Every slice is read by its original dataset, with the window and the masks of that dataset.
 
     Parameters
     ----------
     parts : sequence of CTDataset
         The datasets.
     names : sequence of str
-        Name of each, by which its slices, patients and volumes are prefixed.
+        Names of the datasets, as prefixes of the names of slices, patients and volumes.
 
     Attributes
     ----------
@@ -104,11 +103,11 @@ class ConcatDataset(CTDataset):
         self._digests = None
 
     def read(self, index: int) -> Image.Image:
-        """Read one slice as its own dataset does."""
+        """Read one slice, as in its original dataset."""
         return self._part_of(index).read(int(self._row[index]))
 
     def masks(self, index: int) -> dict[str, npt.NDArray[np.bool_]] | None:
-        """Read the masks of one slice as its own dataset does."""
+        """Read the masks of one slice, as in its original dataset."""
         return self._part_of(index).masks(int(self._row[index]))
 
     def subset(self, index: npt.ArrayLike) -> Self:
@@ -181,30 +180,30 @@ class ConcatDataset(CTDataset):
 def concat(datasets: Sequence[CTDataset], names: Sequence[str] | None = None) -> CTDataset:
     """Join datasets of several sources, such as hospitals, into one.
 
-    Names, patients and volumes are prefixed with the name of their dataset, so that patients of
-    two sources with the same id stay two patients. `sources` of the result is the name of the
-    dataset, followed by the slice's own source if the dataset has sources.
+    Names, patients and volumes are prefixed with the name of their dataset, so that patients of two
+    sources with the same id remain two patients. The `sources` of the result are the names of the
+    datasets, followed by the original source of the slice if its dataset has sources.
 
     Parameters
     ----------
     datasets : sequence of CTDataset
         At least two datasets, of any loader.
     names : sequence of str, optional
-        Name of each; by default those of the datasets.
+        Names of the datasets. By default, their attribute `name`.
 
     Returns
     -------
     CTDataset
         All slices, in the order given. Labels, masks, positions and the columns of `metadata` are
-        kept, and each slice is read through the window of its dataset. Patients are known if every
-        dataset knows them, and so is the official split. If the names of the two classes differ,
-        they are ``("non-COVID", "COVID")``.
+        kept, and each slice is read through the window of its dataset. Patients are known if they
+        are known in every dataset; the same holds for the official split. If the names of the two
+        classes differ, they are ``("non-COVID", "COVID")``.
 
     Raises
     ------
     ValueError
-        If there are fewer than two datasets, names are not different, or two datasets are known to
-        share slices (`contains` in :func:`covidct.dataset_info`).
+        If there are fewer than two datasets, the names are not distinct and not empty, or two
+        datasets are known to share slices (`contains` in :func:`covidct.dataset_info`).
     TypeError
         If a dataset is not a CTDataset.
 

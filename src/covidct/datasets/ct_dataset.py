@@ -1,4 +1,4 @@
-"""The dataset of CT slices that every other part of covidct works on."""
+"""Dataset of CT slices, the input of all other packages of covidct."""
 
 from __future__ import annotations
 
@@ -46,49 +46,49 @@ _PER_SLICE = (
 
 
 class CTDataset:
-    """Chest-CT slices in files, with a target for each and, where known, patients and volumes.
+    """Dataset of chest-CT slices in files, with targets and, if known, patients and volumes.
 
     A slice is a frame of a file: `paths[i]` is the file that holds the pixels and `frames[i]` the
-    stored index of the slice in it, 0 for image files and single-frame DICOM files. A dataset is
-    map-style: ``len(dataset)`` and ``dataset[i]`` are all that PyTorch needs.
+    stored index of the slice in it, 0 for image files and single-frame DICOM files. It is a
+    map-style dataset for PyTorch, with ``len(dataset)`` and ``dataset[i]``.
 
     Parameters
     ----------
-    paths : iterable of str or Path
+    paths : iterable of str or path-like
         File of each slice: an image (PNG, JPEG, TIFF, ...), DICOM, NIfTI, MHA, MHD or NRRD.
     targets : array-like of shape (n_slices,)
         1 for COVID-19, 0 for everything else.
     groups : iterable, optional
-        Label of the patient (or whatever `group_kind` names) of each slice. Slices of one group
-        must not be on both sides of a split. None if unknown.
+        Group of each slice, such as its patient; `group_kind` is the kind of the groups. Slices of
+        one group should not be in both the training and the test part of a split. None if unknown.
     frames : array-like of int of shape (n_slices,), optional
-        Stored index of each slice in its file; 0 by default.
+        Stored index of each slice in its file. By default, 0.
     labels : iterable of str, optional
-        Original class of each slice, such as ``"CAP"``; by default the name of its class.
+        Original class of each slice, such as ``"CAP"``. By default, the name of its class.
     sources : iterable of str, optional
-        Hospital, archive or dataset that each slice comes from; None if unknown.
+        Source of each slice, such as a hospital or dataset; None if unknown.
     metadata : DataFrame or mapping, optional
         Further columns with one value per slice; they become columns of `table`.
     volumes : iterable of str, optional
         Name of the series or volume of each slice, ``""`` for single pictures.
     positions : array-like of float of shape (n_slices,), optional
         Position of each slice along the body in mm, increasing towards the head; NaN if unknown.
-    mask_files : mapping of str to iterable of path, optional
+    mask_files : mapping of str to iterable of path-like, optional
         Files with masks of the slices by name, such as ``"lesion"``; see :meth:`masks`. A mask has
-        the frames of its slice; None stands for a slice without a mask.
+        the frames of its slice; None for a slice without a mask.
     classes : tuple of (str, str), default=("non-COVID", "COVID")
         Names of class 0 and class 1.
     name : str, default="custom"
         Name of the dataset in tables and files.
-    root : str or Path, optional
-        Folder that `names` are relative to; by default names are the paths as given.
+    root : str or path-like, optional
+        Folder to which `names` are relative. By default, names are the given paths.
     official_split : iterable of str, optional
-        ``"train"``, ``"val"`` or ``"test"`` for each slice, where the authors published a split.
+        ``"train"``, ``"val"`` or ``"test"`` for each slice, if the authors published a split.
     group_kind : str, default="patient"
         Kind of the groups: ``"patient"``, ``"volume"``, ...
-    window : "lung", "range", "file" or (level, width), default="lung"
+    window : {"lung", "range", "file"} or tuple of (float, float), default="lung"
         Window through which values in Hounsfield units, and gray values of more than 8 bits, are
-        shown; see :mod:`covidct.datasets.gray`.
+        shown; a tuple is (level, width). See :mod:`covidct.datasets.gray`.
     skipped : iterable of (str, str), default=()
         Name and reason of every image that was left out.
 
@@ -99,7 +99,7 @@ class CTDataset:
         Paths relative to `root` with forward slashes; slices of a file with several frames end in
         ``#`` and the frame. Bytes that are not UTF-8 are written as hexadecimal digits.
     file_names : tuple of str
-        The same without the frame.
+        Names without the frame.
     targets : ndarray of int64 of shape (n_slices,)
     frames : ndarray of int64 of shape (n_slices,)
     labels : ndarray of str of shape (n_slices,)
@@ -109,8 +109,8 @@ class CTDataset:
     classes : tuple of (str, str)
     name, group_kind : str
     registry_names : tuple of str
-        Names in the registry of the datasets that the slices were loaded as; empty if they were
-        not loaded by :func:`covidct.load_dataset`.
+        Registry names of the datasets, if the slices were loaded by :func:`covidct.load_dataset`;
+        otherwise empty.
     root : Path or None
     window : str or tuple
     skipped : tuple of (str, str)
@@ -212,7 +212,7 @@ class CTDataset:
             _check_files(self.paths)
         if repeated := [name for name, count in Counter(self.names).items() if count > 1]:
             logger.warning(
-                "%d slices are listed more than once, and may be on both sides of a split: %s",
+                "%d slices are listed more than once, and may be in both parts of a split: %s",
                 len(repeated),
                 some(repeated),
             )
@@ -228,23 +228,23 @@ class CTDataset:
         window: WindowChoice = "lung",
         **options: Any,
     ) -> Self:
-        """Create a dataset of images in memory, which are written to a folder as gray PNG files.
+        """Create a dataset from images in memory, which are written to a folder as gray PNG files.
 
         Parameters
         ----------
         images : iterable of PIL.Image.Image, ndarray or torch.Tensor
             Slices of any size. Arrays and tensors are (height, width), (1, height, width), or have
             three channels, first or last; of type uint8, or floats in [0, 1]. Other values are
-            shown as :func:`covidct.datasets.gray.to_gray` does, Hounsfield units through `window`.
+            converted by :func:`covidct.datasets.gray.to_gray`, Hounsfield units through `window`.
         targets : array-like of shape (n_slices,)
             1 for COVID-19, 0 for everything else.
         groups : iterable, optional
             Patient of each slice. None if unknown.
-        folder : str or Path, optional
-            Folder for the files, ``00000.png`` and so on; created if necessary. By default a
-            temporary folder, deleted when the dataset and all its subsets are.
-        window : "lung", "range" or (level, width), default="lung"
-            Window for Hounsfield units.
+        folder : str or path-like, optional
+            Folder for the files, ``00000.png`` and so on; created if necessary. By default, a
+            temporary folder, which is deleted together with the dataset and all its subsets.
+        window : {"lung", "range"} or tuple of (float, float), default="lung"
+            Window for Hounsfield units; a tuple is (level, width).
         **options
             Further parameters of :class:`CTDataset`, such as `labels`, `sources` and `metadata`.
 
@@ -256,9 +256,10 @@ class CTDataset:
         Raises
         ------
         ValueError
-            If an image has another shape, or `targets` has another length.
+            If an image does not have one of these shapes, or `images` and `targets` differ in
+            length.
         FileExistsError
-            If `folder` has numbered PNG files already, as written by an earlier call.
+            If `folder` already contains numbered PNG files, as written by an earlier call.
 
         Examples
         --------
@@ -288,7 +289,7 @@ class CTDataset:
         negative: object = None,
         **options: Any,
     ) -> CTDataset:
-        """Create a dataset of one for PyTorch, such as torchvision's ``ImageFolder``.
+        """Create a dataset from a PyTorch dataset, such as torchvision's ``ImageFolder``.
 
         Parameters
         ----------
@@ -308,7 +309,7 @@ class CTDataset:
         Returns
         -------
         CTDataset
-            The dataset; a subset keeps the patients, sources and other facts of its slices.
+            The dataset; a subset keeps the patients, sources and other attributes of its slices.
 
         Raises
         ------
@@ -341,7 +342,7 @@ class CTDataset:
         if options or groups is not None:
             given = ", ".join((*(() if groups is None else ("groups",)), *options))
             raise ValueError(
-                f"slices of a CTDataset keep their facts and take no {given}; choose a subset of "
+                f"slices of a CTDataset keep their attributes, so omit {given}; choose a subset of "
                 "it with subset(index)"
             )
         return base.subset(index)
@@ -352,10 +353,10 @@ class CTDataset:
         Parameters
         ----------
         transform : callable, optional
-            Applied to each slice, a PIL image in mode "L", such as
-            :class:`covidct.AspectPreservingPad`. If it returns a PIL image, or by default, the
-            slice becomes a tensor of shape (1, height, width), uint8. A batch needs slices of one
-            size.
+            Function that is applied to each slice, a PIL image in mode "L", such as
+            :class:`covidct.AspectPreservingPad`. If it returns a PIL image, and by default, the
+            slice is converted to a tensor of uint8 of shape (1, height, width). A batch needs
+            slices of one size.
 
         Returns
         -------
@@ -427,7 +428,7 @@ class CTDataset:
 
     @property
     def table(self) -> pd.DataFrame:
-        """Facts about the slices, one row for each.
+        """Table of the slices, with one row per slice.
 
         Returns
         -------
@@ -474,7 +475,7 @@ class CTDataset:
         Returns
         -------
         PIL.Image.Image
-            Pictures in the mode in which they are stored, everything else as 8-bit gray.
+            Pictures in their stored mode, all other slices in 8-bit gray.
 
         Raises
         ------
@@ -528,9 +529,9 @@ class CTDataset:
         Raises
         ------
         IndexError
-            If a position is out of range, or a boolean index has another length.
+            If a position is out of range, or a boolean index does not have one value per slice.
         TypeError
-            If `index` holds neither integers nor booleans.
+            If `index` contains neither integers nor booleans.
         ValueError
             If `index` is empty.
         """
@@ -551,10 +552,10 @@ class CTDataset:
     def content_hash(self) -> str:
         """Return a SHA-256 of the slices: names, frames, targets and bytes, and the window.
 
-        The place of the files does not matter if `root` was given. No file is decoded. Each file is
-        read once; its hash is kept in the cache together with the size and times of the file, and
-        used as long as they do not change. The environment variable ``COVIDCT_CACHE_HASHES=0``
-        makes every object read its files.
+        It does not depend on the location of the files if `root` was given. Files are not decoded.
+        Each file is read once; its hash is cached together with the size and times of the file, and
+        used until they change. The environment variable ``COVIDCT_CACHE_HASHES=0`` disables this
+        cache.
 
         Returns
         -------
@@ -571,7 +572,7 @@ class CTDataset:
         return total.hexdigest()
 
     def _positions(self, index: npt.ArrayLike) -> npt.NDArray[np.int64]:
-        """Turn positions or a boolean mask into checked, non-negative positions."""
+        """Convert positions or a boolean mask to valid, non-negative positions."""
         array = np.atleast_1d(np.asarray(index))
         if array.ndim != 1:
             raise IndexError(f"index must be one-dimensional, got shape {array.shape}")
@@ -582,7 +583,7 @@ class CTDataset:
         if not array.size:
             raise ValueError(f"the subset of dataset {self.name!r} would be empty")
         if not np.issubdtype(array.dtype, np.integer):
-            raise TypeError(f"index must hold integers or booleans, got dtype {array.dtype}")
+            raise TypeError(f"index must contain integers or booleans, got dtype {array.dtype}")
         outside = array[(array < -len(self)) | (array >= len(self))]
         if outside.size:
             raise IndexError(f"index {outside[0]} is out of range for {len(self)} slices")
@@ -598,7 +599,7 @@ def _check_files(paths: Sequence[Path]) -> None:
 
 
 def check_dataset(value: object) -> None:
-    """Raise TypeError, with the ways to make one, unless `value` is a dataset."""
+    """Raise a TypeError that explains how to create a dataset, unless `value` is one."""
     if not isinstance(value, CTDataset):
         raise TypeError(
             f"dataset must be a covidct.CTDataset, got {type(value).__module__}."
@@ -713,7 +714,7 @@ def _file_names(paths: tuple[Path, ...], root: Path | None) -> tuple[str, ...]:
 
 
 def _names(files: tuple[str, ...], frames: npt.NDArray[np.int64]) -> tuple[str, ...]:
-    """Name each slice by its file, with the frame where the file holds several slices."""
+    """Name each slice by its file, and by the frame if the file contains several slices."""
     several = {file for file, frame in zip(files, frames, strict=True) if frame}
     return tuple(
         f"{file}#{frame}" if file in several else file

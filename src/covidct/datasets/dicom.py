@@ -1,7 +1,7 @@
 """CT slices and series in DICOM files, as 8-bit gray values of a display window.
 
-Needs pydicom: ``pip install 'covidct[dicom]'``. Of the text in a file, only UIDs and the names of
-tags enter messages and logs: whose scan it is does not.
+Needs pydicom: ``pip install 'covidct[dicom]'``. Messages and logs contain no text from a file
+except UIDs and the names of tags, so that they do not identify the patient.
 """
 
 from __future__ import annotations
@@ -48,22 +48,22 @@ logger = logging.getLogger(__name__)
 
 StrPath = str | os.PathLike[str]
 
-#: The most pixels of a series that is read whole: 2 GiB of gray values.
+#: Largest number of pixels of a series that is read as a whole: 2 GiB of gray values.
 MAX_SERIES_VOXELS = 2**31
 
 
 @dataclass(frozen=True, eq=False)
 class Volume:
-    """The slices of one CT series, from the feet upwards where they are axial.
+    """Slices of one CT series, from the feet upwards if they are axial.
 
     Attributes
     ----------
-    slices : (N, H, W) uint8 array
+    slices : ndarray of uint8 of shape (N, H, W)
         Gray values of the display window.
-    positions : (N,) float array
+    positions : ndarray of float64 of shape (N,)
         Position of each slice along the normal of the slices, in mm, ascending.
-    spacing : (float, float)
-        Distance of the centers of pixels, down and across, in mm.
+    spacing : tuple of (float, float)
+        Distance of the centers of pixels, vertically and horizontally, in mm.
     names : tuple of str
         Name of each slice: that of its file, followed by ``#`` and the number of the frame (from 1)
         if the file has several frames.
@@ -72,7 +72,7 @@ class Volume:
     frames : tuple of int
         Index of each slice within its file; 0 if the file has one frame.
     group : str or None
-        Pseudonym of the patient, see :func:`patient_group`.
+        Pseudonym of the patient, as returned by :func:`patient_group`; None if unknown.
     """
 
     slices: npt.NDArray[np.uint8] = field(repr=False)
@@ -96,16 +96,17 @@ def read_slice(path: StrPath, *, window: WindowChoice = "lung") -> Image.Image:
     """Read one slice.
 
     CT is rescaled to Hounsfield units and shown through a display window. A screenshot (secondary
-    capture) has no units and is returned as it is stored, gray or RGB.
+    capture) does not have units and is returned as stored, gray or RGB.
 
     Parameters
     ----------
-    path
-        A DICOM file with one frame, whatever its name ends in.
-    window
-        ``"lung"`` is level -600, width 1500; ``"file"`` the first window stored in the file; or
-        (level, width) in Hounsfield units. The window is linear as in DICOM PS3.3 C.11.2.1.2,
-        unless the file asks otherwise for its own. MONOCHROME1 is inverted.
+    path : str or path-like
+        DICOM file with one frame; its name may have any suffix.
+    window : {"lung", "range", "file"} or tuple of (float, float), default="lung"
+        ``"lung"`` is level -600, width 1500; ``"range"`` is from the smallest to the largest value;
+        ``"file"`` is the first window stored in the file; a tuple is (level, width) in Hounsfield
+        units. The window is linear as in DICOM PS3.3 C.11.2.1.2, unless the file specifies another
+        function for its own window. MONOCHROME1 is inverted.
 
     Returns
     -------
@@ -115,12 +116,12 @@ def read_slice(path: StrPath, *, window: WindowChoice = "lung") -> Image.Image:
     Raises
     ------
     covidct.errors.InvalidFileError
-        If the file is damaged, lacks a tag, holds several frames or anything but a CT slice or
-        a screenshot, is too large, or is compressed in a way that nothing installed decodes.
+        If the file is damaged or too large, lacks a tag, contains several frames or anything but a
+        CT slice or a screenshot, or has a compression for which a decoder is not installed.
     ModuleNotFoundError
         If pydicom is not installed.
     ValueError
-        If ``window`` is none of these.
+        If ``window`` is not one of these.
 
     Examples
     --------
@@ -145,37 +146,37 @@ def read_slice(path: StrPath, *, window: WindowChoice = "lung") -> Image.Image:
 def read_series(
     path: StrPath, *, window: WindowChoice = "lung", series: str | None = None
 ) -> Volume:
-    """Read all slices of a CT series, in the order in which they lie in the body.
+    """Read all slices of a CT series, in their order in the body.
 
     Parameters
     ----------
-    path
-        A folder with one file per slice, a multi-frame file, or one slice. In a folder, other
-        files than DICOM are passed over and logged, hidden ones silently.
-    window : "lung", "range", "file" or (level, width), default="lung"
-        As in :func:`read_slice`.
-    series
-        SeriesInstanceUID to read, where the folder holds several.
+    path : str or path-like
+        Folder with one file per slice, multi-frame file, or file of one slice. In a folder, hidden
+        files and files other than DICOM are ignored; the latter are logged.
+    window : {"lung", "range", "file"} or tuple of (float, float), default="lung"
+        Display window, as in :func:`read_slice`.
+    series : str or None, default=None
+        SeriesInstanceUID to read. None: the folder contains only one series.
 
     Returns
     -------
     Volume
-        Sorted by ImagePositionPatient along the normal of ImageOrientationPatient; names of files
-        and instance numbers count for nothing.
+        Slices sorted by ImagePositionPatient along the normal of ImageOrientationPatient; file
+        names and instance numbers are ignored.
 
     Raises
     ------
     covidct.errors.InvalidFileError
-        As in :func:`read_slice`; and if slices differ in size, orientation or spacing, lie at the
-        same place, or belong to several series (which the message lists).
+        For the reasons of :func:`read_slice`; and if slices differ in size, orientation or spacing,
+        have the same position, or belong to several series (which the message lists).
     covidct.errors.UnknownNameError
-        If ``series`` is not there.
+        If no slice belongs to ``series``.
     FileNotFoundError
-        If ``path`` does not exist, or holds no DICOM file.
+        If ``path`` does not exist, or contains no DICOM file.
     ModuleNotFoundError
         If pydicom is not installed.
     ValueError
-        If ``window`` is none of these.
+        If ``window`` is not one of these.
 
     Examples
     --------
@@ -221,12 +222,12 @@ def read_series(
 def patient_group(path: StrPath) -> str | None:
     """Return a pseudonym of the patient: the start of the SHA-256 of PatientID.
 
-    It serves to keep a patient's slices in one fold. It is not an anonymization: it has no salt, so
-    that it is the same everywhere, and can be reversed by trying all ids of a hospital.
+    It is used to keep a patient's slices in one fold. It is not an anonymization: without a salt,
+    it is the same on all computers, and can be reversed by trying all ids of a hospital.
 
     Parameters
     ----------
-    path : str or Path
+    path : str or path-like
         DICOM file.
 
     Returns
@@ -237,7 +238,7 @@ def patient_group(path: StrPath) -> str | None:
     Raises
     ------
     covidct.errors.InvalidFileError
-        If it is no DICOM file.
+        If the file is not a DICOM file.
     ModuleNotFoundError
         If pydicom is not installed.
 
@@ -254,19 +255,19 @@ def patient_group(path: StrPath) -> str | None:
 
 
 def is_volume(path: StrPath) -> bool:
-    """Check that a path holds several slices of one CT series and nothing else.
+    """Return True if a path contains several slices of one CT series and no other files.
 
     Parameters
     ----------
-    path
-        A folder with the DICOM files of one series, or a multi-frame DICOM file, is a volume.
-        Anything else is not: a folder with other visible files or folders, files of several series,
-        a single slice, a screenshot, or files that cannot be read.
+    path : str or path-like
+        A folder with the DICOM files of one series, or a multi-frame DICOM file, is a volume. A
+        folder with other visible files or folders, files of several series, a single slice, a
+        screenshot, and files that cannot be read are not.
 
     Returns
     -------
     bool
-        True if :func:`read_series` reads it.
+        True if :func:`read_series` can read it.
 
     Raises
     ------
@@ -303,7 +304,7 @@ def is_volume(path: StrPath) -> bool:
 
 
 def file_frame(file: DicomFile, frame: int, window: WindowChoice | Window) -> Image.Image:
-    """Return one frame of an open file: CT through a window, a screenshot as it is stored."""
+    """Return one frame of an open file: CT through a window, a screenshot as stored."""
     if not 0 <= frame < file.frames:
         raise Refusal(f"has {counted(file.frames, 'frame')}, so no frame {frame} (counted from 0)")
     if file.is_screenshot:

@@ -1,4 +1,4 @@
-"""One DICOM file, read with care: its tags, its frames, and the reason if it is refused."""
+"""Safe reading of a DICOM file: its tags, its frames, and the reason if it is refused."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from .._extras import require
-from .._files import stands_in
+from .._files import placeholder_reason
 from ..errors import InvalidFileError, InvalidSliceError
 from ._decoding import MAX_BYTES, MAX_PIXELS, PARSER_ERRORS, STRICT, Refusal
 from ._listing import is_dicom
@@ -24,11 +24,11 @@ from .gray import LUNG, Window, WindowChoice, as_hounsfield, as_window, luma, to
 
 __all__ = ["MAX_VOXELS", "DicomFile", "Refusal", "guarded"]
 
-#: The most pixels that a series may have, all slices together, if it is held in memory.
+#: Largest number of pixels of a series that is held in memory, all slices together.
 MAX_VOXELS = 2**29
-# A deflated file is inflated as it is opened, and deflate packs up to 1032 to 1.
+# A deflated file is inflated when it is opened, and the ratio of deflate is up to 1032 to 1.
 _MAX_DEFLATED = MAX_BYTES // 1032
-# Files whose preamble was cut off: they begin with the magic, or with the meta information.
+# Beginnings of files without a preamble: the magic, or the meta information.
 _WITHOUT_PREAMBLE = (b"DICM", b"\x02\x00\x00\x00", b"\x02\x00\x01\x00", b"\x02\x00\x02\x00")
 
 _CT = (
@@ -42,7 +42,7 @@ _SCREENSHOT = (
     "1.2.840.10008.5.1.4.1.1.7.4",  # and color
 )
 _INDEX = "1.2.840.10008.1.3.10"  # Media Storage Directory Storage
-# Sequences in which enhanced (multi-frame) files keep what others have at their top.
+# Sequences in which enhanced (multi-frame) files store tags that other files have at the top level.
 _MACROS = {
     "ImagePositionPatient": "PlanePositionSequence",
     "ImageOrientationPatient": "PlaneOrientationSequence",
@@ -67,9 +67,9 @@ _PIXEL_TAGS = (
     *("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation"),
     *("BitsAllocated", "BitsStored", "PixelRepresentation"),
 )
-# Pixels of parametric maps, in the place of PixelData.
+# Tags of the pixels of parametric maps, which have no PixelData.
 _FLOATS = {(0x7FE0, 0x0008): "FloatPixelData", (0x7FE0, 0x0009): "DoubleFloatPixelData"}
-# All that is read of a file: the patient's name, for one, is not.
+# Tags that are read from a file; the patient's name, for example, is not read.
 _TAGS = (
     *("SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID", "PatientID"),
     *(
@@ -87,7 +87,7 @@ _TAGS = (
     *("PixelPaddingValue", "PixelPaddingRangeLimit", "ModalityLUTSequence", *_PALETTE),
     *("ExtendedOffsetTable", "ExtendedOffsetTableLengths", "PixelData", *_FLOATS.values()),
 )
-# What pydicom needs to decode the compressions of CT, by the end of the UID.
+# Packages that pydicom needs to decode the compressions of CT, by the end of the UID.
 _GDCM = "'covidct[dicom]'"
 _DECODERS = {
     **dict.fromkeys(("50", "57", "70", "80", "81", "90", "91"), _GDCM),
@@ -105,33 +105,34 @@ _OUTSIDE = -2000
 Gray = npt.NDArray[np.uint8]
 
 _THREAD = threading.local()
-# A filter applies to what is logged under its own name only, not to names below it.
+# Loggers of pydicom. A filter does not apply to the loggers below its own.
 _LOGGERS = ("pydicom", "pydicom.pixels.decoders.base", "pydicom.pixels.utils")
 
 
-def _is_of_others(record: logging.LogRecord) -> bool:
-    """Pass a record of pydicom's unless this thread is reading a file here."""
+def _is_from_elsewhere(record: logging.LogRecord) -> bool:
+    """Return True for a log record of pydicom unless this thread is reading a file here."""
     del record
     return not getattr(_THREAD, "is_reading", False)
 
 
 def _parser_errors() -> tuple[type[BaseException], ...]:
-    """Return what parsers raise, with the errors of pydicom that derive from Exception alone."""
+    """Return the errors of parsers, including those of pydicom that derive from Exception only."""
     errors = require("pydicom", extra="dicom").errors
     return (*PARSER_ERRORS, errors.InvalidDicomError, errors.BytesLengthException)
 
 
 @contextmanager
 def guarded(path: Path) -> Iterator[None]:
-    """Turn any error into an InvalidFileError that names the file, and quotes nothing from it.
+    """Convert any error to an InvalidFileError that names the file and quotes nothing from it.
 
-    The message of a parser may contain text of the file, such as the patient's name. Therefore
-    neither the message nor its traceback is passed on, nor what this thread makes pydicom log.
+    The message of a parser may contain text from the file, such as the patient's name. Therefore,
+    messages and tracebacks are not passed on, and records that pydicom logs in this thread are
+    dropped.
     """
     expected = _parser_errors()  # which also imports pydicom
-    # Added once and left there, since it passes everything that other code makes pydicom log.
+    # Added once and never removed, since it passes all records that are caused by other code.
     for name in _LOGGERS:
-        logging.getLogger(name).addFilter(_is_of_others)
+        logging.getLogger(name).addFilter(_is_from_elsewhere)
     _THREAD.is_reading = True
     try:
         with STRICT:
@@ -155,7 +156,7 @@ def guarded(path: Path) -> Iterator[None]:
 class DicomFile:
     """DICOM file with CT slices, or with pictures (secondary captures).
 
-    Only the header is read at first; each frame is read from the file when it is asked for.
+    Only the header is read at first; each frame is read from the file when it is requested.
 
     Parameters
     ----------
@@ -165,7 +166,7 @@ class DicomFile:
     Raises
     ------
     Refusal
-        If the file is not DICOM, is too large, or lacks a tag without which it cannot be read.
+        If the file is not DICOM, is too large, or lacks a required tag.
     """
 
     def __init__(self, path: Path) -> None:
@@ -182,7 +183,8 @@ class DicomFile:
             )
         with self._open() as file:
             if not is_dicom(file):
-                raise Refusal(stands_in(path) or "is not a DICOM file; convert or remove it")
+                reason = placeholder_reason(path)
+                raise Refusal(reason or "is not a DICOM file; convert or remove it")
             syntax = self._transfer_syntax(file)
             self._inflated = bool(syntax and syntax.is_deflated)
             if self._inflated and self._size > _MAX_DEFLATED:
@@ -197,7 +199,7 @@ class DicomFile:
                 force=True,
                 specific_tags=list(_TAGS),
             )
-            # Pixels that lie in the file, not in the dataset: where their element begins.
+            # Position of the pixel element, if the pixels are not in the dataset.
             self._place = file.tell()
         if not syntax:  # only without meta information, which some exporters leave out
             syntax = self._guessed_syntax()
@@ -225,7 +227,7 @@ class DicomFile:
 
     @staticmethod
     def _transfer_syntax(file: BinaryIO) -> Any:
-        """Read the transfer syntax, since pydicom inflates a deflated file as it opens it."""
+        """Read the transfer syntax, since pydicom inflates a deflated file when it opens it."""
         pydicom = require("pydicom", extra="dicom")
         file.seek(128)
         if file.read(4) != b"DICM":
@@ -243,7 +245,7 @@ class DicomFile:
     # Tags
 
     def tag(self, keyword: str, *, frame: int = 0) -> Any:
-        """Return the value of a tag, None if it is missing or empty."""
+        """Return the value of a tag, or None if it is missing or empty."""
         try:
             places = [self._dataset]
             if keyword in _MACROS:  # A frame's own value goes before that of all frames.
@@ -258,14 +260,14 @@ class DicomFile:
             raise Refusal(f"has a malformed {keyword}; export it again with valid tags") from None
 
     def needed(self, keyword: str, *, frame: int = 0) -> Any:
-        """Return the value of a tag that must be there."""
+        """Return the value of a required tag."""
         value = self.tag(keyword, frame=frame)
         if value is None:
             raise Refusal(f"lacks {keyword} (missing or empty); export it again with all its tags")
         return value
 
     def numbers(self, keyword: str, n: int, *, frame: int = 0) -> npt.NDArray[np.float64]:
-        """Return the value of a tag that must hold `n` finite numbers."""
+        """Return the value of a tag that must contain `n` finite numbers."""
         try:
             values = np.atleast_1d(np.array(self.needed(keyword, frame=frame), np.float64))
         except (TypeError, ValueError):
@@ -295,7 +297,7 @@ class DicomFile:
 
     @property
     def patient(self) -> str | None:
-        """Beginning of the SHA-256 of PatientID, None if the tag is missing."""
+        """Beginning of the SHA-256 of PatientID; None if the tag is missing."""
         identity = str(self.tag("PatientID") or "").strip()
         return hashlib.sha256(identity.encode()).hexdigest()[:16] if identity else None
 
@@ -319,7 +321,7 @@ class DicomFile:
         return found
 
     def pixel_digest(self) -> str:
-        """Return the SHA-256 of the stored pixels, as they are compressed."""
+        """Return the SHA-256 of the stored pixels, in their compressed form."""
         if self._inflated:
             return hashlib.sha256(self.needed("PixelData")).hexdigest()
         digest = hashlib.sha256()
@@ -337,10 +339,10 @@ class DicomFile:
         return self.tag("SOPClassUID") in _SCREENSHOT
 
     def require_ct(self) -> None:
-        """Raise Refusal unless the file holds CT."""
+        """Raise Refusal unless the file contains CT."""
         kind = self.needed("SOPClassUID")
         if kind not in _CT:
-            # The name of a private class would be any text in the file.
+            # The name of a private class may be any text from the file.
             name = kind.name if kind.is_valid and not kind.is_private else "something"
             raise Refusal(f"holds {name}, not CT; give CT slices")
 
@@ -353,7 +355,7 @@ class DicomFile:
         ----------
         index : int, default=0
             Stored index of the frame.
-        window : {"lung", "range", "file"}, (float, float) or Window, default="lung"
+        window : {"lung", "range", "file"}, tuple of (float, float) or Window, default="lung"
             As in :func:`covidct.datasets.gray.to_gray`.
 
         Returns
@@ -380,7 +382,7 @@ class DicomFile:
         ----------
         index : int, default=0
             Stored index of the frame.
-        window : {"lung", "range", "file"}, (float, float) or Window, default="lung"
+        window : {"lung", "range", "file"}, tuple of (float, float) or Window, default="lung"
             As in :func:`covidct.datasets.gray.to_gray`.
 
         Returns
@@ -408,8 +410,8 @@ class DicomFile:
         Returns
         -------
         ndarray of float32 of shape (height, width) or None
-            Padding is air or less: -2000 HU if it was stored as bright as bone. None if the values
-            have an unknown unit.
+            Values, with padding at the value of air or below (-2000 HU if it was stored as bright
+            as bone). None if the unit of the values is unknown.
         """
         self._require_gray_ct()
         values, known = self._rescaled(self._one(index), index)
@@ -427,7 +429,7 @@ class DicomFile:
         if window == "file":
             window = self._own_window(index)
         if isinstance(window, Window) and stored.dtype.kind in "iu" and stored.dtype.itemsize <= 2:
-            # A slice holds a few thousand different values: each is looked up in a table of them.
+            # A slice has a few thousand different values, each of which is looked up in a table.
             low, high = int(stored.min()), int(stored.max())
             values, known = self._rescaled(np.arange(low, high + 1).astype(stored.dtype), index)
             if known:
@@ -440,7 +442,7 @@ class DicomFile:
         return 255 - gray if self.tag("PhotometricInterpretation") == "MONOCHROME1" else gray
 
     def _rescaled(self, stored: npt.NDArray[Any], index: int) -> tuple[npt.NDArray[Any], bool]:
-        """Apply the modality transform; return True as well if the result is in Hounsfield units.
+        """Apply the modality transform; return also True if the result is in Hounsfield units.
 
         A lookup table, or a RescaleType other than HU ("US" is unspecified), leaves the unit to be
         recognized by the values: many scanners label Hounsfield units as US. So do unsigned values
@@ -542,7 +544,7 @@ class DicomFile:
             ) from None
 
     def _check_pixel_tags(self) -> None:
-        """Name the tag that is missing or malformed, and bound the size before decoding."""
+        """Check the tags of the pixels and the size of a frame before decoding."""
         if kind := self._float_pixels():
             raise Refusal(
                 f"holds {kind}, not the whole numbers of CT; save them as PixelData of 16 bits "
@@ -574,8 +576,8 @@ class DicomFile:
     def _used_bits(self, stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Clear the bits that do not belong to the values, such as those of old overlays.
 
-        Only native and run-length encoded data can hold any. Shifting left and back also extends
-        the sign of signed values.
+        Only native and run-length encoded data can have such bits. Shifting left and back also
+        extends the sign of signed values.
         """
         used, allocated = (int(self.needed(name)) for name in ("BitsStored", "BitsAllocated"))
         if used >= allocated or stored.dtype.kind not in "iu":
@@ -607,7 +609,7 @@ class DicomFile:
         raise Refusal("has pixels that are cut off; replace it by an intact copy or remove it")
 
     def _seek_pixels(self, file: BinaryIO, options: dict[str, Any]) -> int:
-        """Move to the first byte of the pixels, check that all are there, return how many."""
+        """Move to the first byte of the pixels; return their number of bytes, after a check."""
         file.seek(self._place)
         order: Literal["little", "big"] = "little" if self.syntax.is_little_endian else "big"
         head = file.read(8)

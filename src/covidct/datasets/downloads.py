@@ -21,13 +21,13 @@ __all__ = ["Limits", "install"]
 
 logger = logging.getLogger(__name__)
 
-TIMEOUT = 30  # seconds without a byte before a connection is given up
+TIMEOUT = 30  # seconds without data after which a connection is closed
 RETRIES = 3
 _CHUNK = 1 << 18
 
 
 class Limits(NamedTuple):
-    """Largest number and total size (in bytes) of the files of a dataset, with some allowance."""
+    """Largest number and total size (in bytes) of the files of a dataset."""
 
     files: int
     bytes: int
@@ -43,21 +43,23 @@ def install(
 ) -> None:
     """Download a dataset and move its missing class folders into `root`.
 
-    Everything is downloaded, unpacked and checked in a hidden folder first, so that a class folder
-    is installed completely or not at all. Processes that install into one root wait for each other.
+    Files are downloaded, unpacked and checked in a hidden folder first, so that a class folder is
+    installed completely or not at all. Processes that install into the same root wait for each
+    other.
 
     Parameters
     ----------
     info : DatasetInfo
         Entry of the registry; its `source` and `archives` name the files.
     root : Path
-        Folder to install into; it is created if needed.
+        Folder to install into; created if necessary.
     folders : iterable of str
         Names of the class folders.
     limits : Limits
         Limits of the download and of the unpacked files.
     check : callable
-        Called with the hidden folder that holds the class folders; raises if they are wrong.
+        Function that is called with the hidden folder of the class folders, and raises an error if
+        their files are wrong.
 
     Raises
     ------
@@ -66,7 +68,7 @@ def install(
     OSError
         If the download fails after several attempts.
     covidct.errors.InvalidFileError
-        If the downloaded files are not those expected.
+        If the downloaded files are not the expected ones.
     """
     scheme = info.source.partition(":")[0]
     if scheme not in _FETCHERS:

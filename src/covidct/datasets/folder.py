@@ -1,4 +1,4 @@
-"""Class folders: one folder for each label, holding images, DICOM files or volumes."""
+"""Loader of class folders: one folder of images, DICOM files or volumes for each label."""
 
 from __future__ import annotations
 
@@ -45,48 +45,48 @@ def load(
 ) -> CTDataset:
     """Load slices from class folders.
 
-    Each folder in `root` is a label. It holds image files, DICOM files (single slices or series)
-    and volumes (NIfTI, MHA, MHD, NRRD) in folders of any depth. Files are sorted by name, the
-    slices of a volume from the feet to the head. Hidden files are ignored; other files that are
-    not slices are left out and named in a logged warning.
+    Each folder in `root` is a label. It contains image files, DICOM files (single slices or series)
+    and volumes (NIfTI, MHA, MHD, NRRD) at any depth. Files are sorted by name, the slices of a
+    volume from the feet to the head. Hidden files are ignored; other files that are not slices are
+    left out and named in a logged warning.
 
     Parameters
     ----------
-    root : str or Path
+    root : str or path-like
         Folder of the class folders.
     info : DatasetInfo
         Entry of the registry. Its `classes`, or `positive` and `negative`, name the class folders
         if they are given.
     positive : str or sequence of str, optional
-        Class folders of COVID-19; by default the one with a usual name, such as "COVID".
+        Class folders of COVID-19. By default, the one with a usual name, such as "COVID".
     negative : str or sequence of str, optional
-        Class folders of class 0; by default all others. What is in neither is left out, and
-        counted in a logged warning.
-    groups : "auto", "folder", "dicom", path or None, default="auto"
+        Class folders of class 0. By default, all other folders. Slices of folders in neither class
+        are left out, and counted in a logged warning.
+    groups : {"auto", "folder", "dicom"}, path-like or None, default="auto"
         Source of the patient of each slice. A path names a CSV file with the columns ``path``
         (relative to `root`: a slice, a volume or a folder) and ``group``; ``"dicom"`` takes
         PatientID (as a pseudonym), ``"folder"`` the sub-folders of the class folders. ``"auto"``
-        takes the first of ``root/groups.csv``, PatientID, sub-folders and volumes that is there,
-        and logs which. None leaves the patients unknown.
-    slices : "lung", "all" or (first, last), default="lung"
+        takes the first available one of ``root/groups.csv``, PatientID, sub-folders and volumes,
+        and logs which one. With None, patients are unknown.
+    slices : {"lung", "all"} or tuple of (int, int), default="lung"
         Slices to take of each volume: those that show lung (see
         :func:`covidct.datasets.lung.lung_slices`), all, or a range counted from the feet.
-    window : "lung", "range", "file" or (level, width), default="lung"
-        Window for Hounsfield units and gray values of more than 8 bits.
+    window : {"lung", "range", "file"} or tuple of (float, float), default="lung"
+        Window for Hounsfield units and gray values of more than 8 bits; a tuple is (level, width).
     on_error : {"raise", "skip"}, default="raise"
         ``"skip"`` leaves out files that cannot be used.
 
     Returns
     -------
     CTDataset
-        Its `labels` are the names of the class folders.
+        Dataset whose `labels` are the names of the class folders.
 
     Raises
     ------
     FileNotFoundError
         If the folder does not exist or has no class folder with slices, or a slice is not a file.
     ValueError
-        If it is unclear which class is COVID-19, or an option has another value.
+        If it is unclear which class is COVID-19, or an option has an invalid value.
     covidct.errors.InvalidFileError
         If the list of groups does not match the slices, or a volume cannot be used.
 
@@ -162,7 +162,7 @@ def _class_folders(root: Path, *, on_error: OnError) -> dict[str, Found]:
     if not classes:
         raise FileNotFoundError(
             f"{os.fspath(root)!r} should hold a folder with slices for each class, such as "
-            f"'COVID' and 'non-COVID'; {_what_is_there(root, found, outside)}"
+            f"'COVID' and 'non-COVID'; {_describe_content(root, found, outside)}"
         )
     if empty:
         logger.warning("%s: no slices were found in its folders %s", root, some(empty))
@@ -176,7 +176,7 @@ def _class_folders(root: Path, *, on_error: OnError) -> dict[str, Found]:
     return classes
 
 
-def _what_is_there(root: Path, found: dict[str, Found], outside: list[Path]) -> str:
+def _describe_content(root: Path, found: dict[str, Found], outside: list[Path]) -> str:
     if outside:
         return f"it holds {len(outside)} slices, but no folders with slices"
     if not found:
@@ -192,7 +192,7 @@ def _what_is_there(root: Path, found: dict[str, Found], outside: list[Path]) -> 
 
 
 def _nested(root: Path, names: list[str]) -> str:
-    """Recognize class folders one level down: in parts, such as "train" and "test", or sites."""
+    """Return advice if the folders are parts, such as "train" and "test", or sites with classes."""
     inner = [{folder.name for folder in folders_in(root / name)} for name in names]
     every = sorted(set().union(*inner))
     held = f". Each of these folders holds {some(every, limit=6)}"

@@ -1,4 +1,4 @@
-"""Reading one CT slice: a frame of a picture, a DICOM file or a volume file."""
+"""Reading of one CT slice: a frame of a picture, a DICOM file or a volume file."""
 
 from __future__ import annotations
 
@@ -23,31 +23,32 @@ __all__ = ["find_hu", "read_frame", "read_hu", "read_mask"]
 
 StrPath = str | os.PathLike[str]
 
-# Bytes from which the header of a DICOM file is kept; with one slice it has less than a million.
+# Size in bytes from which the header of a DICOM file is cached; files of one slice are smaller.
 _LARGE = 4_000_000
-# Memory that the tags of a frame take, about.
+# Approximate memory of the tags of a frame, in bytes.
 _HEADER_BYTES = 20_000
 
 
 def read_frame(path: StrPath, frame: int = 0, *, window: WindowChoice = "lung") -> Image.Image:
     """Read one slice of a picture, a DICOM file or a volume file.
 
-    The patient's right is on the image's left and anterior is up, where the file tells how it lies.
+    The patient's right is on the image's left and anterior is up, if the file contains its
+    orientation.
 
     Parameters
     ----------
-    path : path
+    path : str or path-like
         The file.
     frame : int, default=0
         Stored index of the slice in the file.
-    window : {"lung", "file"} or (level, width), default="lung"
+    window : {"lung", "range", "file"} or tuple of (float, float), default="lung"
         Display window of slices in Hounsfield units, as in
         :func:`covidct.datasets.dicom.read_slice`.
 
     Returns
     -------
     PIL.Image.Image
-        The slice; of mode "L" except for pictures.
+        The slice, in mode "L" except for pictures.
 
     Raises
     ------
@@ -80,18 +81,18 @@ def read_frame(path: StrPath, frame: int = 0, *, window: WindowChoice = "lung") 
 
 
 def read_hu(path: StrPath, frame: int = 0) -> npt.NDArray[np.float32]:
-    """Read one slice in Hounsfield units, turned as by :func:`read_frame`.
+    """Read one slice in Hounsfield units, in the orientation of :func:`read_frame`.
 
     Parameters
     ----------
-    path : path
+    path : str or path-like
         A DICOM or volume file.
     frame : int, default=0
         Stored index of the slice in the file.
 
     Returns
     -------
-    array of shape (height, width)
+    ndarray of shape (height, width)
         Hounsfield units.
 
     Raises
@@ -115,7 +116,7 @@ def read_hu(path: StrPath, frame: int = 0) -> npt.NDArray[np.float32]:
 
 
 def find_hu(path: StrPath, frame: int = 0) -> npt.NDArray[np.float32] | None:
-    """Read one slice as :func:`read_hu` does; None if it is not in Hounsfield units."""
+    """Read one slice like :func:`read_hu`, or return None if it is not in Hounsfield units."""
     path = Path(path)
     kind = file_kind(path)
     if kind == "volume":
@@ -133,19 +134,19 @@ def find_hu(path: StrPath, frame: int = 0) -> npt.NDArray[np.float32] | None:
 
 
 def read_mask(path: StrPath, frame: int = 0) -> npt.NDArray[np.bool_]:
-    """Read a mask of one slice, turned as by :func:`read_frame`.
+    """Read a mask of one slice, in the orientation of :func:`read_frame`.
 
     Parameters
     ----------
-    path : path
-        A picture or volume file; a mask is where it is not zero.
+    path : str or path-like
+        A picture or volume file; the mask consists of its nonzero pixels.
     frame : int, default=0
         Stored index of the slice in a volume file.
 
     Returns
     -------
-    array of bool of shape (height, width)
-        True where the mask is.
+    ndarray of bool of shape (height, width)
+        The mask.
 
     Raises
     ------
@@ -173,7 +174,7 @@ def read_mask(path: StrPath, frame: int = 0) -> npt.NDArray[np.bool_]:
 
 
 def _opened(path: Path) -> DicomFile:
-    """Read the header of a DICOM file; that of a file with many frames is kept for the next one."""
+    """Read the header of a DICOM file; the headers of files with many frames are cached."""
     if path.stat().st_size < _LARGE:
         return DicomFile(path)
     file: DicomFile = volumes.CACHE.get(

@@ -1,4 +1,4 @@
-"""Grid of a CT volume in the coordinates of the patient, to write arrays that overlay it.
+"""Grid of a CT volume in patient coordinates, for writing arrays that overlay it.
 
 Needs SimpleITK: ``pip install 'covidct[volumes]'``.
 """
@@ -22,7 +22,7 @@ __all__ = ["VolumeGrid", "read_grid", "write_nifti"]
 
 Array = npt.NDArray[np.float64]
 
-# Largest distance of a slice from its place in an even stack, as a part of the distance of slices.
+# Largest distance of a slice from its place in an evenly spaced stack, as a share of the spacing.
 _TOLERANCE = 0.1
 # The most places of a stack per slice; beyond it, the slices are not a series with gaps.
 _MAX_GAPS = 4
@@ -30,7 +30,7 @@ _MAX_GAPS = 4
 
 @dataclass(frozen=True, eq=False)
 class VolumeGrid:
-    """Grid of the voxels of a volume, as it is stored.
+    """Grid of the voxels of a volume, as stored.
 
     Attributes
     ----------
@@ -70,8 +70,8 @@ class VolumeGrid:
         Returns
         -------
         ndarray of shape (height, width)
-            View in the orientation in which the library shows slices: the patient's right on the
-            left, anterior up.
+            View in the orientation of displayed slices: the patient's right on the left, anterior
+            up.
         """
         if self._header is not None:
             stored: npt.NDArray[np.float32] = self._header.oriented(array)[frame]
@@ -82,7 +82,7 @@ class VolumeGrid:
 
 
 def read_grid(slices: Sequence[tuple[Path, int]]) -> VolumeGrid:
-    """Read the grid of a volume from its header or headers.
+    """Read the grid of a volume from the headers of its files.
 
     Parameters
     ----------
@@ -131,11 +131,11 @@ def read_grid(slices: Sequence[tuple[Path, int]]) -> VolumeGrid:
         )
     if kind == "dicom":
         return _series_grid(slices)
-    raise ValueError(f"{str(path)!r} is a picture without a place in the body")
+    raise ValueError(f"{str(path)!r} is a picture without a position in the body")
 
 
 def write_nifti(path: Path, array: npt.NDArray[np.float32], grid: VolumeGrid) -> None:
-    """Write an array as a NIfTI file that overlays the volume that the grid is from.
+    """Write an array as a NIfTI file that overlays the volume of the grid.
 
     Parameters
     ----------
@@ -164,7 +164,7 @@ def write_nifti(path: Path, array: npt.NDArray[np.float32], grid: VolumeGrid) ->
     image.SetOrigin(grid.origin)
     image.SetDirection(grid.direction.ravel().tolist())
     with atomic_path(path, failures=(RuntimeError,)) as temporary:
-        named = temporary.with_name(f"{temporary.name}.nii.gz")  # ITK goes by the suffix
+        named = temporary.with_name(f"{temporary.name}.nii.gz")  # ITK needs the suffix
         try:
             sitk.WriteImage(image, named)
             named.replace(temporary)
@@ -173,7 +173,7 @@ def write_nifti(path: Path, array: npt.NDArray[np.float32], grid: VolumeGrid) ->
 
 
 def _series_grid(wanted: Sequence[tuple[Path, int]]) -> VolumeGrid:
-    """Stack the slices of a DICOM series."""
+    """Return the grid of the slices of a DICOM series."""
     headers = [read_header(path) for path in dict.fromkeys(path for path, _ in wanted)]
     found = {(s.path, s.frame): s for header in headers for s in header.slices}
     slices = [found[key] for key in wanted]
@@ -194,7 +194,7 @@ def _series_grid(wanted: Sequence[tuple[Path, int]]) -> VolumeGrid:
     length = float(np.linalg.norm(step))
     direction = np.column_stack([*first.orientation, step / length])
     if not np.allclose(direction.T @ direction, np.eye(3), atol=1e-3):
-        raise ValueError(f"the series of {name!r} is sheared, as with a tilted gantry")
+        raise ValueError(f"the series of {name!r} is sheared, for example by a tilted gantry")
     return VolumeGrid(
         shape=(int(places[-1]) + 1, *first.shape),
         spacing=(first.spacing[1], first.spacing[0], length),
@@ -205,7 +205,7 @@ def _series_grid(wanted: Sequence[tuple[Path, int]]) -> VolumeGrid:
 
 
 def _even(corners: Array, normal: Array, name: str) -> tuple[Array, Array]:
-    """Return the place of each slice in an even stack, and the step from slice to slice in mm."""
+    """Return the number of each slice in an evenly spaced stack, and the step in mm."""
     if len(corners) == 1:
         return np.zeros(1), normal
     steps = np.linalg.norm(np.diff(corners, axis=0), axis=1)

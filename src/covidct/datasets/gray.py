@@ -1,17 +1,17 @@
-"""Conversion of stored values to 8-bit gray: the only place where it is decided.
+"""Conversion of stored values to 8-bit gray.
 
-Networks see 8-bit gray pictures, but files hold more: Hounsfield units in DICOM, NIfTI and many
-16-bit PNG and TIFF files, raw detector values with an offset, arrays of floats. :func:`to_gray`
-maps all of them by the same rules, in this order:
+The input of networks is 8-bit gray pictures, but files contain Hounsfield units (DICOM, NIfTI and
+many 16-bit PNG and TIFF files), raw detector values with an offset, or floats. :func:`to_gray`
+converts all of them by the same rules, in this order:
 
 1. **8-bit pictures** (uint8, or deeper samples that hold an 8-bit picture: values of 0 to 255 with
    a maximum of at least 128, or only multiples of 257 or 256 up to full scale) are windowed
-   already and are kept as they are.
+   already and are not changed.
 2. **Hounsfield units** go through the window. They are known from the file's tags (DICOM), or
    recognized by their values (:func:`as_hounsfield`), plain or with one of the usual offsets.
-3. **Anything else** has an unknown unit. It is scaled over its robust range: from the least to the
-   greatest value, but no farther out than a quarter of the distance between the 1 % and the 99 %
-   quantile beyond either, so that a few pixels of metal or padding do not squash the slice.
+3. **Anything else** has an unknown unit. It is scaled over its robust range: from the smallest to
+the largest value, but at most a quarter of the distance between the 1 % and the 99 % quantiles
+beyond these, so that a few pixels of metal or padding do not reduce the contrast of the slice.
 
 NaN becomes black, as do -inf and padding; +inf becomes white.
 """
@@ -79,7 +79,7 @@ class Window(NamedTuple):
 
     @property
     def is_valid(self) -> bool:
-        """True if DICOM allows the window: a known shape, finite, and wide enough."""
+        """True if DICOM allows the window: a known shape, finite values and a sufficient width."""
         least = 1 if self.shape == "LINEAR" else np.nextafter(0, 1)
         finite = bool(np.isfinite(self.level) and np.isfinite(self.width))
         return self.shape in _SHAPES and finite and bool(self.width >= least)
@@ -111,7 +111,7 @@ WindowChoice = Literal["lung", "range", "file"] | tuple[float, float]
 
 
 def as_window(choice: WindowChoice | Window) -> Window | Literal["range", "file"]:
-    """Check the choice of a window.
+    """Validate the choice of a window.
 
     Parameters
     ----------
@@ -121,12 +121,12 @@ def as_window(choice: WindowChoice | Window) -> Window | Literal["range", "file"
     Returns
     -------
     Window, "range" or "file"
-        The window where the choice is one; else the word itself.
+        The window, or the words ``"range"`` and ``"file"`` unchanged.
 
     Raises
     ------
     ValueError
-        If `choice` is neither a known word nor two numbers that DICOM allows.
+        If `choice` is neither one of the words above nor two numbers that DICOM allows.
 
     Examples
     --------
@@ -160,19 +160,19 @@ def to_gray(
     hounsfield: bool | None = None,
     own: Window | None = None,
 ) -> Gray:
-    """Turn stored values into 8-bit gray, by the rules at the top of this module.
+    """Convert stored values to 8-bit gray, by the rules in the docstring of this module.
 
     Parameters
     ----------
     values : array-like
         Numbers of any real type and shape: a slice, or a volume whose values share one unit.
-    window : {"lung", "range", "file"}, (float, float) or Window, default="lung"
+    window : {"lung", "range", "file"}, tuple of (float, float) or Window, default="lung"
         Display window of Hounsfield units: ``"lung"`` is level -600, width 1500; ``"range"`` the
         robust range of the values; ``"file"`` the window `own`, or ``"range"`` without one; or
         (level, width) in Hounsfield units. Values in other units are always shown over their robust
         range.
     hounsfield : bool or None, default=None
-        True if the values are Hounsfield units, False if they are not, None to recognize them by
+        True if the values are Hounsfield units, False if they are not. None: they are recognized by
         :func:`as_hounsfield`, which is logged once per process.
     own : Window or None, default=None
         Display window stored in the file.
@@ -180,7 +180,7 @@ def to_gray(
     Returns
     -------
     ndarray of uint8
-        In the shape of `values`.
+        Gray values in the shape of `values`.
 
     Raises
     ------
@@ -220,8 +220,8 @@ def to_gray(
     return chosen.show(units)
 
 
-# Offsets with which Hounsfield units are commonly stored: plain; unsigned, as most scanners store
-# them; and those of 16-bit PNG files such as DeepLesion's.
+# Offsets with which Hounsfield units are commonly stored: none; 1024, for unsigned values of most
+# scanners; and 32768, for 16-bit PNG files such as those of DeepLesion.
 _OFFSETS = (0, 1024, 32768)
 
 
@@ -229,17 +229,17 @@ def as_hounsfield(values: npt.ArrayLike) -> Values | None:
     """Recognize Hounsfield units of a chest CT by their values.
 
     Each of the usual offsets is tried: none, 1024 and 32768, and signed values that were saved as
-    unsigned 16-bit ones. Values less the offset pass for Hounsfield units if
+    unsigned 16-bit ones. Values minus the offset are recognized as Hounsfield units if
 
-    * at least 95 % lie from -1500 to 800 HU or equal the least value (padding);
-    * at least 2 %, and a tenth of all values at or below -400 HU, lie there above the least value:
+    * at least 95 % are from -1500 to 800 HU, or equal to the smallest value (padding);
+    * at least 2 %, and a tenth of all values up to -400 HU, are above the smallest value:
       air around the body and in the lung. Bone windows clip nearly all of it to one value;
-    * at least 2 % lie from -250 to 250 HU: soft tissue;
-    * at least 0.5 % lie above 20 HU: muscle, blood and bone. A windowed picture with 10 bits, which
+    * at least 2 % are from -250 to 250 HU: soft tissue;
+    * at least 0.5 % are above 20 HU: muscle, blood and bone. A windowed picture with 10 bits, which
       ends at 1023 (that is, -1 HU with an offset of 1024), fails here; one with more bits fails the
       first condition, since its soft tissue lies higher.
 
-    Windowed pictures of 11 bits, which are rare, are told apart for lung windows alone.
+    Windowed pictures of 11 bits, which are rare, are distinguished only if they show a lung window.
 
     The shares are taken over at most 65,536 values, evenly spaced. Fewer than 64 finite values, and
     8-bit values, are never recognized.
@@ -252,7 +252,7 @@ def as_hounsfield(values: npt.ArrayLike) -> Values | None:
     Returns
     -------
     ndarray of float32 or None
-        Hounsfield units in the shape of `values`; None if the values do not look like them.
+        Hounsfield units in the shape of `values`; None if they are not recognized.
 
     Examples
     --------
@@ -306,7 +306,7 @@ def _is_chest(hu: npt.NDArray[np.float64]) -> bool:
 @functools.cache  # once per process, since a dataset holds many thousands of such files
 def _log_recognized(dtype: str, unit: str) -> None:
     _logger.warning(
-        "%s values were recognized as %s and are shown through the display window (said once)",
+        "%s values were recognized as %s and are shown through the display window (logged once)",
         dtype,
         unit,
     )
@@ -315,13 +315,13 @@ def _log_recognized(dtype: str, unit: str) -> None:
 @functools.cache
 def _log_unknown(dtype: str) -> None:
     _logger.warning(
-        "%s values of an unknown unit are scaled over the robust range of each slice (said once)",
+        "%s values of an unknown unit are scaled over the robust range of each slice (logged once)",
         dtype,
     )
 
 
 def _unknown(array: npt.NDArray[Any]) -> Gray:
-    """Show values that are not Hounsfield units: an 8-bit picture, or anything else."""
+    """Convert values that are not Hounsfield units: an 8-bit picture, or another unit."""
     picture = _eight_bit(array)
     if picture is not None:
         return picture
@@ -371,7 +371,7 @@ def _as_uint8(levels: npt.NDArray[Any]) -> Gray:
 
 
 def to_grayscale(image: Image.Image, *, window: WindowChoice = "lung") -> Image.Image:
-    """Turn a picture of any mode into 8-bit gray.
+    """Convert a picture of any mode to 8-bit gray.
 
     ======================  ========================================================================
     mode                    becomes
@@ -392,7 +392,7 @@ def to_grayscale(image: Image.Image, *, window: WindowChoice = "lung") -> Image.
     ----------
     image : PIL.Image.Image
         Picture of any mode.
-    window : {"lung", "range", "file"} or (float, float), default="lung"
+    window : {"lung", "range", "file"} or tuple of (float, float), default="lung"
         Display window of Hounsfield units in a deep mode, as in
         :func:`~covidct.datasets.gray.to_gray`.
 
@@ -430,16 +430,16 @@ def to_grayscale(image: Image.Image, *, window: WindowChoice = "lung") -> Image.
 
 #: Modes of PIL with more than 8 bits a pixel, which PIL itself would clip at 255.
 DEEP_MODES = frozenset({"I;16", "I;16L", "I;16B", "I;16N", "I", "F"})
-# PIL has no direct way from these modes to "L" or "RGBA".
+# Modes that PIL cannot convert directly to "L" or "RGBA", and a mode in between.
 _DETOURS = {"LAB": "RGB", "La": "LA"}
 
 
 def over_black(
     values: npt.NDArray[Any], alpha: npt.NDArray[Any], window: WindowChoice | Window
 ) -> Gray:
-    """Turn stored values with an opacity into 8-bit gray over black.
+    """Convert stored values with an opacity to 8-bit gray over black.
 
-    Hidden values do not count for the range or the unit of the others.
+    Hidden values do not influence the range or the unit of the visible ones.
 
     Parameters
     ----------
@@ -447,13 +447,13 @@ def over_black(
         Numbers of any real type and shape.
     alpha : ndarray
         Opacity from 0 to 1, or False and True, in the shape of `values`.
-    window : {"lung", "range", "file"}, (float, float) or Window
+    window : {"lung", "range", "file"}, tuple of (float, float) or Window
         As in :func:`to_gray`.
 
     Returns
     -------
     ndarray of uint8
-        In the shape of `values`.
+        Gray values in the shape of `values`.
 
     Examples
     --------
@@ -470,7 +470,7 @@ def over_black(
 
 
 def luma(color: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Turn color into gray with the weights of ITU-R BT.601, as PIL does for 8 bits.
+    """Convert color to gray with the weights of ITU-R BT.601, like PIL for 8 bits.
 
     Equal channels keep their value exactly.
 
@@ -482,7 +482,7 @@ def luma(color: npt.NDArray[Any]) -> npt.NDArray[Any]:
     Returns
     -------
     ndarray of shape (...)
-        Of the type of `color` for integers of up to 32 bits, else of float64.
+        Gray values, of the type of `color` for integers of up to 32 bits, otherwise float64.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Patients of slices, from lists, DICOM headers and folders."""
+"""Search for the patients of slices in lists, DICOM headers and folder names."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 #: Choice of groups: ``"auto"``, ``"folder"``, ``"dicom"``, the path of a list, or None.
 GroupChoice = str | os.PathLike[str] | None
 
-# Folders that hold the slices of several patients.
+# Usual names of folders with the slices of several patients.
 _NOT_PATIENTS = frozenset(
     {
         *("images", "image", "imgs", "img", "masks", "mask", "slices", "data", "ct", "scans"),
@@ -34,7 +34,7 @@ _NOT_PATIENTS = frozenset(
 
 
 class Groups(NamedTuple):
-    """Groups of slices, and where they are from.
+    """Groups of slices and their origin.
 
     Attributes
     ----------
@@ -70,19 +70,19 @@ def find_groups(
     choice : "auto", "folder", "dicom", path or None
         Source of the groups; with None, they stay unknown.
     per_class : bool, default=False
-        If True, equal names of folders in two classes stand for two patients.
+        True if folders of the same name in two classes belong to two patients.
 
     Returns
     -------
     Groups
-        The groups; where they are from is logged.
+        The groups; their origin is logged.
 
     Raises
     ------
     covidct.errors.InvalidFileError
         If a list of groups does not match the slices.
     ValueError
-        If `choice` names a way that this dataset does not offer.
+        If the groups of this dataset cannot be found by `choice`.
     """
     if choice is None or choice == "none":
         return Groups(None)
@@ -117,7 +117,7 @@ def _automatic(rows: pd.DataFrame, root: Path) -> Groups:
 
 
 def _by_patient_id(rows: pd.DataFrame) -> tuple[Groups, str]:
-    """Take the pseudonyms of PatientID; the reason is empty where they can be used."""
+    """Use the pseudonyms of PatientID; return also a reason if they cannot be used."""
     patients = rows["patient"]
     known = patients.notna()
     if not known.any():
@@ -144,14 +144,14 @@ def _by_patient_id(rows: pd.DataFrame) -> tuple[Groups, str]:
 
 
 def _by_folder(rows: pd.DataFrame) -> tuple[Groups, str]:
-    """Take the first folder below the class folder of each slice."""
+    """Use the first folder below the class folder of each slice."""
     inside = [parts[0] if len(parts) > 1 else "" for parts in rows["below"]]
     if not all(inside):
         flat = rows.loc[[not name for name in inside], "path"].map(str)
         return Groups(None), f"{len(flat):,} slices are not in a folder per patient: {some(flat)}"
     names = set(inside)
     if len(names) < 2:
-        return Groups(None), f"all slices are in folders of the one name {inside[0]!r}"
+        return Groups(None), f"all slices are in folders named {inside[0]!r}"
     if all(name.casefold() in _NOT_PATIENTS for name in names):
         return Groups(None), f"the folders are not named after patients: {some(sorted(names))}"
     return Groups(inside, "patient", "folder"), ""
@@ -186,15 +186,15 @@ def _from_list(rows: pd.DataFrame, root: Path, path: Path) -> Groups:
 def _refuse_mismatch(
     path: Path, root: Path, unknown: Sequence[str], twice: Sequence[str], left: Sequence[str]
 ) -> None:
-    faults = {
+    problems = {
         "listed twice": twice,
         "listed, but not among the slices": unknown,
         "slices that are not listed": left,
     }
-    told = [f"{len(names):,} {what}: {some(names)}" for what, names in faults.items() if names]
-    if told:
+    found = [f"{len(names):,} {kind}: {some(names)}" for kind, names in problems.items() if names]
+    if found:
         raise InvalidFileError(
-            f"{str(path)!r} does not match the slices in {str(root)!r}: {'; '.join(told)}. Paths "
+            f"{str(path)!r} does not match the slices in {str(root)!r}: {'; '.join(found)}. Paths "
             "are relative to the root, such as 'COVID/a.png', or name a folder or volume"
         )
 
@@ -207,7 +207,7 @@ def _warn_of_both_classes(found: Groups, rows: pd.DataFrame) -> None:
     if both:
         logger.warning(
             "%d of %d %ss have slices of several classes: %s; if these are different patients "
-            "whose names are equal, give a list with groups=FILE",
+            "with equal names, give a list with groups=FILE",
             len(both),
             len(labels_of),
             found.kind,

@@ -24,14 +24,14 @@ class DatasetInfo:
     title : str
         Full name.
     classes : tuple of (str, str), optional
-        Labels of class 0 and class 1; None if they are found in what is loaded.
+        Labels of class 0 and class 1; None if they are found when the dataset is loaded.
     positive : tuple of str, default=()
-        Labels of COVID-19, where `classes` does not name them: a set with more than two labels.
+        Labels of COVID-19, if `classes` does not name them, as for a set of more than two labels.
     negative : tuple of str, default=()
-        Labels of class 0; by default all that are not in `positive`. Slices with other labels are
-        left out.
+        Labels of class 0. By default, all labels that are not in `positive`. Slices with other
+        labels are left out.
     counts : tuple of (int, int), optional
-        Number of units of class 0 and of class 1; None if it depends on what is loaded.
+        Numbers of units of class 0 and class 1; None if they depend on the loaded files.
     unit : {"slices", "volumes"}, default="slices"
         Unit of `counts`.
     patients : int, optional
@@ -47,38 +47,38 @@ class DatasetInfo:
     citation : str, default=""
         Publication to cite.
     known_faults : tuple of str, default=()
-        Known faults of the data; read them before you trust a score.
+        Known faults of the data, which may make scores too optimistic.
     contains : tuple of str, default=()
-        Registered datasets that share slices or patients with this one, so that one must not test
-        a network that was trained on the other.
+        Registered datasets that share slices or patients with this one, so that one of them must
+        not be used to test a network that was trained on the other.
     tested_on : str, default=""
-        Files that the reader was tested on: ``"real files"``, ``"a sample of the real files"`` or
+        Files on which the reader was tested: ``"real files"``, ``"a sample of the real files"`` or
         ``"generated files"`` of the published layout.
     loader : callable or str, default="covidct.datasets.folder:load"
-        Function, or ``"module:function"`` that is imported on use. It is called with the root
-        and, by keyword, with those of ``info``, ``download``, ``verify`` and ``on_error`` that its
-        signature names; its further keywords are the options of :func:`covidct.load_dataset`. It
-        returns a :class:`covidct.CTDataset`.
+        Function that returns a :class:`covidct.CTDataset`, or its location ``"module:function"``,
+        imported on first use. It is called with the root and, by keyword, with those of ``info``,
+        ``download``, ``verify`` and ``on_error`` that are in its signature; its other keywords are
+        the options of :func:`covidct.load_dataset`.
     layout : str, default=""
         Files that are expected below the root.
     how_to_get : str, default=""
-        How to obtain the files.
+        Instructions to obtain the files.
     source : str, default=""
-        Place that ``download=True`` fetches from: ``"https://.../"`` (a folder of `archives`) or
-        ``"kaggle:owner/dataset"``; empty if nothing can be fetched.
+        Location for ``download=True``: ``"https://.../"`` (a folder of `archives`) or
+        ``"kaggle:owner/dataset"``; empty if the dataset cannot be downloaded.
     archives : tuple of str, default=()
         Names of the archives below `source`.
     manifest : str, default=""
-        File of published names and hashes: one of covidct's own, or an absolute path.
+        File of published names and hashes: the name of a file in covidct, or an absolute path.
     group_kind : str, default=""
         Kind of the groups, such as ``"patient"``; empty if the dataset has none.
     ids_per_class : bool, default=False
-        True if a folder name that occurs in two classes stands for two patients.
+        True if folders of the same name in two classes belong to two patients.
 
     Raises
     ------
     ValueError
-        If a field is malformed.
+        If a field is not valid.
 
     Examples
     --------
@@ -168,7 +168,7 @@ class DatasetInfo:
     def size(self) -> str:
         """Number of units of class 0 and class 1 in words."""
         if self.counts is None:
-            return "depends on what is loaded"
+            return "depends on the loaded files"
         return " + ".join(f"{count:,}" for count in self.counts) + f" {self.unit}"
 
     @property
@@ -177,7 +177,7 @@ class DatasetInfo:
         if self.classes is not None:
             return " / ".join(self.classes)
         if not self.positive:
-            return "found in what is loaded"
+            return "found in the loaded files"
         rest = ", ".join(self.negative) or "all others"
         return f"{rest} / {', '.join(self.positive)}"
 

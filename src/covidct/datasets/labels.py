@@ -1,4 +1,4 @@
-"""Original class labels become COVID-19 against the rest."""
+"""Conversion of original class labels to COVID-19 against the rest."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["Binary", "as_spelled", "binarize", "one_spelling", "plain_label"]
 
 logger = logging.getLogger(__name__)
 
-# Labels in lower case, letters and digits only. These name COVID-19 next to any other label ...
+# Labels in lower case, letters and digits only. These mean COVID-19 next to any other label, ...
 _COVID = frozenset(
     {
         *("covid", "covid19", "covid19positive", "covidpositive", "ctcovid", "pcovid", "ncp"),
@@ -28,7 +28,7 @@ _COVID = frozenset(
         *("covid19cases", "covid19subjects", "covidcases", "covidpatients", "covid19pneumonia"),
     }
 )
-# ... these name something else ...
+# ... these mean another class, ...
 _OTHER = frozenset(
     {
         *("noncovid", "noncovid19", "ctnoncovid", "normal", "healthy", "control", "controls"),
@@ -45,7 +45,7 @@ _OTHER = frozenset(
         *("normalcases", "normalsubjects", "bacterialpneumonia", "viralpneumonia"),
     }
 )
-# ... and these name COVID-19 only as one of the pair.
+# ... and these mean COVID-19 only together with their opposite.
 _OPPOSITES = {"1": "0", "pos": "neg", "positive": "negative", "true": "false", "yes": "no"}
 
 
@@ -72,27 +72,28 @@ def binarize(
     default: Sequence[str] | None = None,
     where: str,
 ) -> Binary:
-    """Turn labels into COVID-19 (1) against the rest (0).
+    """Convert labels to targets: COVID-19 (1) against the rest (0).
 
     Parameters
     ----------
     labels : sequence of str
         Original class of each slice.
     positive : str or sequence of str, optional
-        Labels that mean COVID-19; by default the one with a usual name, such as "COVID".
+        Labels that mean COVID-19. By default, the one with a usual name, such as "COVID".
     negative : str or sequence of str, optional
-        Labels of class 0; by default all that are not positive. Slices with other labels are
-        left out. If `positive` and `negative` name all labels that occur, they may name more.
+        Labels of class 0. By default, all labels that are not positive. Slices with other labels
+        are left out. If all labels of the slices are in `positive` or `negative`, these may
+        contain further labels.
     default : pair of str, optional
-        Labels of class 0 and class 1 that a dataset is known to have; other labels are left out
-        unless `positive` or `negative` says otherwise.
+        Known labels of class 0 and class 1 of the dataset; other labels are left out unless
+        `positive` or `negative` names them.
     where : str
-        File or folder that the labels are from, for messages.
+        File or folder of the labels, for messages.
 
     Returns
     -------
     Binary
-        Targets and the names of both classes: the label where a class has a single one.
+        Targets, and the names of both classes; a class with a single label has its name.
 
     Raises
     ------
@@ -124,7 +125,7 @@ def binarize(
     if negative is not None:
         rest = _matching("negative", _listed(negative), counts)
         if both := sorted(set(rest) & set(chosen)):
-            raise ValueError(f"{both[0]!r} is in positive and in negative; name it in one of them")
+            raise ValueError(f"{both[0]!r} is in positive and in negative; remove it from one")
     left_out = {
         label: count for label, count in counts.items() if label not in chosen and label not in rest
     }
@@ -156,14 +157,14 @@ def plain_label(value: object) -> str:
 
 
 def one_spelling(labels: Iterable[str], *, where: str) -> list[str]:
-    """Give labels that differ in case, blanks or kinds of hyphens one spelling, the most frequent.
+    """Unify labels that differ in case, blanks or hyphens to their most frequent spelling.
 
     Parameters
     ----------
     labels : iterable of str
         Label of each slice.
     where : str
-        File or folder that the labels are from, for the logged warning.
+        File or folder of the labels, for the logged warning.
 
     Returns
     -------
@@ -195,7 +196,7 @@ def _folded(label: str) -> str:
 
 
 def as_spelled(name: str, labels: Iterable[str]) -> str:
-    """Return a label as it is spelled among `labels`, if its case alone differs there."""
+    """Return a label in its spelling among `labels`, if it differs only in case."""
     labels = list(labels)
     alike = [label for label in labels if label.casefold() == name.casefold()]
     return alike[0] if name not in labels and len(alike) == 1 else name
@@ -216,7 +217,7 @@ def _without_absent(
 
 
 def _matching(option: str, names: list[str], counts: Counter[str]) -> list[str]:
-    """Return the labels that `names` stand for, ignoring case where that is unambiguous."""
+    """Return the labels with these names, ignoring case if that is unambiguous."""
     folded: dict[str, list[str]] = {}
     for label in counts:
         folded.setdefault(label.casefold(), []).append(label)
@@ -233,7 +234,7 @@ def _matching(option: str, names: list[str], counts: Counter[str]) -> list[str]:
 
 
 def _recognized(counts: Counter[str], *, where: str, negative: object) -> list[str]:
-    """Return the labels of COVID-19, or raise where that is not clear."""
+    """Return the labels of COVID-19; raise an error if they are not clear."""
     if negative is not None:
         others = set(_matching("negative", _listed(negative), counts))
         if others == set(counts):
@@ -250,7 +251,7 @@ def _recognized(counts: Counter[str], *, where: str, negative: object) -> list[s
         return covid
     names = sorted(counts)
     raise ValueError(
-        f"cannot tell which of the labels {some(names, limit=12)} in {where} means COVID-19; "
+        f"cannot recognize which of the labels {some(names, limit=12)} in {where} means COVID-19; "
         f"name it with positive={names[0]!r} (on the command line --positive {names[0]!r}); "
         "several may be named"
     )

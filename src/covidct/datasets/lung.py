@@ -1,14 +1,15 @@
-"""The slices of a CT volume that show lung, by a fixed rule on the air inside the body.
+"""Search for the slices of a CT volume that show lung, by a fixed rule on air inside the body.
 
-Each slice is averaged over blocks of about 2.5 mm. The body is the largest part denser than
--300 HU, with all that it encloses. The pieces of air (below -500 HU) inside it are lung, unless
-free gas (below -930 HU) takes more than a fifth of a piece, as in the windpipe and the bowel; a
-piece of more than 60 square centimeters may be gas to four fifths, as lungs with emphysema are. A
-slice shows lung where such pieces of at least 2 square centimeters take 2.5 together. Of these
-slices the run with the most lung is kept, which a gap of more than 15 mm ends, with the slices
-within it.
+Each slice is averaged over blocks of about 2.5 mm. The body is the largest part denser than -300
+HU, including everything that it encloses. Pieces of air (below -500 HU) inside it are lung, unless
+more than a fifth of a piece is free gas (below -930 HU), as in the windpipe and the bowel; for a
+piece of more than 60 square centimeters, four fifths may be gas, as in lungs with emphysema. A
+slice shows lung if such pieces, each of at least 2 square centimeters, have a total area of 2.5
+square centimeters. These slices are divided into runs at gaps of more than 15 mm. All slices of the
+run with the most lung are kept.
 
-Neither labels nor other volumes enter the rule, so that it is the same in training and prediction.
+The rule does not depend on labels or other volumes, so that it is the same in training and
+prediction.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from .slices import FoundVolume
 
 __all__ = ["lung_area", "lung_run", "lung_slices"]
 
-# Increased when the rule changes, so that results in the cache are not taken for those of another.
+# To be raised if the rule changes, so that cached results of another version are not used.
 _VERSION = 2
 
 _BLOCK = 2.5  # mm
@@ -44,25 +45,25 @@ def lung_slices(
 ) -> npt.NDArray[np.bool_]:
     """Find the slices of a volume that show lung.
 
-    The result is kept in covidct's cache folder as long as the files do not change.
+    The result is cached until the files change.
 
     Parameters
     ----------
     volume : FoundVolume
-        As found by :func:`covidct.datasets.find_slices`.
+        Volume, as returned by :func:`covidct.datasets.find_slices`.
     on_error : {"raise", "skip"}, default="raise"
-        With ``"skip"``, a slice that cannot be read counts as one without lung.
+        With ``"skip"``, a slice that cannot be read counts as a slice without lung.
 
     Returns
     -------
-    array of shape (n_slices,)
-        True for slices that show lung, all False where none does. All True for volumes that are
-        not in Hounsfield units, and where the unit of most slices is unknown.
+    ndarray of shape (n_slices,)
+        True for slices that show lung. All True for volumes that are not in Hounsfield units, or
+        for which the unit of most slices is unknown.
 
     Raises
     ------
     covidct.errors.InvalidFileError
-        If a slice cannot be read; not with ``on_error="skip"``.
+        If a slice cannot be read and `on_error` is ``"raise"``.
 
     Examples
     --------
@@ -98,19 +99,19 @@ def lung_slices(
 
 
 def lung_area(hu: npt.NDArray[np.float32], spacing: tuple[float, float]) -> float:
-    """Return the area of lung on a slice, in square centimeters.
+    """Compute the area of lung on a slice, in square centimeters.
 
     Parameters
     ----------
-    hu : array of shape (height, width)
+    hu : ndarray of shape (height, width)
         Hounsfield units.
     spacing : tuple of (float, float)
-        Distance of the centers of pixels in mm, down and across; 0.7 mm is taken for NaN.
+        Distance of the centers of pixels in mm, vertically and horizontally; NaN means 0.7 mm.
 
     Returns
     -------
     float
-        Area of the pieces of air that count as lung.
+        Total area of the pieces of air that are lung.
 
     Examples
     --------
@@ -144,18 +145,18 @@ def lung_area(hu: npt.NDArray[np.float32], spacing: tuple[float, float]) -> floa
 def lung_run(
     areas: npt.NDArray[np.float64], positions: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.bool_]:
-    """Find the slices that show lung by the area of lung on each.
+    """Find the slices that show lung from the area of lung on each slice.
 
     Parameters
     ----------
-    areas : array of shape (n_slices,)
+    areas : ndarray of shape (n_slices,)
         Area of lung in square centimeters, from the feet upwards.
-    positions : array of shape (n_slices,)
-        Positions in mm; 5 mm from slice to slice are taken for NaN.
+    positions : ndarray of shape (n_slices,)
+        Positions in mm; if some are NaN, the distance of slices is assumed to be 5 mm.
 
     Returns
     -------
-    array of shape (n_slices,)
+    ndarray of shape (n_slices,)
         True from the first to the last slice of the run with the most lung.
 
     Examples

@@ -1,9 +1,8 @@
-"""Datasets with a manifest, the list of published file names and hashes that files are checked by.
+"""Loader of datasets with a manifest, the list of published file names and hashes.
 
 A manifest is a CSV file with one row per slice and the columns ``file`` (relative to the root,
 beginning with the class folder), ``class``, ``patient``, ``split`` (both may be empty), ``bytes``,
-``sha256`` and ``mode``. A manifest
-holds facts about the images, not the images.
+``sha256`` and ``mode``. It describes the images and does not contain them.
 """
 
 from __future__ import annotations
@@ -54,9 +53,8 @@ def load(
 
     Parameters
     ----------
-    root : str or Path, optional
-        Folder of the class folders, or of a folder that holds them; by default a folder in
-        covidct's cache.
+    root : str or path-like, optional
+        Folder of the class folders, or its parent folder. By default, a folder in covidct's cache.
     info : DatasetInfo
         Entry of the registry; its `manifest` is a file of this package, or an absolute path.
     download, verify, on_error
@@ -65,12 +63,13 @@ def load(
     Returns
     -------
     CTDataset
-        In the manifest's order, with its patients and its split where all slices have one.
+        Dataset in the order of the manifest, with its patients and its split if all slices have
+        them.
 
     Raises
     ------
     FileNotFoundError
-        If `root` does not hold the class folders.
+        If `root` does not contain the class folders.
     covidct.errors.InvalidFileError
         If files are missing, extra or altered.
     """
@@ -120,7 +119,7 @@ def _read_manifest(info: DatasetInfo) -> list[_Entry]:
 def _match(
     info: DatasetInfo, entries: list[_Entry], base: Path, *, verify: Verify, on_error: OnError
 ) -> CTDataset:
-    """Pair the manifest with the files, and make the dataset of the pairs that agree."""
+    """Pair the manifest with the files, and create the dataset of the pairs that agree."""
     folders = {entry.file.partition("/")[0]: entry.label for entry in entries}
     present = {
         path.relative_to(base).as_posix(): path
@@ -142,14 +141,14 @@ def _match(
     if verify is None:
         rows += [(name, _unpublished(name, folders)) for name in extra]
     if bad and (on_error == "raise" or not rows):
-        raise InvalidFileError(_complaint(info, entries, base, present, faults))
+        raise InvalidFileError(_mismatch_message(info, entries, base, present, faults))
     if bad:
-        logger.warning("%s", _complaint(info, entries, base, present, faults))
+        logger.warning("%s", _mismatch_message(info, entries, base, present, faults))
     return _as_dataset(info, base, rows, skipped=bad)
 
 
 def _pair(entries: Iterable[_Entry], present: dict[str, Path], *, by_stem: bool) -> dict[str, str]:
-    """Map published names to names on disk: equal or, in a re-encoded copy, but for the suffix."""
+    """Map published names to equal names on disk or, in a re-encoded copy, up to the suffix."""
     pairs = {entry.file: entry.file for entry in entries if entry.file in present}
     if by_stem:
         left = {_stem(name): name for name in present if name not in pairs}
@@ -164,7 +163,7 @@ def _stem(name: str) -> str:
 
 
 def _altered(entries: list[_Entry], base: Path) -> list[str]:
-    """Name the files whose size or SHA-256 is not the published one; sizes are read first."""
+    """List the files whose size or SHA-256 is not the published one; sizes are read first."""
     paths = {entry.file: base / entry.file for entry in entries}
     same_size = [e for e in entries if paths[e.file].stat().st_size == e.size]
     digests = map_in_threads(
@@ -179,29 +178,29 @@ def _unpublished(name: str, folders: dict[str, str]) -> _Entry:
     return _Entry(name, folders[name.partition("/")[0]], patient="", split="", size=0, sha256="")
 
 
-def _complaint(
+def _mismatch_message(
     info: DatasetInfo,
     entries: list[_Entry],
     base: Path,
     present: dict[str, Path],
     faults: dict[str, list[str]],
 ) -> str:
-    """Describe the differences from the published files, and the ways to proceed."""
-    told = [f"{len(names):,} {kind}: {some(names)}" for kind, names in faults.items() if names]
+    """Describe the differences from the published files, and possible remedies."""
+    found = [f"{len(names):,} {kind}: {some(names)}" for kind, names in faults.items() if names]
     complete = len(_pair(entries, present, by_stem=True)) == len(entries) == len(present)
     names_agree = 'All names are there: load a re-encoded copy with verify="names". '
     return (
         f"{str(base)!r} does not hold {info.name!r} as published ({len(entries):,} files): "
-        f"{'; '.join(told)}. {names_agree if complete else ''}"
+        f"{'; '.join(found)}. {names_agree if complete else ''}"
         f"Otherwise get the original files again ({info.how_to_get}), leave these files out with "
-        'on_error="skip", or load what is there with verify=None'
+        'on_error="skip", or load the present files with verify=None'
     )
 
 
 def _as_dataset(
     info: DatasetInfo, base: Path, rows: list[tuple[str, _Entry]], *, skipped: dict[str, str]
 ) -> CTDataset:
-    """Make the dataset; groups and split are given only if every slice has them."""
+    """Create the dataset, with groups and split only if every slice has them."""
     classes = info.classes or ("non-COVID", "COVID")
     patients = [entry.patient for _, entry in rows]
     splits = [entry.split for _, entry in rows]

@@ -13,7 +13,7 @@ from ._decoding import MAX_BYTES, MAX_PIXELS, PARSER_ERRORS, STRICT, Refusal, Sa
 from ._listing import is_dicom, volume_suffix
 from ._samples import deep_samples
 from ._tiff import full_page
-from ._unreadable import what_it_is
+from ._unreadable import unreadable_reason
 from .gray import DEEP_MODES, WindowChoice, as_window, luma, over_black, to_gray, to_grayscale
 
 __all__ = ["MAX_BYTES", "MAX_PIXELS", "image_format", "read_image"]
@@ -142,7 +142,7 @@ def _reason(error: Exception, path: Path) -> str:
                 "is a volume file; find its slices with covidct.datasets.find_slices and read them "
                 "with covidct.datasets.read_frame"
             )
-        return what_it_is(path, (*_FORMATS, "DICOM"))
+        return unreadable_reason(path, (*_FORMATS, "DICOM"))
     if isinstance(error, Image.DecompressionBombError):
         return f"has too many pixels ({error}); save a smaller image"
     if isinstance(error, OSError) and error.errno:

@@ -135,7 +135,7 @@ def load_dataset(
     dataset : str
         One of :func:`list_datasets`. ``"folder"`` reads class folders, ``"table"`` a CSV or Excel
         file or a DataFrame, ``"phantom"`` draws slices.
-    root : str, Path or DataFrame, optional
+    root : str, path-like or DataFrame, optional
         Folder of the files (or table), with ``~`` for the home folder;
         ``dataset_info(dataset).layout`` describes what it should hold. A published dataset that
         can be downloaded is looked for in covidct's cache folder by default (``COVIDCT_CACHE``).

@@ -66,7 +66,7 @@ def slice_rows(found: Found, *, slices: SliceChoice = "lung") -> pd.DataFrame:
     ----------
     found : Found
         Volumes and pictures.
-    slices : "lung", "all" or (first, last), default="lung"
+    slices : {"lung", "all"} or tuple of (int, int), default="lung"
         Slices of each volume to take. Pictures are all taken.
 
     Returns

@@ -59,7 +59,7 @@ class FoundVolume:
         The file of each slice.
     frames : tuple of int
         The index of each slice in its file, from 0.
-    positions : array of shape (n,)
+    positions : ndarray of shape (n,)
         Position of each slice in mm, increasing towards the head; NaN if unknown.
     spacing : tuple of (float, float)
         Distance of the centers of pixels in mm, down and across; NaN if unknown.
@@ -145,7 +145,7 @@ def find_slices(
     ----------
     paths : path or iterable of paths
         Files and folders. A DICOMDIR stands for the files that it lists.
-    root : path, optional
+    root : str or path-like, optional
         Folder to which the names of volumes are relative. Defaults to the folder that holds all
         ``paths``.
     on_error : {"raise", "skip"}, default="raise"

@@ -67,14 +67,14 @@ def load(
 
     Parameters
     ----------
-    root : str, Path or DataFrame
+    root : str, path-like or DataFrame
         CSV file (comma, semicolon, tab or vertical bar; UTF-8 or cp1252; also ``.csv.gz``), Excel
         file, or a pandas DataFrame, whose named index levels count as columns; one row per slice,
         volume file or folder of a DICOM series. Labels that differ only in case, blanks or kinds
         of hyphens are one label, with a logged warning.
     info : DatasetInfo
         Entry of the registry.
-    images : str or Path, optional
+    images : str or path-like, optional
         Folder that the table's paths are in; by default the folder of the table. A DataFrame of
         absolute paths needs no folder: only the files that it lists are read. Paths match files
         whatever their separators and Unicode form, and may lack suffix or folders where the name
@@ -87,10 +87,10 @@ def load(
         Labels of COVID-19; by default the one with a usual name, such as "COVID-19".
     negative : str or sequence of str, optional
         Labels of class 0; by default all others. Rows with labels in neither are left out.
-    slices : "lung", "all" or (first, last), default="lung"
+    slices : {"lung", "all"} or tuple of (int, int), default="lung"
         Slices to take of each volume that is listed without ``slice``.
-    window : "lung", "range", "file" or (level, width), default="lung"
-        Window for Hounsfield units and gray values of more than 8 bits.
+    window : {"lung", "range", "file"} or tuple of (float, float), default="lung"
+        Window for Hounsfield units and gray values of more than 8 bits; a tuple is (level, width).
     on_error : {"raise", "skip"}, default="raise"
         ``"skip"`` leaves out rows whose file is missing or has several labels.
 

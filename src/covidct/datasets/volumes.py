@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .._extras import require
-from .._files import stands_in
+from .._files import placeholder_reason
 from ..errors import InvalidFileError, InvalidSliceError
 from ._cache import remembered
 from ._decoding import PARSER_ERRORS, Refusal
@@ -103,7 +103,7 @@ class VolumeHeader:
     ----------
     frames : tuple of int
         Stored index of each axial slice, from the feet upwards.
-    positions : array of shape (n_frames,)
+    positions : ndarray of shape (n_frames,)
         Position of each slice in mm, increasing towards the head.
     spacing : tuple of (float, float)
         Distance of the centers of pixels in mm, down and across.
@@ -134,7 +134,7 @@ class VolumeAxes(NamedTuple):
 
     Attributes
     ----------
-    size : ndarray of int64, shape (3,)
+    size : ndarray of int64 of shape (3,)
         Number of voxels.
     spacing : ndarray of shape (3,)
         Distance of the centers of voxels in mm.
@@ -304,7 +304,7 @@ class _Nifti(NamedTuple):
 
 def _check_nifti(path: Path) -> None:
     """Check that a NIfTI header is sound, and that an uncompressed file is long enough."""
-    if (reason := stands_in(path)) is not None:
+    if (reason := placeholder_reason(path)) is not None:
         raise Refusal(reason)
     with path.open("rb") as raw:
         is_gzip = raw.read(2) == b"\x1f\x8b"
@@ -416,7 +416,7 @@ def _check_spacing(spacing: Iterable[float]) -> None:
 def _check_text_header(path: Path) -> None:
     """Check the header of a MetaImage or NRRD file: its numbers, and the file with the voxels."""
     is_nrrd = volume_suffix(path) in (".nrrd", ".nhdr")
-    if (reason := stands_in(path)) is not None:
+    if (reason := placeholder_reason(path)) is not None:
         raise Refusal(reason)
     with path.open("rb") as file:
         head = file.read(_MAX_HEADER)

@@ -1,7 +1,7 @@
 """Metrics, intervals, tests, calibration and figures, computed from arrays of predictions.
 
 This package needs neither PyTorch nor files. Its public names are imported on first use:
-``covidct.evaluation.published`` is cheap, and only ``covidct.evaluation.figures`` loads matplotlib.
+only ``covidct.evaluation.figures`` loads matplotlib.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ _STYLE: dict[Any, Any] = {
 }
 
 # Decorator that applies the style while a figure is drawn. The style sets every parameter that a
-# dark style of the user would change, so that no figure is half dark.
+# dark style of the user would change; otherwise, figures would mix both styles.
 light_style = mpl.rc_context(_STYLE)
 
 
@@ -67,7 +67,7 @@ def check_not_empty(noun: str, values: Sized) -> None:
 
 
 def new_figure(width: float, height: float, *, alt: str) -> Figure:
-    """Create an empty figure of a size in inches, with its alternative text as its label."""
+    """Create an empty figure with its size in inches and its alternative text as label."""
     layout = ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06)
     figure = Figure(figsize=(width, height), layout=layout)
     figure.set_label(alt)

@@ -1,4 +1,4 @@
-"""Validation of the arrays that the modules of this package take."""
+"""Validation of the input arrays of this package."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ Ints = npt.NDArray[np.int64]
 
 
 def as_array(values: Any, dtype: Any = None) -> npt.NDArray[Any]:
-    """Return an array of a list, a Series, or a PyTorch tensor on any device, with a gradient.
+    """Convert a list, a Series, or a PyTorch tensor on any device to an array.
 
-    Hidden values of a masked array and missing values of a Series become None, or NaN among floats.
+    Masked values of a masked array and missing values of a Series become None, or NaN among floats.
     """
     if hasattr(values, "detach"):  # a tensor; this package does not import torch
         values = values.detach().cpu()
         # NumPy lacks bfloat16.
         values = (values.double() if values.is_floating_point() else values).numpy()
     elif isinstance(values, np.ma.MaskedArray):
-        hidden = np.ma.getmaskarray(values)
+        masked = np.ma.getmaskarray(values)
         values = values.data.astype(object)
-        values[hidden] = None
+        values[masked] = None
     elif hasattr(values, "isna") and not isinstance(values.dtype, np.dtype):
         values = values.astype(object).where(values.notna(), None)  # NA has no truth value
     return np.asarray(values, dtype=dtype)

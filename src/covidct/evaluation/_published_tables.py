@@ -1,4 +1,4 @@
-"""Data of `covidct.evaluation.published`: printed values in percent, and records made of them."""
+"""Data of `covidct.evaluation.published`: printed values in percent, and records of them."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ class PublishedResult:
     Attributes
     ----------
     network : str
-        Name of the network in covidct, or the name that its authors use.
+        Name of the network in covidct, or the name used by its authors.
     dataset : str
         Name of the dataset in covidct, or another name if the slices differ.
     metrics : mapping of str to Spread

@@ -1,9 +1,9 @@
-"""Counts and sums from which every metric follows, for many weightings of the same predictions.
+"""Counts and sums that determine every metric, for many weightings of the same predictions.
 
 A bootstrap needs every metric on thousands of resamples of the same slices. Computing them one
-resample at a time would sort and index the predictions each time. Instead, a resample is written
-as a row of weights: how often it contains each slice. The weights of R resamples form an (R, N)
-matrix, and a metric of all of them is a few sums over its last axis:
+resample at a time would sort and index the predictions each time. Instead, a resample is
+represented by a row of weights: the number of times it contains each slice. The weights of R
+resamples form an (R, N) matrix, and a metric of all of them is a few sums over its last axis:
 
 - The confusion matrices are one matrix product of the weights with a one-hot matrix of the cell
   (true class, predicted class) of each slice.
@@ -44,7 +44,7 @@ def ratio(numerator: Floats, denominator: Floats, *, undefined: float = np.nan) 
 
 
 class Ranking(NamedTuple):
-    """Weights of the slices in the order of falling probability.
+    """Weights of the slices in the order of decreasing probability.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ class Ranking(NamedTuple):
 
 
 def _cumulative(values: Floats) -> Floats:
-    """Return cumulative sums with a leading 0: column k holds the sum of the first k columns."""
+    """Return cumulative sums with a leading 0: column k is the sum of the first k columns."""
     sums = np.zeros((len(values), values.shape[1] + 1))
     np.cumsum(values, axis=1, out=sums[:, 1:])
     return sums
@@ -74,11 +74,11 @@ class WeightedCounts:
 
     Parameters
     ----------
-    targets : ndarray of int64, shape (n_slices,)
+    targets : ndarray of int64 of shape (n_slices,)
         True classes, already checked.
-    probabilities : ndarray of float64, shape (n_slices,)
+    probabilities : ndarray of float64 of shape (n_slices,)
         Predicted probabilities, already checked.
-    weights : ndarray of float64, shape (n_weightings, n_slices)
+    weights : ndarray of float64 of shape (n_weightings, n_slices)
         Weights of the slices, not negative.
     threshold : float
         Lowest probability that is predicted positive.

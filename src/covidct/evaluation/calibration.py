@@ -76,7 +76,7 @@ class ReliabilityCurve(NamedTuple):
         Mean predicted probability.
     observed : ndarray of shape (n_bins,)
         Share of slices that are COVID-19.
-    counts : ndarray of int64, shape (n_bins,)
+    counts : ndarray of int64 of shape (n_bins,)
         Number of slices.
     """
 
@@ -163,8 +163,8 @@ def expected_calibration_error(
     probabilities : array-like of shape (n_slices,)
         Predicted probabilities of COVID-19, in [0, 1].
     n_bins : int, default=10
-        Number of bins, at least 1. The error depends on it and is biased upwards if bins hold few
-        slices; compare values of equal settings and similar numbers of slices only.
+        Number of bins, at least 1. The error depends on it and is biased upwards if bins contain
+        few slices; compare only values of equal settings and similar numbers of slices.
     strategy : {"uniform", "quantile"}, default="uniform"
         Bins of equal width, or bins of about equal counts.
 
@@ -253,7 +253,7 @@ def fit_temperature(logits: npt.ArrayLike, targets: npt.ArrayLike) -> float:
 def fit_recalibration(
     logits: npt.ArrayLike, targets: npt.ArrayLike, *, method: Method = "temperature"
 ) -> tuple[float, float]:
-    """Fit slope and intercept for which ``slope * logits + intercept`` are calibrated.
+    """Fit the slope and intercept for which ``slope * logits + intercept`` is calibrated.
 
     Parameters
     ----------
@@ -262,10 +262,10 @@ def fit_recalibration(
     targets : array-like of shape (n_slices,)
         True classes, 0 or 1; both must occur.
     method : {"temperature", "platt"}, default="temperature"
-        ``"temperature"`` fits the slope, 1 / `fit_temperature`, and keeps the intercept 0, and with
-        it the predicted classes at a threshold of 0.5. ``"platt"`` fits both [1]_. It also corrects
-        probabilities that are too high or too low on average, as means over the slices of a patient
-        may be.
+        ``"temperature"`` fits the slope, 1 / `fit_temperature`, with an intercept of 0, which
+        leaves the predicted classes at a threshold of 0.5 unchanged. ``"platt"`` fits both [1]_. It
+        also corrects probabilities that are too high or too low on average, as means over the
+        slices of a patient may be.
 
     Returns
     -------
@@ -382,8 +382,8 @@ def threshold_for_specificity(
     Returns
     -------
     float
-        Threshold in [0, 1]: the number that follows the probability of one of the negatives. It is
-        1 if that is 1, and the specificity is then not reached.
+        Threshold in [0, 1]: the floating-point number after the probability of one of the
+        negatives. If that probability is 1, the threshold is 1 and the specificity is not reached.
 
     Raises
     ------
@@ -408,7 +408,7 @@ def threshold_for_specificity(
 
 @dataclass(frozen=True)
 class LogisticCalibration:
-    """Calibration slope and intercept of predictions, with confidence intervals.
+    """Calibration slope and intercept of predictions, with their confidence intervals.
 
     Attributes
     ----------
@@ -575,7 +575,7 @@ class CrossFit:
         Values reached in the fold at its threshold; NaN if a class is missing.
     probabilities : ndarray of shape (n_slices,)
         Calibrated probabilities.
-    predicted : ndarray of bool, shape (n_slices,)
+    predicted : ndarray of bool of shape (n_slices,)
         True for slices that are predicted positive at the threshold of their fold.
     """
 
@@ -622,9 +622,9 @@ def cross_fit(
     method : {"temperature", "platt"}, default="temperature"
         Method of `fit_recalibration`.
     slices : array-like of shape (n_slices,), default=None
-        Identity of the slice of each prediction. Repeated cross-validation needs it to exclude the
-        slices of a fold that recur in other folds. By default, all predictions are of different
-        slices.
+        Identity of the slice of each prediction. It is required for repeated cross-validation, to
+        exclude the slices of a fold that recur in other folds. By default, all predictions are of
+        different slices.
     fitted_on : tuple of (logits, targets, folds), default=None
         Predictions of other slices, such as a validation part. Each fold is then fitted on those
         with its own fold number.
@@ -636,8 +636,9 @@ def cross_fit(
     Raises
     ------
     ValueError
-        If a fold has no predictions of both classes to be fitted on, a logit is not finite, the
-        arrays differ in length, or `sensitivity` is outside (0, 1].
+        If there are no predictions of both classes on which a fold can be fitted, a logit is not
+        finite, `method` is unknown, the arrays differ in length, or `sensitivity` is outside (0,
+        1].
 
     Examples
     --------

@@ -41,11 +41,12 @@ class DecisionCurve(Displayed):
     model : ndarray of shape (n_thresholds,)
         Net benefit of treating those who are predicted positive at the threshold.
     low, high : ndarray of shape (n_thresholds,)
-        Ends of the 95 % interval of `model` at each threshold; NaN if it is undefined.
+        Ends of the confidence interval of `model` at each threshold; NaN if there are fewer than
+        ten groups.
     treat_all : ndarray of shape (n_thresholds,)
         Net benefit of treating all. That of treating none is 0.
     prevalence : float
-        Share of COVID-19 that the net benefits hold for.
+        Share of COVID-19 for which the net benefits are computed.
     unit : str, default="slice"
         Unit of the predictions.
     """
@@ -69,18 +70,17 @@ class DecisionCurve(Displayed):
         useful = self.thresholds[self.useful]
         if not useful.size:
             return (
-                f"At no threshold does acting on the prediction do better than treating every "
-                f"{self.unit} as COVID-19 or as non-COVID."
+                f"Acting on the prediction is not better than treating every {self.unit} as "
+                "COVID-19, or every one as non-COVID, at any threshold."
             )
         low, high = f"{100 * useful.min():.0f}", f"{100 * useful.max():.0f}"
-        where = f"at a threshold of {low} %" if low == high else f"from {low} to {high} %"
+        where = f"a threshold of {low} %" if low == high else f"thresholds from {low} to {high} %"
         k = int(np.argmin(np.abs(self.thresholds - np.median(useful))))
         gain = 100 * (self.model[k] - max(self.treat_all[k], 0.0))
         return (
-            f"Acting on the prediction does better than treating all or none for those who would "
-            f"act at a probability of COVID-19 {where}. At {100 * self.thresholds[k]:.0f} %, for "
-            f"example, it gains as much as treating {gain:.2g} more of 100 {self.unit}s correctly, "
-            "without any unnecessary treatment."
+            f"Acting on the prediction is better than treating all or none at {where}. At "
+            f"{100 * self.thresholds[k]:.0f} %, for example, the gain equals {gain:.2g} more true "
+            f"positives per 100 {self.unit}s without additional false positives."
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -151,16 +151,16 @@ def net_benefit(
     targets : array-like of shape (n,)
         True classes, 0 or 1; both must occur.
     probabilities : array-like of shape (n,)
-        Predicted probabilities of COVID-19, in [0, 1]. They should be calibrated, since the
-        threshold is a probability at which somebody would act.
+        Predicted probabilities of COVID-19, in [0, 1]. They should be calibrated, since a threshold
+        is the probability of COVID-19 from which one would act.
     thresholds : array-like of shape (n_thresholds,), default=0.01 to 0.99 in steps of 0.01
         Threshold probabilities, in (0, 1).
     groups : array-like of shape (n,), default=None
         Group of each prediction, such as its patient, for the intervals. With the default, every
         prediction forms its own group.
     prevalence : float, optional
-        Share of COVID-19 that the net benefits are computed for; `probabilities` must hold for it
-        as well. By default, that of `targets`.
+        Share of COVID-19 for which the net benefits are computed; `probabilities` must be
+        calibrated for it as well. By default, that of `targets`.
     level : float, default=0.95
         Nominal coverage of the intervals, in (0, 1).
     n_resamples : int, default=2000

@@ -1,8 +1,8 @@
-"""Rule that turns a predicted probability into a calibrated one, and into a decision.
+"""Rule that calibrates a predicted probability and decides by a threshold.
 
 The same `DecisionRule` is evaluated on a run (`covidct.CrossValidationResult.operating_points`) and
-applied to new slices (`covidct.Predictor`). It acts on the probability of the unit that is decided
-about: the mean over the networks for a slice, and the mean over networks and slices for a patient.
+applied to new slices (`covidct.Predictor`). It is applied to the probability of a slice, which is
+the mean over the networks, or to that of a patient, which is the mean over networks and slices.
 
 Examples
 --------
@@ -32,14 +32,14 @@ from .calibration import (
 __all__ = ["Criterion", "DecisionRule", "Unit", "fit_rule", "probability_logit"]
 
 Unit = Literal["slice", "patient"]
-"""Unit that a rule decides about."""
+"""Unit of the predictions to which a rule is applied."""
 
-# The logit of 0 and 1 is infinite; these are the logits of the nearest probabilities that are used.
+# The logits of 0 and 1 are infinite; probabilities are therefore clipped to [1e-12, 1 - 1e-12].
 _NEAREST = 1e-12
 
 
 def probability_logit(probabilities: npt.ArrayLike) -> Floats:
-    """Return the logits of probabilities, those of 0 and 1 replaced by finite values.
+    """Compute the logits of probabilities; those of 0 and 1 are replaced by finite values.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ class Criterion:
     kind : {"sensitivity", "specificity", "threshold"}
         Quantity that is fixed. ``"threshold"`` is the threshold itself.
     value : float
-        Its value: a sensitivity or specificity in (0, 1], or a threshold in [0, 1].
+        Value of that quantity: a sensitivity or specificity in (0, 1], or a threshold in [0, 1].
 
     Raises
     ------
@@ -96,7 +96,7 @@ class Criterion:
             check_fraction(self.kind, self.value, closed=self.kind == "threshold")
 
     def choose(self, targets: npt.ArrayLike, probabilities: npt.ArrayLike) -> float:
-        """Return the threshold that meets the criterion on some predictions.
+        """Return the threshold that meets the criterion on given predictions.
 
         Parameters
         ----------
@@ -138,9 +138,10 @@ class DecisionRule:
     threshold : float, default=0.5
         Lowest calibrated probability that is positive, in [0, 1].
     per : {"slice", "patient"}, default="slice"
-        Unit that the rule was fitted to and decides about. Volumes are decided about as patients.
+        Unit of the predictions to which the rule was fitted and is applied. Volumes are treated as
+        patients.
     prevalence : float or None, default=None
-        Share of COVID-19 for which the calibrated probability holds; None if it was not calibrated.
+        Share of COVID-19 for which the probability is calibrated; None if it was not calibrated.
 
     Raises
     ------
@@ -196,7 +197,7 @@ class DecisionRule:
         return np.asarray(special.expit(self.slope * probability_logit(values) + self.intercept))
 
     def decide(self, probabilities: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-        """Return which predictions are positive.
+        """Decide which predictions are positive.
 
         Parameters
         ----------
@@ -213,7 +214,7 @@ class DecisionRule:
     def at_prevalence(self, prevalence: float) -> DecisionRule:
         """Recalibrate the rule to another share of COVID-19.
 
-        The threshold is kept: it is a probability, of which another is now predicted.
+        The threshold of the calibrated probability does not change.
 
         Parameters
         ----------
@@ -223,7 +224,7 @@ class DecisionRule:
         Returns
         -------
         DecisionRule
-            Rule with another intercept.
+            Rule with a different intercept.
 
         Raises
         ------

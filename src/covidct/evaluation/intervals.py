@@ -1,4 +1,4 @@
-"""Confidence intervals of metrics, by a bootstrap that resamples whole patients.
+"""Confidence intervals of metrics from a bootstrap that resamples whole patients.
 
 Slices of one patient resemble each other, so 20 slices of one patient carry less information than
 one slice of each of 20 patients. An interval that treats slices as independent is too narrow. The
@@ -52,8 +52,9 @@ Statistic = Callable[[Floats], Mapping[str, Floats]]
 """Function from weights of shape (n_weightings, n_slices) to named arrays (n_weightings,)."""
 
 # The acceleration of BCa needs the statistic with each group left out. With more groups than this,
-# random blocks of groups are left out instead: the sums of the squared and of the cubed influence
-# that it consists of add up over groups, so blocks estimate the same ratio at bounded cost.
+# random blocks of groups are left out instead: it consists of the sums of the squared and of the
+# cubed influences, which add up over groups, so that blocks estimate the same ratio at bounded
+# cost.
 _MAX_BLOCKS = 500
 
 MIN_GROUPS = 10
@@ -61,7 +62,8 @@ MIN_GROUPS = 10
 
 _MIN_GROUPS_OF_A_CLASS = 5
 
-# Metrics that are the share of right calls among some cases, given true and predicted classes.
+# Metrics that are the share of correct predictions among some cases, with a function that selects
+# these cases from true and predicted classes.
 _CASES: dict[str, Callable[[Ints, npt.NDArray[np.bool_]], npt.NDArray[np.bool_]]] = {
     "accuracy": lambda labels, _: np.ones(len(labels), dtype=bool),
     "precision": lambda _, predicted: predicted,
@@ -78,7 +80,7 @@ class _Ends(NamedTuple):
 
 
 class Interval(_Ends):
-    """Confidence interval of a statistic: a tuple of its ends that knows its method.
+    """Confidence interval of a statistic: a tuple of its ends, with its method as an attribute.
 
     Parameters
     ----------
@@ -88,7 +90,7 @@ class Interval(_Ends):
         Method of computation, if known: the last two are Nadeau and Bengio's
         correction and :func:`covidct.evaluation.variance.crossed_interval`.
     reason : str, default=""
-        Why the interval is undefined, with ``{unit}`` for the unit that would be resampled.
+        Reason why the interval is undefined, with ``{unit}`` in place of the resampled unit.
 
     Examples
     --------
@@ -102,7 +104,7 @@ class Interval(_Ends):
     reason: str
 
     def __new__(cls, low: float, high: float, *, method: str = "", reason: str = "") -> Self:
-        """Make the tuple."""
+        """Create an interval."""
         interval = super().__new__(cls, low, high)
         interval.method, interval.reason = method, reason
         return interval
@@ -139,7 +141,7 @@ def bootstrap(
     level : float, default=0.95
         Nominal coverage, in (0, 1).
     n_resamples : int, default=2000
-        Number of bootstrap resamples, at least 100. With 2000, the ends vary between seeds by
+        Number of bootstrap resamples, at least 100. With 2000, the ends differ between seeds by
         less than a twentieth of the width.
     seed : int, default=0
         Random seed.
@@ -169,14 +171,14 @@ def bootstrap(
 
     Notes
     -----
-    Accuracy, precision, recall and specificity are proportions. If fewer than ten groups contain
-    an error, or fewer than ten a correct call, too few groups decide the width of a bootstrap; it
-    is 0 if there is no error. In this case, the interval is Wilson's of the proportion among the
-    effective number of groups, :math:`1 / \sum_g w_g^2`, where the weight :math:`w_g` is the part
-    that the slices of group g have in the metric [1]_. This is right if the slices of a group are
-    all right or all wrong together, and too wide otherwise. With 20 patients of 2 to 15 slices
-    and a true accuracy of 0.96, the 95 % interval covers it in 98 % of simulated runs, and the
-    bootstrap alone in 82 %.
+    Accuracy, precision, recall and specificity are proportions. If fewer than ten groups contain an
+    error, or fewer than ten a correct prediction, the width of a bootstrap interval depends on too
+    few groups; it is 0 if there is no error. In this case, the interval is Wilson's of the
+    proportion among the effective number of groups, :math:`1 / \sum_g w_g^2`, where the weight
+    :math:`w_g` is the part that the slices of group g have in the metric [1]_. Its width is right
+    if the slices of a group are all classified correctly or all wrongly, and too large otherwise.
+    With 20 patients of 2 to 15 slices and a true accuracy of 0.96, the 95 % interval covers it in
+    98 % of simulated runs, and the bootstrap alone in 82 %.
 
     References
     ----------
@@ -205,9 +207,9 @@ def bootstrap(
     for name in wanted:
         if name in _CASES and n_groups > 1:
             cases = np.flatnonzero(_CASES[name](labels, values >= threshold))
-            of = None if folds is None else as_array(folds)[cases]
+            fold_of = None if folds is None else as_array(folds)[cases]
             found[name] = robust_share(
-                found[name], right[cases], codes[cases], folds=of, level=level
+                found[name], right[cases], codes[cases], folds=fold_of, level=level
             )
         elif name in _NEEDS_BOTH_CLASSES and scarce and not np.isnan(found[name].low):
             reason = f"a class occurs in fewer than {_MIN_GROUPS_OF_A_CLASS} {{unit}}s"
@@ -223,15 +225,15 @@ def robust_share(
     folds: npt.NDArray[np.generic] | None = None,
     level: float = 0.95,
 ) -> Interval:
-    """Return a bootstrap interval of a share, or Wilson's if few groups decide its width.
+    """Return a bootstrap interval of a share, or Wilson's if its width depends on few groups.
 
     Parameters
     ----------
     found : Interval
         Interval by `cluster_bootstrap`.
-    right : ndarray of bool, shape (n_cases,)
-        True for correct calls among the cases of the share.
-    codes : ndarray of int64, shape (n_cases,)
+    right : ndarray of bool of shape (n_cases,)
+        True for correct predictions among the cases of the share.
+    codes : ndarray of int64 of shape (n_cases,)
         Group of each case.
     folds : ndarray of shape (n_cases,), default=None
         Fold of each case, if the share is a mean over folds.
@@ -242,7 +244,7 @@ def robust_share(
     -------
     Interval
         Wilson's interval on the effective number of groups if fewer than ten groups contain an
-        error, or fewer than ten a correct call; see `bootstrap`. Otherwise, `found`.
+        error, or fewer than ten a correct prediction; see `bootstrap`. Otherwise, `found`.
 
     Examples
     --------
@@ -253,13 +255,13 @@ def robust_share(
     >>> [round(float(end), 3) for end in (low, high)]
     [0.839, 1.0]
     """
-    if not _few_decide(right, codes):
+    if not _depends_on_few(right, codes):
         return found
     return _wilson_of_groups(right, codes, np.zeros(len(codes)) if folds is None else folds, level)
 
 
-def _few_decide(right: npt.NDArray[np.bool_], codes: Ints) -> bool:
-    """Return True if few groups contain an error, or few contain a correct call."""
+def _depends_on_few(right: npt.NDArray[np.bool_], codes: Ints) -> bool:
+    """Return True if few groups contain an error, or few contain a correct prediction."""
     return any(len(np.unique(codes[right == k])) < MIN_GROUPS for k in (True, False))
 
 
@@ -289,9 +291,9 @@ def cluster_bootstrap(
     Parameters
     ----------
     statistic : callable
-        Function from weights of shape (n_weightings, n_slices), which say how often each slice
-        was drawn, to a mapping of names to arrays of shape (n_weightings,). NaN means undefined.
-    codes : ndarray of int64, shape (n_slices,)
+        Function from weights of shape (n_weightings, n_slices), the number of times each slice was
+        drawn, to a mapping of names to arrays of shape (n_weightings,). NaN means undefined.
+    codes : ndarray of int64 of shape (n_slices,)
         Group of each slice as a number from 0 to n_groups - 1; every number must occur.
     level : float, default=0.95
         Nominal coverage, in (0, 1).
@@ -327,14 +329,14 @@ def cluster_bootstrap(
 
     Here :math:`z` is the quantile of Student's t with G - 1 degrees of freedom, multiplied by
     :math:`\sqrt{G / (G - 1)}`, which widens the interval if there are few groups [2]_. Resamples
-    in which a statistic is undefined, such as the AUC with one class, are left out for it.
+    in which a statistic is undefined, such as the AUC with one class, are left out of its interval.
 
     In simulations of patients with 2 to 15 correlated slices, 95 % intervals of an accuracy of
     0.76 covered it in 95 to 96 % of 400 runs with 50 to 240 patients. Intervals of an accuracy of
     0.96 covered it in 91 % with 50 or 120 patients and in 96 % with 240. Resampling single slices
     covered it in 57 to 65 %. With 20 patients and an accuracy of 0.96 the coverage was 82 %, and
     with an accuracy of 0.99 it was 61 %: every bootstrap is too narrow if patients are few and
-    errors are rare. `bootstrap` has another interval for that case.
+    errors are rare. `bootstrap` uses a different interval in that case.
 
     The interval includes the variation from drawing patients. It does not include the variation
     from training again, see :func:`covidct.evaluation.significance.corrected_resampled_ttest`.
@@ -392,7 +394,7 @@ def leave_one_out(codes: Ints, n_groups: int, rng: np.random.Generator) -> Itera
 
     Parameters
     ----------
-    codes : ndarray of int, shape (n_slices,)
+    codes : ndarray of int of shape (n_slices,)
         Number of the group of each slice, from 0.
     n_groups : int
         Number of groups.
@@ -505,7 +507,7 @@ def describe_resampling(unit: str, count: int) -> str:
     Returns
     -------
     str
-        Phrase that names the unit, or says that one unit allows no interval.
+        Phrase that names the unit, or states that there are no intervals for a single unit.
 
     Examples
     --------
@@ -535,7 +537,7 @@ _SMALL = 50
 def describe_intervals(
     ends: Mapping[str, Interval], *, unit: str, count: int | None = None
 ) -> list[str]:
-    """Describe intervals that are not from a bootstrap, undefined, or of a small sample.
+    """Describe intervals that are not from a bootstrap, are undefined, or are of a small sample.
 
     Parameters
     ----------
@@ -544,13 +546,13 @@ def describe_intervals(
     unit : str
         Resampled unit, such as ``"patient"`` or ``"slice"``.
     count : int, optional
-        Number of units, of whose intervals of accuracy and AUC the simulated coverage is given if
-        they are few. None to leave it out, for intervals of other kinds.
+        Number of units. If it is small, the notes give the coverage of such intervals of accuracy
+        and AUC in simulations. By default, and for other kinds of intervals, they do not.
 
     Returns
     -------
     list of str
-        Sentences for the notes of a table; empty if there is nothing to say.
+        Sentences for the notes of a table; empty if all intervals are usual ones.
 
     Examples
     --------
@@ -558,14 +560,14 @@ def describe_intervals(
     >>> ends = bootstrap([0, 1] * 40, [0.1, 0.9] * 40, names=["recall", "auc"])
     >>> for note in describe_intervals(ends, unit="slice", count=80):
     ...     print(note)
-    Wilson's interval (recall): fewer than 10 slices are wrong, or fewer than 10 right.
+    Wilson's interval (recall): fewer than 10 slices are wrong, or fewer than 10 are right.
     No interval (AUC): every resample gives the same value.
     """
     notes = []
     by_wilson = [name for name, interval in ends.items() if interval.method == "wilson"]
     if by_wilson:
         wrong = "are wrong" if unit == "slice" else "have errors"
-        right = "right" if unit == "slice" else "correct calls"
+        right = "are right" if unit == "slice" else "correct predictions"
         notes.append(
             f"Wilson's interval ({_titles(by_wilson)}): fewer than {MIN_GROUPS} {unit}s {wrong}, "
             f"or fewer than {MIN_GROUPS} {right}."

@@ -1,8 +1,8 @@
 """Scores of the label with the highest probability, for a network with several labels.
 
-Every other module of this package is about COVID-19 against the rest. The recall and the precision
-of a label here are those of the label against the rest, averaged over the folds, with the intervals
-of :func:`covidct.evaluation.intervals.bootstrap`.
+Unlike in the other modules of this package, the recall and the precision of a label are those of
+the label against the rest. They are averaged over the folds, with the intervals of
+:func:`covidct.evaluation.intervals.bootstrap`.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ _MIN_GROUPS_OF_A_LABEL = 5  # as for the metrics of COVID-19 against the rest
 class LabelScores:
     """Confusion matrix, recall, precision and F1 of labels, with intervals.
 
-    The predicted label of a slice is the one with the highest probability. It can differ from the
-    call for COVID-19 against the rest at the threshold of 0.5: a probability of COVID-19 of 0.4
-    is the highest if two other labels have 0.3 each.
+    The predicted label of a slice is the one with the highest probability. It can be COVID-19
+    although the probability of COVID-19 is below 0.5: a probability of 0.4 is the highest if two
+    other labels have 0.3 each.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ class LabelScores:
         groups: npt.ArrayLike,
         unit: str = "slice",
     ) -> LabelScores:
-        """Find the predicted labels from their probabilities.
+        """Create the scores from the probabilities of the labels.
 
         Parameters
         ----------
@@ -129,7 +129,7 @@ class LabelScores:
         Parameters
         ----------
         fold : int or None, default=None
-            Number of a fold; None averages over the folds.
+            Number of a fold. None: mean over the folds.
         normalize : bool, default=False
             Return shares of the true label, whose rows add up to 1, instead of counts. A row
             without slices is NaN.
@@ -137,7 +137,7 @@ class LabelScores:
         Returns
         -------
         ndarray of shape (n_labels, n_labels)
-            Entry (i, j) is of slices of label i that were predicted as label j.
+            Entry (i, j): slices of label i that were predicted as label j.
         """
         n = len(self.classes)
         chosen = np.unique(self.folds) if fold is None else np.array([fold])

@@ -58,7 +58,7 @@ class Metric:
     Parameters
     ----------
     name : str
-        Key in `METRICS` and in every dictionary of scores.
+        Key in `METRICS` and in dictionaries of scores.
     title : str
         Title in tables and figures.
     undefined : str, default=""
@@ -100,7 +100,7 @@ class Metric:
             Predicted probabilities of COVID-19, in [0, 1].
         threshold : float, default=0.5
             Lowest probability that is predicted positive, in [0, 1]. The AUC, the average
-            precision and the Brier score don't depend on it.
+            precision and the Brier score do not depend on it.
 
         Returns
         -------
@@ -263,8 +263,8 @@ def weighted_scores(
     Raises
     ------
     ValueError
-        If the shapes don't match, or a target, probability, weight or the threshold is outside
-        its range.
+        If the shapes do not match, or a target, probability, weight or the threshold is outside its
+        range.
     UnknownNameError
         If a metric is unknown.
 
@@ -283,10 +283,10 @@ def weighted_scores(
         raise ValueError("weights must be finite and not negative")
     cutoff = check_fraction("threshold", threshold, closed=True)
     wanted = [find_metric(name) for name in names]
-    of = check_labels("folds", np.zeros(len(labels)) if folds is None else folds, len(labels))
+    fold_of = check_labels("folds", np.zeros(len(labels)) if folds is None else folds, len(labels))
     of_folds = []
-    for number in np.unique(of):
-        part = np.flatnonzero(of == number)
+    for number in np.unique(fold_of):
+        part = np.flatnonzero(fold_of == number)
         counts = WeightedCounts(labels[part], values[part], rows[:, part], cutoff)
         of_folds.append([metric.formula(counts) for metric in wanted])
     means = map(_mean_of_defined, zip(*of_folds, strict=True))
@@ -361,7 +361,7 @@ def confusion_matrix(
 
     Returns
     -------
-    ndarray of int64, shape (2, 2)
+    ndarray of int64 of shape (2, 2)
         ``[[tn, fp], [fn, tp]]``, the layout of scikit-learn.
 
     Raises
@@ -468,7 +468,7 @@ def count_undefined(scores: Sequence[Mapping[str, float]]) -> dict[str, int]:
     Returns
     -------
     dict of str to int
-        Number of folds for each metric that is undefined in at least one.
+        Number of such folds, for each metric that is undefined in at least one fold.
 
     Raises
     ------
@@ -522,8 +522,8 @@ def _columns(scores: Sequence[Mapping[str, float]]) -> dict[str, Floats]:
     names = list(scores[0])
     for number, fold in enumerate(scores):
         if set(fold) != set(names):
-            odd = ", ".join(sorted(set(fold) ^ set(names)))
-            raise ValueError(f"fold {number} and fold 0 have different metrics: {odd}")
+            unequal = ", ".join(sorted(set(fold) ^ set(names)))
+            raise ValueError(f"fold {number} and fold 0 have different metrics: {unequal}")
     return {name: np.array([fold[name] for fold in scores], dtype=np.float64) for name in names}
 
 
@@ -551,11 +551,11 @@ def per_group(
 
     Returns
     -------
-    group_targets : ndarray of int64, shape (n_groups,)
+    group_targets : ndarray of int64 of shape (n_groups,)
         True class of each group: 1 if any of its slices is 1.
-    group_probabilities : ndarray of float64, shape (n_groups,)
+    group_probabilities : ndarray of float64 of shape (n_groups,)
         Mean probability over the slices of each group.
-    group_names : ndarray of str, shape (n_groups,)
+    group_names : ndarray of str of shape (n_groups,)
         Names of the groups, sorted as text.
 
     Raises

@@ -1,8 +1,8 @@
 """Sensitivity, specificity and predictive values at thresholds chosen on other predictions.
 
-A threshold that is chosen on the predictions that it is then evaluated on looks too good. Here, the
-threshold of a fold is chosen on the other folds, or on a validation part. The confusion matrices of
-all folds are added: unlike probabilities, decisions of different networks can be counted together.
+A threshold gives optimistic results on the predictions on which it was chosen. Here, the threshold
+of a fold is chosen on the other folds, or on a validation part. The confusion matrices of all folds
+are added: unlike probabilities, decisions of different networks can be counted together.
 
 Intervals resample whole groups, such as patients, and include the uncertainty of the thresholds.
 
@@ -123,7 +123,7 @@ class PredictiveValues(NamedTuple):
     prevalence : float
         Share of COVID-19, in (0, 1).
     values : mapping of str to float
-        The values of `predictive_values`.
+        Predictive values and likelihood ratios, as returned by `predictive_values`.
     intervals : mapping of str to Interval
         Their confidence intervals.
     """
@@ -145,7 +145,7 @@ class OperatingPoint:
         Fold numbers, sorted.
     thresholds : ndarray of shape (n_folds,)
         Threshold of each fold.
-    confusion : ndarray of int64, shape (2, 2)
+    confusion : ndarray of int64 of shape (2, 2)
         ``[[tn, fp], [fn, tp]]``, added over the folds.
     values : mapping of str to float
         ``"sensitivity"``, ``"specificity"``, ``"ppv"`` and ``"npv"``, from `confusion`.
@@ -220,7 +220,7 @@ def operating_point(
     n_resamples: int = 2000,
     seed: int = 0,
 ) -> OperatingPoint:
-    """Evaluate thresholds that are chosen for each fold without its predictions.
+    """Evaluate thresholds that are chosen, for each fold, without the predictions of that fold.
 
     Parameters
     ----------
@@ -263,15 +263,16 @@ def operating_point(
 
     Notes
     -----
-    An interval covers two bootstrap intervals (`covidct.evaluation.intervals.cluster_bootstrap`).
-    One chooses the thresholds again in each resample: it is of the value at the target, such as the
-    sensitivity at a specificity of 90 %. The other keeps the thresholds: it is of the value that
-    these thresholds reach, and the wider one for the targeted value itself, which every resample
-    would meet again. A share for which few groups have errors also has Wilson's interval, as in
-    `covidct.evaluation.intervals.bootstrap`. Predictive values at a prevalence and likelihood
-    ratios grow or fall with both sensitivity and specificity; if one of these has Wilson's
-    interval, their ends follow from the ends of both, which is cautious, since both are rarely at
-    their end together.
+    Each interval is the smallest that contains two bootstrap intervals
+    (`covidct.evaluation.intervals.cluster_bootstrap`). The first is an interval of the value at the
+    target, such as the sensitivity at a specificity of 90 %: the thresholds are chosen again in
+    each resample. The second is an interval of the value that the given thresholds reach: they are
+    kept in each resample. For the targeted quantity itself, which newly chosen thresholds reach in
+    every resample, the second is the wider one. A share for which few groups have errors also has
+    Wilson's interval, as in `covidct.evaluation.intervals.bootstrap`. Predictive values at a
+    prevalence and likelihood ratios are monotonic in sensitivity and specificity; if one of these
+    has Wilson's interval, the ends are computed from the ends of both. Such an interval is
+    conservative, since both are rarely at their ends together.
 
     Examples
     --------
@@ -400,7 +401,7 @@ def _hull(first: Interval, second: Interval) -> Interval:
 
 
 class _Part:
-    """One fold: the predictions that choose its threshold, and those that it is applied to."""
+    """One fold: the predictions on which its threshold is chosen, and those to which it applies."""
 
     def __init__(
         self, labels: Ints, values: Floats, criterion: Criterion, fitted: Ints, judged: Ints
@@ -408,10 +409,10 @@ class _Part:
         self._criterion = criterion
         self._judged = judged
         self._values, self._labels = values[judged], labels[judged]
-        wanted = 1 if criterion.kind == "sensitivity" else 0
-        own = fitted[labels[fitted] == wanted]
+        target = 1 if criterion.kind == "sensitivity" else 0
+        own = fitted[labels[fitted] == target]
         # Positives from the highest probability downwards, negatives from the lowest upwards.
-        order = np.argsort(-values[own] if wanted else values[own], kind="stable")
+        order = np.argsort(-values[own] if target else values[own], kind="stable")
         self._ordered = own[order]
         self._candidates = values[own][order]
 
@@ -488,7 +489,7 @@ def _at_prevalence(
 
 @dataclass(frozen=True, repr=False)
 class OperatingPoints(Displayed, Sequence[OperatingPoint]):
-    """Operating points of a run: a sequence that prints as a table.
+    """Sequence of the operating points of a run, printed as a table.
 
     Returned by :meth:`covidct.CrossValidationResult.operating_points` and
     :meth:`~covidct.CrossValidationResult.predictive_values`.
@@ -581,7 +582,7 @@ class OperatingPoints(Displayed, Sequence[OperatingPoint]):
         )
 
     def _interval_notes(self) -> Iterator[str]:
-        """Yield sentences about unusual intervals, with the targets unless they concern all."""
+        """Yield sentences about unusual intervals, with the targets unless they apply to all."""
         targets: dict[str, list[str]] = {}
         for point in self.points:
             ends = {_TITLES[name]: interval for name, interval in point.intervals.items()}
@@ -638,8 +639,8 @@ class OperatingPoints(Displayed, Sequence[OperatingPoint]):
         Yields
         ------
         str
-            Sentences with natural frequencies; about the results at each prevalence if there are
-            some, otherwise about the recognized patients or slices.
+            Sentences with natural frequencies: about the results at each prevalence if prevalences
+            were given, otherwise about the recognized patients or slices.
         """
         for point in self.points:
             if point.at_prevalence:

@@ -1,9 +1,9 @@
 """Published results on the same datasets, for comparison with a run.
 
-`TABLE_2` holds the paper's Table 2: its twelve networks and the works that it quotes. `LATER`
-holds results published after the paper. (The paper's Table 1 is the registry of networks:
-`covidct.model_info`.) Each entry states whether its protocol is covidct's default, and if not, why
-a comparison would be misleading.
+`TABLE_2` contains the paper's Table 2: its twelve networks and the works that it quotes. `LATER`
+contains results published after the paper. Each entry states if its protocol is covidct's default,
+and if not, why a comparison would be misleading. The values of the paper's Table 1 are in the
+registry of networks (`covidct.model_info`).
 
 Examples
 --------
@@ -132,7 +132,7 @@ class ComparisonRow(NamedTuple):
 
 @dataclass(frozen=True, repr=False)
 class Comparison(Displayed):
-    """Comparison of a run with the paper; printing it gives a table in percent with its caveats.
+    """Comparison of a run with the paper, printed as a table in percent with caveats.
 
     Attributes
     ----------
@@ -292,7 +292,7 @@ def _row(name: str, run: Spread, published: Spread) -> ComparisonRow:
 
 def _caveats(paper: PublishedResult, protocol: str, deviations: Sequence[str]) -> tuple[str, ...]:
     applies = {
-        "The published standard deviation is over five folds (the paper does not say whether of "
+        "The published standard deviation is over five folds (the paper does not state if it is of "
         "the sample or the population). It measures how much folds differ; it is not a standard "
         "error, so a difference in units of it is not a test.": True,
         "Both experiments split slices at random, so slices of one patient can be in training "

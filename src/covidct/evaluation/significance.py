@@ -1,8 +1,8 @@
 """Significance tests and confidence intervals of the difference between two models.
 
-`corrected_resampled_ttest` tests if a difference would persist if both models were trained again
-on other folds. `permutation_test` tests if two sets of predictions of the same slices could be
-exchanged. `difference_interval` estimates the size of the difference on similar patients. `holm`
+`corrected_resampled_ttest` tests if a difference would persist if both models were trained again on
+other folds. `permutation_test` tests if the predictions of two models for the same slices are
+exchangeable. `difference_interval` estimates the size of the difference on similar patients. `holm`
 corrects the p-values if many pairs of models are compared.
 
 Examples
@@ -176,9 +176,9 @@ def permutation_test(
 ) -> PermutationTest:
     """Compare two models on the same slices with a two-sided paired permutation test.
 
-    Each permutation swaps the two models' predictions for a random subset of the groups, all
-    slices of a group together. The p-value is the share of permutations in which the metrics
-    differ at least as much as observed. For metrics of the ranking, such as the AUC, ranks are
+    Each permutation swaps the two models' predictions for a random subset of the groups, all slices
+    of a group together. The p-value is the share of permutations in which the metrics differ at
+    least as much as the observed ones. For metrics of the ranking, such as the AUC, ranks are
     swapped in place of probabilities.
 
     Parameters
@@ -224,15 +224,14 @@ def permutation_test(
     -----
     A swap moves predictions between models, so that they must be on one scale. Two models may rank
     slices equally well on different scales, for example if one gives higher probabilities
-    throughout. Swapped probabilities then rank worse than either model, every permutation looks
-    like no difference, and the test almost never or too often rejects. For metrics of the ranking,
-    the probabilities of each model in each fold are therefore replaced by their ranks, which
-    changes no AUC [1]_. With a shift of the logits between equally good models, this test rejects
-    at the 5 % level in 2 to 6 % of simulated runs. Its p-values are close to those of DeLong's
-    test [2]_ if each group is one slice; for groups of several slices, it rejects false equality
-    more often than Obuchowski's test [3]_ in simulations (``benchmarks/intervals_and_tests.py``).
-    Metrics at a threshold, such as accuracy and recall, need no common scale, since calls are
-    swapped.
+    throughout. Mixtures of their probabilities then rank slices worse than either model, and the
+    test rejects almost never or too often. For metrics of the ranking, the probabilities of each
+    model in each fold are therefore replaced by their ranks, which changes no AUC [1]_. With a
+    shift of the logits between equally good models, this test rejects at the 5 % level in 2 to 6 %
+    of simulated runs. Its p-values are close to those of DeLong's test [2]_ if each group is one
+    slice; for groups of several slices, it has more power than Obuchowski's test [3]_ in
+    simulations (``benchmarks/intervals_and_tests.py``). Metrics at a threshold, such as accuracy
+    and recall, do not need a common scale, since decisions are swapped.
 
     References
     ----------
@@ -259,11 +258,11 @@ def permutation_test(
         a, b = _ranks(a, folds_a), _ranks(b, folds_b)
     # A swapped prediction keeps its fold, so that swapping all groups exchanges the models exactly.
     both = np.tile(labels, 2), np.concatenate([a, b])
-    of = np.concatenate([folds_a, folds_b])
+    fold_of = np.concatenate([folds_a, folds_b])
 
     def scores(weights: npt.NDArray[np.bool_]) -> Floats:
         return weighted_scores(
-            *both, weights=weights, folds=of, threshold=threshold, names=[chosen.name]
+            *both, weights=weights, folds=fold_of, threshold=threshold, names=[chosen.name]
         )[chosen.name]
 
     first, second = scores(np.repeat([[True, False], [False, True]], n, axis=1))
@@ -343,7 +342,8 @@ def difference_interval(
     Returns
     -------
     Interval
-        Interval of the difference; NaN if it is undefined or there is only one group.
+        Interval of the difference; NaN if it is undefined, there are fewer than ten groups, or
+        every resample has the same difference.
 
     Raises
     ------
@@ -367,9 +367,9 @@ def difference_interval(
     def statistic(weights: Floats) -> Mapping[str, Floats]:
         first, second = (
             weighted_scores(
-                labels, p, weights=weights, folds=of, threshold=threshold, names=[name]
+                labels, p, weights=weights, folds=fold_of, threshold=threshold, names=[name]
             )[name]
-            for p, of in models
+            for p, fold_of in models
         )
         return {name: first - second}
 
@@ -387,7 +387,7 @@ def _check_pair(
 
 
 def _folds_of_both(folds: npt.ArrayLike | None, n: int) -> tuple[Ints, Ints]:
-    """Return the fold of each prediction of either model as a number."""
+    """Return the fold number of each prediction, for each of the two models."""
     given = np.zeros(n) if folds is None else as_array(folds)
     rows = given if given.ndim == 2 else given[None]
     if rows.shape not in ((1, n), (2, n)):

@@ -32,7 +32,7 @@ class Table:
     notes : sequence of str, default=()
         Sentences printed below the table.
     left_columns : int, default=1
-        Number of columns, from the first, that are aligned to the left; the rest hold numbers.
+        Number of leading columns that are aligned to the left; the other columns contain numbers.
 
     Raises
     ------

@@ -1,15 +1,16 @@
-r"""Variance of a metric from its sources: training, split and patients.
+r"""Variance of a metric due to training, split and patients.
 
-The same experiment, repeated, gives another number, for three reasons. Another training seed gives
-other networks (*training*). Another seed of the split gives other folds (*split*). Other patients
-would be classified correctly (*patients*). The bootstrap of `covidct.evaluation.intervals` covers
-the last one only. The functions of this module separate the three, as far as an experiment can, and
-combine them into an interval.
+The metric changes when an experiment is repeated, for three reasons: another training seed gives
+other networks (*training*), another seed of the split gives other folds (*split*), and other
+patients have other slices (*patients*). The bootstrap of `covidct.evaluation.intervals` covers the
+last one only. The functions of this module estimate the three variances, as far as the experiments
+allow, and combine them into an interval.
 
 `split_components` needs the scores of repeated experiments on the same patients. `group_influences`
-finds how much each patient contributes to each score. What the contributions to different networks
-have in common is due to the patients, and the rest to the networks: a patient with hard slices
-lowers all scores, and a slice on which one network errs by chance lowers one of them.
+computes the contribution of each patient to each score. The part that the scores of different
+networks have in common is due to the patients, and the rest to the networks: a patient with
+difficult slices lowers all scores, and a slice that one network misclassifies by chance lowers only
+one of them.
 
 Examples
 --------
@@ -146,7 +147,8 @@ def group_influences(
         Label of the replicate of each prediction, such as the repeat of a cross-validation. Each
         replicate has slices of all groups.
     groups : array-like of shape (n_predictions,), default=None
-        Group of each slice, such as its patient; with the default, position within the replicate.
+        Group of each slice, such as its patient. With the default, the group is the position of the
+        prediction within its replicate.
     folds : array-like of shape (n_predictions,), default=None
         Fold of each prediction. If given, the metric is the mean over the folds of the replicate.
     metric : str, default="accuracy"
@@ -189,19 +191,19 @@ def group_influences(
             groups[replicate == number] = np.arange(np.count_nonzero(replicate == number))
     codes = group_codes(groups, n)
     n_groups = int(codes.max()) + 1
-    of = np.zeros(n) if folds is None else check_labels("folds", folds, n)
+    fold_of = np.zeros(n) if folds is None else check_labels("folds", folds, n)
     rows = []
     for number in range(replicate.max() + 1):
         part = np.flatnonzero(replicate == number)
         if len(np.unique(codes[part])) < n_groups:
             raise ValueError("each replicate must have slices of all groups")
-        # The seed is that of the blocks, which must be equal for all replicates.
+        # The seed is fixed, since the blocks must be the same for all replicates.
         scores = [
             weighted_scores(
                 labels[part],
                 values[part],
                 weights=weights,
-                folds=of[part],
+                folds=fold_of[part],
                 threshold=threshold,
                 names=[name],
             )[name]
@@ -252,7 +254,7 @@ def crossed_interval(
     Parameters
     ----------
     scores : array-like of shape (n_replicates,)
-        Metric of each replicate (another training, or another training on another split), or
+        Metric of each replicate (a training, or a training on a split of its own), or
         difference of two metrics.
     influences : ndarray of shape (n_replicates, n_blocks)
         Result of `group_influences`, or the difference of two of them.

@@ -1,6 +1,6 @@
-"""Faithfulness of saliency maps: how well they show what a network uses, compared with chance.
+"""Measures of the faithfulness of saliency maps to a network, compared with chance.
 
-:func:`table` computes all measures for a network; the functions behind it are public too.
+:func:`table` computes all measures for a network; the single measures are public functions, too.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _RANDOMIZED = "randomized network"
 
 @dataclass(frozen=True, kw_only=True)
 class Measure:
-    """Value of one measure, with reference values to compare it with.
+    """Value of one measure, with reference values for comparison.
 
     Attributes
     ----------
@@ -79,14 +79,14 @@ class Measure:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Faithfulness(Displayed):
-    """Faithfulness of the saliency maps of a network; ``print`` shows it as a table.
+    """Faithfulness of the saliency maps of a network, printed as a table.
 
     Attributes
     ----------
     measures : tuple of Measure
         Measures, in the order of the table.
     settings : mapping of str to str, int or float
-        Options that the values depend on.
+        Options on which the values depend.
     """
 
     measures: tuple[Measure, ...]
@@ -105,7 +105,7 @@ class Faithfulness(Displayed):
         Returns
         -------
         dict
-            Can be written as JSON; values that are NaN or infinite become None.
+            Values for JSON; NaN and infinity become None.
         """
         rows = [asdict(measure) for measure in self.measures]
         for row in rows:
@@ -118,7 +118,7 @@ class Faithfulness(Displayed):
 
         Parameters
         ----------
-        folder : str or Path
+        folder : str or path-like
             Folder for the files; created if necessary.
         """
         write_text(Path(folder, "faithfulness.txt"), f"{self}\n")
@@ -164,14 +164,14 @@ def table(
 ) -> Faithfulness:
     """Measure the faithfulness of the Grad-CAM maps of a network.
 
-    Use slices that show what is explained: for evidence of COVID-19, the COVID-19 slices of the
-    test fold.
+    Use slices of the explained class: for evidence of COVID-19, the COVID-19 slices of the test
+    fold.
 
     Parameters
     ----------
     model : CTClassifier
         The fitted network; it is left unchanged.
-    canvases : ndarray of shape (N, H, W), uint8
+    canvases : ndarray of uint8 of shape (N, H, W)
         At least two canvases.
     sizes : sequence of (int, int)
         Height and width of each original slice, in pixels.
@@ -186,21 +186,21 @@ def table(
     target : str, default="covid"
         Class whose evidence is explained.
     resize : {"pad", "stretch"}, default="pad"
-        Resizing method that the canvases were made with.
+        Resizing method of the canvases.
     border : float, default=0.05
         Width of the band along the border of the slice, as a fraction of the slice's shorter side;
         between 0 and 0.5.
     baseline : {"blur", "black", "mean", "rise"}, default="blur"
         Replacement of deleted pixels, as in `perturb`.
     steps : int, default=10
-        Steps of the deletion and insertion curves.
+        Number of steps of the deletion and insertion curves.
     n_perturbed : int, default=32
-        Maximum number of slices, drawn at random, for the curves and the randomization test, which
-        take many forward passes.
+        Maximum number of slices for the curves and the randomization test, which need many forward
+        passes; if there are more, they are drawn at random.
     batch_size : int, default=32
-        Canvases per batch.
+        Number of canvases per batch.
     precision : {"auto", "float32", "bfloat16"}, default="float32"
-        Precision of the passes, as in :func:`covidct.devices.resolve_precision`.
+        Data type of the passes, as in :func:`covidct.devices.resolve_precision`.
     seed : int, default=0
         Random seed.
 
@@ -215,7 +215,7 @@ def table(
     ------
     ValueError
         If there are fewer than two canvases, if the number of sizes or masks differs from the
-        number of canvases, or if `canvas_regions` or `perturb` raise it for their options.
+        number of canvases, or if an option of `canvas_regions` or `perturb` is invalid.
 
     Examples
     --------
@@ -307,7 +307,7 @@ def average(tables: Sequence[Faithfulness]) -> Faithfulness:
     Settings: networks 2.
     """
     if not tables:
-        raise ValueError("expected at least one table to average, got none")
+        raise ValueError("expected at least one table to average, got 0")
     if len(tables) == 1:
         return tables[0]
     rows: dict[str, list[Measure]] = {}
@@ -379,7 +379,7 @@ def _pointing_rows(
 
 
 def _share_of(whole: Tensor, part: Tensor) -> Tensor:
-    """Return the share of each region that `part` covers, the hit rate of a random point in it."""
+    """Return the share of `whole` that `part` covers: the hit rate of a random point in `whole`."""
     return (whole & part).float().sum(dim=(1, 2)) / whole.sum(dim=(1, 2))
 
 

@@ -236,7 +236,7 @@ def saliency_maps(
     ----------
     images : sequence of PIL.Image.Image or ndarray
         N original gray slices.
-    maps : Tensor of shape (N, H, W)
+    maps : torch.Tensor of shape (N, H, W)
         Saliency maps on the canvases, as returned by `covidct.explain.GradCAM`. They are mapped
         back onto the original slices.
     probabilities : sequence of float, optional

@@ -27,9 +27,9 @@ class Explanation(NamedTuple):
 
     Attributes
     ----------
-    maps : Tensor of shape (B, H, W)
+    maps : torch.Tensor of shape (B, H, W)
         Saliency maps, float32.
-    logits : Tensor of shape (B,)
+    logits : torch.Tensor of shape (B,)
         Logits, float32. Their sigmoid is the probability of COVID-19.
     """
 
@@ -37,7 +37,7 @@ class Explanation(NamedTuple):
     logits: Tensor
 
 
-class _Cut(Protocol):
+class _TwoParts(Protocol):
     """Network in two parts, like `covidct.CTClassifier`: ``forward(x) = head(feature_maps(x))``."""
 
     def feature_maps(self, x: Tensor) -> Tensor: ...
@@ -69,9 +69,9 @@ class GradCAM:
         Layer whose output is explained: its dotted name, or the module itself. By default the
         feature maps of the model (its ``cam_layer``).
     target : str or int, default="covid"
-        Class whose evidence is shown: ``"covid"``, ``"non-covid"``, or one of the labels that the
-        model has an output for. The explained :math:`y` is the log odds of this class against all
-        others. A number is a column of the outputs of any module, which is explained as it is.
+        Class whose evidence is shown: ``"covid"``, ``"non-covid"``, or a label of the model. The
+        explained :math:`y` is the log odds of this class against all others. A number selects a
+        column of the outputs of any module, which is explained directly.
     relu : bool, default=True
         If True, keep only the evidence for `target`. If False, negative values are evidence
         against it.
@@ -82,7 +82,7 @@ class GradCAM:
         If True, upsample the maps bilinearly to the size of the canvas. If False, they stay on
         the grid of the layer.
     precision : {"auto", "float32", "bfloat16"}, default="float32"
-        Precision of the forward and backward pass, as in
+        Data type of the forward and backward pass, as in
         :func:`covidct.devices.resolve_precision`. The maps are always float32.
 
     Raises
@@ -146,16 +146,16 @@ class GradCAM:
         self.precision = precision
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Compute the saliency maps of a batch; short for ``explain(x).maps``.
+        """Compute the saliency maps of a batch, like ``explain(x).maps``.
 
         Parameters
         ----------
-        x : Tensor of shape (B, 1, H, W)
+        x : torch.Tensor of shape (B, 1, H, W)
             Canvases, uint8 or float in [0, 1].
 
         Returns
         -------
-        Tensor of shape (B, H, W)
+        torch.Tensor of shape (B, H, W)
             Maps, float32, on the device of `x`; in [0, 1] with the default options.
         """
         return self.explain(x).maps
@@ -165,9 +165,9 @@ class GradCAM:
 
         Parameters
         ----------
-        x : Tensor of shape (B, 1, H, W)
-            Canvases, uint8 or float in [0, 1]; for other modules than `CTClassifier`, whatever they
-            take: any number of channels, and normalized values.
+        x : torch.Tensor of shape (B, 1, H, W)
+            Canvases, uint8 or float in [0, 1]; for modules other than `CTClassifier`, their usual
+            input, such as normalized images with any number of channels.
 
         Returns
         -------
@@ -215,16 +215,17 @@ class GradCAM:
         index: npt.NDArray[np.integer] | None = None,
         batch_size: int = 32,
     ) -> Explanation:
-        """Explain many canvases, batch by batch.
+        """Compute the saliency maps and logits of many canvases, batch by batch.
 
         Parameters
         ----------
-        canvases : ndarray of shape (N, H, W), uint8
+        canvases : ndarray of uint8 of shape (N, H, W)
             Canvases, as returned by `covidct.datasets.canvases.make_canvases`.
         index : ndarray of int, optional
-            Indices of the canvases to explain, in the order of the result. By default all.
+            Indices of the canvases to explain, in the order of the result. By default, all
+            canvases.
         batch_size : int, default=32
-            Canvases per batch.
+            Number of canvases per batch.
 
         Returns
         -------
@@ -259,7 +260,7 @@ class GradCAM:
         with torch.no_grad(), autocast(device, dtype):
             if self.layer is not None:
                 return _forward_cut_at(self.layer, self.model, x.to(device))
-            network = cast("_Cut", self.model)
+            network = cast("_TwoParts", self.model)
             maps = _as_leaf(network.feature_maps(x.to(device)), x.shape[2:])
             with torch.enable_grad():
                 # The head may start with an in-place ReLU, so it gets a copy.
@@ -273,7 +274,7 @@ class GradCAM:
                 return gradient
         raise ValueError(
             "the logit does not depend on the layer to explain; "
-            "choose a layer that the logit is computed from"
+            "choose a layer on which the logit depends"
         )
 
     def _finish(self, saliency: Tensor, size: torch.Size) -> Tensor:
@@ -292,14 +293,14 @@ def upsample(maps: Tensor, size: Sequence[int]) -> Tensor:
 
     Parameters
     ----------
-    maps : Tensor of shape (B, h, w)
+    maps : torch.Tensor of shape (B, h, w)
         Maps on the grid of the layer.
     size : sequence of two ints
         Height and width of the canvas.
 
     Returns
     -------
-    Tensor of shape (B, H, W)
+    torch.Tensor of shape (B, H, W)
         Maps of the size of the canvas.
 
     Examples

@@ -42,7 +42,7 @@ def explain_predictions(
     baseline: Baseline = "blur",
     seed: int = 0,
 ) -> Faithfulness | None:
-    """Draw and measure the maps of new slices, as in the external test of the paper.
+    """Draw the saliency maps of new slices and measure their faithfulness.
 
     By default, the slices of a volume that count for its probability are drawn: those that show
     lung.
@@ -54,7 +54,7 @@ def explain_predictions(
     predictions : sequence of Prediction
         Predictions for the slices, as returned by `covidct.Predictor.predict`. Slices that could
         not be read are left out.
-    folder : str or Path
+    folder : str or path-like
         Folder for ``grad_cam.png`` (as in Figs. 15 and 16 of the paper), ``faithfulness.txt`` and
         ``faithfulness.json``. More than 24 slices are drawn in several files,
         ``grad_cam-001.png`` and so on.
@@ -62,7 +62,7 @@ def explain_predictions(
         Name of the layer to explain, as in `covidct.explain.GradCAM`.
     slices : array-like of int, optional
         Indices of the predictions to explain, in this order; `covidct.explain.slices_with_names`
-        and `covidct.explain.slices_of_volumes` find them by name and by place.
+        and `covidct.explain.slices_of_volumes` find them by name and by position in a volume.
     baseline : {"blur", "black", "mean", "rise"}, default="blur"
         Replacement of deleted pixels, as in `covidct.explain.faithfulness.perturb`.
     seed : int, default=0
@@ -98,7 +98,7 @@ def explain_predictions(
     else:
         readable = [predictions[int(i)] for i in slices if predictions[int(i)].readable]
     if not readable:
-        raise ValueError("no slice to explain: no slice was chosen that could be read")
+        raise ValueError("no slice to explain: none of the chosen slices could be read")
     pages = [readable[i : i + _SLICES_PER_PAGE] for i in range(0, len(readable), _SLICES_PER_PAGE)]
     covid: list[Prediction] = []
     canvases: list[npt.NDArray[np.uint8]] = []  # of the slices predicted as COVID-19
@@ -147,7 +147,7 @@ def draw_map(
     *,
     layer: str | None = None,
 ) -> Path:
-    """Draw a slice and, below it, the slice under its saliency map, and save the figure.
+    """Draw a slice and its saliency map, and save the figure.
 
     Parameters
     ----------
@@ -157,7 +157,7 @@ def draw_map(
         Prediction for the slice.
     image : PIL.Image.Image
         The slice, gray and in its original size.
-    path : str or Path
+    path : str or path-like
         PNG file to write.
     layer : str, optional
         Name of the layer to explain, as in `covidct.explain.GradCAM`.
@@ -191,7 +191,7 @@ def draw_map(
     'map.png'
     """
     if not prediction.readable:
-        raise ValueError(f"cannot explain {prediction.path!r}, because the slice could not be read")
+        raise ValueError(f"cannot explain {prediction.path!r}, since the slice could not be read")
     drawing = figures.saliency_maps(
         [image],
         mean_maps(predictor, predictor.canvas(image)[None], layer=layer),
@@ -211,14 +211,14 @@ def mean_maps(
     ----------
     predictor : Predictor
         Networks of the folds.
-    canvases : ndarray of shape (N, H, W), uint8
+    canvases : ndarray of uint8 of shape (N, H, W)
         Canvases to explain.
     layer : str, optional
         Name of the layer to explain, as in `covidct.explain.GradCAM`.
 
     Returns
     -------
-    Tensor of shape (N, H, W)
+    torch.Tensor of shape (N, H, W)
         Mean maps, in [0, 1].
 
     Raises
@@ -263,17 +263,17 @@ def save_maps(
         Networks of the folds; the maps are averaged over them.
     predictions : sequence of Prediction
         Predictions for the slices, as returned by `covidct.Predictor.predict`.
-    folder : str or Path
-        Folder for the files, which are numbered and named as the volumes: ``00001-scan.npz``.
+    folder : str or path-like
+        Folder for the files, which are numbered and named after the volumes: ``00001-scan.npz``.
     file_format : {"npz", "nifti"}, default="npz"
-        With ``"npz"``, each file, which :func:`numpy.load` reads, has ``maps``, of shape (n_slices,
-        height, width) and type float16, in [0, 1], on the pixels of the slices as the library shows
-        them (the patient's right on the left, anterior up), from the feet to the head; and
+        With ``"npz"``, each file can be read by :func:`numpy.load`. It contains ``maps`` of shape
+        (n_slices, height, width) and type float16, in [0, 1], in the orientation in which slices
+        are shown (the patient's right on the left, anterior up), from the feet to the head; and the
         ``paths``, ``frames``, ``positions`` (mm) and ``probabilities`` of these slices. With
-        ``"nifti"``, each file is a volume of type float32 on the grid of the source, so that a
-        viewer overlays them; slices that are not explained are 0.
+        ``"nifti"``, each file is a volume of type float32 on the grid of the source, for overlays
+        in a viewer; slices that are not explained are 0.
     slices : array-like of int, optional
-        Indices of the predictions to explain. By default all that could be read.
+        Indices of the predictions to explain. By default, all slices that could be read.
     layer : str, optional
         Name of the layer to explain, as in `covidct.explain.GradCAM`.
 
@@ -286,7 +286,7 @@ def save_maps(
     ------
     ValueError
         If the networks are in an ONNX file, if `file_format` is unknown, or if it is ``"nifti"``
-        and a slice is a picture, or of a DICOM series without an even grid.
+        and a slice is a picture, or belongs to a DICOM series that is not evenly spaced.
     ModuleNotFoundError
         If `file_format` is ``"nifti"`` and SimpleITK is not installed.
 
@@ -328,12 +328,12 @@ def save_maps(
 
 
 def _stem(name: str) -> str:
-    """Return the name of a volume without folders and suffixes, short enough for a file name."""
+    """Return the name of a volume without folders and suffixes, shortened for a file name."""
     return printable(Path(name).name).split(".")[0][:60] or "volume"
 
 
 def _grid(volume: VolumePrediction) -> VolumeGrid:
-    """Read the grid of a volume before any map is computed."""
+    """Read the grid of a volume."""
     try:
         return read_grid([(Path(p.path), p.frame) for p in volume.slices])
     except InvalidFileError:
@@ -345,7 +345,7 @@ def _grid(volume: VolumePrediction) -> VolumeGrid:
 def _on_slices(
     predictor: Predictor, predictions: Sequence[Prediction], *, layer: str | None
 ) -> Iterator[tuple[Prediction, npt.NDArray[np.float32]]]:
-    """Compute the map of each slice, on the pixels of the slice."""
+    """Compute the map of each slice, in the size of the slice."""
     for p, image in with_images(predictions, window=predictor.window):
         if image is not None:
             on_canvas = mean_maps(predictor, predictor.canvas(image)[None], layer=layer)[0]

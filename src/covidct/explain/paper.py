@@ -23,13 +23,13 @@ from .tested_slices import explain_fold
 
 __all__ = ["draw_paper_figures"]
 
-_IN_A_FIGURE = 8  # slices
+_SLICES_PER_FIGURE = 8
 
 _Slice = tuple[Path, int]  # file and frame
 
 
 @dataclass(frozen=True)
-class _Shown:
+class _PaperFigures:
     """The paper's figures of a dataset: the explained network and the figure numbers."""
 
     network: str = ""
@@ -39,11 +39,11 @@ class _Shown:
     external: tuple[str, str] = ("", "")
 
 
-_OF_THE_PAPER = {
-    "sars-cov-2-ct": _Shown(
+_PAPER_FIGURES = {
+    "sars-cov-2-ct": _PaperFigures(
         "inception_v3", "Fig. 9: ", "Fig. 11: ", "Fig. 13: ", ("Fig. 15: ", "Fig. 16: ")
     ),
-    "covid19-ct": _Shown("densenet169", "Fig. 10: ", "Fig. 12: ", "Fig. 14: "),
+    "covid19-ct": _PaperFigures("densenet169", "Fig. 10: ", "Fig. 12: ", "Fig. 14: "),
 }
 
 
@@ -59,11 +59,12 @@ def draw_paper_figures(
 ) -> dict[str, Path]:
     """Draw the figures of the paper for each dataset of a sweep.
 
-    These are, for each dataset: confusion matrices of all networks (Figs. 9 and 10); and for one
-    network, the paper's if its run is finished and otherwise the first, t-SNE of the features of
-    one fold (Figs. 11 and 12), Grad-CAM of its test slices with measures of faithfulness (Figs. 13
-    and 14), and Grad-CAM of slices of another source (Figs. 15 and 16). For the last, sixteen
-    COVID-19 slices are taken at equal intervals, regardless of their predictions.
+    For each dataset, these are confusion matrices of all networks (Figs. 9 and 10) and, for one
+    network, t-SNE of the features of one fold (Figs. 11 and 12), Grad-CAM of its test slices with
+    measures of faithfulness (Figs. 13 and 14), and Grad-CAM of slices of another source (Figs. 15
+    and 16). The network is that of the paper if its run is finished, otherwise the first one. From
+    another source, sixteen COVID-19 slices are taken at equal intervals, regardless of their
+    predictions.
 
     Parameters
     ----------
@@ -72,13 +73,13 @@ def draw_paper_figures(
     datasets : mapping of str to CTDataset
         Slices of the sweep, by the dataset names of its runs. For a dataset that is not given, only
         confusion matrices are drawn.
-    folder : str or Path
+    folder : str or path-like
         Folder for the figures: ``DATASET/confusion.png``, ``DATASET/NETWORK/`` and
         ``DATASET/NETWORK/on-OTHER-1/``.
     variant : str, default="paper"
         Variant of the networks to show.
-    images : sequence of str or Path, default=()
-        Images of another source, or folders of them. By default the other datasets are used.
+    images : sequence of str or path-like, default=()
+        Images of another source, or folders of them. By default, the other datasets are used.
     fold : int, default=0
         Fold to explain.
     seed : int, default=0
@@ -123,7 +124,7 @@ def draw_paper_figures(
         raise UnknownNameError.among(kind, variant, {cell.variant for cell in done.results})
     drawn: dict[str, Path] = {}
     for dataset, networks in runs.items():
-        place, paper = Path(folder) / dataset, _OF_THE_PAPER.get(dataset, _Shown())
+        place, paper = Path(folder) / dataset, _PAPER_FIGURES.get(dataset, _PaperFigures())
         matrices = {
             model_info(name).title: result.confusion_matrix() for name, result in networks.items()
         }
@@ -158,7 +159,7 @@ def _other_sources(
     for name, slices in sources.items():
         files = _spread(slices)
         for number in range(2):
-            part = files[number * _IN_A_FIGURE : (number + 1) * _IN_A_FIGURE]
+            part = files[number * _SLICES_PER_FIGURE : (number + 1) * _SLICES_PER_FIGURE]
             if part:
                 yield name, number, part
 
@@ -170,17 +171,17 @@ def _covid_slices(dataset: CTDataset) -> list[_Slice]:
 
 
 def _spread(files: Sequence[_Slice]) -> list[_Slice]:
-    """Select as many files as two figures show, at equal intervals."""
-    count = min(2 * _IN_A_FIGURE, len(files))
+    """Select the slices of two figures, at equal intervals."""
+    count = min(2 * _SLICES_PER_FIGURE, len(files))
     return [files[i] for i in np.linspace(0, len(files) - 1, count).astype(int)] if files else []
 
 
 def _draw_external(result: CrossValidationResult, slices: Sequence[_Slice], place: Path) -> Path:
     predictor = Predictor.from_run(result.run_dir)
-    # Each slice by itself, whatever file it is from.
-    alone = [
+    # Each slice is a volume of its own, even if several are in one file.
+    volumes = [
         FoundVolume(str(path), (path,), (frame,), np.array([np.nan]), (np.nan, np.nan), None, False)
         for path, frame in slices
     ]
-    explain_predictions(predictor, predictor.predict(Found(alone, [], [], {})), place)
+    explain_predictions(predictor, predictor.predict(Found(volumes, [], [], {})), place)
     return place / "grad_cam.png"

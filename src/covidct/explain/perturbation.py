@@ -1,4 +1,4 @@
-"""Deletion and insertion curves: the probability as the most salient pixels are changed first."""
+"""Deletion and insertion curves: probabilities while salient pixels are deleted or inserted."""
 
 from __future__ import annotations
 
@@ -89,13 +89,13 @@ def perturb(
     ----------
     model : CTClassifier
         The network; it is left unchanged.
-    canvases : ndarray of shape (N, H, W), uint8
+    canvases : ndarray of uint8 of shape (N, H, W)
         Canvases to perturb.
-    maps : Tensor of shape (N, H, W)
+    maps : torch.Tensor of shape (N, H, W)
         Saliency maps, signed or not; only the order of the pixels is used. Ties, such as the zeros
         that a ReLU leaves, are broken at random.
     target : str, default="covid"
-        Class whose probability is followed.
+        Class whose probability is computed.
     steps : int, default=10
         Number S of equal steps.
     baseline : {"blur", "black", "mean", "rise"}, default="blur"
@@ -104,9 +104,9 @@ def perturb(
         canvas. ``"rise"`` is as in the publication: the mean for deletion and the blur for
         insertion. Areas of different baselines are not comparable.
     batch_size : int, default=32
-        Canvases per batch.
+        Number of canvases per batch.
     precision : {"auto", "float32", "bfloat16"}, default="float32"
-        Precision of the forward passes, as in :func:`covidct.devices.resolve_precision`.
+        Data type of the forward passes, as in :func:`covidct.devices.resolve_precision`.
     seed : int, default=0
         Random seed for breaking ties.
 

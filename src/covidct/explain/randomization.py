@@ -1,4 +1,4 @@
-"""Randomization test: whether maps change as the weights of the network are randomized."""
+"""Randomization test: similarity of maps before and after randomizing weights of the network."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class RandomizationTest(NamedTuple):
     ----------
     shares : tuple of float
         S shares of the layers that were randomized, from the last layer backwards. A share of 0
-        stands for the last layer only.
+        means the last layer only.
     correlations : ndarray of shape (S, N)
         Absolute rank correlations of the maps before and after. The absolute value is used because
         a random head is as likely to invert a map as to keep it.
@@ -111,7 +111,7 @@ def randomization_test(
     precision: Precision = "float32",
     seed: int = 0,
 ) -> RandomizationTest:
-    """Randomize a network step by step from its head, and compare the maps (Adebayo et al. 2018).
+    """Compare maps before and after randomizing layers from the head on (Adebayo et al. 2018).
 
     The maps are compared with their signs and on the grid of the layer. If an explanation depends
     on what the network has learned, its maps should soon be no more similar to the original ones
@@ -121,16 +121,16 @@ def randomization_test(
     ----------
     model : CTClassifier
         The network; it is left unchanged.
-    canvases : ndarray of shape (N, H, W), uint8
+    canvases : ndarray of uint8 of shape (N, H, W)
         At least two canvases.
     shares : tuple of float, default=(0.0, 0.25, 0.5, 1.0)
         Shares of the layers to randomize, from the last backwards.
     layer : str, optional
         Name of the layer to explain, as in `covidct.explain.GradCAM`.
     batch_size : int, default=32
-        Canvases per batch.
+        Number of canvases per batch.
     precision : {"auto", "float32", "bfloat16"}, default="float32"
-        Precision of the passes, as in :func:`covidct.devices.resolve_precision`.
+        Data type of the passes, as in :func:`covidct.devices.resolve_precision`.
     seed : int, default=0
         Random seed for the new weights.
 
@@ -181,26 +181,26 @@ def signed_maps(
     batch_size: int = 32,
     precision: Precision = "float32",
 ) -> Tensor:
-    """Compute the raw maps of many canvases: with signs, on the grid of the layer.
+    """Compute signed maps of many canvases on the grid of the layer.
 
     Parameters
     ----------
     model : torch.nn.Module
         The network.
-    canvases : ndarray of shape (N, H, W), uint8
+    canvases : ndarray of uint8 of shape (N, H, W)
         Canvases to explain.
     layer : str, optional
         Name of the layer to explain, as in `covidct.explain.GradCAM`.
     target : str, default="covid"
         Class whose evidence is positive.
     batch_size : int, default=32
-        Canvases per batch.
+        Number of canvases per batch.
     precision : {"auto", "float32", "bfloat16"}, default="float32"
-        Precision of the passes, as in :func:`covidct.devices.resolve_precision`.
+        Data type of the passes, as in :func:`covidct.devices.resolve_precision`.
 
     Returns
     -------
-    Tensor of shape (N, h, w)
+    torch.Tensor of shape (N, h, w)
         Maps on the grid of the layer.
 
     Examples
@@ -228,7 +228,7 @@ def rank_correlation(a: Tensor, b: Tensor) -> npt.NDArray[np.float64]:
 
     Parameters
     ----------
-    a, b : Tensor of shape (N, H, W)
+    a, b : torch.Tensor of shape (N, H, W)
         Maps to compare.
 
     Returns

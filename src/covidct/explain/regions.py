@@ -25,11 +25,11 @@ class EnergyShare(NamedTuple):
     Attributes
     ----------
     share : float
-        Mean share of the energy in the region, in [0, 1]; NaN if no slice counts.
+        Mean share of the energy in the region, in [0, 1]; NaN if `n` is 0.
     area : float
         Mean share of the canvas that the region covers, which is the share of a uniform map.
     n : int
-        Number of slices that count: those where the region is not empty and the map is not zero
+        Number of slices in the means: those where the region is not empty and the map is not zero
         everywhere.
     """
 
@@ -46,7 +46,7 @@ def canvas_regions(
     border: float = 0.05,
     resize: Literal["pad", "stretch"] = "pad",
 ) -> dict[str, Tensor]:
-    """Compute masks of the slice, its border and the padding on each canvas, and place given masks.
+    """Compute masks of the slice, its border, the padding and given regions on each canvas.
 
     Parameters
     ----------
@@ -60,11 +60,11 @@ def canvas_regions(
         Width of the band along the border of the slice, as a fraction of the slice's shorter side;
         between 0 and 0.5.
     resize : {"pad", "stretch"}, default="pad"
-        Resizing method that the canvases were made with.
+        Resizing method of the canvases.
 
     Returns
     -------
-    dict of str to Tensor of shape (N, H, W), bool
+    dict of str to torch.Tensor of bool of shape (N, H, W)
         ``"slice"``, ``"padding"``, ``"border"`` and the given masks, by name. A region is empty
         where a slice does not have it.
 
@@ -116,20 +116,20 @@ def to_slice(
     *,
     resize: Literal["pad", "stretch"] = "pad",
 ) -> Tensor:
-    """Map a saliency map from the canvas back onto the original slice.
+    """Transfer a saliency map from the canvas to the original slice.
 
     Parameters
     ----------
-    saliency : Tensor of shape (..., H, W)
+    saliency : torch.Tensor of shape (..., H, W)
         Map on the canvas.
     size : sequence of two ints
         Height and width of the original slice, in pixels.
     resize : {"pad", "stretch"}, default="pad"
-        Resizing method that the canvas was made with.
+        Resizing method of the canvas.
 
     Returns
     -------
-    Tensor of shape (..., height, width)
+    torch.Tensor of shape (..., height, width)
         Map on the original slice.
 
     Examples
@@ -151,15 +151,15 @@ def energy_share(maps: Tensor, region: Tensor) -> EnergyShare:
 
     Parameters
     ----------
-    maps : Tensor of shape (N, H, W)
+    maps : torch.Tensor of shape (N, H, W)
         Maps without negative values.
-    region : Tensor of shape (N, H, W), bool
+    region : torch.Tensor of bool of shape (N, H, W)
         The region on each canvas.
 
     Returns
     -------
     EnergyShare
-        Means over the slices that count.
+        Means over the slices where the region is not empty and the map is not zero everywhere.
 
     Raises
     ------
@@ -191,12 +191,12 @@ def peaks(maps: Tensor) -> Tensor:
 
     Parameters
     ----------
-    maps : Tensor of shape (N, H, W)
+    maps : torch.Tensor of shape (N, H, W)
         Saliency maps.
 
     Returns
     -------
-    Tensor of shape (N, 2), int
+    torch.Tensor of int of shape (N, 2)
         Row and column; (-1, -1) for a map without positive values.
 
     Examples
@@ -218,14 +218,14 @@ def hits(points: Tensor, region: Tensor) -> Tensor:
 
     Parameters
     ----------
-    points : Tensor of shape (N, 2), int
+    points : torch.Tensor of int of shape (N, 2)
         Rows and columns, as returned by `peaks`.
-    region : Tensor of shape (N, H, W), bool
+    region : torch.Tensor of bool of shape (N, H, W)
         The region on each canvas, extended by the tolerance with `widen`.
 
     Returns
     -------
-    Tensor of shape (N,), bool
+    torch.Tensor of bool of shape (N,)
         True where the point lies in the region; a point at (-1, -1) does not.
 
     References
@@ -249,14 +249,14 @@ def widen(region: Tensor, by: tuple[int, int]) -> Tensor:
 
     Parameters
     ----------
-    region : Tensor of shape (N, H, W), bool
+    region : torch.Tensor of bool of shape (N, H, W)
         The region on each canvas.
     by : tuple of (int, int)
         Rows and columns.
 
     Returns
     -------
-    Tensor of shape (N, H, W), bool
+    torch.Tensor of bool of shape (N, H, W)
         The extended region.
 
     Examples

@@ -1,4 +1,4 @@
-"""Choice of the slices to explain, by name or by place in a volume."""
+"""Choice of the slices to explain, by name or by position in a volume."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["slices_of_volumes", "slices_with_names"]
 
 Index = npt.NDArray[np.int64]
 
-_LISTED = 20  # names that an error offers at most
+_LISTED = 20  # largest number of names that an error suggests
 
 
 def slices_with_names(names: Sequence[str], patterns: Sequence[str]) -> Index:
@@ -27,8 +27,8 @@ def slices_with_names(names: Sequence[str], patterns: Sequence[str]) -> Index:
     names : sequence of str
         Names of all slices, such as ``ds.names``, or those of predictions.
     patterns : sequence of str
-        Names, ends of names that begin after a slash, or patterns of either with ``*``, ``?`` and
-        ``[...]``. A frame of a file is named ``scan.nii.gz#12``.
+        Names, or final parts of names after a slash; or shell-style patterns of either, with ``*``,
+        ``?`` and ``[...]``. A frame of a file is named ``scan.nii.gz#12``.
 
     Returns
     -------
@@ -50,12 +50,12 @@ def slices_with_names(names: Sequence[str], patterns: Sequence[str]) -> Index:
     plain = [name.replace("\\", "/") for name in names]
     chosen: dict[int, None] = {}
     for pattern in patterns:
-        wanted = pattern.replace("\\", "/")
-        found = [i for i, name in enumerate(plain) if name == wanted or name.endswith(f"/{wanted}")]
+        suffix = pattern.replace("\\", "/")
+        found = [i for i, name in enumerate(plain) if name == suffix or name.endswith(f"/{suffix}")]
         found = found or [
             i
             for i, name in enumerate(plain)
-            if fnmatchcase(name, wanted) or fnmatchcase(name, f"*/{wanted}")
+            if fnmatchcase(name, suffix) or fnmatchcase(name, f"*/{suffix}")
         ]
         if not found:
             raise UnknownNameError.among("slice", pattern, plain[:_LISTED])
@@ -66,15 +66,16 @@ def slices_with_names(names: Sequence[str], patterns: Sequence[str]) -> Index:
 def slices_of_volumes(
     predictions: Sequence[Prediction], which: Literal["lung", "all"] | tuple[int, int]
 ) -> Index:
-    """Find slices by their place in their volume.
+    """Find slices by their position in their volume.
 
     Parameters
     ----------
     predictions : sequence of Prediction
         Predictions, as returned by `covidct.Predictor.predict`.
     which : {"lung", "all"} or tuple of (int, int)
-        The slices that count for the probability of the volume, all slices, or the first and the
-        last one, counted from 0 at the feet. Single images are always chosen.
+        ``"lung"``: the slices that are counted for the probability of the volume; ``"all"``: all
+        slices; or the numbers of the first and the last slice, from 0 at the feet. Single images
+        are always chosen.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Explanations of a fold of a run on its test slices, written to a folder."""
+"""Explanations of the network of a fold on its test slices, written to a folder."""
 
 from __future__ import annotations
 
@@ -47,15 +47,15 @@ def explain_fold(
     baseline: Baseline = "blur",
     seed: int = 0,
 ) -> Faithfulness:
-    """Draw and measure the saliency maps of a fold's network.
+    """Draw the saliency maps of a fold's network and measure their faithfulness.
 
     Parameters
     ----------
     result : CrossValidationResult
         The run.
     dataset : CTDataset
-        The slices that the run was trained on.
-    folder : str or Path
+        Dataset of the run.
+    folder : str or path-like
         Folder for ``grad_cam.png`` (as in Figs. 13 and 14 of the paper), ``tsne.png`` (as in Figs.
         11 and 12), ``faithfulness.txt`` and ``faithfulness.json``. ``grad_cam.png`` shows the
         slices of `target` in the test fold with the most confident correct predictions, or, if all
@@ -69,9 +69,9 @@ def explain_fold(
         Class whose evidence is explained, on the slices of this class: ``"covid"``,
         ``"non-covid"``, or a label that the network was trained on.
     slices : array-like of int, optional
-        Indices of the slices of the test fold, of any class, that ``grad_cam.png`` shows, in this
-        order; `covidct.explain.slices_with_names` finds them by name. The other files do not
-        depend on it.
+        Indices of test slices of any class to show in ``grad_cam.png``, in this order;
+        `covidct.explain.slices_with_names` finds them by name. The other files do not depend on
+        this option.
     count : int, default=8
         Maximum number of slices in ``grad_cam.png``, if `slices` is not given.
     palette : {"paper", "color-blind"}, default="paper"
@@ -90,9 +90,9 @@ def explain_fold(
     Raises
     ------
     ValueError
-        If `dataset` is not the one that the run was trained on, if `target` is not a class of the
-        network, if one of `slices` is not in the test fold, or if the test fold has fewer than two
-        slices of `target`.
+        If `dataset` is not the dataset of the run, if `target` is not a class of the network, if
+        one of `slices` is not in the test fold, or if the test fold has fewer than two slices of
+        `target`.
 
     Examples
     --------
@@ -160,24 +160,24 @@ def embed_fold(
     max_slices: int | None = None,
     seed: int = 0,
 ) -> tuple[Figure, tsne.Separation | None]:
-    """Draw a t-SNE embedding of the features that the network of a fold computes.
+    """Draw a t-SNE embedding of the features of a fold's network.
 
     Parameters
     ----------
     result : CrossValidationResult
         The run.
     dataset : CTDataset
-        The slices that the run was trained on.
+        Dataset of the run.
     model : CTClassifier
         The network of the fold.
-    canvases : ndarray of shape (N, H, W), uint8
+    canvases : ndarray of uint8 of shape (N, H, W)
         Canvases of all slices.
     fold : int
         Number of the fold.
     palette : {"paper", "color-blind"}, default="paper"
         Colors, as in `covidct.explain.figures.embedding`.
     max_slices : int, optional
-        Maximum number of slices; if the fold has more, they are drawn at random. By default all
+        Maximum number of slices; if the fold has more, a random sample is shown. By default, all
         slices are shown.
     seed : int, default=0
         Random seed.
@@ -247,9 +247,8 @@ def _check_tested(
         raise ValueError(f"slices has {index}, but the dataset has {len(dataset)} slices")
     testing = [str(k) for k, split in enumerate(result.folds) if index in split.test]
     raise ValueError(
-        f"{dataset.names[index]!r} is not a test slice of fold {fold}, so that its map would be "
-        f"that of a network that may have been trained on it; it is tested by fold "
-        f"{', '.join(testing) or 'none'}"
+        f"{dataset.names[index]!r} is not a test slice of fold {fold}, whose network may have been "
+        f"trained on it; choose fold={', '.join(testing) or 'none'}, which tests it"
     )
 
 
@@ -260,14 +259,14 @@ def _evidence(target: str, rows: pd.DataFrame) -> pd.Series:
 
 
 def _recognized(target: str, rows: pd.DataFrame, count: int) -> pd.DataFrame:
-    """Choose the slices with the highest probabilities, correct predictions only if any.
+    """Choose the slices with the highest probabilities, among the correct predictions if any.
 
     `rows` are the predictions for the slices of the class `target`.
     """
-    surest = rows.assign(evidence=_evidence(target, rows))
-    surest = surest.sort_values("evidence", ascending=False, kind="stable")
-    recognized = surest[surest["evidence"] >= 0]
-    return (recognized if len(recognized) else surest)[:count]
+    ordered = rows.assign(evidence=_evidence(target, rows))
+    ordered = ordered.sort_values("evidence", ascending=False, kind="stable")
+    recognized = ordered[ordered["evidence"] >= 0]
+    return (recognized if len(recognized) else ordered)[:count]
 
 
 def _draw(
@@ -278,7 +277,7 @@ def _draw(
     rows: pd.DataFrame,
     codes: npt.NDArray[np.integer],
 ) -> Figure:
-    """Draw the slices of some predictions under their maps."""
+    """Draw the slices of given predictions with their maps."""
     target, classes = str(cam.target), result.classes
     names = {"covid": classes, "non-covid": classes[::-1]}.get(target, (f"not {target}", target))
     members = result.spec.outputs.members(target)

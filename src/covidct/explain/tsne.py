@@ -15,7 +15,7 @@ __all__ = ["Separation", "embed", "separation"]
 
 
 class Separation(NamedTuple):
-    """Separation of the two classes among the features and in their embedding.
+    """Separation of the classes among the features and in their embedding.
 
     Attributes
     ----------
@@ -64,7 +64,7 @@ def embed(
 
     Returns
     -------
-    ndarray of shape (N, 2), float32
+    ndarray of float32 of shape (N, 2)
         Positions of the slices.
 
     Raises
@@ -120,7 +120,7 @@ def separation(
     features : array-like of shape (N, D)
         Features of the slices.
     embedding : array-like of shape (N, 2)
-        Their embedding, as returned by `embed`.
+        Embedding of these features, as returned by `embed`.
     targets : array-like of shape (N,)
         Classes as numbers, such as 1 for COVID-19 and 0 otherwise; two or more, with at least two
         slices of each.

@@ -1,6 +1,6 @@
-"""Networks: from a name to a :class:`CTClassifier`, with one logit or one output per label.
+"""Networks: the registry, the class :class:`CTClassifier`, weights and export.
 
-The public names are imported on first use, so that looking a network up never loads PyTorch.
+The public names are imported on first use, so that looking up a network never loads PyTorch.
 """
 
 from __future__ import annotations

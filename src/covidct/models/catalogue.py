@@ -14,7 +14,7 @@ __all__ = ["BUILT_IN"]
 
 # The weights were trained on images in [-1, 1].
 _HALF: dict[str, Any] = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
-# The weights of 2015 to 2019, which the paper used, not those of torchvision's later recipe (V2).
+# The weights of 2015 to 2019, as in the paper, not those of torchvision's later recipe (V2).
 _TORCHVISION: dict[str, Any] = {
     "license": "BSD-3-Clause",
     "pretrained": {"weights": "IMAGENET1K_V1"},

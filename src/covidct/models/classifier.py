@@ -1,4 +1,4 @@
-"""CTClassifier: the one class for every network, with preprocessing, feature maps and a head."""
+"""CTClassifier, the class of all networks: preprocessing, backbone and head."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from .weights import load_state, load_weights
 
 __all__ = ["CTClassifier", "create_model"]
 
-# Modes with one obvious gray version. Deeper pixels need a window, transparent ones a background.
+# Modes with an unambiguous gray version. More than 8 bits need a window, transparency a background.
 _GRAY_MODES = ("1", "L", "RGB")
 
 
 class CTClassifier(nn.Module):
-    """Classifier of CT slices: ``head(feature_maps(x))``.
+    """Classifier of CT slices, consisting of preprocessing, a backbone and a head.
 
-    With the default `outputs` it has one output, the logit of COVID-19 against the rest; with
-    :class:`covidct.models.LabelOutputs` it has one output per label, and :meth:`covid_logit` gives
-    the logit of COVID-19 against the rest.
+    Its output is ``head(feature_maps(x))``. With the default `outputs` this is the logit of
+    COVID-19 against the rest; with :class:`covidct.models.LabelOutputs` there is one output per
+    label, and :meth:`covid_logit` computes the logit of COVID-19 against the rest.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ class CTClassifier(nn.Module):
     Raises
     ------
     ValueError
-        If ``input_size`` is not two positive numbers.
+        If ``input_size`` is not two positive integers.
 
     Examples
     --------
@@ -110,7 +110,7 @@ class CTClassifier(nn.Module):
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes."""
+        """Names of the classes, in the order of their codes."""
         return self.outputs.classes
 
     def forward(self, x: Tensor) -> Tensor:
@@ -119,15 +119,21 @@ class CTClassifier(nn.Module):
         Parameters
         ----------
         x : torch.Tensor of shape (B, 1, H, W)
-            Gray canvases: uint8, or floating point in [0, 1]. Other types raise a TypeError, other
-            shapes and values a ValueError. Values are checked on the CPU only, since the check
-            would have to wait for a GPU.
+            Gray canvases: uint8, or floating point in [0, 1].
 
         Returns
         -------
         torch.Tensor of shape (B,) or (B, K)
             Logits, whose logistic function is the probability of COVID-19; for K labels, one output
             per label, whose softmax is the probabilities of the labels.
+
+        Raises
+        ------
+        TypeError
+            If ``x`` is not a tensor of uint8 or floating-point values.
+        ValueError
+            If the shape is not (B, 1, H, W), or floating-point values are outside [0, 1]. Values
+            are checked on the CPU only, since the check would have to wait for a GPU.
         """
         outputs: Tensor = self.head(self.feature_maps(x))
         return outputs
@@ -143,7 +149,8 @@ class CTClassifier(nn.Module):
         Returns
         -------
         torch.Tensor of shape (B,)
-            Log odds, log p(COVID-19) - log(1 - p(COVID-19)). With one output, the outputs.
+            Log odds, log p(COVID-19) - log(1 - p(COVID-19)). For a network with one output, these
+            are the outputs themselves.
 
         Examples
         --------
@@ -158,11 +165,11 @@ class CTClassifier(nn.Module):
         return self.outputs.covid_logit(outputs)
 
     def predict_proba(self, images: Any, *, batch_size: int = 64) -> npt.NDArray[np.float64]:
-        """Compute the probability of COVID-19 of slices of any size.
+        """Compute the probability of COVID-19 for slices of any size.
 
-        Each slice is brought onto a canvas of ``input_size`` by
-        :class:`covidct.AspectPreservingPad`; a slice of that size is taken as it is. The model is
-        run in evaluation mode on its own device, and left in its mode.
+        Each slice is scaled and padded to a canvas of ``input_size`` by
+        :class:`covidct.AspectPreservingPad`; a slice of that size is not changed. The model is
+        evaluated on its current device, in evaluation mode; its mode is restored afterwards.
 
         Parameters
         ----------
@@ -173,7 +180,7 @@ class CTClassifier(nn.Module):
             (1, H, W), of different sizes if necessary. Arrays and tensors are uint8 or floating
             point in [0, 1].
         batch_size : int, default=64
-            Canvases per pass.
+            Number of canvases per batch.
 
         Returns
         -------
@@ -208,7 +215,7 @@ class CTClassifier(nn.Module):
         return torch.cat(logits).sigmoid().numpy()
 
     def feature_maps(self, x: Tensor) -> Tensor:
-        """Compute the last feature maps, which Grad-CAM explains.
+        """Compute the last feature maps, from which Grad-CAM computes saliency maps.
 
         Parameters
         ----------
@@ -249,7 +256,7 @@ class CTClassifier(nn.Module):
         return maps.mean((2, 3))
 
     def features(self, x: Tensor) -> Tensor:
-        """Compute the penultimate features, which t-SNE shows.
+        """Compute the penultimate features, as shown by t-SNE.
 
         Parameters
         ----------
@@ -264,7 +271,7 @@ class CTClassifier(nn.Module):
         return self.pool(self.feature_maps(x))
 
     def freeze_backbone(self, *, frozen: bool = True) -> Self:
-        """Train the head alone: the paper's feature extraction.
+        """Freeze the backbone, so that only the head is trained: the paper's feature extraction.
 
         A frozen backbone gets no gradients, and its batch normalization keeps its statistics in
         training mode as well.
@@ -299,9 +306,9 @@ class CTClassifier(nn.Module):
         ----------
         folder : str or path-like
             Folder for ``model.safetensors`` and ``card.json``; created if necessary.
-        card : mapping of str to object, default=None
+        card : mapping of str to object or None, default=None
             Fields of :class:`covidct.models.ModelCard`, except ``model``, ``input_size``,
-            ``outputs`` and ``covidct``, which are filled in.
+            ``outputs`` and ``covidct``, which are filled in. None: no further fields.
 
         Raises
         ------
@@ -338,7 +345,7 @@ class CTClassifier(nn.Module):
         FileNotFoundError
             If the folder lacks ``model.safetensors`` or ``card.json``.
         InvalidFileError
-            If a file is damaged, or the tensors are not those that the card describes.
+            If a file is damaged, or the card does not belong to the tensors.
 
         Examples
         --------
@@ -376,8 +383,8 @@ class CTClassifier(nn.Module):
         ModuleNotFoundError
             If the extra ``onnx`` is not installed.
         RuntimeError
-            If, on random canvases, ONNX Runtime's logits differ from PyTorch's by more than 1e-3
-            (relative to the logit where it is larger than 1).
+            If, on random canvases, an output of ONNX Runtime differs from PyTorch's by more than
+            1e-3 (relative to the output where its absolute value is larger than 1).
         ValueError
             If ``input_type`` is neither ``"uint8"`` nor ``"float32"``.
 
@@ -386,7 +393,7 @@ class CTClassifier(nn.Module):
         The file, of opset 18, maps ``canvases`` (B, 1, H, W), with any B and the model's
         ``input_size``, to ``logits`` (B,), whose logistic function is the probability of COVID-19.
         A model of K labels also has the output ``labels`` (B, K), whose softmax is the
-        probabilities of the labels. The metadata hold the model, input_size (height, width),
+        probabilities of the labels. The metadata contain the model, input_size (height, width),
         input_type, target, classes, positive (the classes that mean COVID-19) and the version of
         covidct. The mode of the model does not change.
 
@@ -425,20 +432,23 @@ def create_model(
     name : str
         One of :func:`covidct.list_models`, or ``"timm:NAME"``.
     weights : str, path-like or None, default="imagenet"
-        - ``"imagenet"``: weights from the folder that the environment variable ``COVIDCT_WEIGHTS``
-          names, else from an installed package that contains them, else downloaded.
+        - ``"imagenet"``: weights from the folder named by the environment variable
+          ``COVIDCT_WEIGHTS``, else from an installed package that contains them, else from a
+          download.
         - A path: weights from that file (safetensors or PyTorch). ImageNet weights are loaded
           without their classifier, a fitted model with its head. Prefixes such as ``module.`` that
-          all names in the file share are removed. A folder stands for its ``model.safetensors``,
-          as in the folder of one fold of a run (``runs/x/folds/0``).
+          all names in the file share are removed. For a folder, such as that of a fold
+          (``runs/x/folds/0``), its ``model.safetensors`` is read.
         - None: random weights.
 
-        Random weights, those of the head at least, are drawn from PyTorch's global generator.
+        Random weights (of the head, or of the whole network) are drawn from PyTorch's global
+        generator.
     input_size : tuple of (int, int) or None, default=None
-        Height and width of the canvases. None: the custom size of the network.
+        Height and width of the canvases that the model is intended for. None:
+        ``info.custom_size``.
     outputs : Outputs or None, default=None
-        Meaning of the outputs. None: one logit of COVID-19 against the rest;
-        :class:`covidct.models.LabelOutputs` has one output per label.
+        Meaning of the outputs. None: :class:`covidct.models.CovidOutput`, one logit of COVID-19
+        against the rest. :class:`covidct.models.LabelOutputs` has one output per label.
 
     Returns
     -------
@@ -450,11 +460,13 @@ def create_model(
     UnknownNameError
         If the name is neither registered nor known to timm.
     InvalidFileError
-        If the file is damaged, unsafe to load or of a different network.
+        If the file is damaged, contains more than tensors, or belongs to a different network.
     FileNotFoundError
-        If the file does not exist.
+        If the file does not exist, or ``COVIDCT_WEIGHTS`` does not name a folder.
     ConnectionError
         If the weights cannot be downloaded.
+    ValueError
+        If ``input_size`` is not two positive integers.
 
     Examples
     --------
@@ -470,7 +482,7 @@ def create_model(
 
 
 def _split(images: Any) -> Iterable[Any]:
-    """Return the slices of the input of `CTClassifier.predict_proba` one by one."""
+    """Return the single slices of the input of `CTClassifier.predict_proba`."""
     if isinstance(images, Image.Image):
         return [images]
     if isinstance(images, np.ndarray | Tensor):
@@ -490,7 +502,7 @@ def _split(images: Any) -> Iterable[Any]:
 
 
 def _to_canvas(image: Any, pad: AspectPreservingPad) -> Tensor:
-    """Bring one slice onto a canvas (1, H, W) of floating-point values in [0, 1]."""
+    """Convert one slice to a canvas (1, H, W) of floating-point values in [0, 1]."""
     if isinstance(image, np.ndarray):
         image = torch.from_numpy(image)
     if isinstance(image, Tensor):
@@ -519,6 +531,6 @@ def _to_canvas(image: Any, pad: AspectPreservingPad) -> Tensor:
             f"each PIL image must be 8-bit gray or color without transparency, got mode "
             f"{image.mode!r}; convert it with covidct.to_grayscale"
         )
-    # As for files: PIL scales 8-bit pixels.
+    # Scaled by PIL as 8-bit pixels, as slices from files are.
     gray = np.array(pad(image.convert("L")))
     return torch.from_numpy(gray).unsqueeze(0).float().div_(255)

@@ -42,7 +42,7 @@ def export_onnx(
     Parameters
     ----------
     model : torch.nn.Module
-        The classifier. It is exported in evaluation mode and left in its own mode.
+        The classifier. It is exported in evaluation mode; its mode is restored afterwards.
     path : str or path-like
         The file; written only if the check passes.
     name : str
@@ -98,15 +98,15 @@ def export_onnx(
 
 
 class _Exported(nn.Module):
-    """A classifier that returns the COVID logits, and the outputs if there is one per label."""
+    """Classifier that returns the COVID logits and, with one output per label, the outputs."""
 
     def __init__(self, model: nn.Module, outputs: Outputs) -> None:
         super().__init__()
         self.model, self.outputs = model, outputs
 
     def forward(self, canvases: Tensor) -> tuple[Tensor, ...]:
-        found = self.model(canvases)
-        return (self.outputs.covid_logit(found), *((found,) if self.outputs.labels else ()))
+        values = self.model(canvases)
+        return (self.outputs.covid_logit(values), *((values,) if self.outputs.labels else ()))
 
 
 def _random_canvases(size: tuple[int, int], dtype: torch.dtype) -> Tensor:
@@ -129,7 +129,7 @@ def _check(path: Path, canvases: Tensor, outputs: tuple[Tensor, ...]) -> None:
     if not error <= _TOLERANCE:
         raise RuntimeError(
             f"the ONNX file of {session.get_modelmeta().custom_metadata_map['model']} is wrong: "
-            f"its logits differ from PyTorch's by {error:.2g}, more than {_TOLERANCE}; it was not "
-            "kept"
+            f"its logits differ from PyTorch's by {error:.2g}, more than {_TOLERANCE}; it was "
+            "deleted"
         )
     logger.info("ONNX logits agree with PyTorch's within %.2g", error)

@@ -20,7 +20,7 @@ _LOCATOR = r"\w+(\.\w+)*:\w+(\.\w+)*"
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class ArchitectureInfo:
-    """Entry of the model registry: how to build a network and what to feed it.
+    """Entry of the model registry: construction, input and origin of a network.
 
     A network consists of a backbone, which turns an image into feature maps, and a head with one
     logit. The backbone is the source network's own: its child modules in order, up to and
@@ -35,10 +35,10 @@ class ArchitectureInfo:
         with ``options``; or its location as ``"module:function"``, imported on first use. A
         callable must be picklable for runs in several processes.
     title : str, default=""
-        Name in print. Empty: ``name``.
+        Name in tables and figures. Empty: ``name``.
     source : str, default=""
-        Library and name there, such as ``"torchvision resnet18"``. Empty: module and name of the
-        builder.
+        Library and name of the network in it, such as ``"torchvision resnet18"``. Empty: module
+        and name of the builder.
     cam_layer : str or None, default=None
         Child of the network that returns the feature maps; the children after it are dropped.
         None: the network itself returns the feature maps.
@@ -46,10 +46,10 @@ class ArchitectureInfo:
         Append a ReLU to the backbone, for networks that apply one to the output of ``cam_layer``
         outside of any child module.
     classifier : tuple of str, default=()
-        First components of the tensor names, in a weights file, that the head replaces.
+        First components of the names, in a weights file, of the tensors that the head replaces.
     feature_dim : int, default=0
-        Channels of the feature maps, and so the length of a feature vector. 0: measured by
-        building the network, when :func:`covidct.model_info` first returns the entry.
+        Number of channels of the feature maps, which is the length of a feature vector. 0:
+        measured by building the network, when :func:`covidct.model_info` first returns the entry.
     head : {"linear", "convolution"}, default="linear"
         ``"linear"``: average over space, then a linear layer. ``"convolution"``: 1x1 convolution,
         then the average.
@@ -60,14 +60,15 @@ class ArchitectureInfo:
     default_size : tuple of (int, int), default=(224, 224)
         Input size of the ImageNet weights.
     custom_size : tuple of (int, int), default=(253, 349)
-        Canvas that suits the network and the usual aspect ratio of a slice: the paper's.
+        Size of the canvases, chosen for the network and the usual aspect ratio of a slice, as in
+        the paper.
     layers : int or None, default=None
         Depth as counted by the paper.
     parameters : float, default=0.0
         Number of parameters in millions, with a head of one logit. 0: counted like `feature_dim`.
     size_mb : float, default=0.0
-        Size of the weights file in megabytes: the paper's figure or 4 bytes per parameter. 0:
-        computed from the number of parameters.
+        Size of the weights file in megabytes: the value of the paper, or 4 bytes per parameter.
+        0: computed from the number of parameters.
     license : str, default=""
         License of code and weights as stated by their source.
     options : mapping of str to object, default={}
@@ -84,7 +85,7 @@ class ArchitectureInfo:
     Raises
     ------
     ValueError
-        If a field is malformed; the message names the field and the rule.
+        If a field is not valid; the message names the field and the rule.
 
     Examples
     --------

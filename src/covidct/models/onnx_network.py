@@ -30,12 +30,13 @@ class OnnxNetwork:
     Attributes
     ----------
     path : Path
+        The file.
     name : str
         Name of the network.
     input_size : tuple of (int, int)
-        Height and width of its canvases.
+        Height and width of the canvases.
     outputs : Outputs
-        Meaning of its outputs.
+        Meaning of the outputs.
     metadata : dict of str to object
         Metadata of the file, as :meth:`covidct.CTClassifier.export` describes them.
 
@@ -86,15 +87,15 @@ class OnnxNetwork:
 
         Parameters
         ----------
-        canvases : ndarray of uint8, shape (N, H, W)
+        canvases : ndarray of uint8 of shape (N, H, W)
             Canvases of `input_size`.
 
         Returns
         -------
-        logits : ndarray of float32, shape (N,)
+        logits : ndarray of float32 of shape (N,)
             COVID logits.
-        outputs : ndarray of float32, shape (N,) or (N, n_labels)
-            The logits again, or one output per label.
+        outputs : ndarray of float32 of shape (N,) or (N, n_labels)
+            Outputs of the head: the logits themselves, or one output per label.
         """
         names = ["logits", "labels" if self.outputs.labels else "logits"]
         found = []

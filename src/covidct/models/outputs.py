@@ -1,7 +1,7 @@
 """Meaning of a network's outputs: COVID-19 against the rest, or one output per label.
 
-Both kinds give the COVID logit, on which metrics, calibration and operating points are computed, so
-that a network of either kind can stand in the place of the other.
+Both kinds give the COVID logit, from which metrics, calibration and operating points are computed,
+so that both kinds of networks are evaluated in the same way.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["CovidOutput", "LabelOutputs", "Outputs", "outputs_of"]
 
 @dataclass(frozen=True)
 class Outputs(ABC):
-    """Classes that a network tells apart, and those of them that mean COVID-19.
+    """Meaning of a network's outputs: its classes, and those of them that mean COVID-19.
 
     Parameters
     ----------
@@ -34,8 +34,8 @@ class Outputs(ABC):
     Raises
     ------
     ValueError
-        If a class is named twice or has no name, or not at least one class is positive and one
-        negative.
+        If the names of the classes are not distinct, non-empty strings; if ``positive`` is empty,
+        contains other names, or contains all classes.
 
     Examples
     --------
@@ -48,14 +48,14 @@ class Outputs(ABC):
     classes: tuple[str, ...]
     positive: tuple[str, ...]
 
-    #: ``"covid"`` or ``"label"``: what the network is trained on.
+    #: Training target of the network: ``"covid"`` or ``"label"``.
     target: ClassVar[Literal["covid", "label"]]
 
     def __post_init__(self) -> None:
         classes, positive = tuple(self.classes), tuple(self.positive)
         texts = all(isinstance(name, str) and name for name in classes)
         if not texts or len(set(classes)) < len(classes):
-            raise ValueError(f"classes must be different names, got {classes!r}")
+            raise ValueError(f"classes must be distinct, non-empty names, got {classes!r}")
         if not 0 < len(set(positive) & set(classes)) == len(positive) < len(classes):
             raise ValueError(
                 f"positive must name at least one of the classes {classes!r}, and not all of them, "
@@ -78,7 +78,7 @@ class Outputs(ABC):
     def encode(
         self, labels: npt.NDArray[np.str_], targets: npt.NDArray[np.integer]
     ) -> npt.NDArray[np.int64]:
-        """Return the code of the true class of each slice: its position in `classes`.
+        """Return the code of the true class of each slice, which is its position in `classes`.
 
         Parameters
         ----------
@@ -109,13 +109,13 @@ class Outputs(ABC):
         return tuple(dict.fromkeys(("covid", "non-covid", *self.labels)))
 
     def members(self, name: str) -> npt.NDArray[np.bool_]:
-        """Return the classes that a name stands for.
+        """Return the classes that belong to a name.
 
         Parameters
         ----------
         name : str
-            ``"covid"`` for all classes that mean COVID-19, ``"non-covid"`` for the others, or one
-            of `labels`.
+            ``"covid"`` for all classes that mean COVID-19, ``"non-covid"`` for all other classes,
+            or one of `labels`.
 
         Returns
         -------
@@ -154,7 +154,7 @@ class Outputs(ABC):
         """Compute the log odds of some classes against the rest, of shape (B,)."""
 
     def log_odds(self, outputs: Tensor, name: str) -> Tensor:
-        """Compute the log odds of a class against all other classes.
+        """Compute the log odds of one class, or of several, against all other classes.
 
         Parameters
         ----------
@@ -209,7 +209,7 @@ class Outputs(ABC):
 
     @staticmethod
     def from_dict(values: Mapping[str, object]) -> Outputs:
-        """Build the value that `to_dict` described.
+        """Create outputs from the values that `to_dict` returned.
 
         Parameters
         ----------
@@ -219,7 +219,7 @@ class Outputs(ABC):
         Returns
         -------
         Outputs
-            The value.
+            The outputs.
 
         Raises
         ------
@@ -237,9 +237,9 @@ class Outputs(ABC):
 
 
 def outputs_of(model: nn.Module) -> Outputs:
-    """Return the meaning of a network's outputs; one COVID logit for a module that states none."""
-    found: Outputs = getattr(model, "outputs", CovidOutput())
-    return found
+    """Return the attribute ``outputs`` of a network, or one COVID logit if it has none."""
+    outputs: Outputs = getattr(model, "outputs", CovidOutput())
+    return outputs
 
 
 @dataclass(frozen=True)
@@ -309,19 +309,25 @@ class LabelOutputs(Outputs):
 
     @classmethod
     def of(cls, labels: npt.NDArray[np.str_], targets: npt.NDArray[np.integer]) -> LabelOutputs:
-        """Find the labels of slices, in alphabetical order, and those that mean COVID-19.
+        """Create outputs for the labels of slices, in alphabetical order.
 
         Parameters
         ----------
         labels : ndarray of str of shape (n_slices,)
             Original labels.
         targets : ndarray of int of shape (n_slices,)
-            1 for COVID-19, 0 for the rest.
+            1 for COVID-19, 0 for the rest. They decide which labels mean COVID-19.
+
+        Returns
+        -------
+        LabelOutputs
+            The outputs.
 
         Raises
         ------
         ValueError
-            If a slice has no label, or a label has slices of both targets.
+            If a slice has no label, a label has slices of both targets, or all slices have the
+            same target.
         """
         positive = {str(name) for name in np.unique(labels[targets == 1])}
         negative = {str(name) for name in np.unique(labels[targets == 0])}

@@ -90,12 +90,13 @@ def measured(info: ArchitectureInfo) -> ArchitectureInfo:
     Returns
     -------
     ArchitectureInfo
-        The same entry if it is complete.
+        The complete entry; the same object if it was complete already.
 
     Raises
     ------
     ValueError
-        If the output of the backbone is not of shape (B, C, h, w).
+        If the output of the backbone is not of shape (B, C, h, w), or the network has no child
+        module named ``info.cam_layer``.
     """
     if info.is_measured:
         return info

@@ -51,9 +51,9 @@ def model_info(name: str) -> ArchitectureInfo:
     Returns
     -------
     ArchitectureInfo
-        The entry. For a network of timm it is made from timm's own configuration; `feature_dim`,
-        `parameters` and `size_mb` that were not given to :func:`register_model` are measured on
-        the first call.
+        The entry. For a network of timm it is created from timm's configuration. `feature_dim`,
+        `parameters` and `size_mb` are measured on the first call if they were not given to
+        :func:`register_model`.
 
     Raises
     ------
@@ -84,13 +84,13 @@ def model_info(name: str) -> ArchitectureInfo:
 
 
 def register_model(info: ArchitectureInfo, *, overwrite: bool = False) -> None:
-    """Add a network to the registry of this process.
+    """Add a network to the registry of the current process.
 
     Parameters
     ----------
     info : ArchitectureInfo
-        The entry. Name, builder and the layer to cut at are enough; the number of channels, the
-        number of parameters and the size are measured when the entry is first looked up.
+        The entry. `name`, `builder` and `cam_layer` are sufficient; `feature_dim`, `parameters`
+        and `size_mb` are measured when the entry is first looked up.
     overwrite : bool, default=False
         Replace an entry of the same name.
 

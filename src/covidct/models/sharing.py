@@ -1,4 +1,4 @@
-"""Fitted models as folders to share: tensors, and a card that describes them."""
+"""Folders for sharing fitted models: the tensors, and a card that describes them."""
 
 from __future__ import annotations
 
@@ -26,36 +26,36 @@ _CARD = "card.json"
 
 @dataclass(frozen=True, kw_only=True)
 class ModelCard:
-    """Description of a fitted model for the people who receive it.
+    """Description of a fitted model for its users.
 
     Parameters
     ----------
     model : str
         Name of the network.
     input_size : tuple of (int, int)
-        Height and width of its canvases.
+        Height and width of the canvases.
     outputs : Outputs, default=CovidOutput()
-        Meaning of its outputs: the classes, and those that mean COVID-19.
+        Meaning of the outputs: the classes, and those that mean COVID-19.
     resize : {"pad", "stretch"}, default="pad"
         Resizing of slices to the canvas: ``"pad"`` keeps their aspect ratio, ``"stretch"``
         does not.
     training_data : str, default=""
         Data that the model was fitted on.
     protocol : str, default=""
-        Split of the evaluation: random slices, patients kept together, official split, another
+        Split of the evaluation, such as random, grouped by patient, official split, or another
         hospital.
     metrics : mapping of str to object, default={}
         Scores under that protocol, as fractions; any value that JSON can represent.
     intervals : mapping of str to object, default={}
-        Ends of the 95 % confidence intervals of the scores, as fractions; None for an end that is
-        undefined.
+        Ends of the 95 % confidence intervals of the scores, as fractions; None for an undefined
+        end.
     patients : mapping of str to int, default={}
-        Numbers of patients in the parts ``"training"`` and ``"test"``, where they are known.
+        Numbers of patients in the parts ``"training"`` and ``"test"``, if known.
     prevalence : mapping of str to float, default={}
         Shares of COVID-19 slices in the same parts.
     shortcuts : tuple of str or None, default=None
-        Properties of the training images that give the class away, as an audit found them; None if
-        the data were not audited.
+        Properties of the training images that predict the class, as found by an audit; None if the
+        data were not audited.
     rule : mapping of str to object or None, default=None
         Calibration and threshold: the fields of :class:`covidct.evaluation.DecisionRule`. None if
         no threshold was chosen.
@@ -115,18 +115,18 @@ class ModelCard:
         *,
         outputs: Outputs | None = None,
     ) -> ModelCard:
-        """Create a card from the properties of a model and the details given by its owner.
+        """Create a card from the properties of a model and further details.
 
         Parameters
         ----------
         model : str
             Name of the network.
         input_size : tuple of (int, int)
-            Height and width of its canvases.
+            Height and width of the canvases.
         details : mapping of str to object
             Further fields, except ``covidct``.
         outputs : Outputs or None, default=None
-            Meaning of its outputs. None: one logit of COVID-19 against the rest.
+            Meaning of the outputs. None: one logit of COVID-19 against the rest.
 
         Returns
         -------
@@ -138,7 +138,7 @@ class ModelCard:
         UnknownNameError
             If a model card does not have one of the fields.
         ValueError
-            If a field is malformed.
+            If a field is not valid.
         """
         given = ("model", "input_size", "outputs", "covidct")
         free = [f.name for f in fields(cls) if f.name not in given]
@@ -163,13 +163,13 @@ def save_model(model: nn.Module, folder: str | PathLike[str], *, card: ModelCard
     """
     folder = Path(folder)
     save_state(model, folder / _TENSORS)
-    # The hash binds the two files together and reveals a flipped bit, which no shape would.
+    # The hash links the two files, and detects damage that does not change the shapes.
     content = asdict(card) | {"outputs": card.outputs.to_dict()}
     write_json(folder / _CARD, content | {"sha256": _sha256(folder / _TENSORS)})
 
 
 def check_shared(folder: str | PathLike[str]) -> tuple[ModelCard, Path]:
-    """Read the card of a shared model and check that it describes the tensors in the folder.
+    """Read the card of a shared model and check that it belongs to the tensors in the folder.
 
     Parameters
     ----------
@@ -188,7 +188,7 @@ def check_shared(folder: str | PathLike[str]) -> tuple[ModelCard, Path]:
     FileNotFoundError
         If the folder lacks ``model.safetensors`` or ``card.json``.
     InvalidFileError
-        If the card is damaged, or the tensors are not those that it describes.
+        If the card is damaged, or does not belong to the tensors.
     """
     card, sha256 = _read(Path(folder))
     tensors = Path(folder) / _TENSORS

@@ -1,4 +1,4 @@
-"""Registry entries of timm's convolutional networks, made on demand."""
+"""Registry entries of timm's convolutional networks, created on demand."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from .info import ArchitectureInfo
 
 __all__ = ["timm_info"]
 
-# Total stride of most networks. Some of them accept only multiples of it as sizes.
+# Total stride of most networks, some of which accept only multiples of it as sizes.
 _STRIDE = 32
 
 
 @cache
 def timm_info(name: str) -> ArchitectureInfo:
-    """Describe a network of timm, from its configuration and a pass on PyTorch's meta device.
+    """Create the entry of a timm network, from its configuration and a pass on the meta device.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def timm_info(name: str) -> ArchitectureInfo:
 
 
 def _feature_dim(network: torch.nn.Module, canvas: tuple[int, int]) -> int:
-    """Count the channels; swapping height and width must swap rows and columns."""
+    """Count the channels; raise unless swapping height and width swaps rows and columns."""
     height, width = canvas
     with torch.inference_mode():
         wide = network(torch.empty(1, 3, height, width, device="meta")).shape

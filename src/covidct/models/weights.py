@@ -25,7 +25,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from .._files import atomic_path, stands_in
+from .._files import atomic_path, placeholder_reason
 from .._text import some
 from ..errors import InvalidFileError
 from .catalogue import BUILT_IN
@@ -36,11 +36,11 @@ __all__ = ["imagenet_state", "load_state", "load_weights", "read_state", "save_s
 
 logger = logging.getLogger(__name__)
 
-# Absent from weights files of before 2018, and not needed.
+# Missing in weights files from before 2018, and not needed.
 _OPTIONAL = "num_batches_tracked"
 # First component of the names of the backbone's tensors in the file of a fitted model.
 _BACKBONE = "backbone."
-# Entries of checkpoints that hold the weights, the first of which counts.
+# Usual names of the weights in a checkpoint; the first that is found is used.
 _STATE_KEYS = ("state_dict", "model_state_dict", "model", "net", "network", "module", "weights")
 
 
@@ -50,10 +50,10 @@ def read_state(path: str | PathLike[str]) -> dict[str, Tensor]:
     Parameters
     ----------
     path : str or path-like
-        A ``.safetensors`` file; or a file written by :func:`torch.save` that holds a state dict,
-        either directly or as an entry of a checkpoint with a usual name, such as
-        ``"state_dict"`` or ``"model"``. The format is recognized by the content. A folder stands
-        for its ``model.safetensors``.
+        A ``.safetensors`` file; or a file written by :func:`torch.save` that contains a state
+        dict, either directly or as an entry of a checkpoint with a usual name, such as
+        ``"state_dict"`` or ``"model"``. The format is recognized by the content. For a folder,
+        its ``model.safetensors`` is read.
 
     Returns
     -------
@@ -65,7 +65,7 @@ def read_state(path: str | PathLike[str]) -> dict[str, Tensor]:
     FileNotFoundError
         If the file does not exist.
     InvalidFileError
-        If the file is damaged, holds anything but tensors, or holds NaN or infinite values.
+        If the file is damaged, or contains anything but tensors, or NaN or infinite values.
 
     Examples
     --------
@@ -82,8 +82,8 @@ def read_state(path: str | PathLike[str]) -> dict[str, Tensor]:
         path = _file_of_folder(path)
     state = _read_safetensors(path) if _is_safetensors(path) else _read_torch(path)
     for name, tensor in state.items():
-        if (fault := _fault(tensor)) is not None:
-            raise InvalidFileError(f"{path}: {name!r} {fault}")
+        if (defect := _defect(tensor)) is not None:
+            raise InvalidFileError(f"{path}: {name!r} {defect}")
     return state
 
 
@@ -100,17 +100,17 @@ def _file_of_folder(folder: Path) -> Path:
     raise InvalidFileError(f"{folder}: a folder, not a weights file; {advice}")
 
 
-def _fault(tensor: Tensor) -> str | None:
-    """Describe why a tensor cannot be a weight, or return None.
+def _defect(tensor: Tensor) -> str | None:
+    """Return the reason why a tensor cannot be a weight, or None.
 
-    The size check guards against expanded tensors: a file of a few bytes may claim to hold 10**12
-    values.
+    The check of the size rejects expanded tensors: a file of a few bytes may describe a tensor of
+    10**12 values.
     """
     plain = tensor.layout == torch.strided and tensor.device.type == "cpu"
     if not plain or tensor.is_quantized or tensor.is_complex():
         return "is not a dense tensor of real numbers; save dense real numbers"
     if tensor.nbytes > tensor.untyped_storage().nbytes():
-        return "claims more values than the file holds; save tensor.contiguous()"
+        return "has more values than the file contains; save tensor.contiguous()"
     return None if tensor.isfinite().all() else "has NaN or infinite values"
 
 
@@ -136,7 +136,8 @@ def load_state(model: nn.Module, path: str | PathLike[str], *, info: Architectur
     Parameters
     ----------
     model : torch.nn.Module
-        The model to load into; it stays on its device. It does not change if an error is raised.
+        The model to load into. Its device does not change, and its weights do not change if an
+        error is raised.
     path : str or path-like
         A file that :func:`save_state` wrote.
     info : ArchitectureInfo
@@ -147,7 +148,7 @@ def load_state(model: nn.Module, path: str | PathLike[str], *, info: Architectur
     FileNotFoundError
         If the file does not exist.
     InvalidFileError
-        If the file is damaged, has NaN or infinite values, or is of a different network.
+        If the file is damaged, has NaN or infinite values, or belongs to a different network.
 
     Examples
     --------
@@ -182,15 +183,15 @@ def imagenet_state(info: ArchitectureInfo) -> tuple[dict[str, Tensor], str]:
     FileNotFoundError
         If ``COVIDCT_WEIGHTS`` does not name a folder.
     InvalidFileError
-        If a file was found that is damaged.
+        If the file that was found is damaged.
 
     Notes
     -----
-    Three places are searched. First, the folder that the environment variable ``COVIDCT_WEIGHTS``
-    names: a file called after the network, here or in its source, with or without the hash that
-    torchvision appends, and with the suffix ``.safetensors``, ``.pth`` or ``.pt``. Second, the
-    package of ``info.package`` if it is installed. Third, torchvision or timm download the file
-    and keep it in their own cache.
+    Three places are searched. First, the folder named by the environment variable
+    ``COVIDCT_WEIGHTS``, for a file with the name of the network in covidct or in its source
+    library, with or without the hash that torchvision appends, and with the suffix
+    ``.safetensors``, ``.pth`` or ``.pt``. Second, the package of ``info.package`` if it is
+    installed. Third, torchvision or timm download the file and keep it in their own cache.
     """
     if (path := _file_in_folder(info)) is not None:
         return read_state(path), str(path)
@@ -200,14 +201,14 @@ def imagenet_state(info: ArchitectureInfo) -> tuple[dict[str, Tensor], str]:
 
 
 def load_weights(model: nn.Module, weights: str | PathLike[str], *, info: ArchitectureInfo) -> None:
-    """Load ImageNet weights or a file, as given to :func:`covidct.create_model`.
+    """Load the weights that were given to :func:`covidct.create_model`.
 
     Parameters
     ----------
     model : CTClassifier
         The model to load into; it does not change if an error is raised.
     weights : str or path-like
-        ``"imagenet"``, found by :func:`imagenet_state`; or a file, which holds weights of the
+        ``"imagenet"``, found by :func:`imagenet_state`; or a file, which contains weights of the
         network's source (loaded without their classifier) or a fitted model (with its head).
     info : ArchitectureInfo
         Network of the model.
@@ -219,7 +220,7 @@ def load_weights(model: nn.Module, weights: str | PathLike[str], *, info: Archit
     FileNotFoundError
         If the file does not exist.
     InvalidFileError
-        If the file is damaged, has NaN or infinite values, or is of a different network.
+        If the file is damaged, has NaN or infinite values, or belongs to a different network.
     """
     if weights == "imagenet":
         state, origin = imagenet_state(info)
@@ -236,7 +237,7 @@ def load_weights(model: nn.Module, weights: str | PathLike[str], *, info: Archit
 
 
 def _renamed(state: Mapping[str, Tensor], info: ArchitectureInfo) -> dict[str, Tensor]:
-    """Convert the tensor names of old weights files to those of the network's source today."""
+    """Convert the tensor names of old weights files to those of the current source library."""
     renamed = {}
     for name, tensor in state.items():
         for pattern, replacement in info.renamed:
@@ -252,15 +253,15 @@ def _in_classifier(name: str, info: ArchitectureInfo) -> bool:
 def _without_prefix(
     state: dict[str, Tensor], model: nn.Module, *, origin: str
 ) -> dict[str, Tensor]:
-    """Remove the prefix of most tensor names, if the rest are names of the network.
+    """Remove the prefix of most tensor names, if the names without it belong to the network.
 
-    Wrappers put such prefixes there: ``module.`` (DataParallel), ``model.`` (Lightning),
-    ``_orig_mod.`` (:func:`torch.compile`), or an attribute of somebody's own class. Their own
-    tensors, such as ``n_averaged`` of AveragedModel or the weights of a loss, are left out.
+    Such prefixes come from wrappers: ``module.`` (DataParallel), ``model.`` (Lightning),
+    ``_orig_mod.`` (:func:`torch.compile`), or the attribute of a user's class. Tensors of the
+    wrapper itself, such as ``n_averaged`` of AveragedModel or the weights of a loss, are left out.
     """
-    wanted = {*model.state_dict(), *model.get_submodule("backbone").state_dict()}
+    expected = {*model.state_dict(), *model.get_submodule("backbone").state_dict()}
     found, prefix = dict(state), ""
-    while found and not wanted.intersection(found):
+    while found and not expected.intersection(found):
         firsts = Counter(name.partition(".")[0] + "." for name in found)
         first = firsts.most_common(1)[0][0]
         prefix += first
@@ -271,9 +272,9 @@ def _without_prefix(
         }
     if not found or not prefix:
         return state
-    logger.info("%s: the prefix %r of its names is removed", origin, prefix)
-    if others := [name for name in state if not name.startswith(prefix)]:
-        logger.warning("%s: tensors without this prefix are left out: %s", origin, some(others))
+    logger.info("%s: the prefix %r of the tensor names is removed", origin, prefix)
+    if unused := [name for name in state if not name.startswith(prefix)]:
+        logger.warning("%s: tensors without this prefix are left out: %s", origin, some(unused))
     return found
 
 
@@ -281,20 +282,20 @@ def _fill(
     module: nn.Module, state: Mapping[str, Tensor], *, info: ArchitectureInfo, origin: str
 ) -> None:
     """Load a state dict if its names, shapes and kinds of numbers are exactly the module's."""
-    faults = list(_faults(module.state_dict(), state))
-    if faults:
-        more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
-        twin = _recognize(state)
-        guess = "" if twin in (None, info.name) else f"; the file looks like {twin!r}"
+    differences = list(_differences(module.state_dict(), state))
+    if differences:
+        more = f" and {len(differences) - 3} more" if len(differences) > 3 else ""
+        other = _recognize(state)
+        guess = "" if other in (None, info.name) else f"; the file looks like {other!r}"
         raise InvalidFileError(
-            f"{origin}: not weights of {info.name!r}: {', '.join(faults[:3])}{more}{guess}"
+            f"{origin}: not weights of {info.name!r}: {', '.join(differences[:3])}{more}{guess}"
         )
     module.load_state_dict(state, strict=False)
 
 
-def _faults(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> Iterable[str]:
-    """Yield each reason why ``found`` cannot be loaded into ``wanted``."""
-    for name, tensor in wanted.items():
+def _differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> Iterable[str]:
+    """Yield each difference that prevents loading ``found`` in place of ``expected``."""
+    for name, tensor in expected.items():
         if name not in found:
             if not name.endswith(_OPTIONAL):
                 yield f"{name!r} is missing"
@@ -302,11 +303,11 @@ def _faults(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> Iterab
             yield f"{name!r} is {tuple(found[name].shape)} instead of {tuple(tensor.shape)}"
         elif found[name].is_floating_point() != tensor.is_floating_point():
             yield f"{name!r} is {found[name].dtype} instead of {tensor.dtype}"
-    yield from (f"{name!r} is unknown" for name in found if name not in wanted)
+    yield from (f"{name!r} is unknown" for name in found if name not in expected)
 
 
 def _recognize(state: Mapping[str, Tensor]) -> str | None:
-    """Return the built-in network whose backbone has these tensors, or None."""
+    """Return the name of the built-in network whose backbone has these tensors, or None."""
     shapes = {name.removeprefix(_BACKBONE): tensor.shape for name, tensor in state.items()}
     for info in BUILT_IN:
         if _backbone_shapes(info).items() <= shapes.items():
@@ -326,7 +327,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
-        if (reason := stands_in(path)) is not None:
+        if (reason := placeholder_reason(path)) is not None:
             raise InvalidFileError(f"{path}: {reason}") from None
         raise InvalidFileError(
             f"{path}: cannot be read as safetensors ({error}); the file may be incomplete"
@@ -336,13 +337,13 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 def _read_torch(path: Path) -> dict[str, Tensor]:
     try:
         _refuse_compressed(path)
-        with path.open("rb") as file:  # of a path, PyTorch would go by the suffix
+        with path.open("rb") as file:  # given a path, PyTorch chooses the format by the suffix
             loaded = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if (reason := stands_in(path)) is not None:
+        if (reason := placeholder_reason(path)) is not None:
             raise InvalidFileError(f"{path}: {reason}") from None
         raise InvalidFileError(
-            f"{path}: refused, since it holds more than tensors, and loading anything else could "
+            f"{path}: refused, since it contains more than tensors, and loading other objects can "
             "run code; save model.state_dict() with torch.save or safetensors"
         ) from error
     except Exception as error:
@@ -364,7 +365,7 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
 
 
 def _is_safetensors(path: Path) -> bool:
-    """Recognize safetensors by the JSON that follows the 8 bytes of its length, or by the name."""
+    """Recognize safetensors by the JSON header after the 8 bytes of its length, or by the name."""
     with path.open("rb") as file:
         head = file.read(9)
     is_zip = head.startswith(b"PK")
@@ -372,13 +373,13 @@ def _is_safetensors(path: Path) -> bool:
 
 
 def _refuse_compressed(path: Path) -> None:
-    """Refuse a compressed ZIP archive, which may be a bomb: PyTorch does not compress its own."""
+    """Refuse a compressed ZIP archive, which may be a bomb; torch.save does not compress."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             size = sum(member.file_size for member in archive.infolist())
         if size > path.stat().st_size:
             raise ValueError(
-                f"it is compressed and would grow to {size:,} bytes; save it with torch.save"
+                f"the file is compressed, {size:,} bytes uncompressed; save it with torch.save"
             )
 
 
@@ -415,8 +416,8 @@ def _rename_in_order(state: Mapping[str, Tensor], info: ArchitectureInfo) -> dic
 
 def _download(info: ArchitectureInfo) -> dict[str, Tensor]:
     advice = (
-        f"get the file of {info.source} elsewhere, and give it as weights=PATH or put it as "
-        f"{info.source.split()[-1]}.pth into a folder that COVIDCT_WEIGHTS names; or train from "
+        f"get the file of {info.source} on another machine, and pass it as weights=PATH or copy it "
+        f"as {info.source.split()[-1]}.pth to the folder named by COVIDCT_WEIGHTS; or train from "
         "random weights with weights=None"
     )
     if not info.pretrained:
@@ -427,8 +428,8 @@ def _download(info: ArchitectureInfo) -> dict[str, Tensor]:
         if (path := _damaged_download(info)) is not None:
             raise InvalidFileError(
                 f"{path}: the cached ImageNet weights of {info.name} cannot be read "
-                f"({type(error).__name__}: {error}); the file may be incomplete: delete it, and "
-                "it is downloaded again"
+                f"({type(error).__name__}: {error}); the file may be incomplete; delete it to "
+                "download it again"
             ) from error
         if not isinstance(error, OSError | RuntimeError):
             raise

@@ -97,7 +97,7 @@ def write_checklist(
     ----------
     results : CrossValidationResult or sequence of CrossValidationResult
         The runs.
-    path : str or Path
+    path : str or path-like
         File to write, with the ending ``.md`` or ``.csv``. Missing folders are created.
     audit : AuditReport, optional
         Result of `covidct.audit_dataset` on the slices of the runs.

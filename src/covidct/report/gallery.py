@@ -133,7 +133,7 @@ def draw_gallery(
         The run.
     dataset : CTDataset
         The slices that the run was trained on.
-    canvases : ndarray of shape (N, H, W), uint8
+    canvases : ndarray of uint8 of shape (N, H, W)
         Canvases of all slices.
     per_kind : int
         Maximum number of slices of each kind, as in `select_examples`.
@@ -174,7 +174,7 @@ def draw_embedding(
         The run.
     dataset : CTDataset
         The slices that the run was trained on.
-    canvases : ndarray of shape (N, H, W), uint8
+    canvases : ndarray of uint8 of shape (N, H, W)
         Canvases of all slices.
 
     Returns

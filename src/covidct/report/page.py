@@ -46,7 +46,7 @@ def write_report(
     ----------
     results : CrossValidationResult or sequence of CrossValidationResult
         The runs.
-    path : str or Path
+    path : str or path-like
         File to write. Missing folders are created.
     dataset : CTDataset, optional
         The slices that the runs were trained on. If given, the page shows correct and

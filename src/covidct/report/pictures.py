@@ -100,7 +100,7 @@ def overlay(
 
     Parameters
     ----------
-    saliency : ndarray of shape (height, width), float32
+    saliency : ndarray of float32 of shape (height, width)
         Saliency map on the original slice, in [0, 1].
     masks : mapping of str to ndarray, optional
         Boolean masks of the same size; the one named ``"lesion"`` is outlined.

@@ -32,7 +32,7 @@ def write_sweep_tables(
     ----------
     done : SweepResult
         The sweep.
-    folder : str or Path
+    folder : str or path-like
         Folder for ``DATASET-sweep.json`` and, if runs were compared, ``DATASET-tests.json``. Each
         has the keys ``"title"``, ``"command"``, ``"machine"``, ``"date"``, ``"columns"``,
         ``"rows"`` and ``"notes"``, with all cells as text. The commands, machine and date are those

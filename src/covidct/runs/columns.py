@@ -29,7 +29,7 @@ def label_column(label: str) -> str:
     Parameters
     ----------
     label : str
-        Label that the network has an output for.
+        Label that has an output of the network.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Table of several runs: networks, datasets or protocols side by side."""
+"""Comparison table of several runs, such as networks, datasets or protocols."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def side_by_side(
     metric: str = "accuracy",
     variants: Sequence[str] | None = None,
 ) -> Table:
-    """Return a table with a row per run, per slice and, if patients are known, per patient.
+    """Compare runs in a table with metrics per slice and, if patients are known, per patient.
 
     Parameters
     ----------
@@ -28,22 +28,22 @@ def side_by_side(
     metric : str, default="accuracy"
         Name of a metric in ``covidct.evaluation.metrics.METRICS``.
     variants : sequence of str or None, default=None
-        Label of each run, in a column of its own that is left out if all labels are empty. None
-        takes :func:`distinctions`.
+        Label of each run, shown in an additional column if any label is not empty. None: the labels
+        of :func:`distinctions`.
 
     Returns
     -------
     Table
-        Percentages: means and standard deviations over the folds, and 95 % confidence intervals of
-        the means, by :meth:`ScoredFolds.intervals` and, per patient,
-        :meth:`ScoredFolds.patient_intervals`. Groups of near-duplicates do not count as patients.
+        One row per run, in percent: means and standard deviations over the folds, and 95 %
+        confidence intervals of the means (:meth:`ScoredFolds.intervals`; per patient,
+        :meth:`ScoredFolds.patient_intervals`). Groups of near-duplicates do not count as patients.
 
     Raises
     ------
     UnknownNameError
         If `metric` is unknown.
     ValueError
-        If `variants` has another length than `results`.
+        If `variants` and `results` differ in length.
 
     Examples
     --------
@@ -91,7 +91,7 @@ def distinctions(results: Sequence[ScoredFolds]) -> list[str]:
     -------
     list of str
         For each run, its values of the options that differ between runs of the same network,
-        dataset and protocol; empty if none differ.
+        dataset and protocol; an empty string if no option differs.
 
     Examples
     --------
@@ -141,7 +141,7 @@ def per_patient(result: ScoredFolds, metric: str) -> tuple[str, str]:
     result : ScoredFolds
         Run.
     metric : str
-        Key of ``covidct.evaluation.metrics.METRICS``.
+        Name of a metric in ``covidct.evaluation.metrics.METRICS``.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Every run on every dataset: out of fold on its own slices, as an external test on others."""
+"""Evaluation of several runs on several datasets, out of fold or as external tests."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["CrossDatasetMatrix", "Refusal", "evaluate_across"]
 
 @dataclass(frozen=True)
 class Refusal:
-    """External test that was not made, since run and dataset are known to share slices.
+    """External test that was not performed, since run and dataset are known to share slices.
 
     Parameters
     ----------
@@ -45,16 +45,16 @@ class Refusal:
 
 @dataclass(frozen=True, repr=False)
 class CrossDatasetMatrix(Displayed):
-    """Scores of each run on each dataset; printing it gives accuracy and AUC.
+    """Scores of each run on each dataset, printed as tables of accuracy and AUC.
 
-    Made by :func:`evaluate_across`.
+    Returned by :func:`evaluate_across`.
 
     Parameters
     ----------
     cells : mapping of (str, str) to CrossValidationResult, ExternalEvaluation or Refusal
-        Scores by name of run and dataset: the run itself, with its out-of-fold predictions, on the
-        slices that it was trained on, and the evaluation of its fitted folds on other slices; a
-        refusal if these are known to overlap with those of the run.
+        Scores by names of run and dataset: for the dataset of the run, the run itself with its
+        out-of-fold predictions; for another dataset, the evaluation of the fitted folds; a refusal
+        if the dataset is known to overlap with that of the run.
 
     Examples
     --------
@@ -72,7 +72,7 @@ class CrossDatasetMatrix(Displayed):
     cells: Mapping[tuple[str, str], CrossValidationResult | ExternalEvaluation | Refusal]
 
     def table(self, *, metric: str = "accuracy") -> Table:
-        """Return a table with a row per run and a column per dataset.
+        """Return the scores in a table with a row per run and a column per dataset.
 
         Parameters
         ----------
@@ -83,8 +83,9 @@ class CrossDatasetMatrix(Displayed):
         -------
         Table
             Percentages: mean ± standard deviation over the fitted folds and, in brackets, the 95 %
-            confidence interval of the mean. A star marks out-of-fold scores, a dagger datasets with
-            slices that the run was trained on; "refused" are those known to overlap with it.
+            confidence interval of the mean. A star marks out-of-fold scores, and a dagger datasets
+            that contain training slices of the run; "refused" marks datasets that are known to
+            overlap with that of the run.
 
         Raises
         ------
@@ -199,7 +200,7 @@ def _intervals(found: CrossValidationResult | ExternalEvaluation) -> dict[str, I
 def evaluate_across(
     results: Mapping[str, CrossValidationResult], datasets: Mapping[str, CTDataset]
 ) -> CrossDatasetMatrix:
-    """Test every run on every dataset.
+    """Evaluate every run on every dataset.
 
     Neither weights nor threshold are adapted to the other source.
 
@@ -208,8 +209,7 @@ def evaluate_across(
     results : mapping of str to CrossValidationResult
         Runs by name.
     datasets : mapping of str to CTDataset
-        Datasets by name. For the slices that a run was trained on, its out-of-fold predictions are
-        taken.
+        Datasets by name. On the dataset of a run, its out-of-fold predictions are scored.
 
     Returns
     -------
@@ -240,7 +240,7 @@ def evaluate_across(
     check_named("datasets", datasets, CTDataset)
     if not results or not datasets:
         raise ValueError(
-            f"give at least one run and one dataset, got {len(results)} and {len(datasets)}"
+            f"at least one run and one dataset are needed, got {len(results)} and {len(datasets)}"
         )
     hashes = {name: dataset.content_hash() for name, dataset in datasets.items()}
     return CrossDatasetMatrix(

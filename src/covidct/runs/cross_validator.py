@@ -42,7 +42,7 @@ __all__ = ["CrossValidator"]
 _LOG = logging.getLogger(__name__)
 
 
-# Columns of a dataset's table that the predictions have, or that name no subgroup.
+# Columns of a dataset's table that are in the predictions, or do not define subgroups.
 _KNOWN = ("name", "path", "frame", "label", "target", "group", "volume", "source")
 
 
@@ -54,61 +54,63 @@ _OUTPUTS: dict[str, Callable[[CTDataset], Outputs]] = {
 
 
 class CrossValidator:
-    """Train a network on every fold of a dataset and test it on the slices left out.
+    """Cross-validation of a network on a dataset.
 
     Parameters
     ----------
     model : str
         Name of the network; :func:`covidct.list_models` lists them.
     recipe : Recipe or None, default=None
-        Training recipe; None means the paper's.
+        Training recipe. None: the paper's, ``Recipe()``.
     cv : int, "official", "source", splitter or iterable of (train, test), default=5
-        Number of stratified folds; the split of the dataset's authors; a fold for each source,
-        which tests it with a network trained on the others; a scikit-learn splitter; or pairs of
-        training and test positions.
+        Number of stratified folds; ``"official"``, the split of the dataset's authors;
+        ``"source"``, one fold per source, which tests it with a network trained on all others; a
+        scikit-learn splitter; or pairs of training and test positions.
     groups : {"patient", "near-duplicate"}, array-like of shape (n_slices,) or None, default=None
-        Groups of slices to keep together; None splits slices at random, as in the paper. See
-        :func:`covidct.runs.splits.make_split`.
+        Groups of slices that are kept in one part of each fold, as in
+        :func:`covidct.runs.splits.make_split`. None: slices are split at random, as in the paper.
     target : {"covid", "label"}, default="covid"
         ``"covid"`` trains one logit of COVID-19 against the rest, ``"label"`` one output per
         original label of the dataset. Predictions, metrics and comparisons are about COVID-19
         against the rest for both; ``"label"`` adds the probabilities and metrics of the labels.
-    weights : str, Path or None, default="imagenet"
+    weights : str, path-like or None, default="imagenet"
         Initial weights, as in :func:`covidct.create_model`.
     device : str, default="auto"
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``. With ``"auto"`` and several GPUs, folds
         are distributed over the GPUs.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
-        Arithmetic of the training; ``"auto"`` is bfloat16 if the device computes it natively.
+        Data type of the passes, as in :func:`covidct.devices.resolve_precision`.
     n_jobs : int or None, default=1
         Number of folds trained at the same time through joblib, in the backend chosen with
-        ``joblib.parallel_config``, such as dask. None means 1, and -1 one for each core.
-    run_dir : str, Path or None, default=None
-        Folder of the run; None means a temporary folder, removed together with the result.
+        ``joblib.parallel_config``, such as dask. None: 1. -1: one per core.
+    run_dir : str, path-like or None, default=None
+        Folder of the run. None: a temporary folder, which is removed together with the result.
     resume : bool, default=True
-        If True, continue the run in `run_dir`, also with more `repeats` than it had; if False,
-        raise an error if there is one.
+        Continue the run in `run_dir` if there is one, also with more `repeats` than before. If
+        False, such a run raises an error.
     seed : int, default=0
         Random seed of the new heads, the order of slices and the augmentation.
     split_seed : int or None, default=None
-        Random seed of the split; None means `seed`. With one `split_seed` and several `seed`, runs
+        Random seed of the split. None: `seed`. Runs with the same `split_seed` and different `seed`
         differ in the training only.
     repeats : int or None, default=None
-        Number of repeats of a number of folds, each with another split, or of the official split or
-        left-out sources, which are the same each time; each fold of each repeat has a training seed
-        of its own. The first repeat equals a run without repeats. None means 5 for
-        ``cv="official"`` and 1 otherwise.
+        Number of repeats. If `cv` is a number of folds, each repeat has a different split; the
+        official split and left-out sources are the same in each. Each fold of each repeat has its
+        own training seed. The first repeat equals a run with ``repeats=1``. None: 5 for
+        ``cv="official"``, 1 otherwise.
     threads : int or None, default=None
-        Threads per fold. None means those of PyTorch (:func:`torch.get_num_threads`, which the
-        environment variable ``OMP_NUM_THREADS`` sets), but no more than the cores divided by
+        Number of threads per fold. None: that of PyTorch (:func:`torch.get_num_threads`, set by the
+        environment variable ``OMP_NUM_THREADS``), but at most the number of cores divided by
         `n_jobs`.
     monitor_every : int, default=10
         Number of epochs between evaluations on the test slices for the learning curve. They do
         not influence the training: the model of the last epoch is scored.
     compile_model : bool, default=False
-        If True, run the network through :func:`torch.compile`.
+        Compile the network by :func:`torch.compile`. This is faster in long trainings only, since
+        compilation takes some time.
     profile : Profile or None, default=None
-        Collects the time that each part takes; needs ``n_jobs=1``.
+        Timer that sums the time spent in the parts of the training; needs ``n_jobs=1``. None: no
+        measurement.
 
     Raises
     ------
@@ -172,7 +174,9 @@ class CrossValidator:
             self.seed if split_seed is None else whole("split_seed", split_seed, least=0)
         )
         self.repeats = None if repeats is None else whole("repeats", repeats)
-        self.threads = _share(self.n_jobs) if threads is None else whole("threads", threads)
+        self.threads = (
+            _threads_per_job(self.n_jobs) if threads is None else whole("threads", threads)
+        )
         self.monitor_every = whole("monitor_every", monitor_every)
         self.compile_model = compile_model
         self.profile = profile
@@ -195,13 +199,13 @@ class CrossValidator:
         TypeError
             If `dataset` is not a CTDataset.
         ValueError
-            If the dataset cannot be split in this way, a fold has no training slice of a label
-            that is trained on, the canvases are too small for the network, or `run_dir` contains
-            another run.
+            If the dataset cannot be split in this way, ``target="label"`` and a fold has no
+            training slice of a label, the canvases are too small for the network, or `run_dir`
+            contains a different run.
         InvalidFileError
-            If a slice or the weights cannot be read, or a file in `run_dir` was damaged.
+            If a slice or the weights cannot be read, or a file in `run_dir` is damaged.
         TrainingDivergedError
-            If the loss of a fold became NaN; the other folds are finished and kept.
+            If the loss of a fold became NaN or infinite; the other folds are finished and kept.
         """
         check_dataset(dataset)
         split = make_split(
@@ -285,18 +289,20 @@ class CrossValidator:
         )
 
     def _run_jobs(self, directory: RunDirectory, jobs: Sequence[FoldJob]) -> None:
-        """Train the folds that no other process works on, then wait for the others."""
+        """Train the folds that are not being trained by other processes, then wait for those."""
         failures: dict[int, str] = {}
         for wait in (False, True):
-            left = [
+            remaining = [
                 job
                 for job in jobs
                 if job.number not in failures and not directory.is_finished(job.number)
             ]
-            tasks = (delayed(run_fold)(job, wait=wait, profile=self.profile) for job in left)
+            tasks = (delayed(run_fold)(job, wait=wait, profile=self.profile) for job in remaining)
             outcomes = Parallel(n_jobs=self.n_jobs, return_as="generator")(tasks)
-            bar = tqdm(outcomes, "folds", total=len(left), unit="fold", disable=None, leave=False)
-            for job, failure in zip(left, bar, strict=True):
+            bar = tqdm(
+                outcomes, "folds", total=len(remaining), unit="fold", disable=None, leave=False
+            )
+            for job, failure in zip(remaining, bar, strict=True):
                 if failure is not None:
                     failures[job.number] = failure
                 elif directory.is_finished(job.number):
@@ -336,7 +342,7 @@ class CrossValidator:
 
 
 def _check_labels(outputs: Outputs, dataset: CTDataset, split: Split) -> None:
-    """Raise an error if a label that needs an output has no training slice in a fold."""
+    """Raise an error if a label that has an output has no training slice in a fold."""
     codes = outputs.encode(dataset.labels, dataset.targets)
     for number, fold in enumerate(split.folds):
         present = np.bincount(codes[fold.train], minlength=len(outputs.classes)) > 0
@@ -346,13 +352,13 @@ def _check_labels(outputs: Outputs, dataset: CTDataset, split: Split) -> None:
             raise ValueError(
                 f"target='label' cannot be trained on fold {number}: its training part has no "
                 f"slice of {', '.join(map(repr, lacking))} ({lacking[0]!r} has {total} slices in "
-                f"all); leave the label out, give it and another the same label, choose other "
+                "total); remove its slices, merge the label with another one, choose other "
                 "folds, or target='covid'"
             )
 
 
 def _slices(dataset: CTDataset, split: Split) -> pd.DataFrame:
-    """Return what the predictions repeat of each slice; empty texts stand for unknown values."""
+    """Return the columns that predictions share with the dataset; unknown values are empty."""
     import pandas as pd
 
     return pd.DataFrame(
@@ -371,13 +377,13 @@ def _slices(dataset: CTDataset, split: Split) -> pd.DataFrame:
 def _jobs(n_jobs: int | None) -> int:
     if n_jobs == 0:
         raise ValueError(
-            "n_jobs must be a positive number of folds at a time, or -1 for one per core, got 0"
+            "n_jobs must be a positive number of folds, or -1 for one fold per core, got 0"
         )
     return 1 if n_jobs is None else n_jobs
 
 
-def _share(n_jobs: int) -> int:
-    """Return the threads of one of some folds that are trained at a time."""
+def _threads_per_job(n_jobs: int) -> int:
+    """Return the number of threads per fold if `n_jobs` folds are trained at the same time."""
     cores: int = cpu_count() // _workers(n_jobs)
     return max(1, min(torch.get_num_threads(), cores))
 

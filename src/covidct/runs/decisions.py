@@ -1,4 +1,4 @@
-"""Decisions by the predictions of a run: operating points, net benefit, rules for new cases."""
+"""Operating points, net benefit and decision rules from the predictions of a run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Decisions"]
 
 
 class Decisions(FoldPredictions):
-    """Predictions of a run, and the decisions that follow from them."""
+    """Predictions of a run, with methods about decisions at thresholds."""
 
     def operating_points(
         self,
@@ -31,30 +31,30 @@ class Decisions(FoldPredictions):
         """Return sensitivity, specificity and predictive values at chosen thresholds.
 
         The threshold of a fold is chosen on the other folds, or on the validation part if the split
-        has one: never on the predictions that it is applied to. The confusion matrices of the folds
-        are added.
+        has one, and never on the predictions to which it is applied. The confusion matrices of the
+        folds are added.
 
         Parameters
         ----------
         sensitivity, specificity : float or sequence of float, optional
-            Targets in (0, 1]. The other value, of the two, is then as large as the run allows.
+            Target values, in (0, 1]. The other of the two quantities is then as large as possible.
         threshold : float or sequence of float, optional
-            Fixed thresholds in [0, 1]. If no option is given, the targets are a sensitivity and a
-            specificity of 0.95.
+            Fixed thresholds, in [0, 1]. If neither these nor targets are given, the targets are a
+            sensitivity and a specificity of 0.95.
         per : {"slice", "patient"}, default="slice"
-            Unit that is decided about. The probability of a patient is the mean over its slices.
+            Unit of the predictions. The probability of a patient is the mean over its slices.
 
         Returns
         -------
         OperatingPoints
-            Values with intervals that resample whole patients, if these are known. Printing it
-            gives a table.
+            Values with intervals that resample whole patients, if these are known; printed as a
+            table.
 
         Raises
         ------
         ValueError
             If patients are unknown and `per` is ``"patient"``, a target is outside its range, or
-            there are no other predictions to choose a threshold on.
+            there are no other predictions on which a threshold can be chosen.
 
         Examples
         --------
@@ -77,7 +77,7 @@ class Decisions(FoldPredictions):
         threshold: float | Sequence[float] | None = None,
         per: Unit = "slice",
     ) -> OperatingPoints:
-        """Return predictive values and likelihood ratios where another share has COVID-19.
+        """Return predictive values and likelihood ratios at a given prevalence of COVID-19.
 
         Parameters
         ----------
@@ -89,13 +89,13 @@ class Decisions(FoldPredictions):
         Returns
         -------
         OperatingPoints
-            PPV, NPV and likelihood ratios with intervals. They hold if sensitivity and specificity
-            are the same there.
+            PPV, NPV and likelihood ratios with intervals. They assume that sensitivity and
+            specificity do not depend on the prevalence.
 
         Raises
         ------
         ValueError
-            If a prevalence is outside (0, 1), or as in :meth:`operating_points`.
+            If a prevalence is outside (0, 1), or for the reasons of :meth:`operating_points`.
         """
         return self._per(per).operating_points(
             _criteria(sensitivity, specificity, threshold), prevalences=_listed(prevalence)
@@ -114,16 +114,15 @@ class Decisions(FoldPredictions):
         Parameters
         ----------
         thresholds : array-like of float, optional
-            Probabilities of COVID-19 at which somebody would act, in (0, 1); by default 0.01 to
-            0.99.
+            Probabilities of COVID-19 from which one would act, in (0, 1); by default 0.01 to 0.99.
         per : {"slice", "patient"}, default="slice"
-            Unit that is decided about.
+            Unit of the predictions.
         calibrate : {"temperature", "platt"} or None, default="platt"
-            Calibration of each fold, fitted on the other folds or on the validation part; None for
-            the probabilities as predicted.
+            Calibration of each fold, fitted on the other folds or on the validation part. None: the
+            predicted probabilities are used.
         prevalence : float, optional
-            Share of COVID-19 to recalibrate to; by default, that of the dataset, which is seldom
-            that of a clinic.
+            Share of COVID-19 for which the probabilities are recalibrated. By default, that of the
+            dataset, which is rarely that of a clinic.
 
         Returns
         -------
@@ -134,7 +133,7 @@ class Decisions(FoldPredictions):
         ------
         ValueError
             If patients are unknown and `per` is ``"patient"``, a value is outside its range, or
-            there are no other predictions to calibrate on.
+            there are no other predictions on which the calibration can be fitted.
         """
         return self._per(per).net_benefit(thresholds, calibrate=calibrate, prevalence=prevalence)
 
@@ -152,13 +151,13 @@ class Decisions(FoldPredictions):
 
         The rule is fitted on the validation part if the split has one, otherwise on the out-of-fold
         predictions of all folds; repeats are averaged, as :class:`covidct.Predictor` averages
-        networks. Its performance is close to that of :meth:`operating_points`, where every
-        fold has a threshold that was chosen in the same way without it.
+        networks. Its performance is close to that of :meth:`operating_points`, where the threshold
+        of every fold is chosen in the same way without that fold.
 
         Parameters
         ----------
         per : {"slice", "patient"} or None, default=None
-            Unit that is decided about; None for patients if they are known, otherwise slices.
+            Unit of the predictions. None: patients if they are known, otherwise slices.
         calibrate : bool or {"temperature", "platt"}, default=False
             Calibration; True for ``"platt"``.
         sensitivity, specificity, threshold : float, optional
@@ -187,7 +186,7 @@ class Decisions(FoldPredictions):
         )
 
     def _per(self, per: Unit | None) -> UnitPredictions:
-        """Collect the predictions per slice or patient; None for patients if they are known."""
+        """Collect the predictions per slice or patient; None means patients if they are known."""
         return UnitPredictions.of(self, per or ("patient" if self.has_patients else "slice"))
 
 

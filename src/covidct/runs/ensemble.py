@@ -1,4 +1,4 @@
-"""Averages of fitted networks: of several runs on the same folds, or of repeats of one split."""
+"""Ensembles of several runs on the same folds, or of the repeats of one split."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["Ensemble"]
 
 
 class Ensemble(ScoredFolds):
-    """Mean probability of several runs, fold by fold, with all scores of a single run.
+    """Ensemble of several runs by the mean probability of each fold, scored like a single run.
 
     A slice is scored by the networks of the fold that tests it, none of which was trained on it.
     Choose the members before their scores on these folds are known: an ensemble of the best of many
@@ -36,9 +36,9 @@ class Ensemble(ScoredFolds):
     members : sequence of CrossValidationResult
         Runs with the same slices, protocol and folds.
     siblings : bool, default=False
-        Also average folds that train and test on the same slices, such as the repeats of an
+        Average also folds with the same training and test slices, such as the repeats of an
         official split with several seeds. The folds of a cross-validation cannot be averaged, since
-        networks would score slices that they were trained on.
+        networks would score their own training slices.
 
     Attributes
     ----------
@@ -99,7 +99,7 @@ class Ensemble(ScoredFolds):
         """Average the predictions of all members and of the folds `numbers` as one fold."""
         parts = [member.fold_predictions(k) for member in self.members for k in numbers]
         rows = parts[0].assign(fold=fold)
-        # Labels that not all members have probabilities of.
+        # Labels without probabilities in some of the members.
         rows = rows.drop(columns=[c for c in rows if any(c not in part for part in parts)])
         for column in ("probability", *map(label_column, self.labels)):
             rows[column] = np.mean([part[column] for part in parts], axis=0)
@@ -115,7 +115,7 @@ class Ensemble(ScoredFolds):
         dataset : CTDataset
             Slices of another source.
         device : str, default="auto"
-            Device, see :func:`covidct.devices.resolve_device`.
+            Device, as in :func:`covidct.devices.resolve_device`.
 
         Returns
         -------
@@ -129,20 +129,21 @@ class Ensemble(ScoredFolds):
         InvalidFileError
             If a file of a run is missing or damaged.
         """
-        each = [member.evaluate(dataset, device=device) for member in self.members]
-        probabilities = np.mean([evaluation.probabilities for evaluation in each], axis=0)
-        seen = chain.from_iterable(evaluation.seen for evaluation in each)
+        evaluations = [member.evaluate(dataset, device=device) for member in self.members]
+        probabilities = np.mean([evaluation.probabilities for evaluation in evaluations], axis=0)
+        seen = chain.from_iterable(evaluation.seen for evaluation in evaluations)
+        first = evaluations[0]
         return ExternalEvaluation(
-            trained_on=each[0].trained_on,
-            tested_on=each[0].tested_on,
+            trained_on=first.trained_on,
+            tested_on=first.tested_on,
             probabilities=np.stack(
                 [probabilities[numbers].mean(axis=0) for numbers in self._merged]
             ),
-            targets=each[0].targets,
-            groups=each[0].groups,
-            group_kind=each[0].group_kind,
+            targets=first.targets,
+            groups=first.groups,
+            group_kind=first.group_kind,
             seen=tuple(dict.fromkeys(seen)),
-            columns=each[0].columns,
+            columns=first.columns,
         )
 
     @property
@@ -162,8 +163,8 @@ def _siblings(result: CrossValidationResult) -> list[list[int]]:
         alike.setdefault(_key(fold), []).append(number)
     if len(alike) == len(result.folds):
         raise ValueError(
-            f"siblings=True needs folds with the same slices, but all folds of "
-            f"{str(result.run_dir)!r} differ; averaging them would let networks score slices that "
+            "siblings=True needs folds with the same slices, but all folds of "
+            f"{str(result.run_dir)!r} differ; in their average, networks would score slices that "
             "they were trained on"
         )
     return list(alike.values())

@@ -1,4 +1,4 @@
-"""Fitted folds as a folder to share, which :meth:`covidct.Predictor.load` reads."""
+"""Export of fitted folds to a folder that :meth:`covidct.Predictor.load` reads."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _CARD, _REFERENCE = "card.json", "reference.safetensors"
 
 @dataclass(frozen=True, kw_only=True)
 class PredictorCard:
-    """Description of exported folds for the people who receive them.
+    """Description of exported folds for their users.
 
     Parameters
     ----------
@@ -55,20 +55,18 @@ class PredictorCard:
     metrics : mapping of str to object
         Mean and standard deviation over the folds under that protocol, as fractions.
     intervals : mapping of str to object, default={}
-        Ends of the 95 % confidence intervals of the means, as fractions; None for an end that is
-        undefined.
+        Ends of the 95 % confidence intervals of the means, as fractions; None for an undefined end.
     patients : mapping of str to int, default={}
-        Numbers of patients in the ``"training"`` and the ``"test"`` part of the folds, where they
-        are known.
+        Numbers of patients in the ``"training"`` and the ``"test"`` part of the folds, if known.
     prevalence : mapping of str to float, default={}
         Shares of COVID-19 slices in the same parts.
     shortcuts : tuple of str or None, default=None
-        Properties of the images that give the class away, as an audit found them; None if the data
-        were not audited.
+        Properties of the training images that predict the class, as found by an audit; None if the
+        data were not audited.
     rule : DecisionRule or None, default=None
         Calibration and threshold.
     thumbnails : bool, default=False
-        True if the references hold thumbnails of training slices, by which these are recognized.
+        True if the references contain thumbnails of training slices, by which these are recognized.
     intended_use : str, default="Research only; not a medical device."
         Permitted and excluded uses.
     covidct : str, default=this version
@@ -126,7 +124,7 @@ def write_export(
     rule : DecisionRule or None
         Calibration and threshold.
     thumbnails : bool
-        If True, keep the thumbnails of training slices.
+        Keep the thumbnails of training slices.
     audit : AuditReport, optional
         Audit of the slices.
 
@@ -184,7 +182,7 @@ class PartCounts(NamedTuple):
 
 
 def count_parts(result: CrossValidationResult, folds: Sequence[int]) -> PartCounts:
-    """Count the patients, and the share of COVID-19 slices, that folds train and test on.
+    """Count the patients and the share of COVID-19 slices in the training and test parts of folds.
 
     Parameters
     ----------
@@ -196,7 +194,7 @@ def count_parts(result: CrossValidationResult, folds: Sequence[int]) -> PartCoun
     Returns
     -------
     PartCounts
-        A part with slices that no fold tests, whose class the run does not keep, is left out.
+        A part is left out if no fold tests some of its slices, since their classes are not stored.
     """
     known = result.predictions.drop_duplicates("index").set_index("index")
     found = PartCounts({}, {})
@@ -238,14 +236,14 @@ def read_export(
     FileNotFoundError
         If a file is missing.
     InvalidFileError
-        If a file is damaged, or is not the one that the card describes.
+        If a file is damaged, or does not belong to the card.
     """
     folder = Path(folder)
     path = folder / _CARD
     if not path.is_file():
         raise FileNotFoundError(
-            f"{str(folder)!r} has no run.json and no {_CARD}: give the folder of a finished run, a "
-            f"folder or an ONNX file of covidct export{runs_near(folder)}"
+            f"{str(folder)!r} has no run.json and no {_CARD}: give the folder of a finished run, or a "
+            f"folder or ONNX file that covidct export wrote{runs_near(folder)}"
         )
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""External tests: the fitted folds of a run on slices of another source."""
+"""External tests: evaluation of the fitted folds of a run on slices of another source."""
 
 from __future__ import annotations
 
@@ -33,25 +33,25 @@ __all__ = ["ExternalEvaluation"]
 class ExternalEvaluation(Displayed):
     """Scores of a run's fitted folds on slices of another source.
 
-    Made by :meth:`covidct.CrossValidationResult.evaluate`; printing it gives the tables.
+    Returned by :meth:`covidct.CrossValidationResult.evaluate`; printed as tables.
 
     Parameters
     ----------
     trained_on, tested_on : str
         Names of the datasets.
-    probabilities : ndarray of float64, shape (n_folds, n_slices)
-        Probability of COVID-19 by the network of each fold.
-    targets : ndarray of int64, shape (n_slices,)
+    probabilities : ndarray of float64 of shape (n_folds, n_slices)
+        Probability of COVID-19, predicted by the network of each fold.
+    targets : ndarray of int64 of shape (n_slices,)
         1 for COVID-19, else 0.
-    groups : ndarray of str, shape (n_slices,), or None
+    groups : ndarray of str of shape (n_slices,), or None
         Group of each slice, which intervals resample as a whole; None if unknown.
     group_kind : str, default="patient"
-        Kind of the groups; ``"near-duplicate"`` if they stand in for unknown patients.
+        Kind of the groups; ``"near-duplicate"`` if they replace unknown patients.
     seen : tuple of str, default=()
-        Names of slices that a network was trained on, which do not belong in an external test. Of a
-        training fold with more than 2,000 slices, only a random 2,000 are recognized.
+        Names of slices that were used for training, which do not belong in an external test. If a
+        training part has more than 2,000 slices, a random sample of 2,000 is recognized.
     columns : DataFrame or None, default=None
-        The `table` of the dataset, whose columns :meth:`by` takes.
+        The `table` of the dataset, whose columns can be given to :meth:`by`.
 
     Examples
     --------
@@ -149,8 +149,7 @@ class ExternalEvaluation(Displayed):
         UnknownNameError
             If there is no such column.
         ValueError
-            If the column has more than 50 different texts, or another number of values than there
-            are slices.
+            If the column has more than 50 different texts, or not one value per slice.
 
         Examples
         --------
@@ -198,7 +197,7 @@ class ExternalEvaluation(Displayed):
 
     @property
     def _units(self) -> npt.NDArray[Any]:
-        """Unit of each slice that intervals resample: its group, or the slice."""
+        """Resampled unit of each slice: its group, or the slice itself."""
         return np.arange(len(self.targets)) if self.groups is None else self.groups
 
     @property
@@ -271,12 +270,12 @@ class ExternalEvaluation(Displayed):
         Raises
         ------
         ValueError
-            If the rule decides about patients, and patients are unknown.
+            If the rule applies to patients, and patients are unknown.
         """
         scored = self.patients() if rule.per == "patient" else self
         if scored is None:
             raise ValueError(
-                f"the rule decides about patients, which are unknown in {self.tested_on!r}; give "
+                f"the rule applies to patients, which are unknown in {self.tested_on!r}; pass "
                 "groups to load_dataset, or fit the rule with per='slice'"
             )
         mean = np.clip(scored.probabilities.mean(axis=0), 0, 1)
@@ -297,7 +296,7 @@ class ExternalEvaluation(Displayed):
         )
 
     def table(self) -> Table:
-        """Return a table with a row per metric.
+        """Return the scores in a table with a row per metric.
 
         Returns
         -------
@@ -373,7 +372,7 @@ class ExternalEvaluation(Displayed):
         more = f" and {len(self.seen) - 3:,} more" if len(self.seen) > 3 else ""
         return (
             f"{len(self.seen):,} of {len(self.targets):,} slices of {self.tested_on} were used for "
-            f"training ({', '.join(self.seen[:3])}{more}), which makes the result too good; "
+            f"training ({', '.join(self.seen[:3])}{more}), which makes the result too optimistic; "
             "remove them from the external test"
         )
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from filelock import FileLock, Timeout
 
-from .._files import clear_remains
+from .._files import remove_temporary_files
 from .._memory import keep_freed_memory
 from ..datasets.canvases import map_canvases
 from ..devices import Precision
@@ -38,13 +38,13 @@ __all__ = ["FoldJob", "run_fold"]
 
 Canvases = npt.NDArray[np.uint8]
 
-# Slices that are described at a time: some batches of the network.
+# Number of slices whose descriptors are computed at a time.
 _BLOCK = 256
 
 
 @dataclass(frozen=True)
 class FoldJob:
-    """Everything that a worker needs to run one fold.
+    """Description of one fold, from which a worker process can run it.
 
     The canvases are named by their file: pickled as an array, a mapped file of tens of gigabytes
     would be read whole and sent to each worker.
@@ -59,7 +59,7 @@ class FoldJob:
     weights: str | None
     recipe: Recipe
     canvases: Path
-    slices: pd.DataFrame  # what predictions repeat of each slice, such as its path and target
+    slices: pd.DataFrame  # columns that predictions share with the dataset, such as path and target
     device: str
     precision: Precision
     seed: int
@@ -70,29 +70,28 @@ class FoldJob:
 
 
 def run_fold(job: FoldJob, *, wait: bool, profile: Profile | None = None) -> str | None:
-    """Train and score a fold, unless it is finished or another process works on it.
+    """Train and score a fold, unless it is finished or another process is training it.
 
     Parameters
     ----------
     job : FoldJob
         The fold.
     wait : bool
-        If True, wait for another process that works on this fold, and continue its work if it
-        dies.
+        Wait for another process that is training this fold, and continue its work if it dies.
     profile : Profile or None, default=None
-        Collects the time that each part takes.
+        Timer that sums the time spent in the parts of the training. None: no measurement.
 
     Returns
     -------
     str or None
-        The reason why the training diverged; None if it did not.
+        Reason why the training diverged; None if it did not.
     """
     directory = RunDirectory(job.run_dir)
     folder = directory.fold(job.number)
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / ".lock", timeout=-1 if wait else 0):
-            clear_remains(folder)
+            remove_temporary_files(folder)
             if not directory.is_finished(job.number):
                 with _threads(job.threads):
                     _fit_and_score(job, directory, profile)
@@ -146,7 +145,7 @@ def _fit_and_score(job: FoldJob, directory: RunDirectory, profile: Profile | Non
 
 
 def _initial_model(job: FoldJob) -> CTClassifier:
-    """Create the network; its new head depends on the seed and the number of the fold only."""
+    """Create the network; its new head depends only on the seed and the number of the fold."""
     if not job.model.name.startswith("timm:"):
         # A worker process does not know the networks that the caller has registered.
         register_model(job.model, overwrite=True)

@@ -88,7 +88,7 @@ class FoldPredictions:
 
     @property
     def fold_names(self) -> tuple[str, ...]:
-        """Names of the folds: the source that each tests, if sources are left out, or numbers."""
+        """Names of the folds: the tested source if sources are left out, else the number."""
         return tuple(fold.name or str(k) for k, fold in enumerate(self.folds))
 
     @property
@@ -108,7 +108,7 @@ class FoldPredictions:
 
     @property
     def resampled_unit(self) -> str:
-        """Noun for the unit that intervals resample: :attr:`unit`, or ``"slice"`` if unknown."""
+        """Noun for the resampled unit: :attr:`unit`, or ``"slice"`` if groups are unknown."""
         return self.unit if self.has_groups else "slice"
 
     @property
@@ -206,7 +206,7 @@ class FoldPredictions:
         Parameters
         ----------
         fold : int or None, default=None
-            Number of a fold; None averages over the folds, as Figs. 9 and 10 of the paper do.
+            Number of a fold. None: mean over the folds, as in Figs. 9 and 10 of the paper.
 
         Returns
         -------
@@ -219,7 +219,7 @@ class FoldPredictions:
         return np.asarray(np.mean(counts, axis=0))
 
     def shared_groups(self) -> float | None:
-        """Compute the share of test slices with slices of the same group in the training part.
+        """Compute the share of test slices whose group also has slices in the training part.
 
         Returns
         -------

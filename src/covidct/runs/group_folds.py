@@ -1,4 +1,4 @@
-"""Folds that keep groups whole and hold both classes, wherever such folds exist."""
+"""Folds of whole groups in which both classes occur, if such folds exist."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Index = npt.NDArray[np.int64]
 
 
 def most_folds(targets: npt.ArrayLike, groups: npt.ArrayLike) -> int:
-    """Return the largest number of folds in which each fold can hold both classes.
+    """Return the largest number of folds for which each fold can contain both classes.
 
-    A fold needs a group with slices of both classes, or a group of each class: there can be as many
-    folds as groups with slices of the class that has fewer such groups.
+    A fold needs a group with slices of both classes, or a group of each class. The number of folds
+    is therefore the number of groups with slices of a class, for the class with fewer such groups.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def most_folds(targets: npt.ArrayLike, groups: npt.ArrayLike) -> int:
 
 
 class GroupFolds:
-    """Stratified folds of whole groups; a splitter as scikit-learn has them.
+    """Splitter for stratified folds of whole groups, with scikit-learn's interface.
 
     The folds are those of :class:`sklearn.model_selection.StratifiedGroupKFold` wherever each of
     them has slices of both classes. That class places one group after the other and does not look
@@ -75,12 +75,12 @@ class GroupFolds:
         self.seed = seed
 
     def split(self, X: Any, y: Any = None, groups: Any = None) -> Iterator[tuple[Index, Index]]:
-        """Yield positions to train and to test on.
+        """Yield the positions of training and test slices of each fold.
 
         Parameters
         ----------
         X : sized
-            Anything of the slices' number.
+            Object with one entry per slice; only its length is used.
         y : array-like of shape (n_slices,)
             0 or 1 for each slice.
         groups : array-like of shape (n_slices,)

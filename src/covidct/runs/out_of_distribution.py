@@ -1,4 +1,4 @@
-"""Comparison of new slices with the training slices of a network."""
+"""Detection of new slices that are unlike the training slices of a network."""
 
 from __future__ import annotations
 
@@ -25,10 +25,12 @@ __all__ = ["TrainingReference", "descriptors", "gray_levels", "layout", "seen_by
 Array = npt.NDArray[np.float64]
 Block = Mapping[str, npt.NDArray[np.floating]]
 Descriptors = Block | Iterable[Block]
-# One test slice in a hundred exceeds the limit.
+# Quantile of the distances of test slices that is the limit: one test slice in a hundred exceeds
+# it.
 _QUANTILE = 0.99
-# Descriptors of few dimensions: the distance is that to the nearest training slice, which are kept.
-# Features have many dimensions, and those of a photograph may lie between those of slices.
+# Descriptors of few dimensions, with the distance to the nearest training slice, so that training
+# slices are stored. Features have many dimensions, and those of a photograph may lie between those
+# of slices.
 _KEPT = ("gray", "layout")
 _MOST_KEPT = 2000
 _LAYOUT = (12, 16)
@@ -39,22 +41,22 @@ _SIZES = {"gray": 9, "layout": _LAYOUT[0] * _LAYOUT[1]}
 # are within 0.08, copies of half the size within 0.25; slices of other patients start at 0.31,
 # slices of other sources at 0.42.
 _SAME = 0.25
-# Smallest standard deviation of a tile when copies are searched: tiles that are (nearly) equal in
-# all slices, such as padding, must not dominate the distance.
+# Smallest standard deviation of a tile in the search for copies: tiles that are nearly equal in all
+# slices, such as padding, must not dominate the distance.
 _LEAST_SD = 0.05
 
 
 @dataclass(frozen=True)
 class TrainingReference:
-    """Description of a fold's training slices, and limits for new slices.
+    """Statistics of the training slices of a fold, and limits for new slices.
 
-    Slices are compared by three descriptors: the network's penultimate features, the deciles of
-    the gray levels, and the layout (:func:`layout`). Distances are root mean squares over the
-    dimensions, in standard deviations of the training slices: from their mean for the features,
-    and from the nearest training slice for gray levels and layout, which have several modes with
-    nothing in between. The limit of a descriptor is the 99 % quantile over the test slices of the
-    fold, which the network has not seen either. So one in a hundred slices of the same source
-    exceeds it, and more if the split separates slices of one patient.
+    Slices are compared by three descriptors: the network's penultimate features, the deciles of the
+    gray levels, and the layout (:func:`layout`). Distances are root mean squares over the
+    dimensions, in standard deviations of the training slices: from their mean for the features, and
+    from the nearest training slice for gray levels and layout, whose distributions have several
+    separate modes. The limit of a descriptor is the 99 % quantile over the test slices of the fold,
+    which were not used for training either. Therefore, about one in a hundred slices of the same
+    source exceeds it, and more if the split separates slices of one patient.
 
     Parameters
     ----------
@@ -63,7 +65,7 @@ class TrainingReference:
         ``"gray"``, ``"layout"``.
     limit : dict of str to float
         Largest usual distance, by descriptor.
-    kept : dict of str to ndarray of float32, shape (n_kept, n_dimensions)
+    kept : dict of str to ndarray of float32 of shape (n_kept, n_dimensions)
         Standardized training slices, at most 2,000, for ``"gray"`` and ``"layout"``.
 
     Examples
@@ -85,18 +87,18 @@ class TrainingReference:
 
     @classmethod
     def fit(cls, train: Descriptors, test: Descriptors) -> Self:
-        """Describe training slices, and set the limits on test slices.
+        """Compute the statistics of training slices, and the limits from test slices.
 
         Parameters
         ----------
         train, test : dict of str to ndarray of shape (n_slices, n_dimensions), or iterable of dict
-            Descriptors of the training and test slices of a fold; or blocks of them, which need not
-            be in memory at the same time: each iterable is consumed once, `train` first.
+            Descriptors of the training and test slices of a fold, or blocks of them. Blocks need
+            not be in memory at the same time: each iterable is consumed once, `train` first.
 
         Returns
         -------
         TrainingReference
-            The description.
+            The statistics and limits.
         """
         moments: defaultdict[str, _Moments] = defaultdict(_Moments)
         sample = _Sample(_MOST_KEPT)
@@ -133,7 +135,7 @@ class TrainingReference:
 
         Returns
         -------
-        ndarray of float64, shape (n_slices,)
+        ndarray of float64 of shape (n_slices,)
             Root mean square over the dimensions, in standard deviations.
         """
         z = (values - self.mean[kind]) / self.sd[kind]
@@ -152,23 +154,23 @@ class TrainingReference:
 
         Returns
         -------
-        dict of str to ndarray of bool, shape (n_slices,)
+        dict of str to ndarray of bool of shape (n_slices,)
             True where the limit is exceeded, by descriptor.
         """
         return {kind: self.distance(kind, slices[kind]) > self.limit[kind] for kind in self.limit}
 
     @property
     def has_thumbnails(self) -> bool:
-        """True if the layouts of training slices are kept, which show them in 12 x 16 pixels."""
+        """True if layouts of training slices, images of 12 x 16 pixels, are stored."""
         return "layout" in self.kept
 
     def without_thumbnails(self) -> Self:
-        """Return the description without the layouts of training slices.
+        """Return a copy without the layouts of training slices.
 
         Returns
         -------
         TrainingReference
-            Description that cannot recognize training slices.
+            Reference that cannot recognize training slices.
         """
         parts = (self.mean, self.sd, self.limit, self.kept)
         return type(self)(*({k: v for k, v in p.items() if k != "layout"} for p in parts))  # type: ignore[arg-type]  # the values keep their types
@@ -176,18 +178,18 @@ class TrainingReference:
     def seen(self, layouts: Array) -> npt.NDArray[np.bool_]:
         """Find slices that are training slices, or copies of them.
 
-        Copies in another format, or of half the size, are recognized. Of more than 2,000 training
-        slices, only a random 2,000 are known.
+        Copies in another format, or of half the size, are recognized. If there are more than 2,000
+        training slices, a random sample of 2,000 is known.
 
         Parameters
         ----------
-        layouts : ndarray of float64, shape (n_slices, 192)
+        layouts : ndarray of float64 of shape (n_slices, 192)
             Layouts of the slices, see :func:`layout`.
 
         Returns
         -------
-        ndarray of bool, shape (n_slices,)
-            True for training slices; False for all without thumbnails.
+        ndarray of bool of shape (n_slices,)
+            True for training slices; False for all slices if there are no thumbnails.
 
         Examples
         --------
@@ -268,12 +270,12 @@ def seen_by_any(references: Iterable[TrainingReference], layouts: Array) -> npt.
     ----------
     references : iterable of TrainingReference
         References of the networks.
-    layouts : ndarray of float64, shape (n_slices, 192)
+    layouts : ndarray of float64 of shape (n_slices, 192)
         Layouts of the slices, see :func:`layout`.
 
     Returns
     -------
-    ndarray of bool, shape (n_slices,)
+    ndarray of bool of shape (n_slices,)
         True for training slices, see :meth:`TrainingReference.seen`.
     """
     seen = [reference.seen(layouts) for reference in references]
@@ -285,12 +287,12 @@ def descriptors(canvases: npt.NDArray[np.uint8]) -> dict[str, Array]:
 
     Parameters
     ----------
-    canvases : ndarray of uint8, shape (n_slices, height, width)
+    canvases : ndarray of uint8 of shape (n_slices, height, width)
         Canvases.
 
     Returns
     -------
-    dict of str to ndarray of float64, shape (n_slices, n_dimensions)
+    dict of str to ndarray of float64 of shape (n_slices, n_dimensions)
         ``"gray"`` by :func:`gray_levels` and ``"layout"`` by :func:`layout`.
     """
     return {"gray": gray_levels(canvases), "layout": layout(canvases)}
@@ -301,12 +303,12 @@ def layout(canvases: npt.NDArray[np.uint8]) -> Array:
 
     Parameters
     ----------
-    canvases : ndarray of uint8, shape (n_slices, height, width)
+    canvases : ndarray of uint8 of shape (n_slices, height, width)
         Canvases.
 
     Returns
     -------
-    ndarray of float64, shape (n_slices, 192)
+    ndarray of float64 of shape (n_slices, 192)
         Mean gray levels in [0, 1].
     """
     tiles = [
@@ -325,12 +327,12 @@ def gray_levels(canvases: npt.NDArray[np.uint8]) -> Array:
 
     Parameters
     ----------
-    canvases : ndarray of uint8, shape (n_slices, height, width)
+    canvases : ndarray of uint8 of shape (n_slices, height, width)
         Canvases.
 
     Returns
     -------
-    ndarray of float64, shape (n_slices, 9)
+    ndarray of float64 of shape (n_slices, 9)
         Deciles in [0, 1].
     """
     ranks = np.linspace(0.1, 0.9, 9) * (math.prod(canvases.shape[1:]) - 1)

@@ -44,19 +44,21 @@ class PairedTest(NamedTuple):
         Mean of the metric over the folds of `a` minus that of `b`, as in the tables of the runs, as
         a fraction.
     interval : Interval
-        95 % confidence interval of the difference, from resampling groups as a whole.
+        95 % confidence interval of the difference, from resampling whole groups.
     p_permutation : float
-        P-value of swapping the predictions of whole groups: do these fitted networks differ?
-        For the AUC, ranks within network and fold are swapped, not probabilities.
+        P-value of the permutation test of a difference between the fitted networks, which swaps the
+        predictions of whole groups. For the AUC, ranks within network and fold are swapped instead
+        of probabilities.
     p_permutation_holm : float
         `p_permutation`, corrected for the number of tests by Holm's method.
     retraining : Interval
-        95 % confidence interval of the difference between retrained networks. Of runs with the same
-        folds, from the corrected resampled t-test over the folds. Of repeats of one split, and of
-        runs that differ in their split, from the repeats and patients, crossed. NaN, with the
-        `reason`, if this needs repeats or the metric is undefined.
+        95 % confidence interval of the difference between retrained networks: by the corrected
+        resampled t-test over the folds if the runs have the same folds, and by
+        :func:`covidct.evaluation.variance.crossed_interval` for repeats of one split and for runs
+        that differ in their split. NaN, with the `reason`, if repeats are needed or the metric is
+        undefined.
     p_retraining : float
-        P-value of the same test: would retrained networks differ?
+        P-value of the difference between retrained networks, by the same method.
     p_retraining_holm : float
         `p_retraining`, corrected for the number of tests by Holm's method.
     """
@@ -74,7 +76,7 @@ class PairedTest(NamedTuple):
 
 @dataclass(frozen=True, repr=False)
 class PairedTests(Displayed):
-    """Tests of one metric, one per pair of runs; printing them gives a table.
+    """Tests of one metric, one per pair of runs, printed as a table.
 
     Parameters
     ----------
@@ -168,7 +170,7 @@ class PairedTests(Displayed):
 
     def __str__(self) -> str:
         if not self.tests:
-            return "no runs to compare: no two have the same folds, or differ only in their split"
+            return "no runs to compare: all pairs differ in folds and in more than the split"
         return self.table().render()
 
     def _repr_html_(self) -> str:
@@ -204,9 +206,9 @@ def compare_runs(
     metric : str, default="accuracy"
         Name of a metric in ``covidct.evaluation.metrics.METRICS``.
     pairs : iterable of (str, str) or None, default=None
-        Names of the runs to compare; None compares all comparable pairs.
+        Names of the runs to compare. None: all comparable pairs.
     n_permutations : int, default=10_000
-        Number of permutations, see :func:`covidct.evaluation.significance.permutation_test`.
+        Number of permutations, as in :func:`covidct.evaluation.significance.permutation_test`.
     seed : int, default=0
         Random seed of permutations and resamples.
 
@@ -316,7 +318,7 @@ def check_same_folds(name_a: str, a: ScoredFolds, name_b: str, b: ScoredFolds) -
 
 
 def _fold_mismatch(a: ScoredFolds, b: ScoredFolds) -> str:
-    """Describe why two runs do not have the same folds; empty if they have."""
+    """Describe why two runs do not have the same folds; empty if they do."""
     if a.content_hash != b.content_hash:
         if a.dataset_name == b.dataset_name:
             return f"they use different slices of {a.dataset_name!r}"
@@ -357,9 +359,9 @@ def _by_slice(run: ScoredFolds) -> pd.DataFrame:
 
 
 def _units(a: ScoredFolds, b: ScoredFolds) -> pd.Series[Any]:
-    """Return the units to resample: patients if a run knows them, else near-duplicates or slices.
+    """Return the units to resample: patients if known in a run, else near-duplicates or slices.
 
-    All predictions of a slice, in whatever fold, are in one unit.
+    All predictions of a slice are in one unit.
     """
     best = max((a, b), key=lambda run: (run.has_patients, run.has_groups))
     return _by_slice(best)["group" if best.has_groups else "index"]

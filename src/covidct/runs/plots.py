@@ -15,7 +15,7 @@ __all__ = ["Plots"]
 
 
 class Plots(Decisions):
-    """Predictions of a run, and plots of them."""
+    """Predictions of a run, with methods that plot them."""
 
     def plot_roc(self, ax: Axes | None = None) -> Axes:
         """Draw the ROC curve, averaged over the folds.
@@ -65,7 +65,7 @@ class Plots(Decisions):
         ax : matplotlib.axes.Axes, optional
             Axes to draw into; by default those of a new figure.
         fold : int or None, default=None
-            Number of a fold; None averages over the folds.
+            Number of a fold. None: mean over the folds.
 
         Returns
         -------
@@ -109,7 +109,7 @@ class Plots(Decisions):
         ax : matplotlib.axes.Axes, optional
             Axes to draw into; by default those of a new figure.
         per : {"slice", "patient"}, default="slice"
-            Unit that is decided about.
+            Unit of the predictions.
         calibrate : {"temperature", "platt"} or None, default="platt"
             Calibration of each fold, as in :meth:`net_benefit`.
 

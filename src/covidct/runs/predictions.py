@@ -66,16 +66,16 @@ class Prediction(NamedTuple):
         Sample standard deviation of the probability over the folds; 0 for a single fold.
     doubts : tuple of str
         Reasons for caution: the slice differs from the training slices, is one of them, or could
-        not be read. Slices of a volume that are not counted, see `VolumePrediction`, are doubted
-        only if they could not be read.
+        not be read. A slice of a volume that is not counted (see `VolumePrediction`) has a doubt
+        only if it could not be read.
     size : tuple of (int, int)
         Height and width of the image in pixels; (0, 0) if it could not be read.
     frame : int, default=0
-        Index of the slice within its file; 0 if the file holds one slice.
+        Index of the slice within its file; 0 if the file contains one slice.
     position : float, default=nan
         Position along the body in mm, larger towards the head; NaN if unknown.
     volume : str or None, default=None
-        Name of the volume that the slice belongs to; None for a single image.
+        Name of the volume of the slice; None for a single image.
     volume_probability : float, default=nan
         Probability of the volume, see `VolumePrediction`.
     lung : bool or None, default=None
@@ -84,7 +84,7 @@ class Prediction(NamedTuple):
     patient : str or None, default=None
         Pseudonym of the patient, see :func:`covidct.datasets.dicom.patient_group`; None if unknown.
     by_fold : tuple of float, default=()
-        Probability by each fold; empty if the slice could not be read.
+        Probability predicted by each fold; empty if the slice could not be read.
     by_label : mapping of str to float, default={}
         Mean probability of each label over the folds; NaN if the slice could not be read. Empty if
         the networks have a single output.
@@ -142,9 +142,9 @@ class _Aggregate:
     def probability(self) -> float:
         """Probability of COVID-19: the mean over the counted slices; NaN if there are none.
 
-        The lung slices are found by their anatomy alone, so that neither the length of the scan nor
-        the number of slices changes the value. It is not calibrated; a rule of patients calibrates
-        it, see :meth:`covidct.CrossValidationResult.decision_rule`.
+        Lung slices are found by their anatomy alone, so that the value does not depend on the
+        length of the scan or the number of slices. It is not calibrated; a rule for patients
+        calibrates it, see :meth:`covidct.CrossValidationResult.decision_rule`.
         """
         values = [p.probability for p in self.counted]
         return float(np.mean(values)) if values else nan
@@ -205,8 +205,9 @@ class _Aggregate:
 class VolumePrediction(_Aggregate):
     """Prediction of one volume, without pixels.
 
-    The slices that show lung are counted. If lung is not known, as in a volume that is not in
-    Hounsfield units, or if no lung was recognized, all slices are counted; the latter is a doubt.
+    The slices that show lung are counted. If it is unknown which slices show lung, as in a volume
+    that is not in Hounsfield units, or if no lung was recognized, all readable slices are counted;
+    the latter case is a doubt.
 
     Parameters
     ----------
@@ -218,7 +219,7 @@ class VolumePrediction(_Aggregate):
     Attributes
     ----------
     counted : tuple of Prediction
-        Slices that count.
+        Slices that enter the probability.
     probability : float
         Mean probability of the counted slices.
     spread : float
@@ -262,13 +263,13 @@ class VolumePrediction(_Aggregate):
 class PatientPrediction(_Aggregate):
     """Prediction of one patient, without pixels.
 
-    The slices of all volumes and images of the patient are put together; those that show lung are
-    counted, as in `VolumePrediction`.
+    It is computed from the slices of all volumes and images of the patient; those that show lung
+    are counted, as in `VolumePrediction`.
 
     Parameters
     ----------
     name : str
-        Pseudonym of the patient; where it is unknown, the name of the volume, or the path of the
+        Pseudonym of the patient; if it is unknown, the name of the volume, or the path of the
         image.
     slices : tuple of Prediction
         All slices.
@@ -294,12 +295,12 @@ class PatientPrediction(_Aggregate):
 
 
 class Predictions(Sequence[Prediction]):
-    """Predictions of :meth:`Predictor.predict`: a sequence of `Prediction`, without pixels.
+    """Sequence of `Prediction`, as returned by :meth:`Predictor.predict`, without pixels.
 
     Parameters
     ----------
     predictions : iterable of Prediction
-        Predictions; the slices of a volume follow each other.
+        Predictions; the slices of a volume are consecutive.
     rule : DecisionRule or None, default=None
         Calibration and threshold. The tables of its unit (slices, or patients and volumes) then
         have the columns ``calibrated_probability`` and ``positive``.
@@ -335,7 +336,7 @@ class Predictions(Sequence[Prediction]):
 
     @cached_property
     def volumes(self) -> tuple[VolumePrediction, ...]:
-        """Volumes in their order; empty if all slices are single images."""
+        """Volumes, in the order of the predictions; empty if all slices are single images."""
         return tuple(v for v in by_volume(self) if v.slices[0].volume is not None)
 
     @cached_property
@@ -347,7 +348,7 @@ class Predictions(Sequence[Prediction]):
         return tuple(PatientPrediction(name, tuple(found)) for name, found in slices.items())
 
     def to_frame(self) -> pd.DataFrame:
-        """Return a table with a row per slice.
+        """Return the predictions in a table with a row per slice.
 
         Returns
         -------
@@ -366,7 +367,7 @@ class Predictions(Sequence[Prediction]):
         )
 
     def by_volume(self) -> pd.DataFrame:
-        """Return a table with a row per volume; a single image is a volume of one slice.
+        """Return the predictions in a table with a row per volume or single image.
 
         Returns
         -------
@@ -379,12 +380,12 @@ class Predictions(Sequence[Prediction]):
         return _table(by_volume(self), self.rule, columns=columns, types=_ROW)
 
     def by_patient(self) -> pd.DataFrame:
-        """Return a table with a row per patient.
+        """Return the predictions in a table with a row per patient.
 
         Returns
         -------
         pandas.DataFrame
-            Columns ``patient`` (where it is unknown, the volume, or the path of a single image),
+            Columns ``patient`` (if it is unknown, the volume, or the path of a single image),
             ``probability``, ``spread``, ``slices``, ``lung_slices`` (missing if unknown),
             ``doubts`` (joined by "; "), ``volumes``, the number of volumes, and ``p_LABEL`` for
             each label; see `PatientPrediction`.
@@ -466,9 +467,8 @@ def to_row(
     Returns
     -------
     dict
-        Column to value, with ``p_LABEL`` for each label. If the rule decides about this unit, the
-        row has ``calibrated_probability`` (NaN if unreadable) and ``positive`` (None if
-        unreadable).
+        Column to value, with ``p_LABEL`` for each label. If the rule applies to this unit, the row
+        has ``calibrated_probability`` (NaN if unreadable) and ``positive`` (None if unreadable).
 
     Examples
     --------
@@ -495,12 +495,12 @@ def by_volume(predictions: Iterable[Prediction]) -> Iterator[VolumePrediction]:
     Parameters
     ----------
     predictions : iterable of Prediction
-        Predictions; the slices of a volume follow each other.
+        Predictions; the slices of a volume are consecutive.
 
     Yields
     ------
     VolumePrediction
-        Volumes in their order.
+        Volumes, in the order of the predictions.
 
     Examples
     --------
@@ -520,7 +520,7 @@ def _shortened(name: str) -> str:
 def with_images(
     predictions: Iterable[Prediction], *, window: WindowChoice = "lung"
 ) -> Iterator[tuple[Prediction, Image.Image | None]]:
-    """Read the slices of predictions again, one by one.
+    """Yield predictions with their images, which are read again one by one.
 
     Parameters
     ----------
@@ -539,7 +539,7 @@ def with_images(
     Raises
     ------
     InvalidFileError
-        If a file was readable when it was scored and no longer is.
+        If a file could be read when it was scored, but cannot be read any more.
 
     Examples
     --------

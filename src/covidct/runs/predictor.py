@@ -1,4 +1,4 @@
-"""Scoring of new slices, volumes and patients by the fitted folds of a run."""
+"""Prediction of new slices, volumes and patients by the fitted folds of a run."""
 
 from __future__ import annotations
 
@@ -78,13 +78,13 @@ class Scores(NamedTuple):
 
     Attributes
     ----------
-    probabilities : ndarray of float64, shape (K, N)
+    probabilities : ndarray of float64 of shape (K, N)
         Probability of COVID-19 by each network.
-    by_label : dict of str to ndarray of float64, shape (N,)
+    by_label : dict of str to ndarray of float64 of shape (N,)
         Mean probability of each label over the networks; empty if they have a single output.
     doubts : list of list of str
-        For each canvas, how it differs from the training slices of most networks, and a notice if
-        a network was trained on it.
+        For each canvas, differences from the training slices of most networks, and a notice if it
+        was a training slice of a network.
 
     Examples
     --------
@@ -102,26 +102,26 @@ class Scores(NamedTuple):
 
 
 class Predictor:
-    """Score new slices and volumes by the mean probability of fitted folds.
+    """Predictor of new slices and volumes, by the mean probability of fitted folds.
 
     Parameters
     ----------
     models : sequence of CTClassifier or OnnxNetwork
         Fitted networks of one architecture and canvas size.
     references : sequence of TrainingReference, default=()
-        Descriptions of the training slices, one per model in the same order. Without them, new
-        slices are not compared with the training slices.
+        Statistics of the training slices, one per model in the same order. Without them, new slices
+        are not compared with the training slices.
     resize : {"pad", "stretch"}, default="pad"
         Resizing of slices to the canvas, as in training.
     device : str, default="auto"
-        Device, see :func:`covidct.devices.resolve_device`.
-    precision : {"float32", "bfloat16", "auto"}, default="float32"
-        Arithmetic precision, see :func:`covidct.devices.resolve_precision`.
+        Device, as in :func:`covidct.devices.resolve_device`.
+    precision : {"auto", "float32", "bfloat16"}, default="float32"
+        Data type of the passes, as in :func:`covidct.devices.resolve_precision`.
     window : {"lung", "range", "file"} or tuple of (float, float), default="lung"
-        Display window of slices in Hounsfield units, as in training; see
+        Display window of slices in Hounsfield units, as in training. See
         :func:`covidct.datasets.gray.to_gray`.
     rule : DecisionRule or None, default=None
-        Calibration and threshold that predictions carry; see
+        Calibration and threshold to apply to predictions, from
         :meth:`covidct.CrossValidationResult.decision_rule`.
 
     Attributes
@@ -131,13 +131,14 @@ class Predictor:
     input_size : tuple of (int, int)
         Height and width of the networks' canvases.
     labels : tuple of str
-        Labels that predictions have a probability of; empty for networks with a single output.
+        Labels with a probability of their own in the predictions; empty for networks with a single
+        output.
 
     Raises
     ------
     ValueError
-        If `models` is empty or their labels differ, `references` has another length, or `window` is
-        invalid.
+        If `models` is empty or their labels differ, `references` is not empty and differs in length
+        from `models`, or `device`, `precision` or `window` is invalid.
 
     Examples
     --------
@@ -169,7 +170,8 @@ class Predictor:
     ) -> None:
         if not models or (references and len(models) != len(references)):
             raise ValueError(
-                f"give one reference per model, got {len(references)} for {len(models)} models"
+                "at least one model, and no reference or one per model, are needed, got "
+                f"{len(models)} models and {len(references)} references"
             )
         self.device = resolve_device(device)
         self.models: list[Any] = [
@@ -187,7 +189,7 @@ class Predictor:
         for model in self.models:
             if outputs_of(model).labels != self.labels:
                 raise ValueError(
-                    "the mean of networks needs the same labels, got "
+                    "all networks must have the same labels, got "
                     f"{', '.join(self.labels) or 'a single output'} and "
                     f"{', '.join(outputs_of(model).labels) or 'a single output'}"
                 )
@@ -206,24 +208,24 @@ class Predictor:
         device: str = "auto",
         precision: Precision = "float32",
     ) -> Self:
-        """Load the fitted folds of a finished run, with its window.
+        """Load the fitted folds of a finished run.
 
         Parameters
         ----------
-        run_dir : str or Path
+        run_dir : str or path-like
             Folder of the run.
         calibrate, sensitivity, specificity, threshold, prevalence, per : optional
             Options of :meth:`covidct.CrossValidationResult.decision_rule`. If any is given, the
-            predictor carries this rule.
+            predictor applies this rule.
         device : str, default="auto"
-            Device, see :func:`covidct.devices.resolve_device`.
-        precision : {"float32", "bfloat16", "auto"}, default="float32"
-            Arithmetic precision, see :func:`covidct.devices.resolve_precision`.
+            Device, as in :func:`covidct.devices.resolve_device`.
+        precision : {"auto", "float32", "bfloat16"}, default="float32"
+            Data type of the passes, as in :func:`covidct.devices.resolve_precision`.
 
         Returns
         -------
         Predictor
-            Predictor with the networks of all folds.
+            Predictor with the networks of all folds and the window of the run.
 
         Raises
         ------
@@ -237,8 +239,8 @@ class Predictor:
         result = CrossValidationResult.load(run_dir)
         numbers = range(len(result.folds))
         rule = None
-        others = (sensitivity, specificity, threshold, prevalence, per)
-        if calibrate or any(option is not None for option in others):
+        options = (sensitivity, specificity, threshold, prevalence, per)
+        if calibrate or any(option is not None for option in options):
             rule = result.decision_rule(
                 per=per,
                 calibrate=calibrate,
@@ -259,20 +261,19 @@ class Predictor:
 
     @classmethod
     def load(cls, path: StrPath, *, device: str = "auto", precision: Precision = "float32") -> Self:
-        """Load exported networks: a folder of several, of a single one, or an ONNX file.
+        """Load exported networks from a folder or an ONNX file.
 
         Parameters
         ----------
-        path : str or Path
+        path : str or path-like
             Folder that :meth:`covidct.CrossValidationResult.export` or
-            :meth:`covidct.CTClassifier.save` wrote, or file of
-            :meth:`covidct.CTClassifier.export`. The latter two hold no description of the training
-            slices, with which new slices could be compared, and an ONNX file has no feature maps
-            that Grad-CAM could explain.
+            :meth:`covidct.CTClassifier.save` wrote, or file of :meth:`covidct.CTClassifier.export`.
+            The latter two do not contain statistics of the training slices, so that new slices are
+            not compared with these, and an ONNX file does not give feature maps for Grad-CAM.
         device : str, default="auto"
-            Device, see :func:`covidct.devices.resolve_device`; ONNX files run on the CPU.
-        precision : {"float32", "bfloat16", "auto"}, default="float32"
-            Arithmetic precision, see :func:`covidct.devices.resolve_precision`.
+            Device, as in :func:`covidct.devices.resolve_device`; ONNX files run on the CPU.
+        precision : {"auto", "float32", "bfloat16"}, default="float32"
+            Data type of the passes, as in :func:`covidct.devices.resolve_precision`.
 
         Returns
         -------
@@ -282,7 +283,7 @@ class Predictor:
         Raises
         ------
         FileNotFoundError
-            If there is no such folder or file, or the folder has no ``card.json``.
+            If the folder or file does not exist, or the folder has no ``card.json``.
         InvalidFileError
             If a file is damaged.
         ModuleNotFoundError
@@ -329,32 +330,29 @@ class Predictor:
         """Score slices, volumes and patients.
 
         Single images are scored first, then volumes, both in the order of `paths`. Each CT series
-        and each file with several slices is a volume, see
-        :func:`covidct.datasets.find_slices`. Use :meth:`stream` to score more slices than
-        memory has room for predictions.
+        and each file with several slices is a volume, see :func:`covidct.datasets.find_slices`. If
+        there are so many slices that their predictions do not fit into memory, use :meth:`stream`.
 
         Parameters
         ----------
-        paths : str, Path, iterable of them, or Found
+        paths : str, path-like, iterable of them, or Found
             Images, DICOM files, NIfTI, MHA, MHD and NRRD volumes, and folders of any depth with
-            them; or what :func:`covidct.datasets.find_slices` found.
+            them; or the result of :func:`covidct.datasets.find_slices`.
         on_error : {"raise", "skip"}, default="raise"
-            With ``"skip"``, files that cannot be sorted into volumes are left out and logged, and
-            a slice that cannot be read yields a prediction of NaN, with the reason among its
-            doubts.
+            With ``"skip"``, files that cannot be assigned to volumes are left out and logged, and
+            the prediction of a slice that cannot be read is NaN, with the reason among its doubts.
         batch_size : int, default=32
-            Number of slices per forward pass.
+            Number of slices per batch.
         series : str or None, default=None
             SeriesInstanceUID of the series to score; other DICOM series in folders are left out.
         window : {"lung", "range", "file"} or tuple of (float, float), optional
-            Display window of slices in Hounsfield units. By default, the window that the networks
-            were trained with.
+            Display window of slices in Hounsfield units. By default, the window of the training.
 
         Returns
         -------
         Predictions
-            Predictions without pixels; the slices of a volume follow each other from the feet to
-            the head.
+            Predictions without pixels; the slices of a volume are consecutive, from the feet to the
+            head.
 
         Raises
         ------
@@ -363,10 +361,11 @@ class Predictor:
         InvalidFileError
             If a file or series cannot be read and `on_error` is ``"raise"``.
         ModuleNotFoundError
-            If a file is DICOM and pydicom is not installed, or a volume file and SimpleITK is not.
+            If a file is DICOM and pydicom is not installed, or a volume file and SimpleITK is not
+            installed.
         TypeError
-            If `paths` holds anything but paths. `covidct.CrossValidationResult.evaluate` scores a
-            dataset.
+            If `paths` contains anything but paths. Use
+            :meth:`covidct.CrossValidationResult.evaluate` for a dataset.
         UnknownNameError
             If no file belongs to `series`.
         ValueError
@@ -387,11 +386,11 @@ class Predictor:
         series: str | None = None,
         window: WindowChoice | None = None,
     ) -> Iterator[Prediction]:
-        """Score slices one by one, without keeping the pixels of a volume.
+        """Score slices one by one, in constant memory.
 
-        Files are decoded in other threads while the networks compute. Memory holds the names of all
-        files, a few slices, and, for volume files such as NIfTI, the decoded file. The slices of a
-        volume follow when all of them are scored.
+        Files are decoded in other threads while the networks compute. Memory is needed for the
+        names of all files, a few slices, and, for volume files such as NIfTI, the decoded file. The
+        predictions of a volume are yielded after all its slices are scored.
 
         Parameters
         ----------
@@ -429,26 +428,28 @@ class Predictor:
         if series is not None:
             found = _of_series(found, series)
         if not found.images and not found.volumes:
-            aside = f"; {set_aside_text(found.set_aside)}" if found.set_aside else ""
-            raise FileNotFoundError(_NOTHING_FOUND + aside)
+            excluded = f"; {set_aside_text(found.set_aside)}" if found.set_aside else ""
+            raise FileNotFoundError(_NOTHING_FOUND + excluded)
         score = partial(
-            self._score_seeds, batch_size=batch_size, skip=on_error == "skip", window=window
+            self._score_slices, batch_size=batch_size, skip=on_error == "skip", window=window
         )
         yield from score(
-            self._seed(path, patient=found.patients.get(path)) for path in found.images
+            self._unscored(path, patient=found.patients.get(path)) for path in found.images
         )
         for volume in found.volumes:
             lung = lung_slices(volume, on_error=on_error).tolist() if volume.in_hu else None
-            yield from _as_volume(score(self._seeds(volume, lung)), lung)
+            yield from _as_volume(score(self._unscored_slices(volume, lung)), lung)
 
-    def _seed(self, path: Path, **known: Any) -> Prediction:
+    def _unscored(self, path: Path, **known: Any) -> Prediction:
         """Return the prediction of a slice before it is scored."""
         unknown = dict.fromkeys(self.labels, nan)
         return Prediction(str(path), nan, nan, (), (0, 0), by_label=unknown, **known)
 
-    def _seeds(self, volume: FoundVolume, lung: Sequence[bool] | None) -> Iterator[Prediction]:
+    def _unscored_slices(
+        self, volume: FoundVolume, lung: Sequence[bool] | None
+    ) -> Iterator[Prediction]:
         for i, (path, frame) in enumerate(zip(volume.paths, volume.frames, strict=True)):
-            yield self._seed(
+            yield self._unscored(
                 path,
                 frame=frame,
                 position=float(volume.positions[i]),
@@ -457,23 +458,23 @@ class Predictor:
                 patient=volume.patient,
             )
 
-    def _score_seeds(
-        self, seeds: Iterable[Prediction], *, batch_size: int, skip: bool, window: WindowChoice
+    def _score_slices(
+        self, unscored: Iterable[Prediction], *, batch_size: int, skip: bool, window: WindowChoice
     ) -> Iterator[Prediction]:
         """Fill in the probabilities, spread, doubts and size of predictions."""
-        loaded = each_in_threads(partial(self._load, skip=skip, window=window), seeds)
+        loaded = each_in_threads(partial(self._load, skip=skip, window=window), unscored)
         with keep_freed_memory(), closing(loaded):
             while batch := list(islice(loaded, batch_size)):
                 yield from self._score_batch(batch)
 
-    def _load(self, seed: Prediction, *, skip: bool, window: WindowChoice) -> _Loaded:
+    def _load(self, unscored: Prediction, *, skip: bool, window: WindowChoice) -> _Loaded:
         try:
-            image = read_frame(seed.path, seed.frame, window=window)
+            image = read_frame(unscored.path, unscored.frame, window=window)
         except InvalidFileError as error:
             if not skip:
                 raise
-            return _Loaded(seed._replace(doubts=(str(error),)), None)
-        return _Loaded(seed._replace(size=image.size[::-1]), self.canvas(image))
+            return _Loaded(unscored._replace(doubts=(str(error),)), None)
+        return _Loaded(unscored._replace(size=image.size[::-1]), self.canvas(image))
 
     def canvas(self, image: Image.Image) -> npt.NDArray[np.uint8]:
         """Resize a slice to the input of the networks, as in training.
@@ -485,7 +486,7 @@ class Predictor:
 
         Returns
         -------
-        ndarray of uint8, shape (height, width)
+        ndarray of uint8 of shape (height, width)
             Canvas of `input_size`.
         """
         return to_canvas(image, self.input_size, resize=self.resize)
@@ -495,7 +496,7 @@ class Predictor:
 
         Parameters
         ----------
-        canvases : ndarray of uint8, shape (n_slices, height, width)
+        canvases : ndarray of uint8 of shape (n_slices, height, width)
             Canvases of `input_size`, see :meth:`canvas`.
 
         Returns
@@ -504,14 +505,14 @@ class Predictor:
             Probabilities and doubts.
         """
         described = descriptors(canvases) if self.references else {}
-        wanted = bool(self.references)
+        with_features = bool(self.references)
         probabilities, of_labels, unusual = [], [], []
         for k, model in enumerate(self.models):
             if isinstance(model, OnnxNetwork):
                 logits, outputs = model.run(canvases)
                 found = Inference(logits, None, outputs)
             else:
-                found = infer(model, canvases, precision=self.precision, features=wanted)
+                found = infer(model, canvases, precision=self.precision, features=with_features)
             probabilities.append(found.probabilities)
             of_labels.append(outputs_of(model).probabilities(torch.from_numpy(found.outputs)))
             if found.features is not None:
@@ -570,13 +571,13 @@ def find_in_order(
 
     Parameters
     ----------
-    paths : str, Path or iterable of them
-        Files and folders. Volumes are named by their paths, relative to the current folder where
-        they are below it.
+    paths : str, path-like or iterable of them
+        Files and folders. Volumes are named by their paths, relative to the current folder if they
+        are below it.
     on_error : {"raise", "skip"}, default="raise"
-        With ``"skip"``, files that cannot be read are set aside.
+        With ``"skip"``, files that cannot be read are left out.
     one_per_patient : bool, default=False
-        If True, keep the best volume of each patient.
+        Keep only the best volume of each patient.
 
     Returns
     -------
@@ -622,11 +623,12 @@ def _of_series(found: Found, series: str) -> Found:
 def _as_volume(
     predictions: Iterable[Prediction], lung: Sequence[bool] | None
 ) -> Iterator[Prediction]:
-    """Add the probability of the volume, and keep the doubts that concern it.
+    """Add the probability of the volume, and remove doubts that few of its slices share.
 
-    One slice in a hundred exceeds each limit of `TrainingReference` by its definition, and slices
-    without lung are unlike training slices by their nature. So slices that are not counted keep no
-    doubts about how they look, and counted slices keep them if most of these share them.
+    By definition, one slice in a hundred exceeds each limit of `TrainingReference`, and slices
+    without lung differ from training slices in any case. Therefore, slices that are not counted
+    have no doubts about their appearance, and counted slices have such a doubt only if most of them
+    share it.
     """
     scored = VolumePrediction("", tuple(predictions))
     of_slices = Counter(doubt for p in scored.counted for doubt in set(p.doubts))

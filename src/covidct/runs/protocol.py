@@ -20,9 +20,9 @@ __all__ = [
     "split_options",
 ]
 
-#: Protocols that commands and sweeps take by name: random slices, as in the paper; whole patients
-#: (or, where patients are unknown, whole groups of near-duplicates); the split of the dataset's
-#: authors; one source left out at a time.
+#: Names of protocols in commands and sweeps: random slices, as in the paper; whole patients (or, if
+#: patients are unknown, whole groups of near-duplicates); the split of the dataset's authors; one
+#: source left out at a time.
 PROTOCOLS = ("paper", "grouped", "official", "source")
 
 _DESCRIPTIONS = {
@@ -39,7 +39,8 @@ _UNITS = {
     "volume+near-duplicate": "volume",
 }
 
-#: Warning of intervals without patients, by whether near-duplicate groups stand in for them.
+#: Warning about intervals if patients are unknown, and near-duplicate groups (True) or slices
+#: (False) are resampled.
 NARROW_INTERVALS = {
     True: "These intervals are too narrow: they resample near-duplicate groups, of which a patient "
     "may have several; patients are unknown.",
@@ -120,7 +121,7 @@ class Protocol:
 
     @property
     def description(self) -> str:
-        """One line that explains the protocol to readers of a report."""
+        """Explanation of the protocol for readers of a report, in one line."""
         if self.id == "grouped":
             kind = group_unit(self.group_kind)
             return f"all slices of a {kind} on the same side of every split"
@@ -157,8 +158,8 @@ def split_options(protocol: str, dataset: CTDataset, folds: int) -> dict[str, An
     Parameters
     ----------
     protocol : {"paper", "grouped", "official", "source"}
-        Name of the protocol. ``"grouped"`` keeps patients, and patients that share
-        near-duplicates, together; near-duplicates alone if the dataset has no groups.
+        Name of the protocol. ``"grouped"`` keeps each patient, and patients that share
+        near-duplicates, together; if the dataset has no groups, it keeps near-duplicates together.
     dataset : CTDataset
         The dataset to be split.
     folds : int
@@ -203,14 +204,15 @@ def leakage_warning(unit: str | None, *, random: bool = True) -> str:
     Parameters
     ----------
     unit : str or None
-        Noun for the groups that are split, such as ``"patient"``; None if groups are unknown.
+        Noun for the groups that the split separates, such as ``"patient"``; None if groups are
+        unknown.
     random : bool, default=True
-        If True, the sentence begins with the statement that slices are split at random.
+        Begin with the statement that slices are split at random.
 
     Returns
     -------
     str
-        One sentence, without a capital letter at its start and without a full stop.
+        One sentence, without an initial capital letter and a full stop.
 
     Examples
     --------

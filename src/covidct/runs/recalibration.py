@@ -29,8 +29,8 @@ _AT_BOUND = (
 class CalibratedFolds(Displayed):
     """Calibrated folds of a run, each evaluated on slices on which it was not fitted.
 
-    Returned by :meth:`covidct.CrossValidationResult.calibrate`. Printing it gives a row for each
-    fold, and the calibration errors before and after.
+    Returned by :meth:`covidct.CrossValidationResult.calibrate`; printed as a table with a row per
+    fold, and the calibration errors before and after calibration.
 
     Attributes
     ----------
@@ -43,11 +43,11 @@ class CalibratedFolds(Displayed):
     targets : ndarray of shape (n_slices,)
         Classes of the test slices of all folds.
     logits : ndarray of shape (n_slices,)
-        Their logits before calibration.
+        Logits of these slices before calibration.
     groups : ndarray of shape (n_slices,)
-        Their groups, which the intervals of the slopes respect.
+        Groups of these slices, for the intervals of the slopes.
     probabilities : ndarray of shape (n_slices,)
-        Their probabilities before calibration.
+        Probabilities of these slices before calibration.
     fit : CrossFit
         Temperature, threshold, sensitivity and specificity of each fold, and the calibrated
         probabilities.

@@ -53,10 +53,10 @@ _LOG = logging.getLogger(__name__)
 
 
 class CrossValidationResult(ScoredFolds):
-    """Result of a cross-validation: tables, out-of-fold predictions, fitted networks.
+    """Result of a cross-validation: tables, out-of-fold predictions and fitted networks.
 
-    Returned by :meth:`covidct.CrossValidator.run`, or read by :meth:`load`. Printing it gives the
-    table of folds in percent.
+    Returned by :meth:`covidct.CrossValidator.run`, or read by :meth:`load`. It is printed as a
+    table of the folds, in percent.
 
     Parameters
     ----------
@@ -74,9 +74,10 @@ class CrossValidationResult(ScoredFolds):
     recipe : Recipe
         Training recipe.
     predictions : DataFrame
-        One row per slice of each test fold: ``index``, ``path``, ``target``, ``fold``,
-        ``probability`` (of COVID-19), ``logit`` and ``group`` (empty text if unknown). A network
-        that was trained on labels adds ``p_LABEL``, the probability of each label.
+        One row per slice of each test fold: ``index``, ``path``, ``frame``, ``target``, ``label``,
+        ``source``, ``group`` and ``volume`` (empty if unknown), ``fold``, ``repeat``,
+        ``probability`` (of COVID-19) and ``logit``. A network that was trained on labels adds
+        ``p_LABEL``, the probability of each label.
 
     Examples
     --------
@@ -120,7 +121,7 @@ class CrossValidationResult(ScoredFolds):
 
         Parameters
         ----------
-        run_dir : str or Path
+        run_dir : str or path-like
             Folder of the run.
 
         Returns
@@ -171,7 +172,7 @@ class CrossValidationResult(ScoredFolds):
     def plot_learning_curves(
         self, ax: Axes | None = None, *, metric: Literal["loss", "accuracy"] = "loss"
     ) -> Axes:
-        """Draw loss or accuracy of the training over the epochs, for each fold and as their mean.
+        """Draw loss or accuracy of the training over the epochs, for each fold and their mean.
 
         Parameters
         ----------
@@ -194,7 +195,8 @@ class CrossValidationResult(ScoredFolds):
     def columns(self) -> pd.DataFrame | None:
         """Columns of the dataset's `metadata` and official split, for :meth:`by`.
 
-        Texts with more than 50 different values are not kept. None if there are no columns.
+        Text columns with more than 50 different values are not stored. None if there are no
+        columns.
         """
         return self._directory.read_columns()
 
@@ -204,7 +206,7 @@ class CrossValidationResult(ScoredFolds):
 
     @property
     def settings(self) -> dict[str, object]:
-        """Settings besides network, dataset and protocol: weights, folds, seeds, recipe."""
+        """Settings other than network, dataset and protocol: weights, folds, seeds, recipe."""
         return {
             "weights": "none" if self.spec.weights is None else str(self.spec.weights),
             "folds": self.spec.folds_per_repeat,
@@ -252,7 +254,7 @@ class CrossValidationResult(ScoredFolds):
     def model_card(
         self, fold: int, *, rule: DecisionRule | None = None, audit: AuditReport | None = None
     ) -> dict[str, Any]:
-        """Return the facts that a user of the fitted network needs.
+        """Return the content of the model card of a fold.
 
         Parameters
         ----------
@@ -300,22 +302,22 @@ class CrossValidationResult(ScoredFolds):
         thumbnails: bool = False,
         audit: AuditReport | None = None,
     ) -> PredictorCard:
-        """Write the fitted networks to a folder to share, which ``Predictor.load`` reads.
+        """Export the fitted networks to a folder that ``Predictor.load`` reads.
 
         Parameters
         ----------
-        folder : str or Path
+        folder : str or path-like
             Folder for the networks, their references, and ``card.json``; created if necessary.
         folds : sequence of int, optional
             Folds to write; all by default.
         rule : DecisionRule, optional
             Calibration and threshold for new slices or patients, from :meth:`decision_rule`.
         thumbnails : bool, default=False
-            If True, the references keep layouts of the training slices, gray pictures of 12 x 16
-            pixels, by which a predictor recognizes slices that it was trained on.
+            Store layouts of the training slices (gray images of 12 x 16 pixels) with the
+            references, by which a predictor recognizes its training slices.
         audit : AuditReport, optional
             Result of :func:`covidct.audit_dataset` on the slices of the run. The card then lists
-            the properties of the images that give the class away.
+            the properties of the images that predict the class.
 
         Returns
         -------
@@ -350,7 +352,7 @@ class CrossValidationResult(ScoredFolds):
         )
 
     def fold_reference(self, fold: int) -> TrainingReference:
-        """Return statistics of the slices of a fold, with which new slices are compared.
+        """Return the statistics of a fold's training slices, with which new slices are compared.
 
         Parameters
         ----------
@@ -360,19 +362,19 @@ class CrossValidationResult(ScoredFolds):
         Returns
         -------
         TrainingReference
-            Means, deviations and limits of features and pixels.
+            Means, standard deviations and limits of features and gray levels.
 
         Raises
         ------
         InvalidFileError
-            If the file is missing or was damaged, or belongs to another network.
+            If the file is missing or damaged, or belongs to another network.
         """
         path = self._directory.kept(fold, "reference.safetensors")
         reference = TrainingReference.load(path)
         width, known = len(reference.mean["features"]), model_info(self.model_name).feature_dim
         if width != known:
             raise InvalidFileError(
-                f"{str(path)!r} is of another network: it has {width} features, not {known}"
+                f"{str(path)!r} belongs to another network: it has {width} features, not {known}"
             )
         return reference
 
@@ -396,13 +398,13 @@ class CrossValidationResult(ScoredFolds):
         Returns
         -------
         CalibratedFolds
-            Temperatures, thresholds, and the sensitivities and specificities that they give.
+            Temperatures and thresholds, and the resulting sensitivities and specificities.
 
         Raises
         ------
         ValueError
-            If there are no slices to fit on: the run has one fold, or repeats of one fold, without
-            a validation part.
+            If there are no slices for the fit, since the run has one fold, or repeats of one fold,
+            without a validation part; or if `sensitivity` or `method` is invalid.
         InvalidFileError
             If the predictions of the validation part were damaged.
 
@@ -519,19 +521,19 @@ class CrossValidationResult(ScoredFolds):
         dataset : CTDataset
             Slices of another source.
         device : str, default="auto"
-            As in :func:`covidct.devices.resolve_device`.
+            Device, as in :func:`covidct.devices.resolve_device`.
 
         Returns
         -------
         ExternalEvaluation
-            Metrics of each fold's network and of their mean probability. It lists the slices that
-            a network was trained on; if there are any, a warning is logged.
+            Metrics of each fold's network and of their mean probability. It lists slices that were
+            used for training; if there are any, a warning is logged.
 
         Raises
         ------
         ValueError
-            If the content of `dataset` is that of the dataset of the run, or the registry knows
-            that the two share slices or patients (`contains` in :func:`covidct.dataset_info`).
+            If `dataset` has the content of the run's dataset, or the two share slices or patients
+            according to the registry (`contains` in :func:`covidct.dataset_info`).
         InvalidFileError
             If a file of the run was damaged.
         """

@@ -1,4 +1,4 @@
-"""Resumption of a run: its folder is claimed, extended by further folds, or refused."""
+"""Check of the folder of a run that is started, resumed or extended."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ __all__ = ["claim_folder"]
 
 _LOG = logging.getLogger(__name__)
 
-# A run may be resumed with other values of these, but its results may then differ in their last
-# digits.
+# A run may be resumed with other values of these settings, but its results may then differ in their
+# last digits.
 _ENVIRONMENT = ("versions", "threads", "device")
 
 
@@ -32,7 +32,7 @@ def claim_folder(
 ) -> None:
     """Write the description of a run into its folder, or check that the folder has the same run.
 
-    A run whose folds continue those in the folder, such as one with more repeats, extends it.
+    A run with additional folds, such as one with more repeats, extends the run in the folder.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def claim_folder(
     spec : RunSpec
         Description of the run.
     columns : DataFrame
-        Columns of the dataset's table that may name subgroups.
+        Columns of the dataset's table that may define subgroups.
     resume : bool
         Whether the folder may contain the run already.
 
@@ -52,7 +52,7 @@ def claim_folder(
     OSError
         If the folder is not writable.
     """
-    with _explained_refusals(directory.path):
+    with _explained_write_errors(directory.path):
         directory.path.mkdir(parents=True, exist_ok=True)
         with FileLock(directory.path / ".lock"):
             found = directory.read_spec()
@@ -101,7 +101,7 @@ def _continue(directory: RunDirectory, found: RunSpec, spec: RunSpec) -> None:
 
 
 def _extended(found: RunSpec, spec: RunSpec) -> RunSpec:
-    """Return the run in the folder with the folds that `spec` adds to it, if there are any."""
+    """Return the run in the folder, extended by the additional folds of `spec` if it has any."""
     number = len(found.folds)
     if len(spec.folds) == number or spec.folds[:number] != found.folds:
         return found
@@ -132,8 +132,8 @@ def _change(before: object, now: object, key: str) -> str:
 
 
 @contextmanager
-def _explained_refusals(run_dir: Path) -> Iterator[None]:
-    """Add a remedy to the error that is raised if a run folder is not writable."""
+def _explained_write_errors(run_dir: Path) -> Iterator[None]:
+    """Add advice to the error that is raised if a run folder is not writable."""
     try:
         yield
     except OSError as error:
@@ -141,7 +141,7 @@ def _explained_refusals(run_dir: Path) -> Iterator[None]:
             raise
         raise OSError(
             error.errno,
-            f"{error.strerror}: a run must be able to write there; choose another folder, or read "
-            "a finished run with CrossValidationResult.load (covidct evaluate)",
+            f"{error.strerror}: the folder of a run must be writable; choose another folder, or "
+            "read a finished run with CrossValidationResult.load (covidct evaluate)",
             str(run_dir),
         ) from error

@@ -1,10 +1,9 @@
 """Variation between trainings: variance components, and intervals for retrained networks.
 
-Three questions have three intervals. The bootstrap over patients asks how these fitted networks
-do on other patients. For networks that are trained again on other patients of the source, there is
-the correction of Nadeau and Bengio (2003), which needs several folds and becomes narrower with
-repeats. For networks that are trained again on the same patients, networks and patients are
-crossed, which needs repeats.
+Three intervals answer three questions. The bootstrap over patients is about the fitted networks on
+other patients. The correction of Nadeau and Bengio (2003) is about networks that are trained again
+on other patients of the source; it needs several folds and becomes narrower with repeats. The
+crossed interval is about networks that are trained again on the same patients; it needs repeats.
 """
 
 from __future__ import annotations
@@ -40,17 +39,17 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Replicates:
-    """Scores of complete repetitions of an experiment on the same slices.
+    """Scores of several complete repetitions of an experiment on the same slices.
 
     Parameters
     ----------
     scores : ndarray of shape (n_replicates,)
         Metric of each repetition: its mean over the folds.
     influences : ndarray of shape (n_replicates, n_blocks)
-        Contributions of the patients, see
+        Contributions of the patients, as returned by
         :func:`covidct.evaluation.variance.group_influences`.
     splits : tuple of int
-        Number of the split of each repetition; equal for the same folds.
+        Number of the split of each repetition; repetitions on the same folds have the same number.
     groups : int
         Number of patients, or other units.
     """
@@ -62,7 +61,7 @@ class Replicates:
 
     @classmethod
     def of(cls, results: Sequence[ScoredFolds], metric: str) -> Replicates:
-        """Collect each repeat of each run.
+        """Collect the scores of each repeat of each run.
 
         Parameters
         ----------
@@ -74,7 +73,7 @@ class Replicates:
         Returns
         -------
         Replicates
-            A run whose repeats do not test the same slices is one repetition.
+            Scores. A run whose repeats do not test the same slices counts as one repetition.
         """
         import pandas as pd
 
@@ -109,7 +108,8 @@ class Replicates:
 def has_one_split(result: ScoredFolds) -> bool:
     """Return True if all repeats of a run have the same test parts, or it has one fold.
 
-    Such repeats differ in the training only, as those of an official split and of left-out sources.
+    Such repeats differ in the training only, such as those of an official split or of left-out
+    sources.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def has_one_split(result: ScoredFolds) -> bool:
     Returns
     -------
     bool
-        False for a single cross-validation, and for repeats with folds of their own.
+        False for a single cross-validation, and for repeats with different folds.
     """
     number, repeats = len(result.folds), max(result.repeat_numbers) + 1
     distinct = len({fold.test.tobytes() for fold in result.folds})
@@ -137,10 +137,10 @@ def _repetitions(result: ScoredFolds) -> list[list[int]]:
 
 @dataclass(frozen=True, repr=False)
 class VarianceComponents(Displayed):
-    """Variances of a metric from training, split and patients; printing it gives a table.
+    """Variances of a metric due to training, split and patients, printed as a table.
 
-    They are variances of the metric of one cross-validation, the mean over its folds, as squared
-    fractions. NaN if the design of the runs cannot estimate it.
+    The metric is that of one cross-validation, the mean over its folds, as a fraction. A variance
+    is NaN if it cannot be estimated from the runs.
 
     Parameters
     ----------
@@ -177,12 +177,12 @@ class VarianceComponents(Displayed):
     patients: float
 
     def table(self) -> Table:
-        """Return a table with a row per source of variation.
+        """Return the standard deviations in a table with a row per source of variation.
 
         Returns
         -------
         Table
-            Standard deviations in percentage points, and the question that each answers.
+            Standard deviations in percentage points, and the change that each describes.
         """
         unit = self.unit
         together = self.both + self.patients
@@ -194,7 +194,7 @@ class VarianceComponents(Displayed):
             ("together", together, f"another seed of both, and other test {unit}s"),
         ]
         return Table(
-            ["source", "sd, points", "how far the metric moves with"],
+            ["source", "sd, points", "change"],
             [
                 [name, "not estimable" if isnan(part) else f"{100 * sqrt(part):.1f}", text]
                 for name, part, text in rows
@@ -218,7 +218,7 @@ class VarianceComponents(Displayed):
                 f"{self.unit.capitalize()}s: with one repetition, the errors of its own networks "
                 "are included, so the value is too large."
             )
-        yield f"Other {self.unit}s to train on are not included."
+        yield f"The variation from training on other {self.unit}s is not included."
 
     def __str__(self) -> str:
         return str(self.table())
@@ -227,22 +227,22 @@ class VarianceComponents(Displayed):
 def variance_components(
     results: ScoredFolds | Sequence[ScoredFolds], *, metric: str = "accuracy"
 ) -> VarianceComponents:
-    """Separate the variance of a metric into training, split and patients.
+    """Estimate the variance of a metric due to training, split and patients.
 
-    Repeats with different splits give training and split together. To separate these two, pass
-    runs with the same ``split_seed`` and different seeds.
+    From repeats with different splits, only the sum of training and split can be estimated. To
+    separate the two, pass runs with the same ``split_seed`` and different seeds.
 
     Parameters
     ----------
     results : ScoredFolds or sequence of ScoredFolds
-        A run with repeats, or runs that differ in ``seed``, ``split_seed`` or both only.
+        A run with repeats, or runs that differ only in ``seed``, ``split_seed`` or both.
     metric : str, default="accuracy"
         Name of a metric in ``covidct.evaluation.metrics.METRICS``.
 
     Returns
     -------
     VarianceComponents
-        Variances; NaN if the design of the runs cannot estimate them.
+        Variances; NaN if they cannot be estimated from the runs.
 
     Raises
     ------
@@ -266,7 +266,7 @@ def variance_components(
     name = metrics.find_metric(metric).name
     runs = list(results) if isinstance(results, Sequence) else [results]
     if not runs:
-        raise ValueError("variance_components needs at least one run, got none")
+        raise ValueError("variance_components needs at least one run, got 0")
     for other in runs[1:]:
         _check_alike(runs[0], other)
     found = Replicates.of(runs, name)
@@ -305,7 +305,7 @@ def _check_alike(a: ScoredFolds, b: ScoredFolds) -> None:
 
 
 def retraining_interval(result: ScoredFolds, metric: str, *, level: float = 0.95) -> Interval:
-    """Compute the interval of a metric's mean for retrained networks.
+    """Compute a confidence interval of a metric's mean for retrained networks.
 
     Parameters
     ----------
@@ -343,7 +343,7 @@ def retraining_interval(result: ScoredFolds, metric: str, *, level: float = 0.95
 
 
 def interval_table(result: ScoredFolds, metric: str) -> Table:
-    """Build the table of the questions that the intervals of a run answer.
+    """Create a table of the questions that the intervals of a run answer.
 
     Parameters
     ----------
@@ -379,7 +379,7 @@ def interval_table(result: ScoredFolds, metric: str) -> Table:
             result.resampling,
         ],
         [
-            f"How well do networks do on average that are trained again {again}?",
+            f"How well do networks classify on average if they are trained again {again}?",
             percent_range(*retrained),
             method.get(retrained.method, f"none, since {retrained.reason.format(unit=unit)}"),
         ],
@@ -388,7 +388,7 @@ def interval_table(result: ScoredFolds, metric: str) -> Table:
             percent(mean, sd),
             "mean ± standard deviation, which is not an interval",
         ],
-        ["How well do they do in another hospital?", "–", "test on another source"],
+        ["How well do they classify in another hospital?", "–", "test on another source"],
     ]
     title = metrics.METRICS[metric].title
     return Table(

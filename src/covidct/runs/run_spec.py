@@ -1,4 +1,4 @@
-"""Description of a run: everything that its results depend on, and its form in ``run.json``.
+"""Description of a run, with all settings that its results depend on, stored in ``run.json``.
 
 A run folder may come from another computer or another person, or may have been edited, so every
 entry is checked when it is read.
@@ -26,7 +26,7 @@ from .splits import Fold
 
 __all__ = ["DatasetSpec", "RunSpec", "WeightsSpec", "software_versions"]
 
-# From the numbers of folds and of slices: training, test and validation positions of each fold.
+# Function from the numbers of folds and slices to the training, test and validation positions.
 ReadFolds = Callable[[int, int], Sequence[tuple[npt.NDArray[np.int64], ...]]]
 
 _NONE = type(None)
@@ -55,7 +55,7 @@ class WeightsSpec:
 
     @classmethod
     def describe(cls, weights: str | None) -> WeightsSpec | None:
-        """Describe the option ``weights`` of a run; a file is known by its content.
+        """Describe the option ``weights`` of a run; a file is identified by its hash.
 
         Parameters
         ----------
@@ -94,13 +94,13 @@ class DatasetSpec:
     slices : int
         Number of slices.
     content_hash : str
-        Hash of the decoded content; runs with equal hashes have the same slices.
+        Hash of the dataset's content; runs with equal hashes have the same slices.
     window : {"lung", "range", "file"} or tuple of (float, float), default="lung"
         Display window of the slices, as in :class:`covidct.CTDataset`.
     skipped : tuple of (str, str), default=()
         Files that could not be read, each with the reason.
     registry_names : tuple of str, default=()
-        Names in the registry of the datasets that the slices were loaded as.
+        Registry names of the loaded datasets.
 
     Examples
     --------
@@ -142,7 +142,7 @@ class DatasetSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class RunSpec:
-    """Description of a run: everything that its results depend on.
+    """Description of a run, with all settings that its results depend on.
 
     Parameters
     ----------
@@ -157,8 +157,8 @@ class RunSpec:
     protocol : Protocol
         Division of the slices into folds.
     group_kind : str or None
-        Kind of the known groups, such as ``"patient"``, whether the split keeps them together or
-        not; None if groups are unknown.
+        Kind of the known groups, such as ``"patient"``, also if the split does not keep them
+        together; None if groups are unknown.
     folds : tuple of Fold
         Training, test and validation positions of each fold.
     repeats : int
@@ -212,7 +212,7 @@ class RunSpec:
 
     @property
     def target(self) -> str:
-        """``"covid"`` or ``"label"``: what the network was trained on."""
+        """Training target of the network: ``"covid"`` or ``"label"``."""
         return self.outputs.target
 
     def to_dict(self) -> dict[str, Any]:
@@ -221,8 +221,8 @@ class RunSpec:
         Returns
         -------
         dict
-            Values for JSON. ``"folds"`` is the number of folds; their positions are in a file of
-            their own.
+            Values for JSON. ``"folds"`` is the number of folds; their positions are stored in a
+            separate file.
         """
         content = {
             "model": self.model,
@@ -247,15 +247,15 @@ class RunSpec:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any], read_folds: ReadFolds) -> RunSpec:
-        """Build the description from the content of ``run.json``.
+        """Create the description from the content of ``run.json``.
 
         Parameters
         ----------
         content : mapping of str to object
             Content of the file.
         read_folds : callable
-            Called with the number of folds and of slices, since ``run.json`` does not have the
-            positions; returns those of the training, test and validation part of each fold.
+            Function from the number of folds and the number of slices to the training, test and
+            validation positions of each fold, which are not in ``run.json``.
 
         Returns
         -------
@@ -311,12 +311,12 @@ class RunSpec:
 
 
 def software_versions() -> dict[str, str]:
-    """Return the versions of the software that the results of a run depend on.
+    """Return the versions of the software on which the results of a run depend.
 
     Returns
     -------
     dict of str to str
-        Python, the platform, and each package; ``"unknown"`` for one that is not installed.
+        Versions of Python, the platform and each package; ``"unknown"`` if it is not installed.
     """
     versions = {"python": platform.python_version(), "platform": platform.platform()}
     for package in ("covidct", "numpy", "scikit-learn", "timm", "torch", "torchvision"):
@@ -328,7 +328,7 @@ def software_versions() -> dict[str, str]:
 
 
 class _Entries:
-    """Entries of a dict in ``run.json``, which must have the expected types.
+    """Entries of a dict in ``run.json``, with checks of their types.
 
     Types are compared exactly, since True is an int as well.
     """

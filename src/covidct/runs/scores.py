@@ -32,19 +32,19 @@ if TYPE_CHECKING:
 
 __all__ = ["ScoredFolds", "check_named"]
 
-_MOST_COLUMNS = 10  # folds that a table shows one by one, so that it fits on a screen
+_MOST_COLUMNS = 10  # largest number of folds or repeats in a table, so that it fits on a screen
 
 
 class ScoredFolds(Plots, SubgroupMetrics, Displayed):
     """Out-of-fold predictions with their metrics, confidence intervals and tables.
 
-    Base class of a run (:class:`covidct.CrossValidationResult`) and of an average of runs
-    (:class:`covidct.runs.ensemble.Ensemble`). Printing it gives the table of folds in percent.
+    Base class of runs (:class:`covidct.CrossValidationResult`) and of ensembles
+    (:class:`covidct.runs.ensemble.Ensemble`). Printed as a table of the folds, in percent.
 
     Parameters
     ----------
     model_name : str
-        Name of the network, or of several.
+        Name of the network, or of several networks.
     dataset_name : str
         Name of the dataset.
     content_hash : str
@@ -133,11 +133,11 @@ class ScoredFolds(Plots, SubgroupMetrics, Displayed):
     def intervals(self, *, level: float = 0.95) -> dict[str, Interval]:
         """Return bootstrap confidence intervals of the metrics' means over the folds.
 
-        If groups are known, whole groups are resampled, since their slices are alike; otherwise
+        If groups are known, whole groups are resampled, since their slices are similar; otherwise
         single slices. The networks are not trained again, so the intervals do not include the
-        variation between trainings. If fewer than ten groups have errors, proportions have
-        Wilson's interval and other metrics may have none; see
-        :func:`covidct.evaluation.intervals.bootstrap`. They are computed once and kept.
+        variation between trainings. If fewer than ten groups have errors, proportions have Wilson's
+        interval and other metrics may have none; see
+        :func:`covidct.evaluation.intervals.bootstrap`. Intervals are computed once and cached.
 
         Parameters
         ----------
@@ -164,8 +164,8 @@ class ScoredFolds(Plots, SubgroupMetrics, Displayed):
         """Return confidence intervals of the means of :attr:`patient_metrics` over the folds.
 
         Accuracy, recall and specificity have Wilson's interval, which also holds if all patients
-        are classified correctly; the other metrics have a bootstrap over patients. They are
-        computed once and kept.
+        are classified correctly; the other metrics have a bootstrap over patients. Intervals are
+        computed once and cached.
 
         Parameters
         ----------
@@ -258,7 +258,7 @@ class ScoredFolds(Plots, SubgroupMetrics, Displayed):
         return retraining_interval(self, metrics.find_metric(metric).name, level=level)
 
     def variance_components(self, metric: str = "accuracy") -> VarianceComponents:
-        """Separate the variance of a metric into training, split and patients.
+        """Estimate the variance of a metric due to training, split and patients.
 
         Parameters
         ----------
@@ -268,8 +268,9 @@ class ScoredFolds(Plots, SubgroupMetrics, Displayed):
         Returns
         -------
         VarianceComponents
-            Variances; printing them gives a table. A run with repeats gives training and split
-            together; :func:`covidct.runs.variance_components` separates them from several runs.
+            Variances, printed as a table. From repeats with different splits, only the sum of
+            training and split can be estimated; :func:`covidct.runs.variance_components` separates
+            the two, given several runs.
 
         Raises
         ------
@@ -309,9 +310,9 @@ class ScoredFolds(Plots, SubgroupMetrics, Displayed):
         Returns
         -------
         list of str
-            Metrics with another interval or none, the simulated coverage if there are fewer than
-            50 patients or other units, and a warning if patients are unknown, which makes the
-            intervals too narrow; empty if there is nothing to say.
+            Sentences about metrics with Wilson's interval or without an interval; the simulated
+            coverage if there are at most 50 patients or other units; and a warning if patients are
+            unknown, since the intervals are then too narrow. Empty if none of these applies.
         """
         shown = {name: self.intervals()[name] for name in TABLE_METRICS}
         count = self._units().nunique()
@@ -322,7 +323,7 @@ class ScoredFolds(Plots, SubgroupMetrics, Displayed):
 
     @property
     def settings(self) -> dict[str, object]:
-        """Settings besides network, dataset and protocol; empty for an average of runs."""
+        """Settings other than network, dataset and protocol; empty for an ensemble."""
         return {}
 
     def to_frame(self) -> pd.DataFrame:
@@ -350,8 +351,8 @@ class ScoredFolds(Plots, SubgroupMetrics, Displayed):
             single folds are in :meth:`to_frame`.
         """
         summary, ends = self.summary(), self.intervals()
-        what, columns = self._columns()
-        header = [what, *columns, "mean ± sd", "95 % interval"]
+        heading, columns = self._columns()
+        header = [heading, *columns, "mean ± sd", "95 % interval"]
         rows = [
             [
                 metrics.METRICS[name].title,
@@ -365,7 +366,7 @@ class ScoredFolds(Plots, SubgroupMetrics, Displayed):
         return Table(header, rows, caption=caption, notes=tuple(self._notes()))
 
     def _columns(self) -> tuple[str, dict[str, dict[str, float]]]:
-        """Return the metrics of the folds or, of many folds, of the repeats, by column."""
+        """Return the heading and the columns: folds or, if there are many, repeats."""
         scores = self.fold_metrics
         if len(scores) <= _MOST_COLUMNS:
             return "fold", dict(zip(self.fold_names, scores, strict=True))

@@ -1,4 +1,4 @@
-"""Splits of a dataset into folds, checked before any training begins."""
+"""Splits of a dataset into folds, with checks for leakage."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ _LOG = logging.getLogger(__name__)
 
 
 class LeakageWarning(UserWarning):
-    """Slices of one group are in both the training and the test part of a fold."""
+    """Warning that slices of one group are in the training and the test part of a fold."""
 
 
 @typing.runtime_checkable
 class Splitter(typing.Protocol):
-    """A scikit-learn cross-validation splitter."""
+    """Interface of scikit-learn's cross-validation splitters."""
 
     def split(self, X: Any, y: Any = None, groups: Any = None) -> Iterable[tuple[Any, Any]]:
         """Yield pairs of training and test positions."""
@@ -57,19 +57,19 @@ class Splitter(typing.Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Fold:
-    """Positions of the slices to train on and to test on.
+    """Positions of the training, test and validation slices of a fold.
 
-    Folds with the same positions in the same order are equal, whatever their names.
+    Folds with the same positions in the same order are equal, even if their names differ.
 
     Parameters
     ----------
     train : ndarray of shape (n_train,)
-        Positions to train on, dtype int64.
+        Positions of the training slices, dtype int64.
     test : ndarray of shape (n_test,)
-        Positions to test on, all different from those in `train`.
+        Positions of the test slices, none of which is in `train`.
     validation : ndarray of shape (n_validation,)
-        Positions in neither of the two parts, on which temperature and threshold of an official
-        split are fitted; empty in other protocols.
+        Positions of the validation slices of an official split, none of which is in `train` or
+        `test`, for the fit of temperature and threshold; empty in other protocols.
     name : str, default=""
         Source that the fold tests, if one source is left out at a time.
 
@@ -110,9 +110,9 @@ class Split:
     folds : tuple of Fold
         The folds.
     groups : ndarray of shape (n_slices,) or None
-        Labels of the groups of slices that intervals resample, whether the split keeps them
-        together or not: those given, those known to the dataset, or near-duplicates found by their
-        pixels; None if no groups are known or found.
+        Group of each slice, which intervals resample, also if the split does not keep groups
+        together: the given groups, those of the dataset, or near-duplicates found by their pixels.
+        None if no groups are known or found.
     group_kind : str or None
         Kind of the groups, such as ``"patient"``; None if no groups are known or found.
 
@@ -131,17 +131,17 @@ class Split:
 
     @property
     def repeats(self) -> tuple[int, ...]:
-        """Number of the repeat of each fold: how often its slices were tested before."""
+        """Number of the repeat of each fold; the first is 0."""
         return repeat_numbers(self.folds)
 
 
 def repeat_numbers(folds: Sequence[Fold]) -> tuple[int, ...]:
-    """Count for each fold how often its slices were tested before.
+    """Return the number of the repeat of each fold: how often its slices were tested before.
 
     Parameters
     ----------
     folds : sequence of Fold
-        The folds, those of a repeat one after the other.
+        The folds, repeat by repeat.
 
     Returns
     -------
@@ -175,29 +175,30 @@ def make_split(
     Parameters
     ----------
     data : CTDataset or array-like of shape (n_slices,)
-        The dataset, or its targets (0 or 1); targets alone have no patients, no official split and
-        no pixels in which near-duplicates could be found.
+        The dataset, or its targets (0 or 1), which do not allow splits by patient, near-duplicate,
+        source or official split.
     cv : int, "official", "source", splitter or iterable of (train, test), default=5
-        Number of stratified folds; the split of the dataset's authors; a fold for each source,
-        which tests it with a network trained on the others; a scikit-learn splitter; or pairs of
-        training and test positions.
+        Number of stratified folds; ``"official"``, the split of the dataset's authors;
+        ``"source"``, one fold per source, which tests it with a network trained on all others; a
+        scikit-learn splitter; or pairs of training and test positions.
     groups : str, array-like of shape (n_slices,) or None, default=None
-        Groups of slices to keep together: ``"patient"``, the groups of the dataset;
-        ``"near-duplicate"``, found by their pixels (a lower bound on the slices that belong
-        together); ``"patient+near-duplicate"``, patients that share near-duplicates together; or
-        one label per slice. None splits slices at random, as in the paper.
+        Groups of slices that are kept in one part of each fold: ``"patient"``, the groups of the
+        dataset; ``"near-duplicate"``, groups found by their pixels, of which a patient may have
+        several; ``"patient+near-duplicate"``, patients, joined if they share near-duplicates; or
+        one label per slice. None: slices are split at random, as in the paper.
     seed : int, default=0
-        Random seed of the shuffling; the first repeat uses it, further ones seeds derived from it.
+        Random seed of the split. The first repeat uses it, further repeats use seeds derived from
+        it.
     repeats : int or None, default=None
-        Number of repeats: of the official split or left-out sources, which are the same each time,
-        or of folds with shuffling of their own. Folds are numbered through, so that fold k of
-        repeat r is number ``r * cv + k``. None means 5 for ``cv="official"`` and 1 otherwise.
+        Number of repeats. If `cv` is a number of folds, each repeat has a different split; the
+        official split and left-out sources are the same in each. Folds are numbered consecutively:
+        fold k of repeat r is number ``r * cv + k``. None: 5 for ``cv="official"``, 1 otherwise.
 
     Returns
     -------
     Split
-        Folds without a common slice, and without a common group if `groups` is given, in their
-        training and test parts.
+        Folds whose training and test parts have no slice in common and, if `groups` is given, no
+        group in common.
 
     Raises
     ------
@@ -212,9 +213,9 @@ def make_split(
     Warns
     -----
     LeakageWarning
-        If a random split tears groups apart (the groups of the dataset or, if they are unknown,
-        near-duplicates), a split by patient tears near-duplicates apart, or a source that is left
-        out has near-duplicates in another one.
+        If a random split separates slices of a group (a group of the dataset or, if these are
+        unknown, near-duplicates), a split by patient separates near-duplicates, or a source that is
+        left out has near-duplicates in another one.
 
     Examples
     --------
@@ -260,7 +261,7 @@ def make_split(
 
 
 class _Targets:
-    """Targets alone, with the attributes of a dataset of which nothing else is known."""
+    """Targets without a dataset, with the attributes of a dataset without further information."""
 
     groups = official_split = sources = None
     group_kind = "patient"
@@ -284,8 +285,8 @@ def resampled_groups(dataset: CTDataset | _Targets) -> tuple[Labels | None, str 
 
     Returns
     -------
-    groups : ndarray of str, shape (n_slices,), or None
-        Groups that the dataset knows, such as patients; otherwise near-duplicates, found by their
+    groups : ndarray of str of shape (n_slices,), or None
+        Groups of the dataset, such as patients; if they are unknown, near-duplicates found by their
         pixels. None if every slice is a group of its own.
     kind : str or None
         Kind of the groups, such as ``"patient"`` or ``"near-duplicate"``; None without groups.
@@ -322,7 +323,7 @@ def _repeats(cv: object, repeats: int | None) -> int:
     if number > 1 and kind not in ("official", "source") and not isinstance(cv, Integral):
         raise ValueError(
             f"repeats={number} needs a number of folds, cv='official' or cv='source', got "
-            f"cv={cv!r}; pass a splitter that repeats itself, such as "
+            f"cv={cv!r}; pass a splitter with repeats, such as "
             "sklearn.model_selection.RepeatedStratifiedKFold, or the folds of all repeats"
         )
     return number
@@ -463,13 +464,13 @@ def _stratified(
     most = most_folds(dataset.targets, groups)
     if most < n_splits:
         units = [len(np.unique(groups[dataset.targets == target])) for target in (0, 1)]
-        held = " and ".join(
+        counts = " and ".join(
             f"{n} of {name!r}" for n, name in zip(units, dataset.classes, strict=True)
         )
         advice = f"use at most {most} folds" if most > 1 else "a split is impossible"
         raise ValueError(
-            f"{n_splits} folds cannot each hold both classes: groups ({kind}) with slices of each "
-            f"class are {held}; {advice}, or add groups of the rarer class"
+            f"both classes cannot be in each of {n_splits} folds: groups ({kind}) with slices of "
+            f"each class are {counts}; {advice}, or add groups of the rarer class"
         )
     return [GroupFolds(n_splits, seed=seed) for seed in seeds]
 
@@ -529,7 +530,7 @@ def _leave_one_source_out(dataset: CTDataset | _Targets, repeats: int) -> Split:
 
 
 def _refuse_copies(folds: Sequence[Fold], dataset: CTDataset) -> None:
-    """Raise if slices of two sources with equal pixels are in training and test of a fold."""
+    """Raise if slices with equal pixels from two sources are in training and test of a fold."""
     if dataset.sources is None:
         return
     pixels, sources = equal_pixel_groups(dataset), dataset.sources
@@ -552,7 +553,7 @@ def _warn_of_similar_sources(folds: Sequence[Fold], dataset: CTDataset) -> None:
     try:
         groups = near_duplicate_groups(dataset)
     except (OSError, InvalidFileError) as error:
-        _LOG.warning("near-duplicates in other sources were not looked for: %s", error)
+        _LOG.warning("near-duplicates in other sources were not searched: %s", error)
         return
     counts = {
         fold.name: int(np.isin(groups[fold.test], groups[fold.train]).sum()) for fold in folds
@@ -585,12 +586,12 @@ def _check_fold(
             only = "no slice" if not len(present) else f"only class {dataset.classes[present[0]]!r}"
             raise ValueError(
                 f"the {part} part of fold {number} has {only}; use fewer folds or other groups, or "
-                "correct the split that is given"
+                "correct the given split"
             )
 
 
 def _warn_if_torn(split: Split, dataset: CTDataset | _Targets) -> None:
-    """Warn if the folds tear groups or near-duplicates apart, with their number and a remedy."""
+    """Warn if the folds separate slices of groups or near-duplicates, with a remedy."""
     if split.groups is None or split.protocol.group_kind == "near-duplicate":
         return
     if torn := _torn(split.folds, split.groups):
@@ -610,7 +611,7 @@ def _warn_if_torn(split: Split, dataset: CTDataset | _Targets) -> None:
         try:
             groups, _ = _near_duplicates(dataset)
         except (OSError, InvalidFileError) as error:
-            _LOG.warning("near-duplicates of other patients were not looked for: %s", error)
+            _LOG.warning("near-duplicates of other patients were not searched: %s", error)
             return
         if groups is None or not _torn(split.folds, groups):
             return

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from .._files import atomic_path, clear_remains, sha256_of_file, write_json, write_text
+from .._files import atomic_path, remove_temporary_files, sha256_of_file, write_json, write_text
 from .._text import some
 from ..errors import InvalidFileError
 from ..models.outputs import Outputs
@@ -74,7 +74,7 @@ class RunDirectory:
 
     Parameters
     ----------
-    path : str or Path
+    path : str or path-like
         The folder of the run.
 
     Examples
@@ -96,7 +96,7 @@ class RunDirectory:
         return (self.fold(number) / "predictions.csv").exists()
 
     def kept(self, number: int, name: str) -> Path:
-        """Return the path of a file of a finished fold after checking it.
+        """Return the path of a file of a finished fold after verifying its checksum.
 
         Raises
         ------
@@ -113,20 +113,20 @@ class RunDirectory:
         return path
 
     def tidy(self, n_folds: int) -> None:
-        """Remove what killed processes left in the folder of a finished run."""
+        """Remove temporary files and checkpoints of killed processes from a finished run."""
         for folder in (self.path, *map(self.fold, range(n_folds))):
-            clear_remains(folder)
+            remove_temporary_files(folder)
             CheckpointStore(folder).clear()
 
     def write_columns(self, columns: pd.DataFrame) -> None:
-        """Write ``columns.csv``: the columns of the dataset's table that may name subgroups.
+        """Write ``columns.csv`` with the columns of the dataset's table that may define subgroups.
 
         Parameters
         ----------
         columns : DataFrame
-            One row per slice of the dataset. Texts with more than 50 different values, such as
-            identifiers, and columns without values are left out, and so is what follows the first
-            50 columns.
+            One row per slice of the dataset. Columns without values, and text columns with more
+            than 50 different values, such as identifiers, are left out. At most 50 columns are
+            written.
         """
         import pandas as pd
 
@@ -218,9 +218,9 @@ class RunDirectory:
             tensors = load_file(path)
         except (OSError, SafetensorError, ValueError) as error:
             raise InvalidFileError(f"{str(path)!r} cannot be read: {error}") from error
-        fault = next(_faults_of_folds(tensors, number, slices), None)
-        if fault is not None:
-            raise InvalidFileError(f"{str(path)!r} {_DAMAGED}: {fault}")
+        reason = next(_invalid_folds(tensors, number, slices), None)
+        if reason is not None:
+            raise InvalidFileError(f"{str(path)!r} {_DAMAGED}: {reason}")
         return [
             tuple(tensors[f"{k}.{part}"].astype(np.int64) for part in _PARTS) for k in range(number)
         ]
@@ -274,14 +274,14 @@ class RunDirectory:
             raise InvalidFileError(
                 f"{str(path)!r} {_DAMAGED}: its slices are not those of fold {number}"
             )
-        sound = (
+        valid = (
             table["target"].isin((0, 1))
             & (table["fold"] == number)
             & ((table[chances] >= 0) & (table[chances] <= 1)).all(axis=1)
             & np.isfinite(table["logit"])
         )
-        if not sound.all():
-            line = int(np.flatnonzero(~sound)[0]) + 2
+        if not valid.all():
+            line = int(np.flatnonzero(~valid)[0]) + 2
             raise InvalidFileError(f"{str(path)!r} {_DAMAGED}: line {line} has an invalid value")
         return table
 
@@ -325,14 +325,14 @@ class RunDirectory:
     def verify(self, *, networks: bool = False) -> None:
         """Compare the files of a finished run with their checksums.
 
-        Missing files are not reported here: those that a run needs are when they are read, and the
-        others are written again by the next start of the run.
+        Missing files are not reported here: required files are reported when they are read, and
+        other files are written again when the run is started again.
 
         Parameters
         ----------
         networks : bool, default=False
-            If True, compare the networks and references of the folds as well, which are large and
-            are otherwise compared when they are read.
+            Compare also the networks and references of the folds. They are large, and are compared
+            when they are read in any case.
 
         Raises
         ------
@@ -381,10 +381,10 @@ class RunDirectory:
         )
 
 
-def _faults_of_folds(
+def _invalid_folds(
     tensors: Mapping[str, npt.NDArray[Any]], number: int, slices: int
 ) -> Iterator[str]:
-    """Yield the faults of the file of the folds; each check relies on those before it."""
+    """Yield the reasons why the file of the folds is invalid, in the order of the checks."""
     # A run that was killed while it was extended has the new folds here, before run.json has them.
     known = len(tensors) // len(_PARTS)
     if known < number or set(tensors) != {f"{k}.{part}" for k in range(known) for part in _PARTS}:

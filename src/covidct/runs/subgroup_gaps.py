@@ -1,18 +1,18 @@
 """Gaps between the metrics of subgroups, and tests of these gaps.
 
-The largest of several metrics minus the smallest exceeds 0 by chance, the more so the more
-subgroups there are and the fewer patients they have. :func:`compare` therefore tests the gap by
-permutation: the subgroups are permuted among units of the same class, and the gap between whichever
-subgroups are then best and worst is taken each time, which accounts for their choice. A unit is all
-slices of one patient (or other group) in one subgroup and class. Units of one patient in several
-subgroups count as different units; since such a patient affects all of its subgroups alike, the
-test is then conservative.
+The difference between the largest and the smallest of several metrics is above 0 by chance alone,
+and larger with more subgroups and with fewer patients. :func:`compare` therefore tests it with a
+permutation test: the subgroups are permuted among units of the same class, and in each permutation
+the largest difference between any two subgroups is computed, so that the p-value accounts for the
+choice of the two. A unit is all slices of one patient (or other group) in one subgroup and class.
+Units of one patient in several subgroups count as different units; since such a patient affects
+these subgroups alike, the test is then conservative.
 
 The test is exact if the probabilities depend on the class and not on the subgroup, since the units
-of a class are then exchangeable. Permuting within the classes leaves the share of COVID-19 in each
-subgroup as it is. This matters for the accuracy, which differs between subgroups of unequal
-prevalence if sensitivity and specificity differ: such a gap is real, but the network does not work
-worse in either subgroup, and the test does not count it as one.
+of a class are then exchangeable. Permutations within the classes do not change the share of
+COVID-19 in a subgroup. This matters for the accuracy: if sensitivity and specificity differ, it
+differs between subgroups of unequal prevalence, although the network works equally well in each.
+The test does not count this as a difference.
 """
 
 from __future__ import annotations
@@ -41,19 +41,19 @@ _N_PERMUTATIONS = 999
 
 
 class Scored(NamedTuple):
-    """Predictions, with what resampling and averaging need.
+    """Predictions with the units that are resampled and the folds that metrics are averaged over.
 
     Attributes
     ----------
-    targets : ndarray of int64, shape (n_predictions,)
+    targets : ndarray of int64 of shape (n_predictions,)
         True classes.
-    probabilities : ndarray of float64, shape (n_predictions,)
+    probabilities : ndarray of float64 of shape (n_predictions,)
         Predicted probabilities of COVID-19.
-    slices : ndarray, shape (n_predictions,)
+    slices : ndarray of shape (n_predictions,)
         Slice of each prediction.
-    units : ndarray, shape (n_predictions,)
+    units : ndarray of shape (n_predictions,)
         Unit that is resampled, such as the patient of each slice.
-    folds : ndarray of int64, shape (n_predictions,)
+    folds : ndarray of int64 of shape (n_predictions,)
         Fold of each prediction; metrics are means over the folds.
     """
 
@@ -88,8 +88,8 @@ class Gap(NamedTuple):
         is as large. A difference in accuracy that unequal shares of COVID-19 explain alone has no
         small p-value. NaN if the two subgroups have no class in common.
     left_out : tuple of str
-        Subgroups that are not compared, since fewer than ten patients (or other units) decide the
-        metric.
+        Subgroups that are not compared, since the metric is based on fewer than ten patients (or
+        other units).
     """
 
     metric: str
@@ -111,14 +111,14 @@ def compare(
 ) -> list[Gap]:
     """Find the largest gap of each metric between subgroups, and test it.
 
-    Subgroups are compared if at least ten units (for the AUC, five of each class) decide the
-    metric.
+    Subgroups are compared if the metric is based on at least ten units (the AUC on five of each
+    class).
 
     Parameters
     ----------
     scored : Scored
         All predictions.
-    names : ndarray of str, shape (n_predictions,)
+    names : ndarray of str of shape (n_predictions,)
         Subgroup of each prediction.
     n_permutations : int, default=999
         Number of permutations.
@@ -192,7 +192,7 @@ def _gap(
 
 
 def _statistic(scored: Scored, members: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
-    """Return each metric of the slices that each row chooses, (n_rows, n_metrics)."""
+    """Return the metrics of the slices that each row of `members` selects, (n_rows, n_metrics)."""
     found = metrics.weighted_scores(
         scored.targets,
         scored.probabilities,
@@ -204,7 +204,7 @@ def _statistic(scored: Scored, members: npt.NDArray[np.bool_]) -> npt.NDArray[np
 
 
 def _decided(rows: Scored) -> npt.NDArray[np.bool_]:
-    """Return True for each metric that enough units decide."""
+    """Return True for each metric that is based on enough units."""
     of_class = [len(np.unique(rows.units[rows.targets == k])) for k in (0, 1)]
     enough = {
         "accuracy": len(np.unique(rows.units)) >= MIN_GROUPS,
@@ -223,7 +223,7 @@ def _permuted_gaps(
     *,
     seed: int,
 ) -> npt.NDArray[np.float64]:
-    """Return the gap of each metric in each permutation of the subgroups among units."""
+    """Return the largest gap of each metric in each permutation, (n_permutations, n_metrics)."""
     rng = np.random.default_rng(seed)
     _, units = np.unique(scored.units, return_inverse=True)
     keys = np.stack([scored.targets, units, codes], axis=1)
@@ -292,7 +292,7 @@ def describe_gap(gap: Gap, *, unit: str) -> Iterator[str]:
     Yields
     ------
     str
-        Nothing if no subgroups can be compared.
+        Sentence; nothing is yielded if no subgroups can be compared.
 
     Examples
     --------

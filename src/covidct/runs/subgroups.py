@@ -53,13 +53,13 @@ def subgroup_names(
 
     Returns
     -------
-    ndarray of str, shape (n_slices,)
+    ndarray of str of shape (n_slices,)
         Names of the subgroups.
 
     Raises
     ------
     ValueError
-        If there are more than 50 subgroups, or `values` has another length than `count`.
+        If there are more than 50 subgroups, or `values` does not have `count` entries.
 
     Examples
     --------
@@ -80,7 +80,7 @@ def subgroup_names(
         cut, edges = pd.qcut(column, 4, labels=False, retbins=True, duplicates="drop")
         digits = 4
         while len({_decimal(edge, digits) for edge in edges}) < len(edges):
-            digits += 1  # equal texts would join different quarters
+            digits += 1  # equal texts would merge different quarters
         ranges = [f"{_decimal(a, digits)} to {_decimal(b, digits)}" for a, b in pairwise(edges)]
         column = cut.map(lambda k: None if np.isnan(k) else ranges[int(k)])
     text = column.astype(object).where(column.notna(), "unknown").astype(str)
@@ -88,8 +88,8 @@ def subgroup_names(
     number = len(np.unique(names))
     if number > MOST_SUBGROUPS:
         raise ValueError(
-            f"{name!r} has {number} different values, more than {MOST_SUBGROUPS} subgroups; give "
-            "one value per slice that joins some of them"
+            f"{name!r} has {number} different values, more than {MOST_SUBGROUPS} subgroups; merge "
+            "some of them and pass one value per slice"
         )
     return names
 
@@ -100,7 +100,7 @@ def _decimal(value: float | np.floating[Any], digits: int) -> str:
 
 
 def subgroup_count(values: pd.Series[Any]) -> int:
-    """Return the number of subgroups that :func:`subgroup_names` makes of a column."""
+    """Return the number of subgroups that :func:`subgroup_names` creates from a column."""
     number = int(values.nunique(dropna=False))
     return min(number, 4) if _is_divided(values) else number
 
@@ -118,7 +118,7 @@ def subgroup_frame(scored: Scored, names: npt.NDArray[np.str_], column: str) -> 
     ----------
     scored : Scored
         All predictions.
-    names : ndarray of str, shape (n_predictions,)
+    names : ndarray of str of shape (n_predictions,)
         Subgroup of each prediction.
     column : str
         Name of the index of the result.
@@ -158,7 +158,7 @@ def _metrics_of(rows: Scored) -> dict[str, float]:
 def subgroup_table(
     found: pd.DataFrame, gaps: pd.DataFrame, *, unit: str, groups_known: bool
 ) -> Table:
-    """Build a table of subgroups for readers, with a sentence about each gap.
+    """Create a table of subgroups, with a sentence about each gap.
 
     Parameters
     ----------
@@ -192,8 +192,8 @@ def subgroup_table(
     ]
     if small:
         notes.append(
-            f"Not compared, or not in all metrics, since fewer than {MIN_GROUPS} {unit}s decide: "
-            f"{', '.join(small)}."
+            "Not compared, or not in all metrics, since these are based on fewer than "
+            f"{MIN_GROUPS} {unit}s: {', '.join(small)}."
         )
     return Table(header, rows, caption=f"Metrics by {column}, in percent", notes=notes)
 
@@ -216,6 +216,7 @@ def describe_labels(found: pd.DataFrame) -> Iterator[str]:
     Yields
     ------
     str
+        Phrase with the value and its interval, in percent.
     """
     for name, row in found.iterrows():
         metric = "recall" if np.isnan(row["specificity"]) else "specificity"
@@ -224,7 +225,7 @@ def describe_labels(found: pd.DataFrame) -> Iterator[str]:
 
 
 class SubgroupMetrics(FoldPredictions):
-    """Predictions of a run, and the metrics of subgroups of its slices."""
+    """Predictions of a run, with methods for metrics of subgroups."""
 
     def by(self, column: str | pd.Series[Any] | npt.ArrayLike) -> pd.DataFrame:
         """Return the metrics of subgroups of the slices.
@@ -232,29 +233,28 @@ class SubgroupMetrics(FoldPredictions):
         Parameters
         ----------
         column : str, Series or array-like of shape (n_slices,)
-            Name of a column that names the subgroup of each slice: one of `predictions`, such as
-            ``"label"`` (the original class) or ``"source"``, or a column of the `metadata` of the
-            dataset, which the run keeps (see :attr:`columns`). Or one value for each slice of the
-            dataset, such as a column of its `table` or a property that the audit measured
+            Name of the column with the subgroup of each slice: a column of `predictions`, such as
+            ``"label"`` (the original class) or ``"source"``, or of the `metadata` of the dataset,
+            which are stored with the run (see :attr:`columns`). Or one value for each slice of the
+            dataset, such as a column of its `table` or a property measured by the audit
             (``report.properties["file format"]``). Numbers with more than six different values are
             divided at their quartiles.
 
         Returns
         -------
         DataFrame
-            One row per subgroup: ``slices``, ``groups`` (number of patients or other units that
-            the intervals resample), and for accuracy, recall, specificity and AUC the mean over
-            the folds that test the subgroup, as a fraction, with the ends of its 95 % interval
-            (``"recall_low"``, ``"recall_high"``). What is undefined is NaN: a subgroup of one
-            class has no AUC, and either recall or specificity.
+            One row per subgroup: ``slices``, ``groups`` (number of patients or other units that the
+            intervals resample), and for accuracy, recall, specificity and AUC the mean over the
+            folds that test the subgroup, as a fraction, with the ends of its 95 % interval
+            (``"recall_low"``, ``"recall_high"``). Undefined metrics are NaN: a subgroup of one
+            class has no AUC, and only recall or only specificity.
 
         Raises
         ------
         UnknownNameError
             If there is no such column.
         ValueError
-            If the column has more than 50 different texts, or another number of values than the
-            dataset has slices.
+            If the column has more than 50 different texts, or not one value per slice.
 
         See Also
         --------
@@ -282,8 +282,8 @@ class SubgroupMetrics(FoldPredictions):
         Returns
         -------
         DataFrame
-            One row per metric with the fields of :class:`covidct.runs.Gap`. Subgroups in
-            which fewer than ten patients decide a metric are left out, and listed.
+            One row per metric with the fields of :class:`covidct.runs.Gap`. Subgroups in which a
+            metric is based on fewer than ten patients are left out and listed.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Predictions of slices or patients as arrays, with the predictions that rules are fitted on."""
+"""Predictions of slices or patients, with those on which thresholds and calibration are fitted."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class UnitPredictions:
         Unit of the predictions.
     rows : DataFrame
         Columns ``target``, ``probability``, ``fold``, ``unit`` (identity of the slice or patient)
-        and ``group`` (what the intervals resample).
+        and ``group`` (resampled by the intervals).
     validation : DataFrame or None
         Predictions of the validation part by the network of each fold; None if there is none.
     group : str
@@ -92,7 +92,7 @@ class UnitPredictions:
 
     @property
     def fitted_on(self) -> str:
-        """Predictions that thresholds and calibration are fitted on, in words."""
+        """Description of the predictions on which thresholds and calibration are fitted."""
         return "the other folds" if self.validation is None else "the validation part"
 
     def _fitted(self, *columns: str) -> tuple[npt.NDArray[np.generic], ...] | None:
@@ -140,14 +140,14 @@ class UnitPredictions:
         calibrate: Method | None = "platt",
         prevalence: float | None = None,
     ) -> DecisionCurve:
-        """Compute the decision curve of probabilities that are calibrated without their fold.
+        """Compute the decision curve, with each fold calibrated on other predictions.
 
         Parameters
         ----------
         thresholds : array-like of float, optional
             Threshold probabilities, in (0, 1); by default 0.01 to 0.99.
         calibrate : {"temperature", "platt"} or None, default="platt"
-            Calibration of each fold; None for the probabilities as predicted.
+            Calibration of each fold. None: the predicted probabilities are used.
         prevalence : float, optional
             Share of COVID-19; by default, that of the predictions.
 
@@ -170,7 +170,7 @@ class UnitPredictions:
                 fitted_on=fitted_on,  # type: ignore[arg-type]  # three columns
             ).probabilities
         if prevalence is not None:
-            # Calibrated probabilities hold for the predictions that they were fitted on.
+            # Probabilities are calibrated to the prevalence of the predictions used for the fit.
             known = self.rows if calibrate is None or self.validation is None else self.validation
             fitted = DecisionRule(prevalence=float(known["target"].mean()))
             probabilities = fitted.at_prevalence(prevalence).calibrate(probabilities)
@@ -195,8 +195,8 @@ class UnitPredictions:
         -------
         DecisionRule
             Rule fitted on the validation part if there is one, otherwise on all test folds. The
-            predictions of a case by several networks are averaged first, as
-            :class:`covidct.Predictor` averages its networks.
+            predictions of a case by several networks are averaged first, as in
+            :class:`covidct.Predictor`.
         """
         rows = self.rows if self.validation is None else self.validation
         cases = rows.groupby("unit").agg({"target": "max", "probability": "mean"})

@@ -1,6 +1,6 @@
 """Training of one network on one set of canvases.
 
-The public names are imported on first use, so that reading a recipe never loads PyTorch.
+The public names are imported on first use, so that recipes can be used without loading PyTorch.
 """
 
 from __future__ import annotations

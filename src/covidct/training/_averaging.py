@@ -34,7 +34,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Include the present weights; call it after each step."""
+        """Update the average with the current weights, after each step."""
         self.steps += 1
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
         torch._foreach_lerp_(self._average, self._live, 1 - decay)
@@ -46,7 +46,7 @@ class WeightAverage:
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Give the average to the model within a block, and the weights back to it afterwards."""
+        """Replace the weights of the model by the average within a block, then restore them."""
         weights = [tensor.detach().clone() for tensor in self._live]
         self.apply()
         try:
@@ -63,7 +63,7 @@ class WeightAverage:
         """Restore the output of :meth:`state_dict`."""
         steps, average = state["steps"], state["average"]
         if not isinstance(steps, int) or not isinstance(average, list):
-            raise TypeError("the average of the weights has another form")
+            raise TypeError("the state of the weight average is not valid")
         self.steps = steps
         with torch.no_grad():
             torch._foreach_copy_(self._average, average)

@@ -8,9 +8,9 @@ the backward pass of a model and replaces ``model.forward``: it copies the batch
 input, replays the graph, and hooks the backward graph into autograd.
 
 A recording is valid for one batch shape. The batches of an epoch have at most two sizes, which
-differ by one slice, and each gets its recording. The recordings share one memory pool: they are
-never replayed at the same time, and nothing of one is used after the other has been replayed, so
-that the second takes hardly any memory of its own. Parameters and buffers are read and written in
+differ by one slice, and each is recorded separately. The recordings share one memory pool: they are
+never replayed at the same time, and no result of one is used after the other has been replayed, so
+that the second needs hardly any additional memory. Parameters and buffers are read and written in
 place, which lets the optimizer and batch normalization work as usual.
 
 References
@@ -50,8 +50,8 @@ def recorded_passes(
     """Replay the forward and backward passes of training from CUDA graphs inside the context.
 
     Batches of other shapes and passes in evaluation mode are computed as usual. If the network
-    cannot be recorded, because it has hooks or waits for the device, all batches are, and a warning
-    is logged.
+    cannot be recorded, because it has hooks or waits for the device, all batches are computed as
+    usual and a warning is logged.
 
     Parameters
     ----------

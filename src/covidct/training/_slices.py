@@ -1,17 +1,17 @@
-"""Batches of training slices on the device, whatever the number of slices.
+"""Batches of training slices on a device, for datasets of any size.
 
 The canvases of a large dataset fit neither into main memory nor onto a device: 340,000 slices of
-COVIDx CT take 25 GB. So batches are taken from the array as it is, usually a memory-mapped file,
-whose pages the operating system loads and discards by itself. A background thread gathers the
-slices of the next batches into a few reused buffers while the current step runs; reading pages and
-copying them release the interpreter's lock.
+COVIDx CT take 25 GB. Therefore, batches are taken from the array itself, usually a memory-mapped
+file, whose pages the operating system loads and discards. A background thread gathers the slices of
+the next batches into a few reused buffers while the current step runs; reading pages and copying
+them release the interpreter's lock.
 
 On a CUDA device the canvases are kept there as a whole if they fit into a share of the free memory.
-Else each buffer is in page-locked memory and has a partner on the device, and the background thread
-also starts the transfer, on a stream of its own, so that it overlaps with the computation. Two
-events protect each buffer: ``copied`` makes the step wait for the transfer, and the next gathering
-for its end; ``used`` makes the next transfer wait for the step. All buffers are allocated before
-CUDA graphs are recorded, and nothing is transferred during the recording.
+Otherwise, each buffer is in page-locked memory and has a counterpart on the device, and the
+background thread also starts the transfer, on a separate stream, so that it overlaps with the
+computation. Two events protect each buffer: ``copied`` makes the step, and the next gathering, wait
+for the end of the transfer; ``used`` makes the next transfer wait for the step. All buffers are
+allocated before CUDA graphs are recorded, and nothing is transferred during the recording.
 
 References
 ----------
@@ -36,7 +36,7 @@ from .._checks import number
 
 __all__ = ["TrainingSlices", "blocks", "checked_share"]
 
-# One buffer is used by the step, the others are filled meanwhile.
+# One buffer is used by the current step while the other two are filled.
 _BUFFERS = 3
 # Slices that are copied or hashed at a time.
 _BLOCK = 256
@@ -47,13 +47,13 @@ Index = npt.NDArray[np.int64]
 
 
 class TrainingSlices:
-    """Chosen canvases of an array, as a source of batches on a device.
+    """Source of batches on a device, taken from chosen canvases of an array.
 
     Parameters
     ----------
-    canvases : ndarray of uint8, shape (N, H, W)
+    canvases : ndarray of uint8 of shape (N, H, W)
         Canvases, in memory or memory-mapped.
-    index : ndarray of int, shape (n_slices,)
+    index : ndarray of int of shape (n_slices,)
         Positions of the chosen canvases.
     largest : int
         Largest number of slices of a batch.
@@ -61,7 +61,7 @@ class TrainingSlices:
         Device of the batches.
     share : float
         Largest share of the free memory of a CUDA device that the chosen canvases may take, in
-        [0, 1]; more of them are transferred batch by batch.
+        [0, 1]; if they need more, they are transferred batch by batch.
 
     Attributes
     ----------
@@ -110,7 +110,7 @@ class TrainingSlices:
 
         Parameters
         ----------
-        order : torch.Tensor of int, shape (n_slices,)
+        order : torch.Tensor of int of shape (n_slices,)
             Positions among the chosen canvases, on the CPU.
         sizes : sequence of int
             Sizes of the batches.
@@ -159,7 +159,7 @@ class _Buffer:
         self, shape: tuple[int, ...], device: torch.device, stream: torch.cuda.Stream | None
     ) -> None:
         self._host = torch.empty(shape, dtype=torch.uint8, pin_memory=stream is not None)
-        self._there = (
+        self._on_device = (
             self._host if device.type == "cpu" else torch.empty_like(self._host, device=device)
         )
         self._stream = stream
@@ -174,26 +174,26 @@ class _Buffer:
         """Gather canvases and start their transfer; called by the background thread."""
         if self._copied is not None:
             self._copied.synchronize()
-        host, there = self._host[: len(index)], self._there[: len(index)]
+        host, target = self._host[: len(index)], self._on_device[: len(index)]
         _gather(canvases, index, host.numpy())
         if self._stream is not None and self._copied is not None and self._used is not None:
             with torch.cuda.stream(self._stream):
                 self._stream.wait_event(self._used)
-                there.copy_(host, non_blocking=True)
+                target.copy_(host, non_blocking=True)
                 self._copied.record(self._stream)
-        elif there is not host:
-            there.copy_(host)
-        return there
+        elif target is not host:
+            target.copy_(host)
+        return target
 
     def acquire(self) -> None:
         """Let the computation wait for the transfer."""
         if self._copied is not None:
-            torch.cuda.current_stream(self._there.device).wait_event(self._copied)
+            torch.cuda.current_stream(self._on_device.device).wait_event(self._copied)
 
     def release(self) -> None:
         """Let the next transfer wait for the computation."""
         if self._used is not None:
-            self._used.record(torch.cuda.current_stream(self._there.device))
+            self._used.record(torch.cuda.current_stream(self._on_device.device))
 
 
 def _taken(future: Future[tuple[_Buffer, Tensor]]) -> Iterator[Tensor]:
@@ -218,11 +218,11 @@ def _fits(n_bytes: int, device: torch.device, share: float) -> bool:
 
 
 def blocks(index: Index) -> Iterator[Index]:
-    """Divide positions into blocks of a few hundred.
+    """Divide positions into blocks of at most 256.
 
     Parameters
     ----------
-    index : ndarray of int, shape (N,)
+    index : ndarray of int of shape (N,)
         Positions.
 
     Yields
@@ -234,7 +234,7 @@ def blocks(index: Index) -> Iterator[Index]:
 
 
 def checked_share(share: float | None) -> float:
-    """Check the share of the free memory of a device that training canvases may take.
+    """Validate the share of a device's free memory that training canvases may take.
 
     Parameters
     ----------

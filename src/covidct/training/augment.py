@@ -16,9 +16,9 @@ _NOISE_BANK = 1 << 22
 class Augmenter:
     """Random augmentation of batches, with separate random numbers for each slice.
 
-    The few random numbers of each slice are drawn on the CPU, so that no step waits for the
-    device. Noise comes from a bank of normal numbers, which is drawn once and read at a random
-    offset for each slice: drawing new noise would take as long as all other operations together.
+    The few random numbers of each slice are drawn on the CPU, so that no step waits for the device.
+    Noise is taken from a bank of normal numbers, which is drawn once and read at a random offset
+    for each slice: drawing new noise would take as long as all other operations together.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ class Augmenter:
         return batch.clamp_(0, 1)
 
     def _move(self, batch: Tensor) -> Tensor:
-        """Crop, flip, rotate and shear in one resampling step; outside of the slice is black."""
+        """Crop, flip, rotate and shear in one resampling step, with black outside the slice."""
         options, (count, _, height, width) = self.augmentation, batch.shape
         zoom = 1 - options.crop * self._uniform(count)
         flip = torch.where(self._uniform(count) < options.flip_probability, -1.0, 1.0)
@@ -74,7 +74,7 @@ class Augmenter:
             for limit in (options.rotation, options.shear)
         )
         shift_x, shift_y = ((1 - zoom) * (2 * self._uniform(count) - 1) for _ in range(2))
-        # Grid coordinates run from -1 to 1 on both axes: rotating needs the true aspect ratio.
+        # Grid coordinates run from -1 to 1 on both axes; a rotation needs the true aspect ratio.
         aspect = width / height
         rows = (
             (flip * zoom * angle.cos(), zoom * (shear.tan() - angle.sin()) / aspect, shift_x),

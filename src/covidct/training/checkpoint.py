@@ -18,7 +18,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class CheckpointStore:
-    """The newest checkpoint of a training and the one before it, on disk.
+    """Storage of the newest checkpoint of a training and the one before it.
 
     A checkpoint is a ZIP archive whose members have checksums. If the newest checkpoint is
     incomplete or damaged, the one before it is used.
@@ -86,6 +86,6 @@ def _read(path: Path) -> dict[str, Any]:
     except zipfile.BadZipFile as error:
         raise ValueError(str(error)) from error
     if damaged is not None:
-        raise ValueError(f"the checksum of its member {damaged} is wrong")
+        raise ValueError(f"the checksum of the member {damaged} is wrong")
     state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     return state

@@ -1,4 +1,4 @@
-"""LAMB optimizer, in multi-tensor steps, with the numbers of torch-optimizer."""
+"""LAMB optimizer in multi-tensor steps, numerically equal to that of torch-optimizer."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class Lamb(ReferenceLamb):
         Upper bound :math:`c` on the norm of the weights in the trust ratio: a tensor with a norm
         above it moves by less than ``lr`` times its norm. A large value removes the bound.
     adam : bool, default=False
-        Use a trust ratio of 1, which makes this Adam with decoupled weight decay.
+        Use a trust ratio of 1, which gives Adam with decoupled weight decay.
     debias : bool, default=False
         Multiply the step by the bias correction of Adam. As in torch-optimizer, the correction is
-        applied after the trust ratio, where it shortens the first steps: to 0.32 of their length
-        in the first and 0.15 in the tenth, with the default `betas`.
+        applied after the trust ratio, where it shortens the first steps: with the default `betas`,
+        to 0.32 of their length in the first step and to 0.15 in the tenth.
 
     Raises
     ------

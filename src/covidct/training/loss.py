@@ -27,11 +27,11 @@ def class_weights(
     Parameters
     ----------
     recipe : Recipe
-        Its ``pos_weight`` multiplies the weights of the classes that mean COVID-19. With
-        ``class_weight="balanced"``, all classes have the same total weight before that: each
-        weighs n_slices / (n_classes * n_slices_of_the_class), as in scikit-learn.
+        Training recipe. ``class_weight="balanced"`` gives all classes the same total weight: the
+        weight of a class is n_slices / (n_classes * n_slices_of_the_class), as in scikit-learn.
+        ``pos_weight`` then multiplies the weights of the classes that mean COVID-19.
     outputs : Outputs
-        The classes.
+        Meaning of the outputs: the classes.
     codes : ndarray of int of shape (n_slices,)
         Codes of the true classes of the training slices.
 
@@ -66,7 +66,7 @@ def make_loss(
     *,
     smoothing: float = 0.0,
 ) -> Loss:
-    """Build the loss: binary cross-entropy of one logit, or cross-entropy of several outputs.
+    """Create the loss: binary cross-entropy of one logit, or cross-entropy of several outputs.
 
     Parameters
     ----------

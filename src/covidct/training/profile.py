@@ -13,7 +13,7 @@ __all__ = ["Profile"]
 
 
 class Profile:
-    """Sum of the seconds spent in named parts of a program.
+    """Timer that sums the seconds spent in named parts of a program.
 
     Parameters
     ----------

@@ -55,8 +55,8 @@ class Augmentation:
         Largest rotation in degrees in either direction, in [0, 180]. The paper found that rotation
         makes results worse.
     shear : float, default=0.0
-        Largest horizontal shear in degrees in either direction, in [0, 60]. The paper found the
-        same as for rotation.
+        Largest horizontal shear in degrees in either direction, in [0, 60]. The paper found that
+        shear makes results worse, too.
 
     Raises
     ------
@@ -110,7 +110,7 @@ class Augmentation:
 class Recipe:
     """Training recipe; the defaults are the paper's (section 3.3).
 
-    :meth:`modern` returns a recipe of today's practice for fine-tuning.
+    :meth:`modern` returns a recipe of current practice for fine-tuning.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ class Recipe:
     average_decay : float, default=0.0
         Decay of an exponential moving average of the weights, in [0, 1); the average is the fitted
         network. 0 keeps the weights of the last step. The decay rises from a small value during the
-        first steps, so that the initial weights are soon forgotten.
+        first steps, so that the influence of the initial weights decays quickly.
     optimizer : {"lamb", "adamw", "sgd"}, default="lamb"
         :class:`covidct.Lamb`, :class:`torch.optim.AdamW` or :class:`torch.optim.SGD` with a
         momentum of 0.9. The default learning rate and weight decay are for LAMB only.
@@ -154,7 +154,7 @@ class Recipe:
     adam : bool, default=False
         Use a trust ratio of 1 in LAMB, which makes it Adam with decoupled weight decay.
     strategy : {"fine-tuning", "feature-extraction"}, default="fine-tuning"
-        Train all weights, or the head alone.
+        Train all weights, or only the head.
     canvas : {"custom", "default"} or tuple of (int, int), default="custom"
         ``"custom"``: the canvas that Table 1 of the paper gives for the network. ``"default"``: the
         input size of the ImageNet weights. Or (height, width) in pixels, at most 4096 each.
@@ -315,15 +315,15 @@ class Recipe:
 
     @classmethod
     def modern(cls) -> Recipe:
-        """Return a recipe of today's practice for fine-tuning ImageNet weights.
+        """Return a recipe of current practice for fine-tuning ImageNet weights.
 
-        AdamW with warm-up and a cosine, smaller learning rates in the first layers, label
-        smoothing and an average of the weights.
+        It uses AdamW with a warm-up and a cosine schedule, smaller learning rates in the first
+        layers, label smoothing and an average of the weights.
 
         Returns
         -------
         Recipe
-            A recipe of 20 epochs.
+            Recipe of 20 epochs.
 
         Examples
         --------
@@ -372,7 +372,7 @@ class Recipe:
         return passed[-1] if passed else self.learning_rate
 
     def canvas_size(self, info: ArchitectureInfo) -> tuple[int, int]:
-        """Return the canvas size that this recipe gives to a network.
+        """Return the canvas size that this recipe uses for a network.
 
         Parameters
         ----------
@@ -436,6 +436,11 @@ class Recipe:
         Recipe
             The scaled copy.
 
+        Raises
+        ------
+        ValueError
+            If `epochs` is not a positive integer.
+
         Examples
         --------
         >>> import covidct
@@ -467,7 +472,7 @@ class Recipe:
         return asdict(self)
 
     def options(self) -> dict[str, Any]:
-        """Return the options by the names that ``--set`` of the command line uses.
+        """Return the options by their names in ``--set`` of the command line.
 
         Returns
         -------
@@ -533,7 +538,7 @@ def _milestones(milestones: object) -> tuple[tuple[int, float], ...] | str:
     if milestones == "cosine":
         return "cosine"
     try:
-        return tuple((int(epoch), float(rate)) for epoch, rate in milestones)  # type: ignore[attr-defined]  # refused below if it cannot be iterated
+        return tuple((int(epoch), float(rate)) for epoch, rate in milestones)  # type: ignore[attr-defined]  # a TypeError is caught below
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"milestones must be pairs (epoch, learning rate) or 'cosine', got {milestones!r}"
@@ -564,7 +569,7 @@ def _is_size(value: object) -> bool:
 
 def _refuse_unknown(options: Mapping[str, Any], kind: type) -> None:
     known = [option.name for option in fields(kind)]
-    what = f"{kind.__name__} option"
+    noun = f"{kind.__name__} option"
     for option in options:
         if option not in known:
-            raise UnknownNameError.among(what, option, known)
+            raise UnknownNameError.among(noun, option, known)

@@ -75,7 +75,7 @@ class EpochRecord(NamedTuple):
 
 
 class Trainer:
-    """Fit a network according to a recipe.
+    """Training of a network according to a recipe.
 
     On the CPU the fitted weights are a function of the canvases, the recipe, the seed and the
     number of threads. Each epoch draws from its own random number generators, so that a training
@@ -101,14 +101,19 @@ class Trainer:
         Smallest number of seconds between two checkpoints.
     resident_share : float or None, default=None
         Largest share of the free memory of a CUDA device that the training canvases may take, in
-        [0, 1]. If they fit, they are kept on the device; else each batch is copied to it while the
-        step before runs. 0 copies every batch. None: the value of the environment variable
+        [0, 1]. If they fit, they are kept on the device; otherwise, each batch is copied to it
+        during the previous step. 0 copies every batch. None: the value of the environment variable
         ``COVIDCT_RESIDENT_SHARE``, or 0.25.
     compile_model : bool, default=False
-        Compile the network by :func:`torch.compile`. This pays off in long trainings only, since
-        compilation takes a while.
+        Compile the network by :func:`torch.compile`. This is faster in long trainings only, since
+        compilation takes some time.
     profile : Profile or None, default=None
-        Collects the time spent in the parts of the training.
+        Timer that sums the time spent in the parts of the training. None: no measurement.
+
+    Raises
+    ------
+    ValueError
+        If ``device``, ``precision`` or ``resident_share`` is not valid.
 
     Notes
     -----
@@ -176,7 +181,7 @@ class Trainer:
         description: str = "train",
         progress: bool = True,
     ) -> list[EpochRecord]:
-        """Train for the epochs of the recipe, or for the rest of them after an interruption.
+        """Train the network, continuing from a checkpoint if there is one.
 
         Parameters
         ----------
@@ -189,11 +194,12 @@ class Trainer:
             Positions of the training slices among the canvases. None: all canvases. The weights are
             those of ``fit(canvases[index], targets[index])``, which copies the canvases.
         monitor : tuple or None, default=None
-            Slices to score from time to time, for learning curves: ``(canvases, targets)`` or
+            Slices to score at intervals, for learning curves: ``(canvases, targets)`` or
             ``(canvases, targets, index)``. They do not influence the training: the model of the
             last epoch is kept.
         monitor_every : int, default=10
-            Number of epochs between two scorings; the last epoch is always scored.
+            Number of epochs from one scoring of the monitored slices to the next; the last epoch is
+            always scored.
         description : str, default="train"
             Label of the progress bar.
         progress : bool, default=True
@@ -202,15 +208,15 @@ class Trainer:
         Returns
         -------
         list of EpochRecord
-            One record per epoch.
+            One record per epoch, including the epochs before an interruption.
 
         Raises
         ------
         TrainingDivergedError
             If a loss becomes NaN or infinite.
         ValueError
-            If canvases, targets or index do not have the shapes, types and values above; or a batch
-            has one slice and the network cannot be trained on it.
+            If canvases, targets or index do not have the shapes, types and values above; or if a
+            batch has one slice and the network cannot be trained on it.
         InvalidFileError
             If the checkpoints in ``checkpoint_dir`` belong to a different training.
 
@@ -274,9 +280,10 @@ class Trainer:
             return TrainingSlices(canvases, index, max(sizes), self.device, self.resident_share)
 
     def _check_single_slice(self, n_slices: int, shape: tuple[int, ...]) -> None:
-        """Refuse batches of one slice for a network with batch normalization behind a global pool.
+        """Refuse batches of one slice for a network with batch normalization after global pooling.
 
-        Such a network normalizes one value per channel, which PyTorch refuses in training mode.
+        Such a network would normalize a single value per channel, which PyTorch refuses in training
+        mode.
         """
         self.model.train()
         batch = torch.zeros(1, 1, *shape, device=self.device)
@@ -338,7 +345,7 @@ class Trainer:
         return rate, loss, float(right.sum() / len(labels))
 
     def _step(self, canvases: Tensor, truth: Tensor, augment: Augmenter) -> tuple[Tensor, Tensor]:
-        """Take one step; return the loss and the number of correct answers, on the device."""
+        """Take one step; return the loss and the number of correct predictions, on the device."""
         with self.profile("augment"):
             images = augment(canvases)
         with self.profile("forward"), autocast(self.device, self.dtype):
@@ -347,12 +354,12 @@ class Trainer:
         with self.profile("backward"):
             self._optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]  # not typed in torch
-        called = self.model.covid_logit(outputs.detach()) >= 0
+        predicted = self.model.covid_logit(outputs.detach()) >= 0
         with self.profile("optimizer"):
             self._optimizer.step()
             if self._average:
                 self._average.update()
-        return loss.detach(), (called == self._positive[truth]).sum()
+        return loss.detach(), (predicted == self._positive[truth]).sum()
 
     def _score(
         self,
@@ -365,10 +372,10 @@ class Trainer:
         with self.profile("evaluation"):
             scored = infer(self.model, canvases, index=chosen)
         truth = np.asarray(targets)[chosen].astype(np.int64)
-        means = self.model.outputs
-        unweighted = make_loss(means, np.ones(len(means.classes)), torch.device("cpu"))
+        meaning = self.model.outputs
+        unweighted = make_loss(meaning, np.ones(len(meaning.classes)), torch.device("cpu"))
         loss = unweighted(torch.from_numpy(scored.outputs), torch.from_numpy(truth))
-        right = (scored.logits >= 0) == means.is_positive[truth]
+        right = (scored.logits >= 0) == meaning.is_positive[truth]
         return float(loss), float(torch.from_numpy(right).float().mean())
 
     def _fingerprint(
@@ -404,7 +411,7 @@ class Trainer:
             return []
         try:
             if state["training"] != training:
-                raise ValueError("its slices, recipe or seed differ")
+                raise ValueError("the slices, the recipe or the seed differ")
             self.model.load_state_dict(state["model"])
             self._optimizer.load_state_dict(state["optimizer"])
             if self._average:
@@ -483,7 +490,8 @@ def _check(
         )
     if len(canvases) != len(targets) or len(canvases) == 0:
         raise ValueError(
-            f"give as many targets as canvases, got {len(targets)} and {len(canvases)}"
+            "canvases and targets must have the same length, at least 1, got "
+            f"{len(canvases)} canvases and {len(targets)} targets"
         )
     chosen = _positions(index, len(canvases))
     used = np.asarray(targets)[chosen]
@@ -499,10 +507,12 @@ def _positions(index: npt.NDArray[np.integer] | None, n_canvases: int) -> npt.ND
     array = np.asarray(index)
     if array.ndim != 1 or len(array) == 0 or not np.issubdtype(array.dtype, np.integer):
         raise ValueError(
-            f"index must hold positions of canvases, at least one, got shape {array.shape} "
+            f"index must contain positions of canvases, at least one, got shape {array.shape} "
             f"{array.dtype}"
         )
     outside = array[(array < 0) | (array >= n_canvases)]
     if len(outside):
-        raise ValueError(f"index must hold positions from 0 to {n_canvases - 1}, got {outside[0]}")
+        raise ValueError(
+            f"index must contain positions from 0 to {n_canvases - 1}, got {outside[0]}"
+        )
     return array.astype(np.int64)

@@ -1,4 +1,4 @@
-"""Entries of the two sets of the paper, and of the loaders of files of one's own."""
+"""Registry entries of the two datasets of the paper, and of the loaders of your own files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ COVID19_CT = DatasetInfo(
             "CT_NonCOVID/71%0.jpg and 71%1.jpg (train), under opposite labels."
         ),
         (
-            "File format gives the class away: every RGBA image (174) is COVID and 179 of "
+            "The file format predicts the class: every RGBA image (174) is COVID and 179 of "
             "213 RGB JPEGs are non-COVID, so that mode and format alone classify 79 %."
         ),
         "Many images carry burned-in arrows and letters.",
@@ -68,7 +68,7 @@ SARS_COV_2_CT = DatasetInfo(
         ),
         "Covid (128) equals Covid (129), and Covid (134) equals Covid (135).",
         (
-            "Color mode gives the class away in part: every non-COVID file is RGBA, while 413 "
+            "The color mode partly predicts the class: every non-COVID file is RGBA, while 413 "
             "COVID files are RGB."
         ),
         (
@@ -89,7 +89,7 @@ FOLDER = DatasetInfo(
     title="Class folders of your own",
     license="yours",
     values="images, DICOM, NIfTI, MHA, MHD or NRRD",
-    layout="a folder for each class, such as COVID/ and non-COVID/, that holds images, DICOM files "
+    layout="a folder for each class, such as COVID/ and non-COVID/, with images, DICOM files "
     "or volumes at any depth; optionally groups.csv with the columns path,group",
     how_to_get="sort your slices into a folder per class",
     group_kind="patient",

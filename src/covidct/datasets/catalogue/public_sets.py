@@ -1,7 +1,7 @@
-"""Entries of further public sets, each read from the user's own copy.
+"""Registry entries of further public datasets, each read from the user's copy.
 
 Counts of class 0 and class 1 follow the labels that `positive` and `negative` name. Facts that
-could not be confirmed are left out or called uncertain.
+could not be confirmed are left out or marked as uncertain.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ COVIDX_CT = DatasetInfo(
     known_faults=(
         (
             "COVID-19 and pneumonia patients are represented by lesion slices only, normal ones by "
-            "all slices, so that the position in the body tells the classes apart in part."
+            "all slices, so that the position in the body partly predicts the class."
         ),
         (
             "Sources contribute to different classes: a network may learn the scanner instead of "
@@ -83,7 +83,7 @@ COVID_CTSET = DatasetInfo(
             "Many patients have several reconstructions of one scan (SR_2, SR_3, SR_4), which are "
             "near duplicates of each other."
         ),
-        "The first part of a file name gives the class away.",
+        "The first part of a file name is the class.",
         (
             "The images look black in a viewer; scaling each by its own maximum, as published code "
             "does, loses the Hounsfield units."
@@ -251,7 +251,7 @@ CC_CCII = DatasetInfo(
             "faulty= leaves them out by the list CT_cleaned_v2.csv in your copy."
         ),
         (
-            "766 scans show the lung only, 606 of them normal: the black background tells the "
+            "766 scans show the lung only, 606 of them normal: the black background predicts the "
             "class. masked='drop' leaves them out, by the same list."
         ),
         "JPEG and PNG files, and sizes, differ within a scan.",

@@ -1,7 +1,7 @@
-"""A procedural axial slice through a healthy chest, in Hounsfield units.
+"""Procedural axial slice through a healthy chest, in Hounsfield units.
 
-Lengths are in units of half the chest's width (about 17 cm in an adult). x points to the left of
-the patient, which is right in the picture, and y to the back, as radiologists look at it.
+Lengths are in units of half the width of the chest (about 17 cm in an adult). x points to the left
+of the patient, which is on the right of the picture, and y to the back, as in radiology.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Patient:
     fat: float  # thickness of the layer under the skin
     wall: float  # thickness of muscles and ribs
     heart: float
-    narrow: float  # how much the lungs lose towards the apex
+    narrow: float  # narrowing of the lungs towards the apex
     tilt: float
     warp: npt.NDArray[np.float64] = field(repr=False)
     lung: float  # HU
@@ -75,7 +75,7 @@ class Patient:
 
 
 class Chest(Painting):
-    """One slice through a patient, without noise.
+    """Slice through a patient, without noise.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ class Chest(Painting):
     rng : numpy.random.Generator
         Source of the differences between the slices of a patient.
     size : tuple of (int, int), optional
-        Height and width of the picture; by default the patient's own.
+        Height and width of the picture. By default, those of the patient.
 
     Attributes
     ----------
@@ -120,7 +120,7 @@ class Chest(Painting):
         height, width = size or (patient.height, patient.width)
         super().__init__(
             (height, width),
-            # Most of the chest is in the picture, whatever the shape of both.
+            # Most of the chest is in the picture, for any shape of the two.
             scale=min(width / 2, 0.97 * height / (2 * patient.depth)) / patient.zoom,
             shift=(rng.uniform(-0.03, 0.03), rng.uniform(-0.02, 0.04)),
             tilt=patient.tilt + rng.uniform(-0.01, 0.01),
@@ -187,7 +187,7 @@ class Chest(Painting):
         self.paint_ellipse((0.05, self.spine[1] - 0.2), (0.035, 0.025), MUSCLE)
 
     def _airways(self) -> list[tuple[Point, float]]:
-        """Trachea above its bifurcation, main bronchi below it."""
+        """Return center and radius of the trachea or, below its bifurcation, of both bronchi."""
         if self.level < 0.42:
             return [((-0.01, 0.05), 0.058)]
         apart = 0.07 + 0.3 * (self.level - 0.42)
@@ -209,7 +209,7 @@ class Chest(Painting):
                 self._rib(side, at + phase * side + self.rng.uniform(-0.07, 0.07))
 
     def _rib(self, side: int, at: float) -> None:
-        """Draw where a rib crosses the slice: along the wall, ``at`` radians behind its side."""
+        """Draw a rib along the chest wall where it crosses the slice, ``at`` radians behind."""
         rx, ry = self.radii[0] + 0.045, self.radii[1] + 0.045
         u, v = np.cos(at), np.sin(at)
         radius = 1 / (0.65 + 0.35 * (u**4 + v**4) ** 0.25)

@@ -1,4 +1,4 @@
-"""Dataset of procedural slices."""
+"""Dataset of procedural phantom slices."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from .painting import FloatImage
 
 __all__ = ["Phantom", "PhantomDataset", "SliceSpec", "load"]
 
-VERSION = 1  # part of the content hash; raise it whenever a pixel changes
+VERSION = 1  # part of the content hash, to be raised if a pixel changes
 CLASSES = ("non-COVID", "COVID")
-# Labels by their number; patients take turns in this order.
+# Labels by their number; patients have them in this order, in turn.
 LABELS = {2: ("COVID", "non-COVID"), 3: ("COVID", "other", "normal")}
-# Findings of a patient with each label, each as likely.
+# Possible findings of a patient with each label, with equal probabilities.
 FINDINGS: dict[str, tuple[Painter, ...]] = {
     "COVID": (ground_glass,),
     "non-COVID": OTHER_FINDINGS,
@@ -39,8 +39,8 @@ FINDINGS: dict[str, tuple[Painter, ...]] = {
 # Independent streams of random numbers, so that healthy anatomy does not depend on the class.
 BUILD, SLICE, DISEASE, ILLNESS = range(4)
 
-# After an array of this size was freed, glibc keeps the memory of smaller arrays for the next ones.
-# Otherwise half of the time goes into fetching memory for temporary arrays from the kernel.
+# After an array of this size was freed, glibc reuses the memory of smaller arrays. Otherwise, half
+# of the time is spent on allocating temporary arrays from the kernel.
 np.empty(2**24, np.uint8)
 
 
@@ -63,27 +63,27 @@ class Phantom(NamedTuple):
 
 
 class PhantomDataset(CTDataset):
-    """Procedural slices, computed from a seed when they are read.
+    """Dataset of procedural slices, which are computed from a seed when they are read.
 
     COVID slices show ground-glass opacities along the pleura; non-COVID slices are normal or show
     nodules, a consolidation, an effusion, emphysema, or the central ground glass of an oedema.
     Build, picture size, window, noise and surroundings have the same distribution in both classes,
     so that only the disease differs. The slices of a patient share all of these, so that random
-    folds leak, as they do with real scans.
+    folds leak, as with real scans.
 
     Slice i depends on `seed`, `slices_per_patient` and `size` only, not on `n`.
 
     Parameters
     ----------
     n : int, default=240
-        Number of slices; even ones are COVID, odd ones are not. With three labels, every third
-        slice is COVID.
+        Number of slices. Slices with an even index are COVID; with three labels, every third slice
+        is COVID.
     seed : int, default=0
         Random seed.
     slices_per_patient : int, default=4
         Largest number of slices of a patient.
     size : tuple of (int, int), optional
-        Height and width of all slices in pixels, at least 64; by default a size is drawn per
+        Height and width of all slices in pixels, at least 64. By default, a size is drawn per
         patient, 140 to 348 by 210 to 400 pixels.
     labels : {2, 3}, default=2
         Number of labels: COVID and non-COVID; or COVID, other (a finding that is not COVID-19) and
@@ -167,7 +167,7 @@ class PhantomDataset(CTDataset):
         return part
 
     def content_hash(self) -> str:
-        """Return a SHA-256 of all parameters that pixels and targets depend on."""
+        """Return a SHA-256 of all parameters on which pixels and targets depend."""
         facts = [VERSION, self.seed, self.slices_per_patient, self.size, self.names]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
@@ -178,8 +178,8 @@ class PhantomDataset(CTDataset):
 
         Parameters
         ----------
-        root : str or Path
-            Folder to write into; it is created if needed.
+        root : str or path-like
+            Folder to write into; created if necessary.
 
         Examples
         --------
@@ -221,7 +221,7 @@ def load(
     size: tuple[int, int] | None = None,
     labels: Literal[2, 3] = 2,
 ) -> PhantomDataset:
-    """Draw the dataset ``"phantom"``; the options are those of :class:`PhantomDataset`."""
+    """Create the dataset ``"phantom"`` with the options of :class:`PhantomDataset`."""
     return PhantomDataset(
         n=n, seed=seed, slices_per_patient=slices_per_patient, size=size, labels=labels
     )
@@ -268,7 +268,7 @@ def _scan(chest: Chest, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
 
 
 def _noise(rng: np.random.Generator, shape: tuple[int, ...]) -> FloatImage:
-    """Nearly normal noise of unit variance, smoothed to the grain of a reconstruction."""
+    """Return nearly normal noise of unit variance, with the grain of a reconstruction."""
     height, width = shape
     # The sum of four bytes has variance 4 (256^2 - 1) / 12; [1 2 1] / 4 keeps 3/8 of it per axis.
     words = rng.integers(0, 2**64, (height * width + 1) // 2, np.uint64).astype("<u8")

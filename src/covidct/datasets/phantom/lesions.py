@@ -34,8 +34,8 @@ FLUID = 10  # HU
 def ground_glass(chest: Chest, rng: np.random.Generator) -> Mask:
     """Paint hazy opacities along the pleura, mostly posterior and in both lungs.
 
-    Ground glass veils the lung but not its vessels; some opacities have a consolidated core. This
-    is what the RSNA expert consensus (Simpson et al. 2020) calls the typical appearance.
+    Ground glass covers the lung but not its vessels; some opacities have a consolidated core. This
+    is the typical appearance of the RSNA expert consensus (Simpson et al. 2020).
     """
     mask = _nothing(chest)
     side = _either_side(rng)
@@ -55,7 +55,7 @@ def ground_glass(chest: Chest, rng: np.random.Generator) -> Mask:
 
 
 def normal(chest: Chest, rng: np.random.Generator) -> Mask:
-    """Leave the chest healthy."""
+    """Paint no finding."""
     del rng
     return _nothing(chest)
 
@@ -74,7 +74,7 @@ def nodules(chest: Chest, rng: np.random.Generator) -> Mask:
 
 
 def consolidation(chest: Chest, rng: np.random.Generator) -> Mask:
-    """Fill a part of one lobe, sharp against a straight fissure, with air left in the bronchi."""
+    """Paint a consolidation of a part of one lobe, with a sharp fissure and air in the bronchi."""
     mask = _nothing(chest)
     center = _point_in_lung(chest, rng, _either_side(rng), below=(0.12, 0.4))
     radii = rng.uniform(0.18, 0.3), rng.uniform(0.16, 0.26)
@@ -92,7 +92,7 @@ def consolidation(chest: Chest, rng: np.random.Generator) -> Mask:
 
 
 def effusion(chest: Chest, rng: np.random.Generator) -> Mask:
-    """Let fluid gather at the back of one or both sides, with a meniscus."""
+    """Paint fluid at the back of one or both sides, with a meniscus."""
     mask = _nothing(chest)
     for side in ((-1,), (1,), (-1, 1))[rng.integers(3)]:
         surface = chest.radii[1] * rng.uniform(0.4, 0.65)
@@ -104,7 +104,7 @@ def effusion(chest: Chest, rng: np.random.Generator) -> Mask:
 
 
 def oedema(chest: Chest, rng: np.random.Generator) -> Mask:
-    """Spread haze from both hila, sparing the periphery: ground glass that is not COVID-19."""
+    """Paint ground glass around both hila but not in the periphery, which is not COVID-19."""
     mask = _nothing(chest)
     density = rng.uniform(-590, -450)
     for side in (-1, 1):
@@ -120,7 +120,7 @@ def oedema(chest: Chest, rng: np.random.Generator) -> Mask:
 
 
 def emphysema(chest: Chest, rng: np.random.Generator) -> Mask:
-    """Punch dark holes into the lungs and their vessels."""
+    """Paint dark holes in the lungs and their vessels."""
     mask = _nothing(chest)
     for _ in range(rng.integers(20, 36)):
         center = _point_in_lung(chest, rng, _either_side(rng), below=(0.02, 0.5))
@@ -135,7 +135,7 @@ def emphysema(chest: Chest, rng: np.random.Generator) -> Mask:
     return mask
 
 
-#: What a patient without COVID-19 may have, each as likely.
+#: Possible findings of a patient without COVID-19, with equal probabilities.
 OTHER_FINDINGS: tuple[Painter, ...] = (
     normal,
     nodules,
@@ -155,7 +155,7 @@ def _either_side(rng: np.random.Generator) -> int:
 
 
 def _blend(chest: Chest, weight: FloatImage, hu: float, window: Window) -> Mask:
-    """Mix something into the lung, but not into its vessels; return where it prevails."""
+    """Blend a value into the lung, but not into its vessels; return the mask of its main part."""
     weight = weight * chest.coverage(chest.lung[window])
     mask: Mask = weight > 0.35
     weight *= 1 - chest.vessels[window]
@@ -167,7 +167,7 @@ def _blend(chest: Chest, weight: FloatImage, hu: float, window: Window) -> Mask:
 def _veil(
     chest: Chest, rng: np.random.Generator, center: Point, radii: Point, window: Window
 ) -> FloatImage:
-    """Return 1 at the center of a ragged lens that lies along the chest wall, 0 outside it."""
+    """Return weights of a ragged lens along the chest wall, 1 at its center and 0 outside."""
     outwards = np.arctan2(center[1] / chest.radii[1] ** 2, center[0] / chest.radii[0] ** 2)
     lens = chest.ellipse(center, radii, angle=outwards + np.pi / 2, window=window)
     lens *= np.float32(1 / min(radii))
@@ -179,7 +179,7 @@ def _veil(
 def _point_in_lung(
     chest: Chest, rng: np.random.Generator, side: int, *, below: Point, posterior: float = 0.0
 ) -> Point:
-    """Draw a pixel of one lung at some depth below the chest wall, perhaps towards the back."""
+    """Draw a pixel of one lung in a range of depths below the chest wall, or at the back."""
     found = (chest.cavity > below[0]) & (chest.cavity < below[1])
     found &= chest.lung > np.float32(0.012)
     found &= chest.x * np.float32(side) > 0

@@ -1,8 +1,8 @@
-"""Painting soft-edged shapes on a grid of pixels, in Hounsfield units.
+"""Painting of soft-edged shapes on a grid of pixels, in Hounsfield units.
 
-Shapes are implicit functions: about the depth below their edge, negative outside. Per pixel only
-``+ - * /``, ``sqrt``, minimum and maximum are computed, which IEEE 754 rounds alike everywhere:
-the same seed gives the same picture on every processor.
+Shapes are implicit functions: approximately the depth below their edge, negative outside. Per
+pixel, only ``+ - * /``, ``sqrt``, minimum and maximum are computed, which are rounded in the same
+way on all processors (IEEE 754): the same seed gives the same picture everywhere.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ Coordinates = npt.NDArray[np.float64]
 Point = tuple[float, float]
 Window = tuple[slice, slice]
 
-CORNER = 0.3  # How much a squircle bulges beyond its ellipse.
+CORNER = 0.3  # bulge of a squircle beyond its ellipse
 
 
 class Painting:
-    """Pixels, and where they lie in a smoothly warped plane.
+    """Pixels with their coordinates in a smoothly warped plane.
 
     Parameters
     ----------
@@ -76,10 +76,10 @@ class Painting:
         self.hu: FloatImage = np.full(size, hu, np.float32)
 
     def near(self, center: Point, radii: Point, *, margin: float = 0.02) -> Window:
-        """Rows and columns of the box around an upright shape, clipped to the picture."""
+        """Return rows and columns of the box around an upright shape, clipped to the picture."""
         x, y = center
         i, j = self._nearest(y, self._row), self._nearest(x, self._column)
-        # As in to_pixels, without the cost of arrays that hold one number.
+        # As in to_pixels, without the cost of arrays of one number.
         x -= float(self.x[i, j]) - float(self._column[j])
         y -= float(self.y[i, j]) - float(self._row[i])
         rows = self._span(y, radii[1] + margin, self._row)
@@ -94,9 +94,9 @@ class Painting:
         return slice(min(max(low, 0), len(axis)), min(max(high, 0), len(axis)))
 
     def to_pixels(self, x: Coordinates, y: Coordinates) -> tuple[Coordinates, Coordinates]:
-        """Column and row of points, in fractions of a pixel; right to about a pixel."""
+        """Return column and row of points, in fractions of a pixel, accurate to about a pixel."""
         height, width = self.hu.shape
-        # One step towards the inverse of the warp, which bends little within its own reach.
+        # One step towards the inverse of the warp, which is nearly constant over its own size.
         row = np.minimum(np.maximum((y - self._row[0]) * self.scale, 0), height - 1)
         column = np.minimum(np.maximum((x - self._column[0]) * self.scale, 0), width - 1)
         row, column = row.astype(np.intp), column.astype(np.intp)
@@ -107,7 +107,7 @@ class Painting:
     def ellipse(
         self, center: Point, radii: Point, *, angle: float = 0, window: Window = np.s_[:, :]
     ) -> FloatImage:
-        """Depth below the edge of an ellipse turned by ``angle``."""
+        """Return the depth below the edge of an ellipse, rotated by ``angle``."""
         u: FloatImage = self.x[window] - np.float32(center[0])
         v: FloatImage = self.y[window] - np.float32(center[1])
         if angle:
@@ -124,7 +124,7 @@ class Painting:
         return u
 
     def squircle(self, center: Point, radii: Point) -> FloatImage:
-        """Depth below the edge of an ellipse with fuller corners, as a thorax is."""
+        """Return the depth below the edge of an ellipse with fuller corners, like a thorax."""
         u = (self.x - np.float32(center[0])) * np.float32(1 / radii[0])
         v = (self.y - np.float32(center[1])) * np.float32(1 / radii[1])
         u *= u
@@ -139,7 +139,7 @@ class Painting:
         return u
 
     def coverage(self, depth: FloatImage) -> FloatImage:
-        """Part of each pixel, 0 to 1, that lies inside a shape."""
+        """Return the share of each pixel, 0 to 1, that is inside a shape."""
         part: FloatImage = depth * np.float32(self.scale)
         part += np.float32(0.5)
         return np.clip(part, 0, 1, out=part)
@@ -160,14 +160,14 @@ class Painting:
 
 
 def smooth_step(value: FloatImage) -> FloatImage:
-    """Rise from 0 to 1 as ``value`` does, without a kink."""
+    """Return a smooth function of ``value`` from 0 to 1, without a kink."""
     value = np.clip(value, 0, 1)
     step: FloatImage = value * value * (3 - 2 * value)
     return step
 
 
 def join(a: FloatImage, b: FloatImage, radius: float) -> FloatImage:
-    """Unite two shapes, with a fillet of about ``radius`` (polynomial smooth maximum)."""
+    """Return the union of two shapes, with a fillet of about ``radius`` (a smooth maximum)."""
     overlap: FloatImage = np.float32(radius) - np.abs(a - b)
     np.maximum(overlap, 0, out=overlap)
     overlap *= overlap
@@ -177,7 +177,7 @@ def join(a: FloatImage, b: FloatImage, radius: float) -> FloatImage:
 
 
 def texture(rng: np.random.Generator, shape: tuple[int, ...], *, cells: int) -> FloatImage:
-    """Noise in [-1, 1] with about ``cells`` bumps across, smooth between them."""
+    """Return smooth noise in [-1, 1] with about ``cells`` bumps across."""
     height, width = shape
     rows = max(2, round(cells * height / max(width, 1)))
     grid = rng.uniform(-1, 1, (rows + 1, cells + 1)).astype(np.float32)
@@ -199,7 +199,7 @@ def _stretch(grid: FloatImage, n: int) -> FloatImage:
 def _polynomial(
     weights: npt.NDArray[np.float64], row: FloatImage, column: FloatImage
 ) -> FloatImage:
-    """Sum of weights[i, j] T_i(y) T_j(x) over Chebyshev polynomials of degrees 1 to 3."""
+    """Sum weights[i, j] T_i(y) T_j(x) over Chebyshev polynomials of degrees 1 to 3."""
     total = np.zeros((len(row), len(column)), np.float32)
     down, across = ((t, 2 * t * t - 1, 4 * t * t * t - 3 * t) for t in (row * 0.9, column * 0.9))
     for t, (a, b, c) in zip(down, weights.astype(np.float32), strict=True):

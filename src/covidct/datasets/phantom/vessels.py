@@ -14,7 +14,7 @@ __all__ = ["draw_vessels"]
 
 Points = npt.NDArray[np.float64]  # (N, 3): x, y, radius
 
-# numbers for each lung
+# Numbers per lung.
 GENERATIONS, ROOTS, DOTS = 4, 5, 110
 
 
@@ -28,7 +28,7 @@ def draw_vessels(painting: Painting, lung: FloatImage, rng: np.random.Generator)
     lung : ndarray of float32 of shape (height, width)
         Depth below the pleura.
     rng : numpy.random.Generator
-        Source of the vessels' course.
+        Random generator.
 
     Returns
     -------
@@ -39,7 +39,7 @@ def draw_vessels(painting: Painting, lung: FloatImage, rng: np.random.Generator)
     points = np.concatenate([_trees(rng, 1 / painting.scale), _dots(rng)])
     column, row = painting.to_pixels(points[:, 0], points[:, 1])
     radius = points[:, 2] * painting.scale
-    # The nearest pixel, and whether it is lung, far enough from the border for any disc.
+    # The nearest pixel must be lung, and far enough from the border for any disc.
     left, top = np.rint(column), np.rint(row)
     height, width = painting.hu.shape
     reach = int(np.ceil(radius.max() + 0.5))
@@ -56,7 +56,7 @@ def draw_vessels(painting: Painting, lung: FloatImage, rng: np.random.Generator)
 
 
 def _trees(rng: np.random.Generator, step: float) -> Points:
-    """Grow the vessels of both lungs from the hila; all branches of a generation at once."""
+    """Return the vessels of both lungs that start at the hila, generation by generation."""
     side = np.repeat([-1, 1], ROOTS)
     tip = np.column_stack([0.17 * side, np.full(2 * ROOTS, 0.02)])
     tip += rng.uniform(-0.04, 0.04, tip.shape)
@@ -80,7 +80,7 @@ def _trees(rng: np.random.Generator, step: float) -> Points:
 
 
 def _dots(rng: np.random.Generator) -> Points:
-    """Cut vessels across, coarse ones near the hila and fine ones everywhere."""
+    """Return the cross sections of vessels, coarse ones near the hila and fine ones everywhere."""
     place = rng.uniform([-0.9, -0.65], [0.9, 0.65], (2 * DOTS, 2))
     away = np.abs(np.abs(place[:, 0]) - 0.2) + np.abs(place[:, 1])
     radius = np.maximum(0.017 - 0.02 * away, 0.004) * rng.uniform(0.7, 1.4, len(place))
@@ -90,7 +90,7 @@ def _dots(rng: np.random.Generator) -> Points:
 def _stamp(
     canvas: FloatImage, at: npt.NDArray[np.intp], offset: FloatImage, radius: FloatImage
 ) -> None:
-    """Draw a disc at each point; where discs overlap, the brightest stays."""
+    """Draw a disc at each point; where discs overlap, the brightest value is kept."""
     if not len(at):
         return
     reach = int(np.ceil(radius.max() + 0.5))

@@ -1,1 +1,1 @@
-"""Readers of the public sets; the catalogue names one for each entry."""
+"""Loaders of the public datasets, named by the entries of the catalogue."""

@@ -1,4 +1,4 @@
-"""CC-CCII: scans in folders, with lists of faulty slices and of an unofficial split."""
+"""Loader of CC-CCII: scans in folders, with lists of faulty slices and of an unofficial split."""
 
 from __future__ import annotations
 
@@ -41,31 +41,31 @@ def load(
 
     Parameters
     ----------
-    root : str or Path
+    root : str or path-like
         Folder with ``NCP`` (or ``COVID19``), ``CP`` and ``Normal``, at any depth.
     info : DatasetInfo
         Entry of the registry.
     faulty : {"keep", "clean", "drop"}, default="keep"
         Treatment of the scans with repeated or foreign slices that ``CT_cleaned_v2.csv`` in the
-        copy lists: ``"clean"`` leaves out these slices, and scans that it discards, and puts the
-        rest in order; ``"drop"`` leaves out all of these scans.
+        copy lists: ``"clean"`` leaves out these slices, and scans that the list discards, and
+        orders the remaining slices; ``"drop"`` leaves out all of these scans.
     masked : {"keep", "drop"}, default="keep"
         ``"drop"`` leaves out the scans that show the lung only, by the same list. Most are normal,
-        so that the black background tells the class.
+        so that the black background predicts the class.
     split : {"hkbu"}, optional
-        ``"hkbu"`` takes train, val and test from ``ct_train.json``, ``ct_val.json`` and
-        ``ct_test.json`` in the copy, and leaves out slices that they do not list.
+        ``"hkbu"`` uses the lists ``ct_train.json``, ``ct_val.json`` and ``ct_test.json`` in the
+        copy, and leaves out slices that they do not contain.
     positive, negative : str or sequence of str, optional
         Labels of both classes; by default "NCP" against "CP" and "Normal".
-    window : "lung", "range", "file" or (level, width), default="lung"
-        Window for gray values of more than 8 bits.
+    window : {"lung", "range", "file"} or tuple of (float, float), default="lung"
+        Window for gray values of more than 8 bits; a tuple is (level, width).
     on_error : {"raise", "skip"}, default="raise"
         ``"skip"`` leaves out files that cannot be read.
 
     Returns
     -------
     CTDataset
-        `table` holds the scan of each slice, in the column ``scan``.
+        Dataset whose `table` contains the scan of each slice in the column ``scan``.
 
     Raises
     ------
@@ -74,7 +74,7 @@ def load(
     covidct.errors.InvalidFileError
         If a list is malformed.
     ValueError
-        If an option has another value.
+        If an option has an invalid value.
     """
     for name, value, choices in (
         ("faulty", faulty, ("keep", "clean", "drop")),
@@ -161,7 +161,7 @@ def _without_faults(
 
 
 def _numbers(text: str, separator: str) -> list[int]:
-    """Read ranges such as ``0-46;132``; both ends belong to them."""
+    """Read ranges such as ``0-46;132``, including both ends."""
     numbers: list[int] = []
     for part in text.split(separator):
         first, _, last = part.strip().partition("-")
@@ -172,13 +172,13 @@ def _numbers(text: str, separator: str) -> list[int]:
 
 
 def _slice_number(name: str) -> int:
-    """Return the number of a slice, which the list of faults counts in."""
+    """Return the number of a slice, as used in the list of faults."""
     digits = re.findall(r"\d+", Path(name).stem)
     return int(digits[-1]) if digits else -1
 
 
 def _with_split(copy: LocalCopy, table: pd.DataFrame) -> pd.DataFrame:
-    """Take the split of the lists of HKBU; slices that they do not name are left out."""
+    """Add the split of the lists of HKBU; slices that they do not contain are left out."""
     split_of = {}
     for split in ("train", "val", "test"):
         path = copy.file(f"ct_{split}.json")

@@ -33,15 +33,15 @@ def load_sars_cov_2_ct_multiclass(
 
     Parameters
     ----------
-    root : str or Path
+    root : str or path-like
         Folder with ``Covid``, ``Healthy`` and ``Others``, at any depth.
     info : DatasetInfo
         Entry of the registry.
     positive, negative : str or sequence of str, optional
         Labels of both classes, as in :func:`covidct.datasets.folder.load`; by default "Covid"
         against "Healthy" and "Others".
-    window : "lung", "range", "file" or (level, width), default="lung"
-        Window for gray values of more than 8 bits.
+    window : {"lung", "range", "file"} or tuple of (float, float), default="lung"
+        Window for gray values of more than 8 bits; a tuple is (level, width).
     on_error : {"raise", "skip"}, default="raise"
         ``"skip"`` leaves out files that cannot be read.
 
@@ -84,15 +84,15 @@ def load_ictcf(
 
     Parameters
     ----------
-    root : str or Path
+    root : str or path-like
         Folder with ``pCT``, ``nCT`` and, optionally, ``NiCT``, at any depth.
     info : DatasetInfo
         Entry of the registry.
     positive, negative : str or sequence of str, optional
         Labels of both classes; by default "pCT" (lesions) against "nCT" (none), without "NiCT"
         (no usable lung).
-    window : "lung", "range", "file" or (level, width), default="lung"
-        Window for gray values of more than 8 bits.
+    window : {"lung", "range", "file"} or tuple of (float, float), default="lung"
+        Window for gray values of more than 8 bits; a tuple is (level, width).
     on_error : {"raise", "skip"}, default="raise"
         ``"skip"`` leaves out files that cannot be read.
 
@@ -134,14 +134,14 @@ def load_cov19_ct_db(
 
     Parameters
     ----------
-    root : str or Path
+    root : str or path-like
         Folder with the parts of the set, at any depth.
     info : DatasetInfo
         Entry of the registry.
     positive, negative : str or sequence of str, optional
         Labels of both classes; by default "covid" against "non-covid".
-    window : "lung", "range", "file" or (level, width), default="lung"
-        Window for gray values of more than 8 bits.
+    window : {"lung", "range", "file"} or tuple of (float, float), default="lung"
+        Window for gray values of more than 8 bits; a tuple is (level, width).
     on_error : {"raise", "skip"}, default="raise"
         ``"skip"`` leaves out files that cannot be read.
 

@@ -50,7 +50,7 @@ def load(
 
     Parameters
     ----------
-    root : str or Path
+    root : str or path-like
         Folder with the folders of the classes, ``... Cases`` or ``... subjects``, at any depth.
     info : DatasetInfo
         Entry of the registry.

@@ -41,7 +41,7 @@ def load(
 
     Parameters
     ----------
-    root : str or Path
+    root : str or path-like
         Folder with the TIFF files, at any depth.
     info : DatasetInfo
         Entry of the registry.

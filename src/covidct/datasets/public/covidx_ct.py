@@ -63,7 +63,7 @@ def load(
 
     Parameters
     ----------
-    root : str or Path
+    root : str or path-like
         Folder with the lists, ``metadata.csv`` and the images, at any depth.
     info : DatasetInfo
         Entry of the registry.
@@ -72,8 +72,8 @@ def load(
     positive, negative : str or sequence of str, optional
         Labels of both classes, as in :func:`covidct.datasets.folder.load`; by default "COVID-19"
         against "Normal" and "Pneumonia".
-    window : "lung", "range", "file" or (level, width), default="lung"
-        Window for gray values of more than 8 bits.
+    window : {"lung", "range", "file"} or tuple of (float, float), default="lung"
+        Window for gray values of more than 8 bits; a tuple is (level, width).
     on_error : {"raise", "skip"}, default="raise"
         ``"skip"`` leaves out listed images that are missing.
 

@@ -52,14 +52,14 @@ def load_large_covid_19_ct_slices(
 
     Parameters
     ----------
-    root : str or Path
+    root : str or path-like
         Folder with the three ``meta_data_*.csv`` and the images, at any depth.
     info : DatasetInfo
         Entry of the registry.
     positive, negative : str or sequence of str, optional
         Labels of both classes; by default "COVID-19" against "Normal" and "CAP".
-    window : "lung", "range", "file" or (level, width), default="lung"
-        Window for gray values of more than 8 bits.
+    window : {"lung", "range", "file"} or tuple of (float, float), default="lung"
+        Window for gray values of more than 8 bits; a tuple is (level, width).
     on_error : {"raise", "skip"}, default="raise"
         ``"skip"`` leaves out listed images that are missing.
 
@@ -117,16 +117,16 @@ def load_covid_chestxray(
 
     Parameters
     ----------
-    root : str or Path
+    root : str or path-like
         Folder with ``metadata.csv``, ``images`` and, optionally, ``volumes``.
     info : DatasetInfo
         Entry of the registry.
     positive, negative : str or sequence of str, optional
         Labels of both classes; by default "COVID-19" against all others.
-    slices : "lung", "all" or (first, last), default="lung"
+    slices : {"lung", "all"} or tuple of (int, int), default="lung"
         Slices to take of each volume.
-    window : "lung", "range", "file" or (level, width), default="lung"
-        Window for Hounsfield units and gray values of more than 8 bits.
+    window : {"lung", "range", "file"} or tuple of (float, float), default="lung"
+        Window for Hounsfield units and gray values of more than 8 bits; a tuple is (level, width).
     on_error : {"raise", "skip"}, default="raise"
         ``"skip"`` leaves out listed images that are missing.
 
@@ -190,7 +190,7 @@ def load_mosmed_1110(
 
     Parameters
     ----------
-    root : str or Path
+    root : str or path-like
         Folder with ``CT-0`` to ``CT-4``, at any depth, and optionally ``masks``. Where volumes are
         not in such folders, ``dataset_registry.csv`` (or ``.xlsx``) gives their class.
     info : DatasetInfo
@@ -201,7 +201,7 @@ def load_mosmed_1110(
         Slices to take of each volume. "labelled" takes the slices of class 1 whose lesion mask is
         not empty, and the slices of class 0 that show lung; volumes of class 1 without a mask are
         left out.
-    window : "lung", "range", "file" or (level, width), default="lung"
+    window : {"lung", "range", "file"} or tuple of (float, float), default="lung"
         Window for Hounsfield units.
     on_error : {"raise", "skip"}, default="raise"
         ``"skip"`` leaves out volumes that cannot be read.
@@ -284,15 +284,15 @@ def load_stoic2021(
 
     Parameters
     ----------
-    root : str or Path
+    root : str or path-like
         Folder with ``reference.csv`` and the MHA files, at any depth.
     info : DatasetInfo
         Entry of the registry.
     positive, negative : str or sequence of str, optional
         Labels of both classes; by default "COVID-19" against "RT-PCR negative".
-    slices : "lung", "all" or (first, last), default="lung"
+    slices : {"lung", "all"} or tuple of (int, int), default="lung"
         Slices to take of each volume.
-    window : "lung", "range", "file" or (level, width), default="lung"
+    window : {"lung", "range", "file"} or tuple of (float, float), default="lung"
         Window for Hounsfield units.
     on_error : {"raise", "skip"}, default="raise"
         ``"skip"`` leaves out listed volumes that are missing: a part of the set loads.

@@ -38,7 +38,7 @@ def load_covid_19_ct_seg(
 
     Parameters
     ----------
-    root : str or Path
+    root : str or path-like
         Folder with the volumes and ``Infection_Mask``, and optionally ``Lung_Mask``, at any depth.
         The names of the copy at Kaggle, such as ``coronacases_org_001.nii``, are read as well.
     info : DatasetInfo
@@ -46,7 +46,7 @@ def load_covid_19_ct_seg(
     slices : "lung", "all", "labelled" or (first, last), default="lung"
         Slices to take of each volume in Hounsfield units. Of the windowed ones, all are taken
         with "lung". "labelled" takes the slices whose lesion mask is not empty.
-    window : "lung", "range", "file" or (level, width), default="lung"
+    window : {"lung", "range", "file"} or tuple of (float, float), default="lung"
         Window for Hounsfield units; the Radiopaedia volumes are windowed already.
     on_error : {"raise", "skip"}, default="raise"
         ``"skip"`` leaves out volumes that cannot be read.
@@ -141,7 +141,7 @@ def load_medseg_covid_19(
 
     Parameters
     ----------
-    root : str or Path
+    root : str or path-like
         Folder with ``tr_im.nii.gz`` and ``tr_mask.nii.gz``, or ``rp_im`` and ``rp_msk``, or all of
         them, at any depth.
     info : DatasetInfo
@@ -149,7 +149,7 @@ def load_medseg_covid_19(
     slices : "lung", "all", "labelled" or (first, last), default="lung"
         Slices to take of each volume. The 100 slices of ``tr_im`` are of many patients and all
         taken. "labelled" takes the slices whose lesion mask is not empty.
-    window : "lung", "range", "file" or (level, width), default="lung"
+    window : {"lung", "range", "file"} or tuple of (float, float), default="lung"
         Window for Hounsfield units.
     on_error : {"raise", "skip"}, default="raise"
         ``"skip"`` leaves out volumes that cannot be read.

@@ -35,7 +35,7 @@ class LocalCopy:
 
     Parameters
     ----------
-    root : str or Path
+    root : str or path-like
         The folder.
     info : DatasetInfo
         Entry of the registry.

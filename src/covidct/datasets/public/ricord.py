@@ -38,7 +38,7 @@ def load(
 
     Parameters
     ----------
-    root : str or Path
+    root : str or path-like
         Folder with one or both collections.
     info : DatasetInfo
         Entry of the registry.
@@ -47,7 +47,7 @@ def load(
         most slices.
     positive, negative : str or sequence of str, optional
         Labels of both classes; by default "RICORD-1A" against "RICORD-1B".
-    slices : "lung", "all" or (first, last), default="lung"
+    slices : {"lung", "all"} or tuple of (int, int), default="lung"
         Slices to take of each series.
     window : "lung", "file" or (level, width), default="lung"
         Window for Hounsfield units.

@@ -1,4 +1,4 @@
-"""Sweeps: many networks on many datasets, under many variants of a recipe."""
+"""Sweeps: cross-validations of several networks on several datasets, in several variants."""
 
 from .estimate import duration, time_left
 from .nested import NestedResult, run_nested

@@ -60,15 +60,15 @@ def time_left(
     ----------
     planned : iterable of PlannedRun
         All runs of the sweep, finished or not.
-    folder : str or Path
+    folder : str or path-like
         Folder of the sweep.
     slices : mapping of str to int
         Number of slices of each dataset.
     folds : int, default=5
         Number of folds of runs that have not started.
     repeats : int or None, default=None
-        Number of repeats, as in :class:`covidct.CrossValidator`. Finished runs with fewer repeats
-        have the others left.
+        Number of repeats, as in :class:`covidct.CrossValidator`. Missing repeats of finished runs
+        are unfinished.
     n_jobs : int, default=1
         Number of folds trained at the same time.
 

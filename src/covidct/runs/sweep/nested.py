@@ -1,10 +1,10 @@
-"""Nested cross-validation: inner folds choose a network or recipe, outer folds score the choice.
+"""Nested cross-validation: choice of a network or recipe in inner folds, evaluation in outer folds.
 
-The best of many runs on the same folds scores too well, since it was chosen for its scores. In
-nested cross-validation, the training part of each outer fold is split again. The candidate with
-the best mean over these inner folds is trained on the whole training part, and scored on the outer
-test slices, which no choice has seen. The result estimates the performance of the procedure, the
-choice included (Varma and Simon 2006).
+The score of the best of many runs on the same folds is too optimistic, since the run was chosen by
+it. In nested cross-validation, the training part of each outer fold is split again. The candidate
+with the best mean over these inner folds is trained on the whole training part, and scored on the
+outer test slices, which were not used for the choice. The result estimates the performance of the
+procedure, the choice included (Varma and Simon 2006).
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ __all__ = ["NestedResult", "run_nested"]
 _LOG = logging.getLogger(__name__)
 
 Pair = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]  # training and test positions
-# Cross-validates a candidate on such pairs, in a folder below that of the nested run.
+# Cross-validates a candidate on such pairs in a subfolder of the nested run.
 Run = Callable[[PlannedRun, Sequence[Pair], Path], "CrossValidationResult"]
 
 
 class NestedResult(ScoredFolds):
-    """Scores of the candidate that the inner folds chose, on each outer fold.
+    """Result of a nested cross-validation: scores of the chosen candidates on the outer folds.
 
-    Printing it gives the table of outer folds in percent, and the choices.
+    Printed as a table of the outer folds, in percent, and the choices.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ class NestedResult(ScoredFolds):
         self.metric = metric
 
     def choices(self) -> Table:
-        """Return a table of the choices.
+        """Return a table of the chosen candidates.
 
         Returns
         -------
@@ -120,7 +120,10 @@ class NestedResult(ScoredFolds):
             rows,
             caption=f"Chosen among {len(self.candidates)} by the mean {title} over inner folds",
             notes=(
-                "Inner values are of the best candidate, hence too good; outer values are not.",
+                (
+                    "Inner values are those of the best candidate, and therefore too optimistic; "
+                    "outer values are not."
+                ),
             ),
         )
 
@@ -140,17 +143,18 @@ def run_nested(
     split_seed: int | None = None,
     **options: Any,
 ) -> NestedResult:
-    """Choose among networks and recipes in inner folds, and score the choice in outer folds.
+    """Run a nested cross-validation of several networks or recipes.
 
-    Finished folds are kept in `folder`. An interrupted call continues from them, and so does one
-    with further candidates: their inner folds are trained, and the outer folds of candidates that
-    are chosen for other folds than before.
+    Candidates are compared in inner folds, and the best one is scored in outer folds. Finished
+    folds are stored in `folder`, from which an interrupted call continues. A call with further
+    candidates trains their inner folds, and the outer folds of candidates that are chosen for
+    different folds than before.
 
     Parameters
     ----------
     candidates : sequence of PlannedRun
         At least two networks or recipes, on the same dataset and protocol.
-    folder : str or Path
+    folder : str or path-like
         Folder of the runs: ``inner/NETWORK/VARIANT``, and ``outer/NETWORK/VARIANT/folds-0-2`` of a
         candidate that was chosen for the outer folds 0 and 2.
     datasets : mapping of str to CTDataset
@@ -161,13 +165,13 @@ def run_nested(
         Number of inner folds in the training part of each outer fold. Groups that the protocol
         keeps together are kept together in the inner folds as well.
     metric : str, default="accuracy"
-        Metric whose mean over the inner folds decides; a key of
-        :data:`covidct.evaluation.metrics.METRICS`. The highest mean is chosen, or the lowest of a
-        loss such as the Brier score.
+        Name of a metric in :data:`covidct.evaluation.metrics.METRICS`. The candidate with the
+        highest mean over the inner folds is chosen, or the lowest for a loss such as the Brier
+        score.
     seed : int, default=0
         Random seed of the training.
     split_seed : int or None, default=None
-        Random seed of outer and inner folds; None means `seed`.
+        Random seed of outer and inner folds. None: `seed`.
     **options
         Other options of :class:`covidct.CrossValidator`, such as ``device`` and ``n_jobs``.
 
@@ -227,7 +231,7 @@ def run_nested(
 
     inner = _inner_folds(outer, dataset.targets, labels, inner_folds, seed=split_seed)
     inner_scores = _score_inner_folds(run, candidates, inner, decisive.name, folds)
-    # The first of equal candidates; one whose metric is undefined is never better.
+    # Ties go to the first candidate; a candidate with an undefined metric is never better.
     gains = inner_scores if decisive.greater_is_better else -inner_scores
     chosen = gains.fillna(-np.inf).to_numpy().argmax(axis=1)
     none = np.empty(0, np.int64)
@@ -281,7 +285,7 @@ def _score_inner_folds(
 def _test_choices(
     run: Run, candidates: Sequence[PlannedRun], chosen: npt.NDArray[np.int64], outer: Split
 ) -> pd.DataFrame:
-    """Return the predictions of the chosen candidate of each outer fold on its test slices."""
+    """Return the predictions of the chosen candidates on the test slices of the outer folds."""
     import pandas as pd
 
     parts = []
@@ -299,7 +303,7 @@ def _check_candidates(candidates: Sequence[PlannedRun]) -> PlannedRun:
     names = [run.path for run in candidates]
     if len(set(names)) < max(2, len(names)):
         raise ValueError(
-            "a choice needs at least two candidates of different names, got "
+            "at least two candidates with different names are needed, got "
             f"{', '.join(map(str, names)) or 'none'}"
         )
     places = {(run.dataset, run.protocol) for run in candidates}
@@ -307,7 +311,7 @@ def _check_candidates(candidates: Sequence[PlannedRun]) -> PlannedRun:
         raise ValueError(f"candidates must have one dataset and one protocol, got {sorted(places)}")
     if candidates[0].protocol not in ("paper", "grouped"):
         raise ValueError(
-            f"the protocol {candidates[0].protocol!r} has given folds, which are not split again; "
+            f"the protocol {candidates[0].protocol!r} has fixed folds, which are not split again; "
             "choose among candidates with 'paper' or 'grouped'"
         )
     return candidates[0]

@@ -30,7 +30,7 @@ class PlannedRun:
         Name of the variant, which distinguishes runs of one network on one dataset.
     recipe : Recipe, default=Recipe()
         Training recipe.
-    protocol : {"paper", "grouped", "official"}, default="paper"
+    protocol : {"paper", "grouped", "official", "source"}, default="paper"
         Protocol, as in :class:`Variant`.
     weights : str or None, default="imagenet"
         Initial weights, as in :func:`covidct.create_model`.
@@ -77,12 +77,12 @@ def plan(
     datasets : iterable of str
         Names of datasets.
     models : iterable of str or None, default=None
-        Names of networks; None means the twelve of the paper.
+        Names of networks. None: the twelve of the paper.
     only : str or iterable of str, default="*"
         Names of variants, or shell-style patterns such as ``"no-*"``.
     recipe : Recipe or None, default=None
-        Recipe to which the variants are applied; None means the paper's. Variants that do not
-        change this recipe are left out.
+        Recipe to which the variants are applied. None: the paper's. Variants that do not change
+        this recipe are left out.
     scale : float, default=1.0
         Factor for height and width of the canvases; smaller canvases train faster and show fewer
         details.

@@ -24,14 +24,14 @@ class Variant:
         proportion.
     augmentation : mapping of str to float, default={}
         Options of the augmentation to change.
-    protocol : {"paper", "grouped", "official"}, default="paper"
+    protocol : {"paper", "grouped", "official", "source"}, default="paper"
         Random slices; whole patients, or whole groups of near-duplicates if patients are unknown;
-        or the split of the dataset's authors.
+        the split of the dataset's authors; or one source left out at a time.
 
     Raises
     ------
     UnknownNameError
-        If `protocol` is not one of the three.
+        If `protocol` is not one of the four.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Cross-validation of many networks on many datasets, each in a folder of its own."""
+"""Run of a sweep: the cross-validations of several networks on several datasets."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ __all__ = ["run_sweep"]
 
 _LOG = logging.getLogger(__name__)
 
-# Errors that stop one run but not the sweep: missing weights, a split that the dataset does not
-# allow, a loss that became NaN, a device that is out of memory.
+# Errors that stop one run but not the sweep, such as missing weights, an impossible split, a loss
+# that became NaN, or a device that is out of memory.
 _FAILURES = (ValueError, OSError, RuntimeError, ImportError, MemoryError)
 
 
@@ -40,14 +40,14 @@ def run_sweep(
 ) -> SweepResult:
     """Run the cross-validations of a sweep, skipping finished ones.
 
-    Several processes may work on one folder: each takes runs that no other process works on, and
-    when none are left, folds of the runs of the other processes. Interrupted runs are continued.
+    Several processes may work on one folder: each takes runs that no other process is working on,
+    and finally folds of the runs of other processes. Interrupted runs are continued.
 
     Parameters
     ----------
     planned : sequence of PlannedRun
         The runs.
-    folder : str or Path
+    folder : str or path-like
         Folder of the sweep; each run is stored in ``DATASET/NETWORK/VARIANT``.
     datasets : mapping of str to CTDataset
         Datasets by the names that the runs use.
@@ -61,7 +61,7 @@ def run_sweep(
     Returns
     -------
     SweepResult
-        The finished runs, and the errors of the failed ones, which do not stop the others.
+        The finished runs, and the errors of failed runs, which do not stop the sweep.
 
     Raises
     ------
@@ -103,7 +103,7 @@ def run_sweep(
                     **options,
                 )
             except Timeout:
-                continue  # another process works on it
+                continue  # another process is working on it
             except _FAILURES as error:
                 failures[run] = str(error) or type(error).__name__
                 _LOG.warning("%s failed: %s", run, failures[run])
@@ -133,12 +133,12 @@ def _cross_validate(
     help_others: bool,
     **options: Any,
 ) -> CrossValidationResult:
-    """Run a cross-validation alone, or together with the process that works on it.
+    """Run a cross-validation alone, or together with the process that is working on it.
 
     Raises
     ------
     filelock.Timeout
-        If another process works on the run, and `help_others` is false.
+        If another process is working on the run, and `help_others` is false.
     """
     validator = CrossValidator(
         run.model,

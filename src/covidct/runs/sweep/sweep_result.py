@@ -1,4 +1,4 @@
-"""Finished runs of a sweep, and the tables made of them."""
+"""Result of a sweep: its finished runs, and tables that compare them."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class SweepResult(Displayed):
 
         Parameters
         ----------
-        folder : str or Path
+        folder : str or path-like
             Folder of the sweep.
 
         Returns
@@ -101,7 +101,7 @@ class SweepResult(Displayed):
         return side_by_side(list(self.results.values()), metric=metric, variants=labels)
 
     def published(self, *, metric: str = "accuracy") -> Table:
-        """Return a table of the runs and the paper's results of the same networks.
+        """Compare the runs with the paper's results of the same networks.
 
         Parameters
         ----------
@@ -133,7 +133,7 @@ class SweepResult(Displayed):
         """Test differences between runs on the same folds.
 
         Networks of one variant are compared with each other, and variants of one network with the
-        baseline. P values are corrected for the number of tests in the sweep.
+        baseline. P-values are corrected for the number of tests in the sweep.
 
         Parameters
         ----------
@@ -147,7 +147,7 @@ class SweepResult(Displayed):
         Returns
         -------
         PairedTests
-            Without tests if no two runs can be compared.
+            One test per pair of runs; empty if no two runs can be compared.
         """
         pairs = [
             (str(a), str(b))
