@@ -1,4 +1,4 @@
-"""Reading of one picture from an untrusted file: a decoded image, or an error that names it."""
+"""Reading of one image from an untrusted file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from .gray import DEEP_MODES, WindowChoice, as_window, luma, over_black, to_gray
 
 __all__ = ["MAX_BYTES", "MAX_PIXELS", "image_format", "read_image"]
 
-# Formats of pictures. PIL would also try parsers that run other programs (EPS) or are obscure.
+# Formats of pictures. By default, PIL would also use parsers that run other programs (EPS) or are
+# rarely used.
 _FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
@@ -36,18 +37,18 @@ _UPRIGHT = {
 
 
 def read_image(path: Path | str, *, window: WindowChoice = "lung") -> Image.Image:
-    """Read one slice from a file that may be broken or hostile.
+    """Read one slice from a file that may be damaged or malicious.
 
-    The format is recognized by the content, whatever the suffix: PNG, JPEG, WebP, TIFF, BMP, GIF,
-    PPM, or DICOM (with or without its preamble; needs pydicom). A rotation noted in the file (EXIF)
-    is applied; broken EXIF data are ignored. Previews that cameras and scanners add to JPEG and
-    TIFF files are passed over. The file is closed when the image is returned.
+    The format is recognized by the content, not by the suffix: PNG, JPEG, WebP, TIFF, BMP, GIF,
+    PPM, or DICOM (with or without preamble; needs pydicom). The orientation in the EXIF data is
+    applied; invalid EXIF data are ignored. Previews that cameras and scanners add to JPEG and TIFF
+    files are ignored. The file is closed when the function returns.
 
     Parameters
     ----------
-    path : Path or str
+    path : str or path-like
         The file.
-    window : {"lung", "range", "file"} or (float, float), default="lung"
+    window : {"lung", "range", "file"} or tuple of (float, float), default="lung"
         Window through which Hounsfield units are shown, as in
         :func:`covidct.datasets.gray.to_gray`. It applies to CT in DICOM files, and to pictures of
         more than 8 bits whose values are recognized as Hounsfield units.
@@ -55,16 +56,16 @@ def read_image(path: Path | str, *, window: WindowChoice = "lung") -> Image.Imag
     Returns
     -------
     PIL.Image.Image
-        Pictures of up to 8 bits in the mode in which they are stored; CT in DICOM files, and
-        pictures of more bits in gray or color, in mode "L", see :mod:`covidct.datasets.gray`; the
-        latter keep the number of bits as ``info["stored_bits"]``.
+        Pictures of up to 8 bits have the mode in which they are stored. CT slices in DICOM files,
+        and pictures of more bits, are converted to mode "L", see :mod:`covidct.datasets.gray`;
+        ``info["stored_bits"]`` of the latter is the number of stored bits.
 
     Raises
     ------
     covidct.errors.InvalidFileError
         If the file is missing, empty, truncated, damaged, too large (:data:`MAX_PIXELS`,
-        :data:`MAX_BYTES`), in another format, transparent everywhere, or holds several frames. The
-        message names the file, the reason and the remedy.
+        :data:`MAX_BYTES`), in another format, or completely transparent, or contains several
+        frames. The message contains the path, the reason and advice.
     ValueError
         If `window` is not one of these.
 
@@ -92,7 +93,7 @@ def read_image(path: Path | str, *, window: WindowChoice = "lung") -> Image.Imag
     except PARSER_ERRORS as error:
         raise _invalid(path, Refusal(_reason(error, path))) from error
 
-    from .dicom import read_slice  # here, since pydicom is optional
+    from .dicom import read_slice  # imported here, since pydicom is optional
 
     return read_slice(path, window=window)
 
@@ -123,7 +124,7 @@ def image_format(path: Path) -> str:
             if is_dicom(file):
                 return "DICOM"
             if file.read(4) in _TIFF_MAGIC:
-                return "TIFF"  # some that are read here are refused by PIL
+                return "TIFF"  # PIL cannot read all of those that are read here
             file.seek(0)
             return Image.open(file, formats=_FORMATS).format or "none"
     except PARSER_ERRORS:
@@ -200,7 +201,7 @@ def _tiff(file: BinaryIO, window: WindowChoice) -> Image.Image:
             f"is a {page.description}, which is not read here; save it as a PNG of 8 or 16 bits"
         ) from None
     _check_size(image.size)
-    image.info.pop("xmp", None)  # a broken one fails while loading; the orientation has a tag
+    image.info.pop("xmp", None)  # if invalid, load() fails; the orientation is in a tag
     return _upright(image, window)
 
 
@@ -213,9 +214,9 @@ def _check_size(size: tuple[int, int]) -> None:
 
 
 def _adds_previews_only(image: Image.Image) -> bool:
-    """Recognize a JPEG to which a camera added smaller pictures: previews and gain maps.
+    """Return True if all further pictures in a JPEG are smaller, such as previews and gain maps.
 
-    Pictures of one size, in contrast, are a stereo pair or a burst. The image is of no further use.
+    Pictures of one size are a stereo pair or a burst. The image cannot be used after the call.
     """
     if image.format != "MPO":
         return False
@@ -231,7 +232,7 @@ def _adds_previews_only(image: Image.Image) -> bool:
 
 
 def _upright(image: Image.Image, window: WindowChoice) -> Image.Image:
-    """Decode an image, and turn it as its EXIF data say, if they can be read."""
+    """Decode an image, and apply the orientation in its EXIF data."""
     image.load()
     if image.mode in ("LA", "PA", "RGBA") and image.getchannel("A").getextrema()[1] == 0:
         raise Refusal(_TRANSPARENT)
@@ -254,7 +255,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _shown(samples: Samples, window: WindowChoice) -> Image.Image:
-    """Show deep samples as 8-bit gray."""
+    """Convert samples of more than 8 bits to 8-bit gray."""
     values = samples.values if samples.values.ndim == 2 else luma(samples.values)
     if samples.alpha is None:
         gray = to_gray(values, window)

@@ -1,4 +1,4 @@
-"""Datasets by name."""
+"""Registry of datasets, which are loaded by name."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def list_datasets(pattern: str = "*") -> list[str]:
 
 
 def dataset_info(name: str) -> DatasetInfo:
-    """Return the registry's entry of a dataset: counts, license, home, citation, known faults.
+    """Return the registry entry of a dataset: counts, license, home page, citation, known reasons.
 
     Parameters
     ----------
@@ -94,9 +94,10 @@ def register_dataset(info: DatasetInfo, *, overwrite: bool = False) -> None:
     Parameters
     ----------
     info : DatasetInfo
-        The entry; a loader named by ``"module:function"`` is imported on first use.
+        Entry of the dataset. A loader that is given as ``"module:function"`` is imported on first
+        use.
     overwrite : bool, default=False
-        Replace an entry of the same name.
+        Whether to replace an entry of the same name.
 
     Raises
     ------
@@ -136,22 +137,22 @@ def load_dataset(
         One of :func:`list_datasets`. ``"folder"`` reads class folders, ``"table"`` a CSV or Excel
         file or a DataFrame, ``"phantom"`` draws slices.
     root : str, path-like or DataFrame, optional
-        Folder of the files (or table), with ``~`` for the home folder;
-        ``dataset_info(dataset).layout`` describes what it should hold. A published dataset that
-        can be downloaded is looked for in covidct's cache folder by default (``COVIDCT_CACHE``).
+        Folder of the files, or the table; ``~`` stands for the home folder. Its layout is described
+        by ``dataset_info(dataset).layout``. None: for datasets that can be downloaded, a folder in
+        the cache folder of covidct (``COVIDCT_CACHE``).
     name : str, optional
-        Name of your own for the dataset in tables and files, such as ``"ward-7"``; by default
-        that of the registry.
+        Name of the dataset in tables and files, such as ``"ward-7"``. None: the name in the
+        registry.
     download : bool, default=False
-        Download the files into `root` if they are not there yet.
-    verify : "hashes", "names" or None, default="hashes"
-        ``"hashes"`` compares every file with the published SHA-256, ``"names"`` only the list of
-        files (for a re-encoded copy), None loads what is there. Datasets without a published list
-        of files have nothing to compare.
+        Whether to download missing files into `root`.
+    verify : {"hashes", "names"} or None, default="hashes"
+        ``"hashes"`` compares the SHA-256 of every file with the published one. ``"names"`` compares
+        only the names of the files, such as for a re-encoded copy. None loads the present files
+        without a check. Ignored for datasets without a published list of files.
     on_error : {"raise", "skip"}, default="raise"
-        ``"raise"`` stops at the first file that cannot be used. ``"skip"`` decodes every image
-        once, leaves out those that cannot be read (or fail verification), logs a warning and lists
-        them in `skipped`.
+        ``"raise"`` raises an error at the first file that cannot be used. ``"skip"`` decodes every
+        image once, leaves out those that cannot be read or fail the verification, logs a warning,
+        and lists them in `skipped`.
     **options
         Options of the dataset's loader, such as `groups` of ``"folder"``, `images` and `columns`
         of ``"table"`` or `n` of ``"phantom"``.
@@ -166,13 +167,13 @@ def load_dataset(
     covidct.errors.UnknownNameError
         If no dataset, or no option of the dataset, has that name.
     FileNotFoundError
-        If `root` does not hold the layout.
+        If `root` does not exist or does not have the layout of the dataset.
     covidct.errors.InvalidFileError
         If files are missing, extra or altered.
     TypeError
         If `root` is neither a path nor, for ``"table"``, a DataFrame.
     ValueError
-        If an argument has a value that is not allowed, or does not apply to this dataset.
+        If an argument has an invalid value, or does not apply to this dataset.
 
     See Also
     --------
@@ -228,7 +229,7 @@ def _check_choice(option: str, value: object, choices: tuple[object, ...]) -> No
 
 
 def import_loader(info: DatasetInfo) -> Callable[..., CTDataset]:
-    """Return the function that loads a dataset, imported if the entry gives its name."""
+    """Return the function that loads a dataset; import it if the entry contains its name."""
     if not isinstance(info.loader, str):
         return info.loader
     try:
@@ -243,15 +244,15 @@ def import_loader(info: DatasetInfo) -> Callable[..., CTDataset]:
 def _without_unreadable(dataset: CTDataset) -> CTDataset:
     """Decode every image once and leave out those that cannot be read."""
 
-    def fault(index: int) -> str:
+    def error_of(index: int) -> str:
         try:
             dataset.read(index)
         except (InvalidFileError, OSError) as error:
             return str(error)
         return ""
 
-    faults = map_in_threads(fault, range(len(dataset)), description="Decoding slices")
-    bad = [(dataset.names[i], reason) for i, reason in enumerate(faults) if reason]
+    reasons = map_in_threads(error_of, range(len(dataset)), description="Decoding slices")
+    bad = [(dataset.names[i], reason) for i, reason in enumerate(reasons) if reason]
     if not bad:
         return dataset
     if len(bad) == len(dataset):
@@ -265,6 +266,6 @@ def _without_unreadable(dataset: CTDataset) -> CTDataset:
         len(dataset),
         some(name for name, _ in bad),
     )
-    part = dataset.subset([i for i, reason in enumerate(faults) if not reason])
+    part = dataset.subset([i for i, reason in enumerate(reasons) if not reason])
     part.skipped = (*dataset.skipped, *bad)
     return part

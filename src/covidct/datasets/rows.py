@@ -1,4 +1,4 @@
-"""The slices found in files as a table with one row per slice, from which datasets are made."""
+"""Tables with one row per slice that was found in files, from which datasets are created."""
 
 from __future__ import annotations
 
@@ -60,14 +60,14 @@ def check_slices(slices: object, *, labelled: bool = False) -> None:
 
 
 def slice_rows(found: Found, *, slices: SliceChoice = "lung") -> pd.DataFrame:
-    """Make a row of each slice, taking the chosen slices of volumes.
+    """Return a table with one row per slice: all pictures, and the chosen slices of volumes.
 
     Parameters
     ----------
     found : Found
         Volumes and pictures.
     slices : {"lung", "all"} or tuple of (int, int), default="lung"
-        Slices of each volume to take. Pictures are all taken.
+        Slices to take of each volume. All pictures are taken.
 
     Returns
     -------
@@ -125,17 +125,17 @@ def _chosen(volume: FoundVolume, slices: SliceChoice) -> npt.NDArray[np.bool_]:
 
 
 def set_masks_aside(rows: pd.DataFrame, root: Path) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
-    """Leave out segmentation masks that lie among the slices.
+    """Leave out segmentation masks in the folders of the slices.
 
-    A mask is named as a slice, but for a word such as "mask" in its name or folder, and has at
-    most two gray levels; a few of each folder are read to see that.
+    A file is a mask if its name is that of a slice, except for a word such as "mask" in its name or
+    folder, and if it has at most two gray levels, which is checked for a few files of each folder.
 
     Returns
     -------
     rows : DataFrame
         Rows of the slices.
     skipped : list of (str, str)
-        Names of the masks with the reason.
+        Name of each mask, and the reason.
     """
     relative = [path.relative_to(root) for path in rows["path"]]
     plain = {_without_mask_words(path) for path in relative if not _names_mask(path)}
@@ -166,7 +166,7 @@ def set_missing_aside(rows: pd.DataFrame, root: Path) -> tuple[pd.DataFrame, lis
     rows : DataFrame
         Rows of files.
     skipped : list of (str, str)
-        Names of the others with the reason.
+        Name of each other path, and the reason.
     """
     missing = [path for path in rows["path"] if not path.is_file()]
     if not missing:
@@ -223,7 +223,7 @@ def as_dataset(
     masks: Sequence[str] = (),
     metadata: Sequence[str] = (),
 ) -> CTDataset:
-    """Make the dataset of labeled rows; rows whose label is neither class are left out.
+    """Create a dataset from labeled rows, without those whose label belongs to neither class.
 
     Parameters
     ----------
@@ -232,8 +232,7 @@ def as_dataset(
     groups : Groups
         Group of each row.
     info : DatasetInfo
-        Entry of the registry: the dataset's name and, unless the caller names them, the labels of
-        both classes.
+        Entry of the registry: name of the dataset and, unless given, the labels of both classes.
     root, window, skipped
         As in :class:`covidct.CTDataset`.
     positive, negative
@@ -246,11 +245,11 @@ def as_dataset(
     Returns
     -------
     CTDataset
-        One slice per row that is left.
+        One slice per row that is kept.
     """
     labels = rows["label"].tolist()
     if groups.values is not None:
-        _warn_of_alike(groups, root)
+        _warn_about_similar_names(groups, root)
     if positive is None and info.positive:
         occurring = set(labels)
         positive = [n for name in info.positive if (n := as_spelled(name, occurring)) in occurring]
@@ -283,8 +282,8 @@ def as_dataset(
     )
 
 
-def _warn_of_alike(groups: Groups, root: Path) -> None:
-    """Warn of groups whose names differ only in case, blanks or leading zeros."""
+def _warn_about_similar_names(groups: Groups, root: Path) -> None:
+    """Log a warning about groups whose names differ only in case, blanks or leading zeros."""
     names: dict[str, list[str]] = {}
     for name in dict.fromkeys(groups.values or ()):
         plain = "".join(name.casefold().split())

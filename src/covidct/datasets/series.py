@@ -1,7 +1,7 @@
-"""Headers of DICOM files, grouped into series and ordered from the feet upwards.
+"""Slices of a CT series, from the headers of DICOM files, in order from the feet upwards.
 
-A file that holds anything but axial CT is told apart by its tags: its class, ImageType, and the
-direction of its slices. Pixels are not read, except to compare two files at the same place.
+Files that do not contain axial CT slices are recognized by their tags: the class, ImageType, and
+the direction of the slices. Pixels are not read, except to compare two files at the same position.
 """
 
 from __future__ import annotations
@@ -34,10 +34,11 @@ __all__ = [
 
 Array = npt.NDArray[np.float64]
 
-#: Called with a file and the reason for refusing it; raises, or notes both.
+#: Function that is called with a file and the reason why it cannot be used; raises an error or
+#: records both.
 Refuse = Callable[[Path, str], None]
 
-# Slices nearer to each other than this, in mm, lie at the same place.
+# Slices whose distance is smaller than this, in mm, are at the same position.
 _SAME_PLACE = 1e-3
 # Least component of the normal along the body of an axial slice: gantries tilt by up to 30 degrees.
 _AXIAL = 0.8
@@ -61,7 +62,7 @@ _PHASE_TAGS = (
 
 
 class Slice(NamedTuple):
-    """One CT slice: the place where it is stored, and its place in the body."""
+    """One CT slice: file, frame, and position in the body."""
 
     path: Path
     frame: int  # index in the file, from 0
@@ -101,7 +102,7 @@ class Stack(NamedTuple):
 
 
 def read_header(path: Path) -> Header:
-    """Read what is needed to sort a DICOM file into a series.
+    """Read the tags that assign a DICOM file to a series.
 
     Raises
     ------
@@ -157,7 +158,7 @@ def _reason_aside(file: DicomFile) -> str:
 
 
 def _slices(file: DicomFile) -> tuple[Slice, ...]:
-    """Return the place of each frame in the body."""
+    """Return each frame with its position in the body."""
     value = file.tag("ImageType")
     common = Slice(
         path=file.path,
@@ -179,7 +180,7 @@ def _slices(file: DicomFile) -> tuple[Slice, ...]:
 
 
 def _placed(file: DicomFile, common: Slice, frame: int) -> Slice:
-    """Complete what the frames of a file share by the place of one."""
+    """Add the position and direction of a frame to the values that all frames of a file share."""
     orientation = _numbers(file, "ImageOrientationPatient", 6, frame)
     if orientation is not None:
         orientation = orientation.reshape(2, 3)
@@ -218,16 +219,16 @@ def _whole(value: object) -> int | None:
 def arrange(slices: Sequence[Slice], refuse: Refuse) -> list[Stack]:
     """Order the slices of one series from the feet upwards.
 
-    Slices at the same place are copies (the second is left out) or belong to several phases or
-    reconstructions, which become a stack each where a folder, a tag or their numbers tell them
-    apart.
+    Slices at the same position are copies, of which one is kept, or belong to several phases or
+    reconstructions. These are separated into stacks by their folder, a tag or their numbers.
 
     Parameters
     ----------
     slices : sequence of Slice
         Slices of one series of one patient.
     refuse : callable
-        Called with a file that does not fit and the reason. Where it returns, the file is left out.
+        Function that is called with a file that does not fit into the series and the reason. If it
+        does not raise an error, the file is left out.
 
     Returns
     -------
@@ -258,13 +259,13 @@ def arrange(slices: Sequence[Slice], refuse: Refuse) -> list[Stack]:
 
 
 def _is_scout(slices: Sequence[Slice]) -> bool:
-    """Return whether none of several slices of different directions is axial, as localizers are."""
+    """Return True if the slices have several directions, none axial, as those of localizers."""
     planes = {plane_of(s) for s in slices}
     return len(planes) > 1 and "axial" not in planes
 
 
 def _uniform(slices: Sequence[Slice], refuse: Refuse) -> list[Slice]:
-    """Refuse the slices that differ from most of their series."""
+    """Call `refuse` for the slices that differ from most of their series, and return the others."""
     kept = list(slices)
     for keyword, attribute in (
         ("ImagePositionPatient", "corner"),
@@ -299,12 +300,12 @@ def _uniform(slices: Sequence[Slice], refuse: Refuse) -> list[Slice]:
 
 
 def _vector(value: npt.ArrayLike | None) -> Array:
-    """Return the numbers of a tag in one dimension, -1 for an absent tag."""
+    """Return the numbers of a tag as a one-dimensional array; -1 for a missing tag."""
     return np.array([-1.0]) if value is None else np.ravel(np.asarray(value, np.float64))
 
 
 def _most_frequent(values: Sequence[Array]) -> int:
-    """Return the index of the first of the most frequent values; axial before other directions."""
+    """Return the index of the first of the most frequent values; axial directions win ties."""
     keys = [tuple((np.round(value, 2) + 0.0).tolist()) for value in values]
     counts = Counter(keys)
 
@@ -316,7 +317,7 @@ def _most_frequent(values: Sequence[Array]) -> int:
 
 
 def _without_copies(slices: list[Slice]) -> tuple[list[Slice], list[tuple[Path, str]]]:
-    """Leave out files whose bytes, or whose pixels at the same place, another file has."""
+    """Leave out files with the bytes of another file, or with its pixels and position."""
     candidates: dict[object, list[Slice]] = {}
     for s in slices:
         place = None if s.corner is None else tuple(np.round(s.corner, 2) + 0.0)
@@ -342,7 +343,7 @@ def _plain_name_first(path: Path) -> tuple[int, str]:
 
 
 def _pixel_digest(path: Path) -> str:
-    """Digest of the stored pixels, or of the whole file where they cannot be found."""
+    """Return the hash of the stored pixels, or of the whole file if they cannot be found."""
     try:
         with guarded(path):
             return DicomFile(path).pixel_digest()
@@ -351,7 +352,7 @@ def _pixel_digest(path: Path) -> str:
 
 
 def _normal(s: Slice) -> Array:
-    """Direction across the slice, towards the head where the slice is axial."""
+    """Return the normal of the slice; that of axial slices points to the head."""
     if s.orientation is None:
         return np.array([0.0, 0.0, 1.0])
     normal: Array = np.cross(*s.orientation)
@@ -359,7 +360,7 @@ def _normal(s: Slice) -> Array:
 
 
 def plane_of(s: Slice) -> str:
-    """Return "axial", "coronal", "sagittal" or "oblique"; "axial" where the file does not tell."""
+    """Return "axial", "coronal", "sagittal" or "oblique"; "axial" if unknown."""
     if s.orientation is None:
         return "axial"
     normal = np.abs(np.cross(*s.orientation))
@@ -368,14 +369,14 @@ def plane_of(s: Slice) -> str:
 
 
 def _places(slices: Sequence[Slice]) -> Array | None:
-    """Places along the common normal, in mm; None if the files lack them."""
+    """Return the positions along the common normal, in mm; None if the files lack them."""
     normal = _normal(slices[0])
     corners = [s.corner for s in slices]
     if any(corner is None for corner in corners):
         return None
     along: Array = np.array([corner for corner in corners if corner is not None]) @ normal
     if len(along) > 1 and np.ptp(along) < _SAME_PLACE:
-        # All at one place: the positions were blanked, unless the instances are not numbered.
+        # If all numbered instances are at one position, the positions were removed from the files.
         numbers = {s.number for s in slices}
         if None not in numbers and len(numbers) == len(slices):
             return None
@@ -400,7 +401,7 @@ def _by_number(slices: list[Slice], copies: list[tuple[Path, str]]) -> Stack:
 
 
 def _phases(slices: list[Slice]) -> list[list[Slice]]:
-    """Split slices that lie at the same places by their folder or by a tag; empty if none does."""
+    """Split slices at the same positions by folder, a tag or number; empty if impossible."""
     keys: list[Callable[[Slice], object]] = [lambda s: s.path.parent]
     # mypy does not type lambdas with defaults.
     keys += [lambda s, i=i: s.phase[i] for i in range(len(_PHASE_TAGS))]  # type: ignore[misc]
@@ -418,7 +419,7 @@ def _phases(slices: list[Slice]) -> list[list[Slice]]:
 
 
 def _numbered_through(slices: list[Slice]) -> list[list[Slice]]:
-    """Split slices where InstanceNumber passes the same places several times; empty if not."""
+    """Split slices whose numbers run through the same positions several times, or return []."""
     places = _places(slices)
     numbers = [s.number for s in slices if s.number is not None]
     if places is None or len(set(numbers)) < len(slices):
@@ -435,7 +436,7 @@ def _numbered_through(slices: list[Slice]) -> list[list[Slice]]:
 
 
 def _one_per_place(slices: list[Slice], refuse: Refuse) -> list[Slice]:
-    """Refuse all but the first of the slices at one place."""
+    """Keep the first slice at each position, and call `refuse` for the others."""
     along = _places(slices)
     if along is None:
         raise AssertionError("a crowded series has places")
@@ -460,9 +461,9 @@ def _one_per_place(slices: list[Slice], refuse: Refuse) -> list[Slice]:
 
 
 def radiological(image: npt.NDArray[Any], orientation: Array | None) -> npt.NDArray[Any]:
-    """Turn a slice so that the patient's right is on the image's left and anterior is up.
+    """Flip and transpose a slice so that the patient's right is on the left and anterior is up.
 
-    Coronal slices are turned so that the head is up, sagittal ones so that anterior is on the left.
+    In coronal slices the head is up, in sagittal ones anterior is on the left.
     """
     if orientation is None:
         return image
@@ -477,19 +478,19 @@ def radiological(image: npt.NDArray[Any], orientation: Array | None) -> npt.NDAr
 
 
 def oriented_spacing(s: Slice) -> tuple[float, float]:
-    """Return the spacing of a slice in mm, down and across, as :func:`radiological` turns it."""
+    """Return the spacing of a slice in mm, down and across, after :func:`radiological`."""
     if s.spacing is None:
         return (float("nan"), float("nan"))
     return s.spacing[::-1] if is_swapped(s) else s.spacing
 
 
 def is_swapped(s: Slice) -> bool:
-    """Return whether :func:`radiological` swaps the rows and columns of a slice."""
+    """Return True if :func:`radiological` swaps the rows and columns of a slice."""
     return s.orientation is not None and _axes(s.orientation)[2]
 
 
 def _axes(orientation: Array) -> tuple[float, float, bool]:
-    """Signs of the directions across and down, and whether rows and columns are swapped."""
+    """Return the signs of the directions across and down, and whether the axes are swapped."""
     plane = int(np.argmax(np.abs(np.cross(*orientation))))
     horizontal, vertical, sign = ((1, 2, -1), (0, 2, -1), (0, 1, 1))[plane]
     rows, columns = orientation

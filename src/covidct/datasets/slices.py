@@ -1,8 +1,8 @@
-"""Finding CT slices in files and folders of any kind.
+"""Search for CT slices in files and folders.
 
-A slice is a file and the index of a frame in it. Pictures and single-frame DICOM files hold one
-frame each; multi-frame DICOM, NIfTI, MHA, MHD and NRRD files hold many. The slices of one CT series
-or volume file are a volume, ordered from the feet upwards.
+A slice is given by a file and the index of a frame in it. Pictures and single-frame DICOM files
+contain one frame; multi-frame DICOM, NIfTI, MHA, MHD and NRRD files contain several. The slices of
+one CT series or volume file form a volume, in order from the feet upwards.
 """
 
 from __future__ import annotations
@@ -49,26 +49,27 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class FoundVolume:
-    """The slices of one CT series or volume file, from the feet upwards.
+    """Slices of one CT series or volume file, from the feet upwards.
 
     Parameters
     ----------
     name : str
-        Folder or file relative to the root, with ``#2``, ``#3``, ... for more series of a folder.
+        Folder or file relative to the root. Further series of one folder end in ``#2``, ``#3``, ...
     paths : tuple of Path
-        The file of each slice.
+        File of each slice.
     frames : tuple of int
-        The index of each slice in its file, from 0.
-    positions : ndarray of shape (n,)
+        Index of each slice in its file, from 0.
+    positions : ndarray of float64 of shape (n_slices,)
         Position of each slice in mm, increasing towards the head; NaN if unknown.
     spacing : tuple of (float, float)
-        Distance of the centers of pixels in mm, down and across; NaN if unknown.
+        Distance between pixel centers in mm, down and across; NaN if unknown.
     patient : str or None
-        Pseudonym, as of :func:`covidct.datasets.dicom.patient_group`.
+        Pseudonym of the patient, as from :func:`covidct.datasets.dicom.patient_group`; None if
+        unknown.
     in_hu : bool
-        True if the values are Hounsfield units, False if they are gray values of an unknown window.
+        Whether the values are Hounsfield units rather than gray values of an unknown window.
     is_derived : bool, default=False
-        True if ImageType calls the slices derived or reformatted.
+        Whether ImageType says that the slices are derived or reformatted.
     series : str or None, default=None
         SeriesInstanceUID; None if unknown.
 
@@ -106,7 +107,7 @@ class FoundVolume:
 
 
 class Found(NamedTuple):
-    """Slices in files and folders.
+    """Result of a search for slices.
 
     Attributes
     ----------
@@ -117,7 +118,7 @@ class Found(NamedTuple):
     set_aside : list of (Path, str)
         Files that are neither, or that could not be read, and the reason.
     patients : dict of Path to str
-        Pseudonym of the patient of each image whose header names one.
+        Pseudonym of the patient of each image whose header contains a patient.
     """
 
     volumes: list[FoundVolume]
@@ -133,32 +134,32 @@ def find_slices(
     on_error: Literal["raise", "skip"] = "raise",
     one_per_patient: bool = False,
 ) -> Found:
-    """Find CT slices in files and folders of any depth.
+    """Find CT slices in files and folders, at any depth.
 
-    Files that are not axial CT slices are set aside, and named in one logged line: localizers,
-    reports, plans, indexes of a medium, coronal and sagittal reformats, projections (MIP), masks,
-    other files; and, in the folder, study or patient of a CT series, pictures and secondary
-    captures. A secondary capture without a series, or given by its own name, is a picture. Only
-    headers are read, except of volume files.
+    Files that are not axial CT slices are set aside and listed in one line of the log: localizers,
+    reports, plans, DICOMDIR files, coronal and sagittal reformats, projections (MIP), masks, and
+    other files. Pictures in the folder of a CT series, and secondary captures in its folder or of
+    its study or patient, are set aside too. Other secondary captures, and those in `paths`
+    themselves, are pictures. Only headers are read, except for volume files.
 
     Parameters
     ----------
-    paths : path or iterable of paths
-        Files and folders. A DICOMDIR stands for the files that it lists.
+    paths : str, path-like or iterable of these
+        Files and folders. For a DICOMDIR, the files that it lists are read.
     root : str or path-like, optional
-        Folder to which the names of volumes are relative. Defaults to the folder that holds all
-        ``paths``.
+        Folder to which the names of volumes are relative. None: the folder that contains all
+        `paths`.
     on_error : {"raise", "skip"}, default="raise"
-        With ``"raise"``, a file that cannot be read, or a slice that does not fit into its series,
-        is an error; with ``"skip"``, it is set aside.
+        ``"raise"`` raises an error if a file cannot be read or a slice does not fit into its
+        series; ``"skip"`` sets it aside.
     one_per_patient : bool, default=False
-        Keep one volume per patient, or per folder above it where the patient is unknown: original
-        slices before derived ones, then the most slices, then the first name.
+        Whether to keep only one volume per patient (per parent folder if the patient is unknown):
+        the first by original before derived slices, by number of slices, and by name.
 
     Returns
     -------
     Found
-        Volumes, images and files set aside, in the order of their paths.
+        Volumes, images and files that were set aside.
 
     Raises
     ------
@@ -166,7 +167,7 @@ def find_slices(
         If one of ``paths`` does not exist.
     covidct.errors.InvalidFileError
         If a file cannot be read, a slice of a series differs from the others in size, orientation
-        or pixel spacing, or two different slices of a series lie at the same place; not with
+        or pixel spacing, or two different slices of a series are at the same position; not with
         ``on_error="skip"``.
     ModuleNotFoundError
         If there are DICOM files and pydicom is not installed, or volume files and SimpleITK is not.
@@ -243,17 +244,17 @@ def as_paths(paths: StrPath | Iterable[StrPath]) -> list[Path]:
 
 
 def set_aside_text(files: Sequence[tuple[Path, str]]) -> str:
-    """Return one line that counts and names the files that were set aside, by reason.
+    """Return one line with the number and names of the files that were set aside, by reason.
 
     Parameters
     ----------
     files : sequence of (Path, str)
-        As of :class:`Found`.
+        Files and reasons, as in :class:`Found`.
 
     Returns
     -------
     str
-        The line.
+        Text of the line.
 
     Examples
     --------
@@ -279,7 +280,7 @@ def _common_parent(paths: Sequence[Path]) -> Path:
 
 
 class _Search:
-    """The files of several paths, sorted into volumes, images and what is set aside."""
+    """Search of several paths for volumes and images; other files are set aside."""
 
     def __init__(self, base: Path, *, skip: bool) -> None:
         self._base = base
@@ -288,7 +289,7 @@ class _Search:
         self._seen: set[Path] = set()
 
     def result(self) -> Found:
-        """Return what was found, with the names of volumes made unique."""
+        """Return the result, with unique names of volumes."""
         named = []
         counts: dict[str, int] = {}
         for volume in self._found.volumes:
@@ -297,12 +298,12 @@ class _Search:
         return self._found._replace(volumes=named)
 
     def add_folder(self, folder: Path) -> None:
-        """Search a folder and those in it."""
+        """Search a folder and its subfolders."""
         self._aside(_indexes(folder), "index of a medium (DICOMDIR)")
         self._add(walk(folder), explicit=False)
 
     def add_files(self, files: Iterable[Path]) -> None:
-        """Add files that were named one by one; those of a series are a volume."""
+        """Add files that were given by name; those of one series form a volume."""
         single = []
         for file in files:
             listed = self._listed(file)
@@ -347,8 +348,8 @@ class _Search:
         self._aside([path], reason)
 
     def _listed(self, path: Path) -> list[Path] | None:
-        """Return the files that an index of a medium lists, None if it is another file."""
-        if path.suffix or file_kind(path) != "dicom":  # an index has no suffix, by the standard
+        """Return the files that a DICOMDIR lists; None if the file is not a DICOMDIR."""
+        if path.suffix or file_kind(path) != "dicom":  # by the standard, a DICOMDIR has no suffix
             return None
         try:
             with guarded(path):
@@ -369,7 +370,7 @@ class _Search:
     # DICOM
 
     def _add_dicom(self, files: Sequence[Path], *, explicit: bool) -> set[Path]:
-        """Sort DICOM files into series; return the folders that hold one."""
+        """Add DICOM files by series; return the folders that contain a series."""
         headers = []
         for header in each_in_threads(self._header, files):
             if not isinstance(header, Header):
@@ -394,7 +395,7 @@ class _Search:
         return folders
 
     def _add_stack(self, stack: Stack) -> bool:
-        """Add the slices of a series; return whether they are a volume."""
+        """Add the slices of a series; return True if they form a volume."""
         if stack.plane != "axial":
             planes = " and ".join(sorted({plane_of(s) for s in stack.slices}))
             reason = f"{planes} rather than axial slices"
@@ -408,7 +409,7 @@ class _Search:
 
     def _add_capture(self, header: Header, *, is_near: bool) -> None:
         if is_near:
-            self._aside([header.path], "secondary capture beside a CT series")
+            self._aside([header.path], "secondary capture of a CT series")
         elif header.screenshots == 1:
             self._add_image(header.path, header.patient)
         else:
@@ -473,14 +474,14 @@ class _Search:
 
 
 def _indexes(folder: Path) -> Iterator[Path]:
-    """Yield the indexes of a medium at the top of a folder, which a walk passes over."""
+    """Yield the DICOMDIR of a folder, which `walk` leaves out."""
     path = folder / "DICOMDIR"
     if path.is_file():
         yield path
 
 
 def _is_part(path: Path, stems: set[Path]) -> bool:
-    """Return True if a file holds the voxels of a volume's header in the same folder."""
+    """Return True if a file contains the voxels for the header of a volume in the same folder."""
     name = path.name.lower()
     if not name.endswith((".raw", ".zraw", ".raw.gz", ".raw.bz2", ".bin", ".img")):
         return False
@@ -488,7 +489,7 @@ def _is_part(path: Path, stems: set[Path]) -> bool:
 
 
 def _by_series(slices: Sequence[Slice]) -> Iterator[list[Slice]]:
-    """Group slices by series and patient; by folder too where they do not name a series."""
+    """Group slices by series and patient, and by folder if they have no SeriesInstanceUID."""
 
     def key(s: Slice) -> tuple[str, ...]:
         place = str(s.path.parent) if s.series is None else ""
@@ -499,10 +500,10 @@ def _by_series(slices: Sequence[Slice]) -> Iterator[list[Slice]]:
 
 
 def _is_loose(group: Sequence[Slice]) -> bool:
-    """Return whether nothing but a folder or a UID says that slices belong together.
+    """Return True if slices only share a folder or UID, but do not form a series.
 
-    Files without SeriesInstanceUID are a series only if they fit together at different places. And
-    single slices to which one UID and one position were given are no series.
+    Files without SeriesInstanceUID form a series only if they fit together and have different
+    positions. Different slices with one UID and one position are no series.
     """
     corners = [s.corner for s in group if s.corner is not None]
     is_one_place = len(corners) == len(group) and all(
@@ -554,7 +555,7 @@ def _capture(header: Header, base: Path) -> FoundVolume:
 
 
 def _relative(path: Path, base: Path) -> str:
-    """Name a file or folder relative to the base, or by its own name where it is the base."""
+    """Return a path relative to the base; the name of the folder if it is the base."""
     try:
         name = path.absolute().relative_to(base.absolute()).as_posix()
     except ValueError:
@@ -572,7 +573,7 @@ def _one_per_patient(found: Found) -> Found:
 
     best: dict[str, FoundVolume] = {}
     for volume in sorted(found.volumes, key=lambda v: (v.is_derived, -len(v), v.name)):
-        # A volume file names no patient, and is one by itself.
+        # A volume file contains no patient, and counts as one.
         alone = volume.patient is None and len(set(volume.paths)) == 1
         best.setdefault(volume.name if alone else patient(volume), volume)
     kept = {id(volume) for volume in best.values()}

@@ -1,4 +1,4 @@
-"""A table of slices: files, labels, patients, splits and sources in CSV, Excel or a DataFrame."""
+"""Datasets from a table (CSV, Excel or DataFrame) of files, labels, patients and splits."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["COLUMNS", "dataset_of_table", "load"]
 
 logger = logging.getLogger(__name__)
 
-#: What a column can mean, and the usual names of such a column in lower case.
+#: Usual names, in lower case, of the columns for paths, labels, groups, splits, sources and slices.
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     "path": (
         *("path", "file", "filename", "file_name", "file name", "filepath", "file_path", "image"),
@@ -75,20 +75,19 @@ def load(
     info : DatasetInfo
         Entry of the registry.
     images : str or path-like, optional
-        Folder that the table's paths are in; by default the folder of the table. A DataFrame of
-        absolute paths needs no folder: only the files that it lists are read. Paths match files
-        whatever their separators and Unicode form, and may lack suffix or folders where the name
-        alone is unambiguous.
+        Folder to which the paths in the table are relative. None: the folder of the table, or no
+        folder for a DataFrame of absolute paths. Separators and Unicode forms of paths may differ,
+        and suffix or folders may be missing if the name alone is unambiguous.
     columns : mapping of str to str, optional
         Column of the table for ``path``, ``label``, ``group`` (the patient), ``split``, ``source``
-        and ``slice`` (the stored index of the slice in its volume). Those not given are
-        found by usual names, such as "filename" or "patient_id", and logged.
+        and ``slice`` (index of the slice in its file, from 0). Columns that are not given are found
+        by their usual names, such as "filename" or "patient_id", and logged.
     positive : str or sequence of str, optional
-        Labels of COVID-19; by default the one with a usual name, such as "COVID-19".
+        Labels of COVID-19. None: the one with a usual name, such as "COVID-19".
     negative : str or sequence of str, optional
-        Labels of class 0; by default all others. Rows with labels in neither are left out.
+        Labels of class 0. None: all labels but `positive`. Rows with other labels are left out.
     slices : {"lung", "all"} or tuple of (int, int), default="lung"
-        Slices to take of each volume that is listed without ``slice``.
+        Slices to take of each volume, unless the table has a column ``slice``.
     window : {"lung", "range", "file"} or tuple of (float, float), default="lung"
         Window for Hounsfield units and gray values of more than 8 bits; a tuple is (level, width).
     on_error : {"raise", "skip"}, default="raise"
@@ -97,21 +96,21 @@ def load(
     Returns
     -------
     CTDataset
-        In the order of the table. `metadata` holds the table's own columns.
+        Slices in the order of the table. `metadata` contains the other columns of the table.
 
     Raises
     ------
     FileNotFoundError
         If the table or the folder of images does not exist.
     covidct.errors.InvalidFileError
-        If the table cannot be read, lacks a column, has one twice, lists missing files or slices,
-        or names a file under two labels.
+        If the table cannot be read, lacks a column, has two columns of one name, or lists missing
+        files or slices, or a file with two labels.
     covidct.errors.UnknownNameError
-        If `columns` names a column that is not in the table.
+        If `columns` has an unknown key, or a column that is not in the table.
     TypeError
         If `root` is not one of these.
     ValueError
-        If it is unclear which label is COVID-19, a split has another name, or a DataFrame
+        If it is unclear which label is COVID-19, a value of the split is unknown, or a DataFrame
         of relative paths is given without `images`.
 
     Examples
@@ -138,7 +137,7 @@ def load(
         folder = _image_folder(Path(str(root)).parent if images is None else images)
         places = [folder]
     found = find_slices(places, root=folder, on_error=on_error)
-    if isinstance(root, str | os.PathLike):  # the table itself is not a file that is left out
+    if isinstance(root, str | os.PathLike):  # do not list the table as left out
         aside = [(path, reason) for path, reason in found.set_aside if path != Path(root)]
         found = found._replace(set_aside=aside)
     return dataset_of_table(
@@ -171,41 +170,41 @@ def dataset_of_table(
     on_error: OnError = "raise",
     masks: Sequence[str] = (),
 ) -> CTDataset:
-    """Make the dataset of the slices and volumes that a table lists.
+    """Create a dataset from a table of slices and volumes.
 
-    This is what the loader ``"table"`` and the readers of public sets share: a reader makes a table
-    of the label files of a set, and this function does the rest.
+    It is used by the loader ``"table"`` and by the loaders of public sets, which create the table
+    from the label files of a set.
 
     Parameters
     ----------
     table : DataFrame
         One row per slice, volume file or folder.
     folder : Path
-        Folder that the paths are in.
+        Folder to which the paths are relative.
     info : DatasetInfo
         Entry of the registry.
     columns : mapping of str to str, optional
-        Column of each meaning in :data:`COLUMNS`; by default the columns of these names.
+        Column of the table for each key of :data:`COLUMNS`. None: the columns of the same names.
     origin : str
-        Name of the table, for messages.
+        Name of the table in messages.
     found : Found
-        Slices below `folder`.
+        Slices that were found in `folder`.
     positive, negative, slices, window, on_error
         As in :func:`load`.
     masks : sequence of str, default=()
-        Kinds of masks, such as ``"lesion"``, whose files the columns ``lesion_mask``, ... name.
+        Kinds of masks, such as ``"lesion"``; their files are in the columns ``lesion_mask``, ...
 
     Returns
     -------
     CTDataset
-        In the order of the table. `metadata` holds the columns without a meaning.
+        Slices in the order of the table. `metadata` contains the other columns of the table.
 
     Raises
     ------
     covidct.errors.InvalidFileError
-        If the table lists missing files, or names a file under two labels.
+        If the table lists missing files, or a file with two labels.
     ValueError
-        If it is unclear which label is COVID-19, or a split has another name.
+        If it is unclear which label is COVID-19, or a value of the split is unknown.
     """
     check_slices(slices)
     chosen = dict(columns or {name: name for name in COLUMNS if name in table.columns})
@@ -275,7 +274,7 @@ def _image_folder(images: StrPath) -> Path:
 
 
 def _columns(table: pd.DataFrame, given: Mapping[str, str], origin: str) -> dict[str, str]:
-    """Choose the column of each meaning: as given, or by its usual names."""
+    """Choose the column for each key of COLUMNS: the given one, or one with a usual name."""
     chosen = {}
     for meaning, column in given.items():
         if meaning not in COLUMNS:
@@ -300,7 +299,7 @@ def _columns(table: pd.DataFrame, given: Mapping[str, str], origin: str) -> dict
 
 
 def _usable_rows(table: pd.DataFrame, chosen: Mapping[str, str], origin: str) -> pd.DataFrame:
-    """Drop repeated rows and rows without a path or label, and log how many."""
+    """Drop repeated rows and rows without a path or label, and log their numbers."""
     empty = table[chosen["path"]].isna() | table[chosen["label"]].isna()
     if empty.any():
         logger.warning(
@@ -334,7 +333,7 @@ def _match(
     slices: SliceChoice,
     on_error: OnError,
 ) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
-    """Make a row of each slice that the table lists, with its label, split and source."""
+    """Return one row per listed slice, with label, split and source, and the skipped files."""
     by_frame = "slice" in chosen
     every = slice_rows(found, slices="all" if by_frame else slices)
     files = relative_names(every["path"], folder)
@@ -371,9 +370,11 @@ def _match(
     if "source" in chosen and rows["source"].isna().any():
         logger.warning("%s: the source of some rows is empty; it is called 'unknown'", origin)
         rows["source"] = rows["source"].fillna("unknown")
-    told = [(str(table[chosen["path"]].iloc[row]), reason) for row, reason in skipped.items()]
+    skipped_rows = [
+        (str(table[chosen["path"]].iloc[row]), reason) for row, reason in skipped.items()
+    ]
     aside = [(printable(path.relative_to(folder).as_posix()), why) for path, why in found.set_aside]
-    return rows, [*told, *aside]
+    return rows, [*skipped_rows, *aside]
 
 
 def _pairs(
@@ -399,7 +400,7 @@ def _pairs(
 
 
 def _whole(value: Any) -> int | None:
-    """Return the number of a slice, None for an empty cell and for anything else."""
+    """Return the number of a slice; None for an empty cell or other text."""
     try:
         number = float(value)
     except (TypeError, ValueError):
@@ -425,57 +426,59 @@ def _refuse_or_skip(
     for row, i in pairs:
         labels_of.setdefault(i, set()).add(labels[row])
         rows_of.setdefault(i, []).append(row)
-    torn = [row for i, several in labels_of.items() if len(several) > 1 for row in rows_of[i]]
+    contradictory = [
+        row for i, several in labels_of.items() if len(several) > 1 for row in rows_of[i]
+    ]
     twice = [row for i, rows in rows_of.items() if len(labels_of[i]) == 1 for row in rows[1:]]
-    faults = dict.fromkeys(missing, "no such file")
-    faults |= dict.fromkeys(torn, "listed under several labels")
-    unpaired = sorted(set(range(len(table))) - {row for row, _ in pairs} - faults.keys())
-    faults |= dict.fromkeys(unpaired, "no such slice in the file")
-    if faults and on_error == "raise":
-        told = []
+    reasons = dict.fromkeys(missing, "no such file")
+    reasons |= dict.fromkeys(contradictory, "listed under several labels")
+    unpaired = sorted(set(range(len(table))) - {row for row, _ in pairs} - reasons.keys())
+    reasons |= dict.fromkeys(unpaired, "no such slice in the file")
+    if reasons and on_error == "raise":
+        parts = []
         if missing:
-            told.append(
+            parts.append(
                 f"{len(missing):,} listed files are not in {str(folder)!r}: "
                 f"{some(paths.iloc[row] for row in missing)}"
             )
-        if torn:
-            names = dict.fromkeys(paths.iloc[row] for row in torn)
-            told.append(f"{len(names):,} files are listed under several labels: {some(names)}")
+        if contradictory:
+            names = dict.fromkeys(paths.iloc[row] for row in contradictory)
+            parts.append(f"{len(names):,} files are listed under several labels: {some(names)}")
         if unpaired:
             wanted = table[chosen["slice"]].astype(object).fillna("no slice")
             names = dict.fromkeys(f"{wanted.iloc[row]} of {paths.iloc[row]}" for row in unpaired)
-            told.append(
+            parts.append(
                 f"{len(unpaired):,} rows name a slice that the file lacks (slices count from 0): "
                 f"{some(names)}"
             )
         if aside := found.set_aside:
-            told.append(
+            parts.append(
                 f"{len(aside):,} files cannot be used, such as {aside[0][0].name!r}: {aside[0][1]}"
             )
         raise InvalidFileError(
-            f"{origin} does not match the images: {'; '.join(told)}. Correct the table or images=, "
-            "or leave these rows out with on_error='skip' (--on-error skip)"
+            f"{origin} does not match the images: {'; '.join(parts)}. Correct the table or "
+            "images=, or leave these rows out with on_error='skip' (--on-error skip)"
         )
-    if faults:
+    if reasons:
         logger.warning(
             "%d rows of %s are left out: %s",
-            len(faults),
+            len(reasons),
             origin,
-            some(paths.iloc[row] for row in faults),
+            some(paths.iloc[row] for row in reasons),
         )
     if twice:
         logger.warning(
-            "%d rows of %s name a slice that another row names too; the first counts: %s",
+            "%d rows of %s list a slice that an earlier row lists; only the first is used: %s",
             len(twice),
             origin,
             some(paths.iloc[row] for row in twice),
         )
-        faults |= dict.fromkeys(twice, "named by another row too")
-    return faults
+        reasons |= dict.fromkeys(twice, "listed in an earlier row")
+    return reasons
 
 
 def _with_splits(rows: pd.DataFrame, chosen: Mapping[str, str], origin: str) -> pd.DataFrame:
-    """Translate the names of splits; patients in two of them are named in a warning."""
+    """Replace the names of splits by train, val and test; warn about patients in several parts."""
     column = chosen["split"]
     if (empty := rows["split"].isna()).any():
         raise ValueError(
@@ -490,13 +493,13 @@ def _with_splits(rows: pd.DataFrame, chosen: Mapping[str, str], origin: str) -> 
     rows["split"] = [_SPLITS[str(value).casefold().strip()] for value in rows["split"]]
     if "group" in rows:
         number = rows.groupby("group")["split"].nunique()
-        if torn := number[number > 1].index.astype(str).tolist():
+        if several := number[number > 1].index.astype(str).tolist():
             logger.warning(
                 "%d of %d patients have slices in several parts of the split in %s: %s",
-                len(torn),
+                len(several),
                 len(number),
                 origin,
-                some(torn),
+                some(several),
             )
     return rows
 
@@ -504,7 +507,7 @@ def _with_splits(rows: pd.DataFrame, chosen: Mapping[str, str], origin: str) -> 
 def _groups(
     rows: pd.DataFrame, chosen: Mapping[str, str], info: DatasetInfo, origin: str
 ) -> Groups:
-    """Take the column of patients, or else PatientID of DICOM files."""
+    """Return the patients: those of the table, or else PatientID of DICOM files."""
     kind = info.group_kind or "patient"
     if "group" in chosen:
         values: list[Any] = rows["group"].tolist()

@@ -1,4 +1,4 @@
-"""Reading tables that people and programs wrote, and matching their paths to files."""
+"""Reading of tables, and matching of the paths in them to files."""
 
 from __future__ import annotations
 
@@ -27,24 +27,22 @@ if TYPE_CHECKING:
 __all__ = ["FileMatch", "match_files", "read_table", "require_columns", "visible"]
 
 _EXCEL = (".xlsx", ".xlsm")
-# Texts of missing values: those of pandas without "None", which may be a label.
+# Cells that are read as missing values: those of pandas, except "None", which may be a label.
 _MISSING = (
     *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"),
     *("<NA>", "N/A", "NA", "NULL", "NaN", "n/a", "nan", "null"),
 )
-#: The most bytes that a table may have: one of half a million slices has 50 MB.
+#: Maximum size of a table in bytes; a table of half a million slices has about 50 MB.
 MAX_TABLE_BYTES = 2_000_000_000
 
 
 def read_table(path: Path) -> pd.DataFrame:
     r"""Read a CSV file, which may be compressed with gzip, or an Excel file as text.
 
-    The separator (comma, semicolon, tab or vertical bar) is detected in the header, or named by
-    Excel's first line ``sep=;``; lines may end as on any system; the encoding is UTF-8 with or
-    without a byte-order mark, UTF-16 with one, or else Windows' cp1252. Cells that are empty, or
-    hold what programs write for a missing value (``NA``, ``NaN``, ``NULL``, ...), are NaN.
-    Everything else keeps its spelling: ``007`` stays ``"007"``, and ``None`` is text, as in a
-    column of findings.
+    The separator (comma, semicolon, tab or vertical bar) is recognized by the header, or by Excel's
+    first line ``sep=;``. The encoding is UTF-8, UTF-16 with a byte-order mark, or else cp1252
+    (Windows). Empty cells and usual texts for missing values (``NA``, ``NaN``, ``NULL``, ...)
+    become NaN. All other cells are kept as text, such as ``"007"`` and ``"None"``.
 
     Parameters
     ----------
@@ -54,12 +52,13 @@ def read_table(path: Path) -> pd.DataFrame:
     Returns
     -------
     DataFrame of str
-        Columns have their surrounding blanks and invisible characters removed.
+        Table without empty rows. Blanks around the names of columns, and invisible characters in
+        them, are removed.
 
     Raises
     ------
     covidct.errors.InvalidFileError
-        If the file is not a table, or has a column name twice.
+        If the file is not a table, or has two columns of one name.
     FileNotFoundError
         If the file does not exist.
 
@@ -145,7 +144,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
 
 
 def _decoded(path: Path) -> tuple[io.StringIO, str]:
-    """Return the text of a CSV file as a stream, and its separator."""
+    """Return a stream of the text of a CSV file, and the separator."""
     size = path.stat().st_size
     if size > MAX_TABLE_BYTES:
         raise ValueError(f"it has {size:,} bytes, more than the {MAX_TABLE_BYTES:,} allowed")
@@ -167,7 +166,7 @@ def _decoded(path: Path) -> tuple[io.StringIO, str]:
             text = raw.decode("cp1252", errors="replace")
     if "\0" in text[:10_000]:
         raise ValueError("it is a binary file")
-    stream = io.StringIO(text, newline=None)  # also reads the line ends of old Macs
+    stream = io.StringIO(text, newline=None)  # also reads "\r" as the end of a line
     header = stream.readline()
     if declared := re.fullmatch(r"sep=(.)\n", header):  # Excel's own line above the header
         return stream, declared[1]
@@ -183,20 +182,20 @@ def visible(text: str) -> str:
 
 
 class FileMatch(NamedTuple):
-    """Rows of a table and files, matched.
+    """Assignment of files to the rows of a table.
 
     Attributes
     ----------
     row_of : ndarray of int of shape (n_files,)
-        Row of each file, -1 for files that no row names.
+        Row of each file; -1 for files that are not in the table.
     files_of : list of list of int
         Files of each row.
     unknown : list of str
         Paths of the table that match no file.
     twice : list of str
-        Paths of the table whose file a row before them has named.
+        Paths of the table whose file is already listed in an earlier row.
     left : list of str
-        Files that no row names.
+        Files that are not in the table.
     """
 
     row_of: npt.NDArray[np.int64]
@@ -211,10 +210,10 @@ def match_files(
 ) -> FileMatch:
     r"""Match paths in a table to files.
 
-    A path matches the file of the same relative path, whatever its separators (``\\`` or ``/``)
-    and Unicode form; else the only file whose path ends in it; else, where the table's paths are
-    absolute or relative to another folder, the only file of the same name; each also without
-    suffixes.
+    A path matches the file with the same relative path, with either separator (``\\`` or ``/``) and
+    in any Unicode form. If there is none, it matches the only file whose path ends with it, or else
+    the only file of the same name, which allows absolute paths and paths relative to another
+    folder. Suffixes may be missing in all cases.
 
     Parameters
     ----------
@@ -223,12 +222,12 @@ def match_files(
     files : sequence of str
         Relative paths of the files, with forward slashes.
     folders : bool, default=False
-        Let a path that names a folder match every file below it.
+        Whether the path of a folder matches every file below it.
 
     Returns
     -------
     FileMatch
-        The pairs, and the paths and files without a partner.
+        Pairs of rows and files, and those without a match.
 
     Examples
     --------
@@ -253,7 +252,7 @@ def match_files(
 
 
 def _key(path: object) -> str:
-    """Write a path with forward slashes, in composed Unicode, without ``./``."""
+    """Return a path with forward slashes, in composed Unicode, without ``./``."""
     text = unicodedata.normalize("NFC", str(path).strip().strip('"')).replace("\\", "/")
     if "//" in text or "./" in text or text.endswith("/"):  # else it is normal already
         text = PurePosixPath(text).as_posix()
@@ -261,7 +260,7 @@ def _key(path: object) -> str:
 
 
 class _Index:
-    """Files by all the ways in which a table may name them; each is made when it is needed."""
+    """Files by path, folder, stem and name; each index is created when it is first used."""
 
     def __init__(self, files: Sequence[str], *, folders: bool) -> None:
         self._keys = [_key(file) for file in files]
@@ -293,7 +292,7 @@ class _Index:
         return _several(_stem(PurePosixPath(key).name) for key in self._keys)
 
     def lookup(self, key: str) -> list[int]:
-        """Return the files that a path of the table stands for."""
+        """Return the files that match a path of the table."""
         if found := self._exact.get(key) or self._below.get(key.rstrip("/")):
             return found
         for found in (self._folded.get(key.casefold()), self._stems.get(_stem(key))):
@@ -306,7 +305,7 @@ class _Index:
         return []
 
     def _agreeing(self, key: str, candidates: list[int]) -> list[int]:
-        """Choose, of files with the same name, the only one whose folders agree longest."""
+        """Choose the file with the most parent folders of the path, if there is only one."""
         paths = {self._keys[i] for i in candidates}
         if len(paths) == 1:
             return candidates

@@ -1,8 +1,8 @@
 """CT volumes in NIfTI, MetaImage (MHA, MHD) and NRRD files.
 
-Needs SimpleITK: ``pip install 'covidct[volumes]'``. A header is checked before anything is decoded:
-its size bounds the memory, and the file must be large enough to hold what it promises (the NIfTI
-reader of ITK fills what is missing with zeros).
+Needs SimpleITK: ``pip install 'covidct[volumes]'``. Headers are checked before voxels are decoded:
+the number of voxels is limited, and the file must be large enough to contain them (the NIfTI reader
+of ITK fills missing voxels with zeros).
 """
 
 from __future__ import annotations
@@ -49,32 +49,32 @@ __all__ = [
 
 _LOG = logging.getLogger(__name__)
 
-#: What voxels mean: Hounsfield units, gray values of a window, or labels of a mask.
+#: Content of a volume: Hounsfield units, gray values of a window, or labels of a mask.
 Content = Literal["hu", "gray", "mask"]
 
-# Least component along the body of the axis across axial slices.
+# Minimum component along the body of the axis perpendicular to axial slices.
 _AXIAL = 0.8
-# Pixels may be this much longer in one direction; beyond it, the slices of the file lie in another
-# plane, and axial slices cut from it would be stripes.
+# Maximum ratio of the pixel spacings. Above it, the slices were taken in another plane, and axial
+# slices would consist of few rows or columns.
 _MAX_ASPECT = 3.0
-# The most bytes of a text header, and bytes before the voxels of a NIfTI file.
+# Maximum size of a text header, and of the data before the voxels of a NIfTI file, in bytes.
 _MAX_HEADER = 1_000_000
 _MAX_OFFSET = 10_000_000
-# Bytes of the decoded volumes, and opened files, that are kept for the next slice.
+# Maximum size of the cached volumes and opened files, in bytes.
 _CACHE_BYTES = 2**30
-# A mask has at most so many different values.
+# Maximum number of different values of a mask.
 _MAX_LABELS = 16
-# Hounsfield units of any slice span more than this; standardized values less.
+# Minimum range of Hounsfield units; standardized values have a smaller range.
 _LEAST_SPAN = 50
 # Hounsfield units of what is outside the field of view.
 _AIR = -1024
-# Share of air, in the body and the lung, that any chest has.
+# Minimum share of voxels of a chest that are air.
 _LEAST_AIR = 1e-3
 
 
 @contextmanager
 def _guarded(path: Path) -> Iterator[None]:
-    """Turn what goes wrong into an InvalidFileError that names the file."""
+    """Raise errors as an InvalidFileError with the path of the file."""
     try:
         yield
         return
@@ -103,15 +103,15 @@ class VolumeHeader:
     ----------
     frames : tuple of int
         Stored index of each axial slice, from the feet upwards.
-    positions : ndarray of shape (n_frames,)
+    positions : ndarray of float64 of shape (n_frames,)
         Position of each slice in mm, increasing towards the head.
     spacing : tuple of (float, float)
-        Distance of the centers of pixels in mm, down and across.
+        Distance between pixel centers in mm, down and across.
     shape : tuple of (int, int)
         Height and width of a slice.
     plane : str
-        "axial", or the plane of the slices that were taken where pixels of axial slices would be
-        stripes.
+        ``"axial"``, or the plane in which the slices were taken: ``"coronal"``, ``"sagittal"`` or
+        ``"oblique"``.
     """
 
     frames: tuple[int, ...]
@@ -123,24 +123,24 @@ class VolumeHeader:
     _flips: tuple[bool, bool] = field(repr=False)  # down, across
 
     def oriented(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Return a view of the stored array: slices in their stored order, radiological."""
+        """Return a view of the stored array: stored order of slices, radiological orientation."""
         down, across = self._flips
         array = array.transpose(self._axes)
         return array[:, :: -1 if down else 1, :: -1 if across else 1]
 
 
 class VolumeAxes(NamedTuple):
-    """Axes of a volume file in the order of SimpleITK: x, y, z; the array is z, y, x.
+    """Axes of a volume file, in the order x, y, z of SimpleITK.
 
     Attributes
     ----------
     size : ndarray of int64 of shape (3,)
         Number of voxels.
-    spacing : ndarray of shape (3,)
-        Distance of the centers of voxels in mm.
-    origin : ndarray of shape (3,)
+    spacing : ndarray of float64 of shape (3,)
+        Distance between voxel centers in mm.
+    origin : ndarray of float64 of shape (3,)
         Center of the first voxel in mm, in the coordinates of the patient (LPS).
-    direction : ndarray of shape (3, 3)
+    direction : ndarray of float64 of shape (3, 3)
         Directions of the axes, as columns.
     """
 
@@ -160,7 +160,7 @@ class VolumePixels(NamedTuple):
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the voxels take."""
+        """Size of the voxels in bytes."""
         return int(self.values.nbytes)
 
 
@@ -181,25 +181,25 @@ def read_header(path: Path) -> VolumeHeader:
 
 
 def read_axes(path: Path) -> VolumeAxes:
-    """Read the axes of a volume file; raises as :func:`read_header`."""
+    """Read the axes of a volume file; the errors are those of :func:`read_header`."""
     with _guarded(path):
         return _axes_of(_opened(path))
 
 
 def read_pixels(path: Path) -> VolumePixels:
-    """Read the voxels of a volume file, through a cache of bounded size."""
+    """Read the voxels of a volume file, or take them from the cache."""
     pixels: VolumePixels = CACHE.get(path, lambda: _pixels(path), lambda found: found.nbytes)
     return pixels
 
 
 def read_content(path: Path) -> Content:
-    """Return the content of a volume; it is kept in covidct's cache folder."""
+    """Return the content of a volume; it is stored in the cache folder of covidct."""
     content: Content = remembered("content 1", [path], lambda: read_pixels(path).content)
     return content
 
 
 def shown(pixels: VolumePixels, frame: int, window: WindowChoice) -> npt.NDArray[np.uint8]:
-    """Return the gray values of a slice, through a window if it is in Hounsfield units."""
+    """Return the gray values of a slice; Hounsfield units are shown through a window."""
     values = np.asarray(pixels.values[frame], np.float32) + np.float32(pixels.offset)
     if pixels.content == "hu":
         return to_gray(values, window, hounsfield=True)
@@ -212,7 +212,7 @@ def shown(pixels: VolumePixels, frame: int, window: WindowChoice) -> npt.NDArray
 
 
 def _opened(path: Path) -> Any:
-    """Return a reader of the file whose header was read and checked."""
+    """Check the header of a file, and return its reader."""
     sitk = require("SimpleITK", extra="volumes")
     if not path.is_file():
         raise Refusal("is not a regular file; give a volume file")
@@ -257,7 +257,7 @@ def _geometry(reader: Any) -> VolumeHeader:
         raise Refusal("has an origin or axes that are not finite; correct its header")
     if not np.allclose(direction.T @ direction, np.eye(3), atol=1e-3):
         raise Refusal("has axes that are not perpendicular; resample it to a rectangular grid")
-    # The stored axis nearest to the body's, then that nearest to left-right.
+    # The stored axis closest to that of the body, and the one closest to left-right.
     through = int(np.argmax(np.abs(direction[2])))
     across = max((axis for axis in range(3) if axis != through), key=lambda a: abs(direction[0, a]))
     down = 3 - through - across
@@ -282,7 +282,7 @@ def _geometry(reader: Any) -> VolumeHeader:
     )
 
 
-# Types of NIfTI voxels by code of the datatype: one number each.
+# Types of voxels with one number each, by NIfTI datatype code.
 _NIFTI_TYPES = dict(
     zip(
         (2, 4, 8, 16, 64, 256, 512, 768, 1024, 1280),
@@ -293,7 +293,7 @@ _NIFTI_TYPES = dict(
 
 
 class _Nifti(NamedTuple):
-    """Facts of a NIfTI header about the voxels; ITK reads the geometry."""
+    """Entries of a NIfTI header about the voxels; the geometry is read by ITK."""
 
     size: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -303,17 +303,17 @@ class _Nifti(NamedTuple):
 
 
 def _check_nifti(path: Path) -> None:
-    """Check that a NIfTI header is sound, and that an uncompressed file is long enough."""
+    """Check that a NIfTI header is valid, and that the file can contain all voxels."""
     if (reason := placeholder_reason(path)) is not None:
         raise Refusal(reason)
     with path.open("rb") as raw:
         is_gzip = raw.read(2) == b"\x1f\x8b"
-    if is_gzip and volume_suffix(path) == ".nii":  # ITK goes by the name
+    if is_gzip and volume_suffix(path) == ".nii":  # ITK recognizes it by the name
         raise Refusal("is compressed, although it is named .nii; give it a name in .nii.gz")
     with gzip.open(path) if is_gzip else path.open("rb") as file:
         header = _nifti_header(file.read(540))
     expected = math.prod(header.size) * header.dtype.itemsize
-    # Deflate packs up to 1032 to 1.
+    # The maximum compression ratio of deflate is 1032.
     limit = path.stat().st_size * (1032 if is_gzip else 1)
     if limit < header.offset + expected:
         raise _cut_off(expected)
@@ -351,7 +351,7 @@ def _nifti_header(head: bytes) -> _Nifti:
             "copy"
         )
     if not (math.isfinite(slope) and math.isfinite(intercept)) or slope == 0:
-        slope, intercept = 1.0, 0.0  # by the standard, values are not scaled
+        slope, intercept = 1.0, 0.0  # the standard defines these as not scaled
     dtype = np.dtype(order + _NIFTI_TYPES[code])
     return _Nifti(size, dtype, int(max(offset, length + 4)), slope, intercept)
 
@@ -359,7 +359,7 @@ def _nifti_header(head: bytes) -> _Nifti:
 def _nifti_voxels(path: Path) -> npt.NDArray[Any]:
     """Read the voxels of a NIfTI file, in the order z, y, x.
 
-    ITK is not used for it: it fills what a file lacks with zeros, and decompresses without a bound.
+    ITK is not used, since it fills missing voxels with zeros and decompresses without a limit.
     """
     with path.open("rb") as raw:
         is_gzip = raw.read(2) == b"\x1f\x8b"
@@ -442,13 +442,13 @@ def _check_text_header(path: Path) -> None:
     if name.upper() != "LOCAL":
         available = _data_file(path, name).stat().st_size
     expected = math.prod(size) * _bits(fields, is_nrrd=is_nrrd) // 8
-    # Deflate packs up to 1032 to 1.
+    # The maximum compression ratio of deflate is 1032.
     if available < (expected // 1032 if is_compressed else expected):
         raise _cut_off(expected)
 
 
 def _text_fields(head: bytes, *, is_nrrd: bool) -> tuple[dict[str, str], int]:
-    """Return the fields of a text header, with names in lower case, and the length in bytes."""
+    """Return the fields of a text header, with names in lower case, and its length in bytes."""
     fields: dict[str, str] = {}
     end = 0
     for line in head.splitlines(keepends=True):
@@ -464,8 +464,9 @@ def _text_fields(head: bytes, *, is_nrrd: bool) -> tuple[dict[str, str], int]:
 
 
 def _data_file(path: Path, name: str) -> Path:
-    """Return the file with the voxels of a header; only a file in the same folder is accepted."""
-    # Another folder, a list or a pattern of files could name anything on this machine.
+    """Return the file with the voxels; it must be in the folder of the header."""
+    # Other folders, lists and patterns are refused, since they could refer to any file of the
+    # machine.
     if "%" in name or name.upper().startswith("LIST") or Path(name).name != name:
         raise Refusal(f"keeps its voxels in {name!r}; save it as one file with its voxels")
     data = path.parent / name
@@ -478,7 +479,7 @@ _TEXT_NUMBERS = ("elementspacing", "elementsize", "offset", "position", "origin"
 
 
 def _check_numbers(fields: dict[str, str], *, is_nrrd: bool) -> None:
-    """Check numbers that ITK would correct silently."""
+    """Check the numbers that ITK would silently replace."""
     names = ("spacings", "space directions", "space origin") if is_nrrd else _TEXT_NUMBERS
     for name in names:
         words = re.sub(r"[(),]", " ", fields.get(name, "")).split()
@@ -493,7 +494,7 @@ def _check_numbers(fields: dict[str, str], *, is_nrrd: bool) -> None:
 
 
 def _bits(fields: dict[str, str], *, is_nrrd: bool) -> int:
-    """Bits per voxel by the name of the type; 0 where it does not tell."""
+    """Return the bits per voxel by the name of the type; 0 if unknown."""
     name = fields.get("type" if is_nrrd else "elementtype", "").lower().replace("met_", "")
     if "char" in name or name in ("int8", "uint8", "int8_t", "uint8_t", "signed char"):
         return 8
@@ -516,7 +517,7 @@ def _pixels(path: Path) -> VolumePixels:
         array = _nifti_voxels(path) if is_nifti else sitk.GetArrayFromImage(reader.Execute())
         array = array.reshape(array.shape[-3:] if array.ndim > 2 else (1, *array.shape))
         if array.dtype == np.float64:
-            with np.errstate(over="ignore"):  # what overflows is counted as infinite
+            with np.errstate(over="ignore"):  # values that overflow become infinite
                 array = array.astype(np.float32)
         outside = _outside(array)
         pixels = _interpreted(header.oriented(array))
@@ -553,11 +554,12 @@ def _log_outside() -> None:
 def _interpreted(array: npt.NDArray[Any]) -> VolumePixels:
     """Distinguish Hounsfield units, windowed gray values and masks, by the range of values.
 
-    Values below 0 that span more than 50 are Hounsfield units, unless these are recognized at
-    another offset and hardly anything but padding is as low as air. Values from 0 to 255 are the
-    gray of a window, or a mask where few whole numbers occur. Larger ones are Hounsfield units with
-    an offset where :func:`covidct.datasets.gray.as_hounsfield` recognizes them. The rest, such as
-    standardized values, has an unknown unit and is stretched over the range of the volume.
+    Values with a minimum below 0 and a range of more than 50 are Hounsfield units, unless they are
+    recognized as Hounsfield units with an offset and almost no voxel but the padding is as low as
+    air. Values from 0 to 255 are gray values of a window, or a mask if there are at most 16
+    different whole numbers. Larger values are Hounsfield units with an offset if
+    :func:`covidct.datasets.gray.as_hounsfield` recognizes them. Other values, such as standardized
+    ones, have an unknown unit and are scaled over the range of the volume.
     """
     least, most = float(array.min()), float(array.max())
     n, height, width = (max(1, length // 128) for length in array.shape)
@@ -579,16 +581,16 @@ def _interpreted(array: npt.NDArray[Any]) -> VolumePixels:
 
 
 class BoundedCache:
-    """The values last computed from files, as long as they take no more than some bytes together.
+    """Cache of values computed from files, of limited total size.
 
-    One value is computed at a time, so that threads that need the same file wait for it, and no
-    more memory is taken than the bound and one value. A value larger than the bound is kept until
-    another file is read.
+    Only one value is computed at a time, so that threads that need the same file wait for it, and
+    memory is limited to `max_bytes` and one value. A value above the limit is kept until another
+    file is read.
 
     Parameters
     ----------
     max_bytes : int
-        The bound.
+        Maximum size of the cached values, in bytes.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -597,7 +599,7 @@ class BoundedCache:
         self._values: OrderedDict[tuple[str, int, int], tuple[Any, int]] = OrderedDict()
 
     def get(self, path: Path, compute: Callable[[], Any], size: Callable[[Any], int]) -> Any:
-        """Return the value of a file, computed where it is unknown or the file has changed."""
+        """Return the value of a file; compute it if it is not cached or the file has changed."""
         try:
             status = path.stat()
         except OSError as error:
@@ -616,7 +618,7 @@ class BoundedCache:
             return value
 
     def clear(self) -> None:
-        """Forget all values."""
+        """Remove all values."""
         with self._lock:
             self._values.clear()
 

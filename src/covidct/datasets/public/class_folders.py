@@ -1,4 +1,4 @@
-"""Sets of pictures in a folder per class, with a folder per patient or scan below it."""
+"""Datasets of pictures in class folders, with or without a folder per patient or scan."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ def load_sars_cov_2_ct_multiclass(
     window: WindowChoice = "lung",
     on_error: OnError = "raise",
 ) -> CTDataset:
-    """Load the slices of the COVID multiclass dataset, a folder per patient in three classes.
+    """Load the slices of the COVID multiclass dataset, which has three classes and known patients.
 
-    Names of folders are unique within a class only, so that the class is part of the patient's id.
+    Patients' folders have unique names only within a class, so that the id of a patient contains
+    the class.
 
     Parameters
     ----------
@@ -48,12 +49,12 @@ def load_sars_cov_2_ct_multiclass(
     Returns
     -------
     CTDataset
-        With patients.
+        Slices with patients.
 
     Raises
     ------
     FileNotFoundError
-        If no class folder has slices, or slices are not in a folder per patient.
+        If no class folder contains slices, or slices are not in a folder per patient.
     """
     copy = LocalCopy(root, info)
     labels = {"covid": "Covid", "healthy": "Healthy", "others": "Others", "other": "Others"}
@@ -80,7 +81,7 @@ def load_ictcf(
     window: WindowChoice = "lung",
     on_error: OnError = "raise",
 ) -> CTDataset:
-    """Load the slices of iCTCF, whose patients are not known.
+    """Load the slices of iCTCF, whose patients are unknown.
 
     Parameters
     ----------
@@ -99,12 +100,12 @@ def load_ictcf(
     Returns
     -------
     CTDataset
-        Without groups.
+        Slices without groups.
 
     Raises
     ------
     FileNotFoundError
-        If no class folder has slices.
+        If no class folder contains slices.
     """
     copy = LocalCopy(root, info)
     table = copy.by_class(copy.pictures, {"pct": "pCT", "nct": "nCT", "nict": "NiCT"})
@@ -129,8 +130,8 @@ def load_cov19_ct_db(
 ) -> CTDataset:
     """Load the labeled scans of COV19-CT-DB, with train and val as the official split.
 
-    Patients are not known: a group is a scan, and scans of different folders are different. Where
-    lists with the columns ``ct_scan_name`` and ``data_centre`` are there, they give the source.
+    Patients are unknown, so that the groups are scans. If there are lists with the columns
+    ``ct_scan_name`` and ``data_centre``, the center becomes the source.
 
     Parameters
     ----------
@@ -153,7 +154,7 @@ def load_cov19_ct_db(
     Raises
     ------
     FileNotFoundError
-        If no class folder has slices, or slices are not in a folder per scan.
+        If no class folder contains slices, or slices are not in a folder per scan.
     """
     copy = LocalCopy(root, info)
     labels = {f"covid{k}": "covid" for k in ("", 0, 1, 2, 3)}
@@ -163,7 +164,7 @@ def load_cov19_ct_db(
     if not table["split"].isin(["train", "val"]).any():
         del table["split"]
     else:
-        table["split"] = table["split"].fillna("train")  # covid1/ and so on lie in no other folder
+        table["split"] = table["split"].fillna("train")  # covid1/, ... are in neither
     table["group"] = [
         "/".join(name.split("/")[: len(above) + 2])
         for name, above in zip(table["path"], table["above"], strict=True)
@@ -190,7 +191,7 @@ def _part(above: tuple[str, ...]) -> str | None:
 
 
 def _add_centers(copy: LocalCopy, table: pd.DataFrame) -> None:
-    """Add the source of each scan, if lists name it and no scan stands for two of them."""
+    """Add the source of each scan if the lists contain exactly one for each."""
     centers: dict[tuple[str, str, str], set[str]] = {}
     for split, names in (("train", ("train",)), ("val", ("validation", "val"))):
         for label in ("covid", "non_covid"):

@@ -41,12 +41,12 @@ def load(
     window: WindowChoice = "lung",
     on_error: OnError = "raise",
 ) -> CTDataset:
-    """Load the series of COVID-CT-MD, with the slice labels that are there.
+    """Load the series of COVID-CT-MD, with slice labels if there are any.
 
-    Column ``k`` of the authors' array labels the ``k``-th slice by decreasing SliceLocation, from
-    the head downwards, and its rows are in the order of ``Index.csv`` (whose first column skips a
-    number). Of several arrays, the one whose name has ``-updated`` is taken. A table ``labels.csv``
-    with the columns ``patient``, ``file`` and ``lesion`` can be used instead.
+    The rows of the authors' array of slice labels are in the order of the rows of ``Index.csv``,
+    and its columns are the slices by decreasing SliceLocation, from the head downwards. Of several
+    arrays, the one with ``-updated`` in its name is used. A table ``labels.csv`` with the columns
+    ``patient``, ``file`` and ``lesion`` can be used instead.
 
     Parameters
     ----------
@@ -56,11 +56,10 @@ def load(
         Entry of the registry.
     positive, negative : str or sequence of str, optional
         Labels of both classes; by default "COVID-19" against "CAP" and "Normal".
-    slices : "lung", "all", "labelled" or (first, last), default="lung"
-        Slices to take of each series. "labelled" takes the slices with lesions of class 1 and the
-        slices that show lung of class 0; the other slices of class 1, and patients without slice
-        labels, are left out and counted in the log.
-    window : "lung", "file" or (level, width), default="lung"
+    slices : {"lung", "all", "labelled"} or tuple of (int, int), default="lung"
+        Slices to take of each series. ``"labelled"`` takes the slices with lesions of class 1, and
+        the slices with lung of class 0. Patients of class 1 without slice labels are left out.
+    window : {"lung", "range", "file"} or tuple of (float, float), default="lung"
         Window for Hounsfield units.
     on_error : {"raise", "skip"}, default="raise"
         ``"skip"`` leaves out files that cannot be used.
@@ -68,13 +67,13 @@ def load(
     Returns
     -------
     CTDataset
-        `table` holds the slice label in the column ``lesion``: 1, 0, or NaN if unknown.
+        Slices with the column ``lesion`` in `table`: 1, 0, or NaN if unknown.
 
     Raises
     ------
     FileNotFoundError
-        If no class folder has a folder with a series, or ``slices="labelled"`` and there are no
-        slice labels.
+        If no class folder contains a folder with a series, or there are no slice labels and
+        `slices` is ``"labelled"``.
     covidct.errors.InvalidFileError
         If slice labels are malformed, or a series cannot be used.
     """
@@ -172,8 +171,8 @@ def _by_array(path: Path, index: Path, rows: pd.DataFrame) -> npt.NDArray[np.flo
 def _from_the_head(part: pd.DataFrame) -> npt.NDArray[np.int64]:
     """Return the order of a patient's slices by decreasing SliceLocation.
 
-    Positions give the same order, or its reverse: SliceLocation of the two outermost slices tells
-    which.
+    Positions give the same order or its reverse. SliceLocation is read only of the first and last
+    slice, to find out which.
     """
     position = part["position"].to_numpy(np.float64)
     if np.isnan(position).any():

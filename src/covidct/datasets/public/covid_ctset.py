@@ -1,4 +1,4 @@
-"""COVID-CTset: TIFF files whose names hold label and patient."""
+"""COVID-CTset: TIFF files with label and patient in their names."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def load(
     window: WindowChoice = "lung",
     on_error: OnError = "raise",
 ) -> CTDataset:
-    """Load COVID-CTset: the labeled slices, or else all slices of the raw series.
+    """Load COVID-CTset: the labeled slices or, if there are none, all slices of the raw series.
 
-    Labels of the labeled slices are those of ``all.csv`` if the copy has it, else the first part
-    of the file name tells: it holds "covid" for COVID-19 only. Labels of raw series are those of
-    the patients in ``Patient_details.csv``.
+    The labels of labeled slices are read from ``all.csv`` if it exists, else from the first part of
+    the file name, which contains "covid" for COVID-19. The labels of raw series are those of the
+    patients in ``Patient_details.csv``.
 
     Parameters
     ----------
@@ -46,27 +46,27 @@ def load(
     info : DatasetInfo
         Entry of the registry.
     fold : {1, 2, 3, 4, 5}, optional
-        Fold of the authors whose lists (``train1.csv``, ``validation1.csv``, ``test1.csv``) become
-        the official split. Slices in none of them are left out; one that is in several is
-        counted as test, then val.
+        Fold of the authors, whose lists (such as ``train1.csv``, ``validation1.csv`` and
+        ``test1.csv``) become the official split. Slices in none of the lists are left out. A slice
+        in several lists belongs to test, else to val. None: no official split.
     positive, negative : str or sequence of str, optional
         Labels of both classes; by default "COVID-19" against "Normal".
-    window : "lung", "range" or (level, width), default="lung"
-        Window for Hounsfield units; the stored values are these plus 1024.
+    window : {"lung", "range", "file"} or tuple of (float, float), default="lung"
+        Window for Hounsfield units, which are stored with an offset of 1024.
     on_error : {"raise", "skip"}, default="raise"
         ``"skip"`` leaves out files that cannot be read.
 
     Returns
     -------
     CTDataset
-        `table` holds the ``reconstruction`` of each slice (SR_2, SR_3 or SR_4).
+        Slices with the column ``reconstruction`` in `table` (SR_2, SR_3 or SR_4).
 
     Raises
     ------
     FileNotFoundError
-        If there are no such files, or a list is missing.
+        If there are no slices, or a list is missing.
     covidct.errors.InvalidFileError
-        If a list is malformed, or does not fit the files.
+        If a list is malformed or does not match the files.
     ValueError
         If `fold` is not 1 to 5, or is given for raw series.
     """

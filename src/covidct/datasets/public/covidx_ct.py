@@ -1,4 +1,4 @@
-"""COVIDx CT: lists of slices with classes, boxes and an official split."""
+"""COVIDx CT: lists of slices with classes, bounding boxes and an official split."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Version = Literal["1", "2A", "2B", "3A", "3B"]
 _LABELS = {"0": "Normal", "1": "Pneumonia", "2": "COVID-19"}
 _BOX = ["xmin", "ymin", "xmax", "ymax"]
 
-# Names of files: source and patient. The groups of COVID-CTset come before the patient.
+# Patterns of file names, with patient and source. In those of COVID-CTset, the class comes first.
 _NAMES = (
     (r"((?:NCP|CP|Normal)_\d+)_\d+_", "CNCB"),
     (r"[^_]+_(patient\d+)_", "COVID-CTset"),
@@ -55,11 +55,11 @@ def load(
     window: WindowChoice = "lung",
     on_error: OnError = "raise",
 ) -> CTDataset:
-    """Load a version of COVIDx CT with its official split, patients and body boxes.
+    """Load a version of COVIDx CT with its official split, patients and bounding boxes.
 
-    Patients are those of ``metadata.csv`` (the longest id that a file name begins with); where
-    that has no such id, or is missing, the patient is read out of the file name. The log tells how
-    many slices got their patient in which way.
+    The patient of a slice is the longest id in ``metadata.csv`` with which the file name begins. If
+    there is none, the patient is read from the file name by known patterns. The numbers of slices
+    of both kinds are logged.
 
     Parameters
     ----------
@@ -80,8 +80,9 @@ def load(
     Returns
     -------
     CTDataset
-        In the order of the lists (train, val, test). `table` holds the box of the body in pixels
-        (``xmin``, ``ymin`` and, exclusive, ``xmax``, ``ymax``) and the columns of the metadata.
+        Slices in the order of the lists (train, val, test). `table` contains the bounding box of
+        the body in pixels (``xmin``, ``ymin`` and, exclusive, ``xmax``, ``ymax``) and the columns
+        of the metadata.
 
     Raises
     ------
@@ -98,7 +99,7 @@ def load(
         )
     copy = LocalCopy(root, info)
     table = _lists(copy, version)
-    # Of images with one name, those in the version's own folder are taken.
+    # Of images with the same name, the one in the folder of the version is taken.
     images = copy.by_name(sorted(copy.pictures, key=lambda name: _preference(name, version)))
     table = table.join(_patients(copy, table["path"]))
     table["path"] = [images.get(name, name) for name in table["path"]]
@@ -150,7 +151,7 @@ def _read_list(path: Path) -> pd.DataFrame:
 
 
 def _patients(copy: LocalCopy, names: Iterable[str]) -> pd.DataFrame:
-    """Find patient and source of each image in metadata.csv, or else in its name."""
+    """Find the patient and source of each image in metadata.csv, or else in its name."""
     path = copy.file("metadata.csv")
     known = pd.DataFrame(columns=["source"], dtype=str)
     if path is not None:
@@ -165,12 +166,12 @@ def _patients(copy: LocalCopy, names: Iterable[str]) -> pd.DataFrame:
         len(listed) - len(read),
         len(read),
     )
-    if strange := [name for name, (_, source) in read.items() if not source]:
+    if unmatched := [name for name, (_, source) in read.items() if not source]:
         logger.warning(
-            "the names of %d slices have an unknown form; all up to the slice number is taken for "
-            "the patient: %s",
-            len(strange),
-            some(strange),
+            "the names of %d slices have an unknown form; the part before the slice number "
+            "is used as the patient: %s",
+            len(unmatched),
+            some(unmatched),
         )
     found = pd.DataFrame({"group": [listed[name] or read[name][0] for name in names]})
     found = found.join(known, on="group")
@@ -180,7 +181,7 @@ def _patients(copy: LocalCopy, names: Iterable[str]) -> pd.DataFrame:
 
 
 def _listed_patient(name: str, ids: frozenset[str]) -> str | None:
-    """Return the longest id that a name begins with, up to a separator."""
+    """Return the longest id with which a name begins, followed by a separator."""
     if not ids:
         return None
     name = re.sub(r"^[^_]+_(?=patient\d+_)", "", name)
@@ -191,7 +192,7 @@ def _listed_patient(name: str, ids: frozenset[str]) -> str | None:
 
 
 def _named_patient(name: str) -> tuple[str, str]:
-    """Read patient and source out of a name of known form."""
+    """Read the patient and source from a file name; the source is empty if the form is unknown."""
     for pattern, source in _NAMES:
         if match := re.match(pattern, name):
             return match[1], source

@@ -1,4 +1,4 @@
-"""Sets whose labels are in tables: Maftouni's slices, MosMed, STOIC and covid-chestxray."""
+"""Datasets with labels in tables: Maftouni's slices, MosMedData, STOIC and covid-chestxray."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-# The curators put the number of a reference and its author before the names of most sources.
+# Beginning of the file names of each source: most have the number and author of a reference.
 _SOURCES = (
     (r"\d+_Jun_", "COVID-19-CT-Seg"),
     (r"\d+_Morozov_", "MosMedData"),
@@ -48,7 +48,7 @@ def load_large_covid_19_ct_slices(
     window: WindowChoice = "lung",
     on_error: OnError = "raise",
 ) -> CTDataset:
-    """Load the large COVID-19 CT slice dataset, with patients and the set that a slice is from.
+    """Load the large COVID-19 CT slice dataset, with patients and original datasets.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def load_large_covid_19_ct_slices(
     Returns
     -------
     CTDataset
-        Its `sources` are the original sets, which are part of the patients' ids.
+        Slices with the original datasets as `sources`; they are also part of the patients' ids.
 
     Raises
     ------
@@ -113,7 +113,7 @@ def load_covid_chestxray(
 ) -> CTDataset:
     """Load the axial CT images of covid-chestxray-dataset.
 
-    Volumes, which are not part of the repository, are taken where they are there.
+    Volumes, which are not part of the repository, are loaded if there are any.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ def load_covid_chestxray(
     Returns
     -------
     CTDataset
-        `table` holds the columns of the metadata, with the license of each image.
+        Slices with the columns of the metadata in `table`, such as the license of each image.
 
     Raises
     ------
@@ -186,21 +186,20 @@ def load_mosmed_1110(
     window: WindowChoice = "lung",
     on_error: OnError = "raise",
 ) -> CTDataset:
-    """Load the volumes of MosMedData COVID19_1110, with the lesion masks that are there.
+    """Load the volumes of MosMedData COVID19_1110, with lesion masks if there are any.
 
     Parameters
     ----------
     root : str or path-like
-        Folder with ``CT-0`` to ``CT-4``, at any depth, and optionally ``masks``. Where volumes are
-        not in such folders, ``dataset_registry.csv`` (or ``.xlsx``) gives their class.
+        Folder with ``CT-0`` to ``CT-4``, at any depth, and optionally ``masks``. If the volumes are
+        not in such folders, their class is read from ``dataset_registry.csv`` (or ``.xlsx``).
     info : DatasetInfo
         Entry of the registry.
     positive, negative : str or sequence of str, optional
         Labels of both classes; by default "CT-1" to "CT-4" against "CT-0".
-    slices : "lung", "all", "labelled" or (first, last), default="lung"
-        Slices to take of each volume. "labelled" takes the slices of class 1 whose lesion mask is
-        not empty, and the slices of class 0 that show lung; volumes of class 1 without a mask are
-        left out.
+    slices : {"lung", "all", "labelled"} or tuple of (int, int), default="lung"
+        Slices to take of each volume. ``"labelled"`` takes the slices with lesions of class 1, and
+        the slices with lung of class 0. Volumes of class 1 without a mask are left out.
     window : {"lung", "range", "file"} or tuple of (float, float), default="lung"
         Window for Hounsfield units.
     on_error : {"raise", "skip"}, default="raise"
@@ -209,7 +208,7 @@ def load_mosmed_1110(
     Returns
     -------
     CTDataset
-        ``masks(i)["lesion"]`` is the mask of slice ``i`` for the volumes that have one.
+        Slices with masks: ``masks(i)["lesion"]`` is the mask of slice ``i`` if its volume has one.
 
     Raises
     ------
@@ -295,12 +294,12 @@ def load_stoic2021(
     window : {"lung", "range", "file"} or tuple of (float, float), default="lung"
         Window for Hounsfield units.
     on_error : {"raise", "skip"}, default="raise"
-        ``"skip"`` leaves out listed volumes that are missing: a part of the set loads.
+        ``"skip"`` leaves out listed volumes that are missing, to load a part of the dataset.
 
     Returns
     -------
     CTDataset
-        `table` holds ``severe`` (1 for severe COVID-19, else 0).
+        Slices with the column ``severe`` in `table` (1 for severe COVID-19, else 0).
 
     Raises
     ------

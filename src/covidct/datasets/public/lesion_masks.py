@@ -1,4 +1,4 @@
-"""Sets of volumes with masks of lesions."""
+"""Datasets of volumes with lesion masks."""
 
 from __future__ import annotations
 
@@ -33,28 +33,29 @@ def load_covid_19_ct_seg(
 ) -> CTDataset:
     """Load the 20 volumes of COVID-19-CT-Seg with masks of lesions and lungs.
 
-    Patients are the number of the coronacases volume, or the case of the Radiopaedia volume: two
-    of these cases have two volumes each.
+    The patient is the number of a coronacases volume or the case of a Radiopaedia volume; two of
+    these cases have two volumes each.
 
     Parameters
     ----------
     root : str or path-like
         Folder with the volumes and ``Infection_Mask``, and optionally ``Lung_Mask``, at any depth.
-        The names of the copy at Kaggle, such as ``coronacases_org_001.nii``, are read as well.
+        The file names of the copy at Kaggle, such as ``coronacases_org_001.nii``, are read too.
     info : DatasetInfo
         Entry of the registry.
-    slices : "lung", "all", "labelled" or (first, last), default="lung"
-        Slices to take of each volume in Hounsfield units. Of the windowed ones, all are taken
-        with "lung". "labelled" takes the slices whose lesion mask is not empty.
+    slices : {"lung", "all", "labelled"} or tuple of (int, int), default="lung"
+        Slices to take of each volume. Of volumes that are not in Hounsfield units, ``"lung"`` takes
+        all slices. ``"labelled"`` takes the slices with lesions in their masks.
     window : {"lung", "range", "file"} or tuple of (float, float), default="lung"
-        Window for Hounsfield units; the Radiopaedia volumes are windowed already.
+        Window for Hounsfield units; the Radiopaedia volumes are stored as gray values.
     on_error : {"raise", "skip"}, default="raise"
         ``"skip"`` leaves out volumes that cannot be read.
 
     Returns
     -------
     CTDataset
-        ``masks(i)`` is a dict of the masks of slice ``i`` by kind: ``"lesion"`` and ``"lung"``.
+        Slices with masks: ``masks(i)`` is a dict with the masks ``"lesion"`` and ``"lung"`` of
+        slice ``i``.
 
     Raises
     ------
@@ -109,7 +110,7 @@ def _with_lesions(dataset: CTDataset) -> CTDataset:
 
 
 def _case(name: str) -> str | None:
-    """Return the case of a volume or mask, the same for all spellings of its name."""
+    """Return the case of a volume or mask, which is the same for all spellings of its name."""
     if match := re.search(r"coronacases_(?:org_)?(\d+)", name):
         return f"coronacases_{match[1]}"
     if match := re.search(r"radiopaedia_(?:org_covid-19-pneumonia-)?(\d+)_(\d+)_(\d+)", name):
@@ -125,7 +126,7 @@ def _kind(name: str) -> str:
         return "volume"
     has_lung, has_infection = "lung" in masks[-1], "infection" in masks[-1]
     if has_lung and has_infection:
-        return "other"  # its numbers would have to be taken apart
+        return "other"  # masks with several labels are not read
     return "lesion" if has_infection else "lung" if has_lung else "other"
 
 
@@ -137,7 +138,7 @@ def load_medseg_covid_19(
     window: WindowChoice = "lung",
     on_error: OnError = "raise",
 ) -> CTDataset:
-    """Load the slices and volumes of MedSeg's set with masks of lesions and lungs.
+    """Load the slices and volumes of MedSeg's dataset, with masks of lesions and lungs.
 
     Parameters
     ----------
@@ -146,9 +147,9 @@ def load_medseg_covid_19(
         them, at any depth.
     info : DatasetInfo
         Entry of the registry.
-    slices : "lung", "all", "labelled" or (first, last), default="lung"
-        Slices to take of each volume. The 100 slices of ``tr_im`` are of many patients and all
-        taken. "labelled" takes the slices whose lesion mask is not empty.
+    slices : {"lung", "all", "labelled"} or tuple of (int, int), default="lung"
+        Slices to take of each volume. All 100 slices of ``tr_im``, which are of many patients, are
+        taken. ``"labelled"`` takes the slices with lesions in their masks.
     window : {"lung", "range", "file"} or tuple of (float, float), default="lung"
         Window for Hounsfield units.
     on_error : {"raise", "skip"}, default="raise"
@@ -157,8 +158,8 @@ def load_medseg_covid_19(
     Returns
     -------
     CTDataset
-        A group is a file. ``masks(i)`` is a dict of the masks of slice ``i`` by kind: ``"lesion"``
-        (any label) and ``"lung"``.
+        Slices with masks: ``masks(i)`` is a dict with the masks ``"lesion"`` (any label) and
+        ``"lung"`` of slice ``i``. The groups are files.
 
     Raises
     ------
@@ -205,7 +206,7 @@ def load_medseg_covid_19(
     return _with_lesions(dataset) if slices == "labelled" else dataset
 
 
-# Files that hold single slices of many patients.
+# Files with single slices of many patients.
 _STACKS = ("tr_im.nii.gz", "tr_im.nii", "val_im.nii.gz", "val_im.nii")
 _MEDSEG_NAMES = {
     "trim": ("tr", "image"),
@@ -219,7 +220,7 @@ _MEDSEG_FOLDERS = {"rpim": "image", "rpmsk": "lesion", "rplungmsk": "lung"}
 
 
 def _medseg_files(names: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Sort files by case and kind; a case without an image is left out."""
+    """Return the files by case and kind, without cases that have no image."""
     cases: dict[str, dict[str, str]] = {}
     for name in names:
         suffix = volume_suffix(PurePosixPath(name)) or ""

@@ -1,4 +1,4 @@
-"""A user's copy of a public set: its files, its label files, and what is missing from it."""
+"""Local copy of a public dataset: its files, label files, and missing parts."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def plain(name: str) -> str:
 
 
 class LocalCopy:
-    """Files below the folder that a user unpacked a public set into.
+    """Files below the folder into which a public dataset was unpacked.
 
     Parameters
     ----------
     root : str or path-like
-        The folder.
+        Folder of the dataset.
     info : DatasetInfo
         Entry of the registry.
 
@@ -56,11 +56,11 @@ class LocalCopy:
 
     @property
     def expected(self) -> str:
-        """The layout and the way to get it, for messages."""
+        """Layout of the dataset and how to get it, for messages."""
         return f"{self.info.layout}. To get {self.info.name}: {self.info.how_to_get}"
 
     def missing(self, what: str) -> FileNotFoundError:
-        """Return the error for a copy that lacks something."""
+        """Return the error for a copy in which something is missing."""
         held = sorted({name.partition("/")[0] for name in self.files})
         there = f"it holds {some(held, limit=6)}" if held else "it is empty"
         return FileNotFoundError(
@@ -84,26 +84,29 @@ class LocalCopy:
 
     @cached_property
     def pictures(self) -> list[str]:
-        """Those of `files` that are pictures, by their suffix."""
+        """Paths of pictures, by their suffix."""
         return [name for name in self.files if is_picture(name)]
 
     @cached_property
     def volumes(self) -> list[str]:
-        """Those of `files` that are NIfTI, MHA, MHD or NRRD files, by their suffix."""
+        """Paths of NIfTI, MHA, MHD and NRRD files, by their suffix."""
         return [name for name in self.files if volume_suffix(PurePosixPath(name))]
 
     def file(self, *patterns: str) -> Path | None:
-        """Find a file by patterns of its name, in any case; the first pattern, then the least deep.
+        """Find a file by its name.
+
+        The first pattern that a file matches is used, and of several files the one in the fewest
+        folders.
 
         Parameters
         ----------
         *patterns : str
-            Shell-style wildcards.
+            Shell-style wildcards, which ignore case.
 
         Returns
         -------
         Path or None
-            The file.
+            Path of the file; None if no file matches.
         """
         for pattern in patterns:
             found = [
@@ -116,7 +119,7 @@ class LocalCopy:
         return None
 
     def table(self, *patterns: str) -> pd.DataFrame:
-        """Read a label file, found by patterns of its name.
+        """Read a label file that is found as in :meth:`file`.
 
         Raises
         ------
@@ -129,29 +132,29 @@ class LocalCopy:
         return read_table(path)
 
     def by_name(self, names: Iterable[str]) -> dict[str, str]:
-        """Map the names of files, without folders, to their paths."""
+        """Return the path of each file by its name without folders."""
         return {name.rpartition("/")[2]: name for name in names}
 
     def by_class(self, names: Iterable[str], labels: Mapping[str, str]) -> pd.DataFrame:
-        """Sort files by the folder of their class.
+        """Return the label of each file by its class folder.
 
         Parameters
         ----------
         names : iterable of str
-            Some of `files`.
+            Paths of some of `files`.
         labels : mapping of str to str
-            Label of each class folder, whose name is reduced by :func:`plain`.
+            Label by the name of the class folder, simplified by :func:`plain`.
 
         Returns
         -------
         DataFrame
-            Files below one of these folders (the innermost counts): the columns ``path`` and
-            ``label``, with ``above`` and ``below``, the folders around the class folder.
+            Files below a class folder (the innermost, if there are several): the columns ``path``,
+            ``label``, and ``above`` and ``below`` for the folders above and below the class folder.
 
         Raises
         ------
         FileNotFoundError
-            If there are none.
+            If no file is in a class folder.
         """
         places: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]] | None] = {}
         rows = []
@@ -167,7 +170,7 @@ class LocalCopy:
         return pd.DataFrame(rows, columns=["path", "label", "above", "below"])
 
     def find(self, names: Iterable[str], *, on_error: OnError) -> Found:
-        """Search some of the files, or folders, for slices."""
+        """Search files or folders for slices."""
         return find_slices([self.root / name for name in names], root=self.root, on_error=on_error)
 
     def dataset_of_pictures(
@@ -180,7 +183,7 @@ class LocalCopy:
         window: WindowChoice,
         on_error: OnError,
     ) -> CTDataset:
-        """Make the dataset of listed pictures, without opening them; see `dataset_of_table`."""
+        """Create the dataset of listed pictures without opening them; see `dataset_of_table`."""
         there = set(self.pictures)
         names = [name for name in dict.fromkeys(table["path"]) if name in there]
         return dataset_of_table(
@@ -207,13 +210,13 @@ class LocalCopy:
         on_error: OnError,
         masks: tuple[str, ...] = (),
     ) -> CTDataset:
-        """Make the dataset of listed volumes; see `dataset_of_table`."""
+        """Create the dataset of listed volumes; see `dataset_of_table`."""
         there = set(self.volumes)
         missing = [name for name in table["path"] if name not in there]
-        if missing and on_error == "raise":  # before minutes are spent on reading volumes
+        if missing and on_error == "raise":  # before all volumes are read, which takes minutes
             raise InvalidFileError(
                 f"{len(missing):,} of {len(table):,} listed volumes are not in "
-                f"{str(self.root)!r}: {some(missing)}; load those that are there with "
+                f"{str(self.root)!r}: {some(missing)}; load the others with "
                 "on_error='skip' (--on-error skip)"
             )
         return dataset_of_table(

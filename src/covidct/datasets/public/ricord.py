@@ -33,8 +33,8 @@ def load(
 ) -> CTDataset:
     """Load the CT series of RICORD 1A (COVID-19) and 1B (negative).
 
-    Localizers, reformats and projections are left out, as for any DICOM folder. The names of the
-    patients' folders give the collection and the patient.
+    Localizers, reformats and projections are left out. Collection and patient are read from the
+    name of the patient's folder.
 
     Parameters
     ----------
@@ -43,13 +43,13 @@ def load(
     info : DatasetInfo
         Entry of the registry.
     series : {"best", "all"}, default="best"
-        ``"best"`` takes one series per patient: original slices before derived ones, then the
-        most slices.
+        ``"best"`` takes one series per patient: the first by original before derived slices, and by
+        number of slices.
     positive, negative : str or sequence of str, optional
         Labels of both classes; by default "RICORD-1A" against "RICORD-1B".
     slices : {"lung", "all"} or tuple of (int, int), default="lung"
         Slices to take of each series.
-    window : "lung", "file" or (level, width), default="lung"
+    window : {"lung", "range", "file"} or tuple of (float, float), default="lung"
         Window for Hounsfield units.
     on_error : {"raise", "skip"}, default="raise"
         ``"skip"`` leaves out files that cannot be used.
@@ -57,14 +57,14 @@ def load(
     Returns
     -------
     CTDataset
-        With patients.
+        Slices with patients.
 
     Raises
     ------
     FileNotFoundError
-        If no CT series lies in a patient's folder of one of the collections.
+        If there is no CT series in a patient's folder of the collections.
     ValueError
-        If `series` or `slices` has another value.
+        If `series` or `slices` has an invalid value.
     """
     check_slices(slices)
     if series not in ("best", "all"):

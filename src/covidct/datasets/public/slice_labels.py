@@ -1,4 +1,4 @@
-"""The choice ``slices="labelled"``: slices of class 1 with lesions, and of class 0 with lung."""
+"""Slices for ``slices="labelled"``: class 1 with lesions, and class 0 with lung."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ SliceKey = tuple[Path, int]
 
 
 def slice_keys(dataset: CTDataset) -> set[SliceKey]:
-    """Return file and frame of each slice."""
+    """Return the file and frame of each slice."""
     return set(zip(dataset.paths, dataset.frames.tolist(), strict=True))
 
 
 def lesions_of_masks(dataset: CTDataset) -> npt.NDArray[np.float64]:
-    """Return 1 for each slice whose lesion mask is not empty, 0 if it is, NaN without a mask."""
+    """Return 1 for each slice with a lesion in its mask, 0 without, and NaN if there is no mask."""
 
     def lesion(index: int) -> float:
         masks = dataset.masks(index) or {}
@@ -38,13 +38,13 @@ def lesions_of_masks(dataset: CTDataset) -> npt.NDArray[np.float64]:
 def labeled_slices(
     dataset: CTDataset, lesion: npt.NDArray[np.float64], lung: Set[SliceKey]
 ) -> CTDataset:
-    """Take the slices of class 1 that have lesions, and those of class 0 that show lung.
+    """Select the slices of class 1 with lesions, and those of class 0 with lung.
 
     Parameters
     ----------
     dataset : CTDataset
         All slices.
-    lesion : ndarray of float of shape (n_slices,)
+    lesion : ndarray of float64 of shape (n_slices,)
         1 for a lesion, 0 for none, NaN if unknown.
     lung : set of (Path, int)
         Slices of class 0 that show lung.
@@ -52,12 +52,12 @@ def labeled_slices(
     Returns
     -------
     CTDataset
-        The slices; the log counts those left out.
+        Selected slices. The numbers of the others are logged.
 
     Raises
     ------
     ValueError
-        If no slice is left.
+        If no slice is selected.
     """
     positive = dataset.targets == 1
     keys = zip(dataset.paths, dataset.frames.tolist(), strict=True)
