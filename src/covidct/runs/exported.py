@@ -242,8 +242,8 @@ def read_export(
     path = folder / _CARD
     if not path.is_file():
         raise FileNotFoundError(
-            f"{str(folder)!r} has no run.json and no {_CARD}: give the folder of a finished run, or "
-            f"a folder or ONNX file that covidct export wrote{runs_near(folder)}"
+            f"{str(folder)!r} has no run.json and no {_CARD}: give the folder of a finished run, "
+            f"or a folder or ONNX file that covidct export wrote{runs_near(folder)}"
         )
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
