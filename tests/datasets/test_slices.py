@@ -394,10 +394,10 @@ BESIDE: dict[str, tuple[Callable[[], Dataset], str]] = {
     ),
     "report": (lambda: make(stored(9), SOPClassUID=REPORT, PixelData=None), "holds .*SR.*not CT"),
     "plan": (lambda: make(stored(9), SOPClassUID=PLAN, PixelData=None), "holds RT Plan.*, not CT"),
-    "capture": (capture, "secondary capture beside a CT series"),
+    "capture": (capture, "secondary capture of a CT series"),
     "captures": (
         lambda: capture(NumberOfFrames=2, Rows=3, SOPClassUID=CAPTURES),
-        "secondary capture beside a CT series",
+        "secondary capture of a CT series",
     ),
     "color": (
         lambda: make(
@@ -453,7 +453,7 @@ def test_captures_in_another_folder_of_the_study(tmp_path: Path) -> None:
     save(capture(), tmp_path / "p" / "shots" / "a.dcm")
     save(capture(PatientID="B"), tmp_path / "q" / "b.dcm")
     found = find_slices(tmp_path)
-    assert reasons(found) == {"a.dcm": "secondary capture beside a CT series"}
+    assert reasons(found) == {"a.dcm": "secondary capture of a CT series"}
     assert [path.name for path in found.images] == ["b.dcm"]
 
 

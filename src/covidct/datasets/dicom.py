@@ -329,7 +329,7 @@ def _stack(path: Path, series: str | None) -> Stack:
     slices = [s for header in headers for s in header.slices]
     aside = [(header.path, header.aside) for header in headers if header.aside]
     aside += [
-        (header.path, "secondary capture beside a CT series")
+        (header.path, "secondary capture of a CT series")
         for header in headers
         if header.screenshots
     ]
