@@ -35,9 +35,9 @@ def test_covid_against_the_rest(
 @pytest.mark.parametrize(
     ("labels", "options", "error", "match"),
     [
-        (["a", "b"], {}, ValueError, "cannot tell .*positive='a'"),
-        (["covid", "covid19"], {}, ValueError, "cannot tell"),
-        (["1", "2", "0"], {}, ValueError, "cannot tell"),
+        (["a", "b"], {}, ValueError, "cannot recognize .*positive='a'"),
+        (["covid", "covid19"], {}, ValueError, "cannot recognize"),
+        (["1", "2", "0"], {}, ValueError, "cannot recognize"),
         (["a", "b"], {"positive": "c"}, UnknownNameError, "unknown positive label 'c'"),
         (["COVID", "b"], {"positive": "COVlD"}, UnknownNameError, "did you mean 'COVID'"),
         (["a", "b"], {"positive": "a", "negative": "d"}, UnknownNameError, "negative label 'd'"),

@@ -22,18 +22,18 @@ from .wrong_call import WrongCallError
 __all__ = ["main"]
 
 _VERBS = {
-    "demo": "run all steps on drawn slices: audit, training, explanations, report",
+    "demo": "run all steps on synthetic slices: audit, training, explanations, report",
     "datasets": "list the datasets, or describe one",
     "models": "list the networks, or describe them",
-    "audit": "look for duplicates, shortcuts and leaks in a dataset",
+    "audit": "check a dataset for duplicates, shortcuts and leakage",
     "train": "cross-validate a network on a dataset",
-    "evaluate": "print the metrics of finished runs, or test them on another source",
+    "evaluate": "print the metrics of finished runs, or test them on another dataset",
     "sweep": "cross-validate many networks on many datasets",
     "compare": "test whether finished runs on the same slices differ",
-    "ensemble": "average finished runs on the same folds",
+    "ensemble": "average the predictions of finished runs on the same folds",
     "figures": "draw the paper's figures from a sweep",
-    "predict": "score new slices with a finished run",
-    "explain": "draw and measure the explanations of a finished run",
+    "predict": "predict COVID-19 in new slices with a finished run",
+    "explain": "draw and evaluate the explanations of a finished run",
     "report": "write finished runs as one HTML page",
     "export": "write a fitted network as ONNX, or as a folder to share",
 }
@@ -45,13 +45,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     argv : sequence of str, optional
-        Arguments; those of the process by default.
+        Arguments. None: those of the process.
 
     Returns
     -------
     int
-        Exit code: 0 if the work is done, 1 if it failed, 2 if the call was wrong, 130 if it was
-        interrupted.
+        Exit code: 0 after success, 1 after an error, 2 after a wrong call, 130 after an
+        interruption.
 
     Examples
     --------
@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         hint = getattr(args, "resume_hint", "finished parts are kept")
         return _fail(args, f"interrupted; {hint}", 130)
     except BrokenPipeError:
-        sys.stderr.close()  # the reader of the output has gone, as in `covidct models | head -1`
+        sys.stderr.close()  # the output was closed, as in `covidct models | head -1`
         return 1
     except (WrongCallError, UnknownNameError) as error:
         return _fail(args, str(error), 2)
@@ -85,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _hint(error: Exception, args: argparse.Namespace) -> str:
-    """Return the hint that slices can be skipped, where that leaves anything to do."""
+    """Return the hint that slices can be skipped, unless there is only one file."""
     if not isinstance(error, InvalidSliceError) or getattr(args, "on_error", "") != "raise":
         return ""
     paths = getattr(args, "paths", [])
@@ -95,7 +95,7 @@ def _hint(error: Exception, args: argparse.Namespace) -> str:
 
 
 class _ParagraphsFormatter(argparse.RawDescriptionHelpFormatter):
-    """Wrap each paragraph to the terminal; indented examples stay as they are."""
+    """Formatter of help texts that wraps each paragraph, but not indented examples."""
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         return "\n\n".join(
@@ -105,12 +105,12 @@ class _ParagraphsFormatter(argparse.RawDescriptionHelpFormatter):
 
 
 class _VerbParser(argparse.ArgumentParser):
-    """Parser of the arguments of a verb, whose errors show the usage of that verb."""
+    """Parser of the arguments of a verb; its errors show the usage of that verb."""
 
-    def parse_known_args(  # type: ignore[override]  # a verb gets a namespace of its own
+    def parse_known_args(  # type: ignore[override]  # verbs are parsed into a new namespace
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
-        """Stop at unknown arguments instead of leaving them to the parser of the verbs."""
+        """Raise an error for unknown arguments, instead of passing them to the main parser."""
         known, unknown = super().parse_known_args(args, namespace)
         if unknown:
             names = [*self._option_string_actions]
@@ -121,7 +121,7 @@ class _VerbParser(argparse.ArgumentParser):
 
 
 def _escape_unknown_characters() -> None:
-    """Write characters that a console's encoding lacks as escapes instead of raising an error."""
+    """Escape characters that the encoding of the console lacks, instead of raising an error."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors="backslashreplace")
@@ -187,7 +187,7 @@ def _progress_in_logs() -> Iterator[None]:
 
 
 class _Once(logging.Filter):
-    """Pass each line once, such as that on the groups of a folder which several steps read."""
+    """Filter that drops repeated lines, such as those of a folder that several steps read."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -202,8 +202,8 @@ class _Once(logging.Filter):
 
 @contextmanager
 def _each_line_once() -> Iterator[None]:
-    """Leave out log lines that were printed before in this call."""
-    # A filter for each handler: a record goes through all of them.
+    """Print each log line only once."""
+    # One filter per handler, since each record passes through all handlers.
     filters = [(handler, _Once()) for handler in logging.getLogger().handlers]
     for handler, once in filters:
         handler.addFilter(once)

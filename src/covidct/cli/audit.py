@@ -1,7 +1,7 @@
-"""Look for duplicates, shortcuts and leaks in a dataset, before you train on it.
+"""Check a dataset for duplicates, shortcuts and leakage before training.
 
-Prints exact and near-duplicates, labels that can be read off the file format or the image size,
-the leakage of a random split, and a verdict.
+Prints exact and near-duplicates, shortcuts such as file formats or image sizes that predict the
+label, the leakage of a random split, and a conclusion.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Test whether finished runs on the same slices differ, corrected for the number of tests.
+"""Test whether finished runs on the same slices differ, with correction for multiple tests.
 
-The runs may differ in network, weights or recipe, with the same protocol, seed and number of
-folds. Or they may differ in the protocol only: then the tests show how much a random split
-flatters. Pairs of runs that cannot be compared are left out.
+The runs must have the same protocol, seed and number of folds, and may differ in network, weights
+or recipe. Or they differ only in the protocol; the tests then show by how much a random split
+overestimates the metric. Pairs of runs that cannot be compared are left out.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> None:
     if len(paths) < 2:
         raise WrongCallError("covidct compare needs at least two runs")
     results = load_runs(paths)
-    # A pair that is named explicitly raises an error with the reason if it cannot be compared.
+    # If a given pair cannot be compared, an error with the reason is raised.
     pairs = list(combinations(results, 2)) if len(results) == 2 else None
     if args.baseline:
         baseline = args.baseline.as_posix()

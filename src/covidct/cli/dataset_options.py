@@ -1,4 +1,4 @@
-"""Options that name datasets and describe how to load them."""
+"""Options for datasets and their loading."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 __all__ = ["NamedDataset", "add_dataset", "load_datasets", "load_slices", "named_datasets"]
 
-# Options of `load_dataset` that only some datasets take; their flags have the same names.
+# Options of `load_dataset` that only some datasets accept; the flags have the same names.
 _LOADER_OPTIONS = (
     *("positive", "negative", "groups", "slices", "window", "images", "columns", "version", "n"),
 )
 
 
 class NamedDataset(NamedTuple):
-    """A dataset that the command line names: its registered name, and the folder of its files."""
+    """Dataset of ``--dataset``: its registered name, and the folder of its files."""
 
     dataset: str
     root: Path | None
@@ -31,7 +31,7 @@ class NamedDataset(NamedTuple):
 def add_dataset(
     parser: argparse.ArgumentParser, *, required: bool = True, several: bool = False
 ) -> None:
-    """Add the options that name datasets and describe how to load them."""
+    """Add the options for datasets and their loading."""
     parser.add_argument(
         "--dataset",
         nargs="+",
@@ -45,7 +45,7 @@ def add_dataset(
         ),
     )
     parser.add_argument(
-        "--root", type=Path, help="folder of the dataset; --dataset NAME=ROOT does the same"
+        "--root", type=Path, help="folder of the dataset; same as --dataset NAME=ROOT"
     )
     parser.add_argument("--download", action="store_true", help="download the files if missing")
     parser.add_argument(
@@ -155,7 +155,7 @@ def _option(text: str) -> tuple[str, str | int]:
 
 
 def named_datasets(args: argparse.Namespace) -> dict[str, NamedDataset]:
-    """Return the datasets that ``--dataset`` names, by the names that the user gave them."""
+    """Return the datasets of ``--dataset`` by the names that the user gave them."""
     texts = args.dataset or []
     if args.root is not None and not texts:
         raise WrongCallError("--root needs --dataset NAME")
@@ -177,7 +177,7 @@ def named_datasets(args: argparse.Namespace) -> dict[str, NamedDataset]:
 
 
 def load_datasets(args: argparse.Namespace) -> dict[str, CTDataset]:
-    """Load the datasets that ``--dataset`` names; an option goes to each dataset that takes it."""
+    """Load the datasets of ``--dataset``; an option is passed to each dataset that accepts it."""
     from .. import load_dataset
 
     named = named_datasets(args)
@@ -211,7 +211,7 @@ def load_datasets(args: argparse.Namespace) -> dict[str, CTDataset]:
 
 
 def load_slices(args: argparse.Namespace) -> CTDataset:
-    """Load the dataset that ``--dataset`` names, or join the sources that it names."""
+    """Load the dataset of ``--dataset``; several are joined as sources."""
     from .. import concat
 
     loaded = load_datasets(args)

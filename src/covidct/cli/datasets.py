@@ -1,4 +1,4 @@
-"""List the datasets or describe one: its origin, its license and its known faults.
+"""List the datasets, or describe one: origin, license and known faults.
 
 --cache lists the canvases of earlier runs on this computer instead; --clear removes them.
 """
@@ -27,13 +27,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cache",
         action="store_true",
-        help="list the cached canvases, which are made from the slices of a dataset before it is "
-        "first trained on, and their sizes",
+        help="list the cached canvases (decoded and resized slices of earlier runs) and their "
+        "sizes",
     )
     parser.add_argument(
         "--clear",
         action="store_true",
-        help="with --cache: remove the cached canvases; they are made again when needed",
+        help="with --cache: remove the cached canvases; they are computed again when needed",
     )
 
 
@@ -86,7 +86,7 @@ def _run_datasets(args: argparse.Namespace) -> None:
 
 
 def _overview(infos: Iterable[DatasetInfo]) -> Table:
-    """Build the table from which to choose a dataset."""
+    """Return the table of all datasets."""
     from ..evaluation.tables import Table
 
     return Table(

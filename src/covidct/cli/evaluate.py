@@ -1,9 +1,9 @@
-"""Print the metrics of finished runs, or test them on slices of another source.
+"""Print the metrics of finished runs, or test them on other datasets.
 
-Without --dataset: the table of each run, its calibration, its operating points, and the runs side
-by side. With one dataset: an external test of the fitted folds, also by the decision rule that
-covidct predict applies with the same options. With several datasets: every run on every dataset,
-out of fold on the slices that it was trained on, and as an external test on the others.
+Without --dataset, prints the metrics, calibration and operating points of each run, and a table of
+all runs. With one dataset, prints an external test of the fitted networks, and, with options of the
+decision rule, its decisions. With several datasets, tests every run on every dataset; on the
+dataset of the run itself, the out-of-fold predictions are used.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def _show(results: list[CrossValidationResult], args: argparse.Namespace) -> Non
 def _operating_points(
     result: CrossValidationResult, args: argparse.Namespace
 ) -> list[OperatingPoints]:
-    """Return the operating points per slice and patient, and at the prevalence if one is given."""
+    """Return the operating points per slice and per patient, at the prevalence if one is given."""
     options = {name: getattr(args, name) for name in ("sensitivity", "specificity", "threshold")}
     units: tuple[Unit, ...] = ("slice", "patient") if result.has_patients else ("slice",)
     found = []

@@ -1,6 +1,6 @@
-"""Draw and measure the explanations of fitted networks: Grad-CAM, t-SNE, faithfulness.
+"""Draw and evaluate the explanations of fitted networks: Grad-CAM, t-SNE, faithfulness.
 
-With --dataset, explains the test slices of folds; with --paths, explains any slices.
+With --dataset, the test slices of folds are explained; with --paths, any other slices.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--target",
         default="covid",
         metavar="NAME",
-        help="class whose evidence is explained: covid, non-covid, or a label of a run that was "
+        help="class that is explained: covid, non-covid, or a label of a run that was "
         "trained with --target label (default: %(default)s)",
     )
     parser.add_argument(

@@ -1,12 +1,11 @@
 """Write the fitted networks of a run as a folder to share, or one of them as an ONNX file.
 
-The folder holds the networks of all folds, descriptions of the training slices, and a card;
-covidct predict reads it in place of the run. The options of the decision rule are fitted to the run
-and written to the card; covidct predict then applies this rule. The folder has no pictures:
-thumbnails of the training slices, by which covidct predict recognizes them, are written with
---thumbnails only. With --dataset, the slices of the run are audited, and the card lists properties
-of the images that give the class away. The ONNX file takes canvases (B, 1, H, W) and contains the
-preprocessing.
+The folder contains the networks of all folds, features of the training slices, and a model card;
+covidct predict reads it instead of the run. With options of the decision rule, the rule is fitted
+to the run and written to the card, and covidct predict applies it. The folder contains no images
+unless --thumbnails is given: covidct predict recognizes training slices by their thumbnails. With
+--dataset, the dataset of the run is audited, and the card lists the image properties that predict
+the class. The ONNX file contains the preprocessing; its input is canvases of shape (B, 1, H, W).
 """
 
 from __future__ import annotations

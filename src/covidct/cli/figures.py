@@ -1,8 +1,8 @@
-"""Draw the paper's Figs. 9 to 16 from a sweep, or from its finished part.
+"""Draw Figs. 9 to 16 of the paper from a sweep or its finished part.
 
 Draws the confusion matrices of all networks, and t-SNE and Grad-CAM of one network. Grad-CAM also
-explains slices of another source: those of the other datasets, or the files of --paths. Slices
-are drawn only into the folder that you choose.
+explains slices of the other datasets or of --paths. Images of slices are written only to the output
+folder.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="PATH",
-        help="slices of another source: images or folders",
+        help="further slices to explain: images or folders",
     )
     parser.add_argument("--output", type=Path, help="folder to write (default: SWEEP/figures)")
 

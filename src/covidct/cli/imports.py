@@ -1,4 +1,4 @@
-"""Option that imports modules of the user, which register networks and datasets."""
+"""Option to import modules that register networks and datasets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["add_imports", "import_modules"]
 
 
 def add_imports(parser: argparse.ArgumentParser) -> None:
-    """Add the option that imports modules of the user's own."""
+    """Add the option that imports modules."""
     parser.add_argument(
         "--import",
         action="append",

@@ -1,4 +1,4 @@
-"""List the networks, or describe those whose names match a pattern."""
+"""List the networks, or those whose names match a pattern."""
 
 from __future__ import annotations
 

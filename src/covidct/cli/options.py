@@ -14,21 +14,21 @@ __all__ = ["add_layer", "add_on_error", "add_runs", "add_table", "load_runs"]
 
 
 def add_runs(parser: argparse.ArgumentParser) -> None:
-    """Add the argument that names finished runs."""
+    """Add the argument for finished runs."""
     parser.add_argument(
         "runs", type=Path, nargs="+", metavar="RUN", help="folder of a finished run"
     )
 
 
 def load_runs(folders: Iterable[Path]) -> dict[str, CrossValidationResult]:
-    """Read finished runs; each is named by its folder."""
+    """Read finished runs, by the names of their folders."""
     from .. import CrossValidationResult
 
     return {folder.as_posix(): CrossValidationResult.load(folder) for folder in folders}
 
 
 def add_layer(parser: argparse.ArgumentParser) -> None:
-    """Add the option that names the layer to explain."""
+    """Add the option for the layer to explain."""
     parser.add_argument(
         "--layer",
         metavar="NAME",
@@ -38,7 +38,7 @@ def add_layer(parser: argparse.ArgumentParser) -> None:
 
 
 def add_on_error(parser: argparse.ArgumentParser) -> None:
-    """Add the option that chooses what happens when a file cannot be read."""
+    """Add the option for files that cannot be read."""
     parser.add_argument(
         "--on-error",
         choices=("raise", "skip"),
@@ -48,7 +48,7 @@ def add_on_error(parser: argparse.ArgumentParser) -> None:
 
 
 def add_table(parser: argparse.ArgumentParser) -> None:
-    """Add the option that chooses the style of the printed tables."""
+    """Add the option for the style of printed tables."""
     parser.add_argument(
         "--table",
         default="text",

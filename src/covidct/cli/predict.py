@@ -1,13 +1,13 @@
-"""Score new slices, volumes and patients with the fitted folds of a run.
+"""Predict COVID-19 in new slices, volumes and patients with the networks of a run.
 
-Each CT series of a folder, in DICOM files of any depth, and each NIfTI, MHA or NRRD file is a
-volume. Its slices are listed from the feet to the head. The probability of a volume, or with --per
-patient of all slices of a patient, is the mean over the slices that show lung; if no lung is
-recognized, over all slices, with a doubt. With an option of the decision rule, rows also have the
-calibrated probability and the decision of a rule that is fitted to the out-of-fold predictions of
-the run: per slice, or per patient with --per patient and --per volume. The column of doubts marks
-slices that look unlike the training slices, or are among them. A summary is written to standard
-error. For research; not a medical device.
+Folders are searched for images, CT series in DICOM files, and NIfTI, MHA or NRRD files. The slices
+of a volume are listed from the feet to the head. The probability of a volume or patient is the mean
+over the slices that show lung; if no lung is recognized, it is the mean over all slices, which is
+noted as a doubt. With options of the decision rule, rows also contain the calibrated probability
+and the decision. The rule is fitted to the out-of-fold predictions of the run, per slice, or per
+patient with --per patient and --per volume. The column of doubts marks slices that differ from the
+training slices or are among them. A summary is written to standard error. For research; not a
+medical device.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ EXAMPLE = (
     "covidct predict runs/mine new-slices/ --json > predictions.jsonl\n"
     "  covidct predict runs/mine dicom-archive/ --per patient --sensitivity 0.95 > patients.csv"
 )
-# Volumes that the summary names, and characters of a name in that of a picture.
+# Maximum number of volumes in the summary, and of characters of a name in a file name.
 _NAMED = 10
 _LONGEST = 100
 
@@ -54,14 +54,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "run_dir",
         type=Path,
         metavar="RUN",
-        help="folder of a finished run, or a folder or ONNX file of covidct export",
+        help="folder of a finished run, or folder or ONNX file that covidct export wrote",
     )
     parser.add_argument(
         "paths",
         type=Path,
         nargs="+",
         metavar="PATH",
-        help="images, DICOM files, volume files, or folders of any depth with them",
+        help="images, DICOM files, volume files, or folders that contain them at any depth",
     )
     parser.add_argument(
         "--per",
@@ -77,7 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "then the one with the most slices",
     )
     parser.add_argument(
-        "--series", metavar="UID", help="DICOM series to score, if a folder holds several"
+        "--series", metavar="UID", help="DICOM series to score, if a folder contains several"
     )
     add_rule(parser)
     add_on_error(parser)
@@ -88,14 +88,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--batch-size", type=int, default=32, help="slices per batch (default: %(default)s)"
     )
     parser.add_argument(
-        "--cam", type=Path, metavar="FOLDER", help="draw the Grad-CAM map of each slice there"
+        "--cam", type=Path, metavar="FOLDER", help="folder for the Grad-CAM map of each slice"
     )
     add_layer(parser)
     parser.add_argument(
         "--plot",
         type=Path,
         metavar="FOLDER",
-        help="draw the probability along the body of each volume there",
+        help="folder for a plot of the probability along the body of each volume",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object per line")
 
@@ -133,7 +133,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _load(args: argparse.Namespace) -> Predictor:
-    """Load the networks of a run, or exported ones."""
+    """Load the networks of a run or an export."""
     from .. import Predictor
 
     options = read_rule(args)
@@ -153,7 +153,7 @@ def _load(args: argparse.Namespace) -> Predictor:
 
 
 class _Summary:
-    """Counts of what was scored, and the doubts about each volume."""
+    """Counts of scored slices, volumes and patients, and the doubts about each volume."""
 
     def __init__(self) -> None:
         self.volumes = 0
@@ -202,7 +202,7 @@ class _Summary:
 
 
 def _plot_names(found: Found) -> dict[str, str]:
-    """Return a file name for each volume: its path below the folder that all have in common."""
+    """Return a file name for each volume: its path relative to the common folder of all volumes."""
     from ..explain.figures import below_common_folder
 
     names: dict[str, str] = {}
@@ -235,7 +235,7 @@ def _plot(volume: VolumePrediction, path: Path) -> None:
 
 
 def _rule_in_words(volume: VolumePrediction) -> str:
-    """Describe which slices the probability of a volume is the mean of."""
+    """Describe the slices over which the probability of a volume is the mean."""
     count = counted(len(volume.counted), "slice")
     if any(p.lung for p in volume.counted):
         return f"mean over the {count} that show{'s' * (len(volume.counted) == 1)} lung"

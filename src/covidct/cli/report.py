@@ -1,4 +1,4 @@
-"""Write finished runs as one HTML page: tables, figures, explanations, known problems.
+"""Write an HTML page about finished runs: tables, figures, explanations, known problems.
 
 With --dataset, the page also shows the most confident slices with Grad-CAM, the features of a
 fold, and the findings of an audit. With --checklist, the reporting checklists TRIPOD+AI and CLAIM

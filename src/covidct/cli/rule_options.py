@@ -10,7 +10,7 @@ from .wrong_call import WrongCallError
 
 __all__ = ["add_rule", "read_rule"]
 
-# Ranges of the numbers of a decision rule: as written, and as tested.
+# Ranges of the options of a decision rule: text and check.
 _RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
     "sensitivity": ("(0, 1]", lambda value: 0 < value <= 1),
     "specificity": ("(0, 1]", lambda value: 0 < value <= 1),
@@ -45,7 +45,7 @@ def add_rule(parser: argparse.ArgumentParser) -> None:
 
 
 def read_rule(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the options of `add_rule` by name; None where one was not given."""
+    """Return the options of `add_rule` by name; None if an option is not given."""
     for name, (interval, contains) in _RANGES.items():
         value = getattr(args, name)
         if value is not None and not contains(value):

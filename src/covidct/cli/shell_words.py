@@ -1,4 +1,4 @@
-"""Messages of the Python interface in the words of the command line."""
+"""Translation of messages of the Python interface for the command line."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 __all__ = ["audit_in_shell_words", "in_shell_words"]
 
-# Arguments of the Python interface whose flag has another name.
+# Flags that differ from the names of the arguments.
 _FLAGS = {"cv": "--folds", "compile_model": "--compile"}
 
-# Advice of the Python interface whose words are others on the command line.
+# Advice that is worded differently on the command line.
 _ADVICE = {
     "join datasets with covidct.concat": "name several datasets after --dataset",
 }
@@ -23,7 +23,7 @@ _GROUPED = ("patient", "near-duplicate", "patient+near-duplicate")  # covidct tr
 
 
 def in_shell_words(message: str, args: argparse.Namespace) -> str:
-    """Write arguments of the Python interface in a message as options of the verb.
+    """Replace arguments of the Python interface in a message by options of the verb.
 
     Examples
     --------
@@ -64,5 +64,5 @@ def in_shell_words(message: str, args: argparse.Namespace) -> str:
 
 
 def audit_in_shell_words(report: AuditReport, args: argparse.Namespace) -> str:
-    """Return an audit, whose advice about a CrossValidator names the options of covidct train."""
+    """Return the text of an audit, with advice about the options of covidct train."""
     return in_shell_words(str(report), argparse.Namespace(**vars(args), protocol=None))

@@ -1,7 +1,7 @@
-"""Cross-validate many networks on many datasets: the paper's table, ablations, honest protocols.
+"""Cross-validate networks on datasets: the paper's table, ablations, grouped and official splits.
 
-To continue an interrupted sweep, give the same command again. The same command in several shells,
-or on several machines with a common disk, shares the work. If one run fails, the others go on.
+To continue an interrupted sweep, run the same command again. Several processes with the same
+command, also on machines with a common disk, share the work. If one run fails, the others continue.
 --dry-run lists the remaining runs and estimates the time; --finished prints the tables of the
 finished runs; --page writes them for the documentation.
 """
@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--folder",
         type=Path,
         default=Path("runs/sweep"),
-        help="folder of the runs, which lie in DATASET/NETWORK/VARIANT (default: %(default)s)",
+        help="folder of the runs, with subfolders DATASET/NETWORK/VARIANT (default: %(default)s)",
     )
     add_training(parser)
     parser.add_argument(
@@ -125,7 +125,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _run_options(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the options of the cross-validations that all runs share."""
+    """Return the options that the cross-validations of all runs share."""
     names = ("target", "folds", "n_jobs", "seed", "split_seed", "device", "precision", "threads")
     return {name: getattr(args, name) for name in names}
 
@@ -133,7 +133,7 @@ def _run_options(args: argparse.Namespace) -> dict[str, Any]:
 def _run_nested(
     planned: tuple[PlannedRun, ...], datasets: dict[str, CTDataset], args: argparse.Namespace
 ) -> None:
-    """Choose among the runs of each dataset and protocol, and print the scores of the choice."""
+    """Run a nested cross-validation for each dataset and protocol, and print the results."""
     from ..runs.sweep import run_nested
 
     if args.repeats not in (None, 1):

@@ -1,4 +1,4 @@
-"""Cross-validate a network on a dataset: fold tables, out-of-fold predictions, fitted networks.
+"""Cross-validate a network on a dataset: metrics, out-of-fold predictions, fitted networks.
 
 To continue an interrupted run, give the same command again.
 """
@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--compile", action="store_true", help="use torch.compile")
     parser.add_argument(
-        "--profile", action="store_true", help="print the time that each part takes"
+        "--profile", action="store_true", help="print the time of each part of the training"
     )
     add_table(parser)
     parser.add_argument("--json", action="store_true", help="print the metrics as JSON")
@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _check_splits(validators: list[CrossValidator], dataset: CTDataset) -> None:
-    """Raise if a dataset does not allow a protocol, before the first protocol is trained."""
+    """Raise an error before training if a dataset does not allow one of the protocols."""
     from ..runs.splits import make_split
 
     for validator in validators[1:]:

@@ -78,9 +78,7 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
         dest="recipe",
         help="the same as --recipe demo",
     )
-    parser.add_argument(
-        "--epochs", type=int, help="number of epochs; the schedule is stretched to it"
-    )
+    parser.add_argument("--epochs", type=int, help="number of epochs; the schedule is scaled to it")
     parser.add_argument(
         "--set",
         action="append",
@@ -93,7 +91,7 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
 
 
 def read_recipe(args: argparse.Namespace) -> Recipe:
-    """Build the recipe that the options describe."""
+    """Return the recipe of the options."""
     recipe = RECIPES[args.recipe]()
     if args.epochs is not None:
         recipe = recipe.scaled(args.epochs)
@@ -123,5 +121,5 @@ def _parse(value: str) -> Any:
 
 
 def read_weights(args: argparse.Namespace) -> str | None:
-    """Return the initial weights that the options name; None stands for random weights."""
+    """Return the initial weights of the options; None: random weights."""
     return None if args.weights == "none" else args.weights

@@ -1,4 +1,4 @@
-"""Errors for calls with contradicting options or invalid values."""
+"""Errors for calls with contradictory options or invalid values."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class WrongCallError(ValueError):
 
 @contextmanager
 def checked_call() -> Iterator[None]:
-    """Report a ValueError in the body, where options become objects, as a wrong call."""
+    """Raise a ValueError in the body as a WrongCallError."""
     try:
         yield
     except ValueError as error:
