@@ -110,7 +110,7 @@ def test_candidates_must_be_comparable(candidates, phantoms, tmp_path):
     )
     for wrong, message in (
         (candidates[:1], "at least two candidates"),
-        ([candidates[0], candidates[0]], "of different names"),
+        ([candidates[0], candidates[0]], "with different names"),
         ([candidates[0], other], "one dataset and one protocol"),
         (official, "'official' has fixed folds"),
         (source, "'source' has fixed folds"),

@@ -29,7 +29,7 @@ __all__ = ["Answers"]
 
 
 class Answers:
-    """A run, with the sentences that answer items of a checklist."""
+    """Sentences about a run that answer items of a checklist."""
 
     def __init__(self, result: CrossValidationResult, audit: AuditReport | None) -> None:
         self.result = result
@@ -92,7 +92,7 @@ class Answers:
         return "The gray values of a single CT slice; no clinical variable."
 
     def assessment(self) -> str:
-        return "Read from the image files by software; nobody assesses them."
+        return "Read from the image files by software, without human assessment."
 
     def missing(self) -> str:
         skipped = len(self.spec.dataset.skipped)
@@ -125,7 +125,7 @@ class Answers:
         return "Slice, as patients are unknown: slices of a patient may be in both parts of a fold."
 
     def numbers(self) -> str:
-        """Count slices, patients and COVID-19 slices of both parts."""
+        """Return the numbers of slices, patients and COVID-19 slices of both parts."""
         folds = self.result.folds
         counts = count_parts(self.result, range(len(folds)))
         found = []
@@ -174,7 +174,7 @@ class Answers:
     def code(self) -> str:
         return (
             f"covidct {self.spec.versions.get('covidct', __version__)}; the report and run.json "
-            "hold the command, the recipe and the seeds. covidct export writes the networks."
+            "contain the command, the recipe and the seeds. covidct export writes the networks."
         )
 
     def weights(self) -> str:
@@ -190,7 +190,7 @@ class Answers:
         return f"{self.model()} {self.selection()} Validation: {self.partition()}"
 
     def selection(self) -> str:
-        return "The network of the last epoch; no epoch, threshold or setting from a test fold."
+        return "The network of the last epoch; no setting was chosen on a test fold."
 
     def ensembling(self) -> str:
         return (

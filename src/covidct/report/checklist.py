@@ -1,4 +1,4 @@
-"""Reporting checklists: what a run answers of TRIPOD+AI and CLAIM, and what its author must add."""
+"""Reporting checklists TRIPOD+AI and CLAIM, with the answers of a run."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def checklist_tables(
     result : CrossValidationResult
         The run.
     audit : AuditReport, optional
-        Result of `covidct.audit_dataset` on its slices, for the limitations.
+        Result of :func:`covidct.audit_dataset` on its slices, which is used for the limitations.
 
     Returns
     -------
     dict of str to Table
         A table per guideline, with the keys ``"tripod-ai"`` and ``"claim"`` and a row per item:
         number, topic, the answer of the run, and the part left to the author (``"–"`` for nothing).
-        The last note counts the items.
+        The last note contains the numbers of answered items.
 
     Examples
     --------
@@ -139,13 +139,13 @@ _Filled = Sequence[tuple[CrossValidationResult, Mapping[str, Table]]]
 def _markdown(filled: _Filled) -> str:
     """Render each table below a heading.
 
-    Table.render would pad every cell to the longest sentence of its column.
+    :meth:`Table.render` would pad every cell to the longest sentence of its column.
     """
     parts = []
     for _, tables in filled:
         for table in tables.values():
             rows = (table.header, ["---"] * len(table.header), *table.rows)
-            # A bar within a cell would end it.
+            # A vertical bar would end the cell.
             lines = [" | ".join(cell.replace("|", r"\|") for cell in row) for row in rows]
             body = "\n".join(f"| {line} |" for line in lines)
             parts.append("\n\n".join([f"# {table.caption}", body, *table.notes]))

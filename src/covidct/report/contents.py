@@ -35,7 +35,7 @@ class Notice(NamedTuple):
     severity : {"fatal", "warning", "note"}
         Severity.
     title, detail : str
-        The notice in a few words, and in full.
+        Summary and full text of the notice.
     """
 
     severity: str
@@ -151,7 +151,7 @@ def _was_trained_on(result: CrossValidationResult, dataset: CTDataset) -> bool:
 def _named(
     results: Sequence[CrossValidationResult], options: Sequence[str]
 ) -> dict[str, CrossValidationResult]:
-    """Name runs by their differences, and number them where names are equal."""
+    """Return the runs by names that state their differences, with numbers if names are equal."""
     named: dict[str, CrossValidationResult] = {}
     rows = [
         (result.model_name, result.dataset_name, result.protocol.label, own)
@@ -165,7 +165,7 @@ def _named(
 
 
 def _title(results: Sequence[CrossValidationResult]) -> str:
-    """Name the networks and datasets of several runs, or count them if there are many."""
+    """Return a title with the names, or the numbers, of the networks and datasets."""
     networks = dict.fromkeys(model_info(result.model_name).title for result in results)
     datasets = dict.fromkeys(result.dataset_name for result in results)
     subject = f"{_listed(networks, 'networks')} on {_listed(datasets, 'datasets')}"

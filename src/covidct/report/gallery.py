@@ -1,4 +1,4 @@
-"""Parts of the page that need the slices: a gallery with Grad-CAM maps, and t-SNE of a fold."""
+"""Parts of the page that need the slices: gallery with Grad-CAM maps, and t-SNE of a fold."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ class GallerySlice(NamedTuple):
 def select_examples(predictions: pd.DataFrame, *, per_kind: int) -> pd.DataFrame:
     """Select correct and wrong predictions of both classes, from the most to the least confident.
 
-    The slices of each of the four kinds are spread evenly over their order of confidence, so that
-    they show how the network decides in general, and not its easiest cases only.
+    The slices of each of the four kinds are taken at equal steps from the order by confidence, so
+    that they are not only the easiest cases.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def select_examples(predictions: pd.DataFrame, *, per_kind: int) -> pd.DataFrame
 
 
 def _spread(count: int, most: int) -> npt.NDArray[np.int64]:
-    """Return at most `most` positions, spread evenly over range(count), 0 among them."""
+    """Return at most `most` positions at equal steps in range(count), from 0."""
     number = min(count, most)
     return np.arange(number) * count // max(1, number)
 
@@ -234,7 +234,7 @@ def _labels(result: CrossValidationResult, row: pd.Series[Any]) -> dict[str, str
 
 
 def _group(result: CrossValidationResult, name: str) -> str:
-    """Return the text for a group; near-duplicate groups are numbers, which need a noun."""
+    """Return the text for a group; numbers of near-duplicate groups are preceded by the unit."""
     return name if result.has_patients or not name else f"{result.unit} {name}"
 
 

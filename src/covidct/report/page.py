@@ -26,7 +26,7 @@ from .contents import make_page
 
 __all__ = ["render", "write_report"]
 
-_LONGEST_NUMBER = 24  # characters of a cell, such as "100.0 (100.0 to 100.0)"
+_LONGEST_NUMBER = 24  # characters of a cell that is not wrapped, such as "100.0 (100.0 to 100.0)"
 
 
 def write_report(
@@ -39,8 +39,8 @@ def write_report(
 ) -> Path:
     """Write a self-contained HTML page that reports one run, or compares several.
 
-    The page loads no other file and needs no network. File names, class names and group names are
-    escaped, and the content security policy of the page allows no script but its own.
+    The page loads no other files, and can be read offline. File names, class names and group names
+    are escaped, and the content security policy of the page allows no script but its own.
 
     Parameters
     ----------
@@ -49,14 +49,13 @@ def write_report(
     path : str or path-like
         File to write. Missing folders are created.
     dataset : CTDataset, optional
-        The slices that the runs were trained on. If given, the page shows correct and
-        wrong predictions of each class with their Grad-CAM maps, and a t-SNE embedding of the
-        features of a fold.
+        Slices that the runs were trained on. If given, the page shows correct and wrong predictions
+        of each class with their Grad-CAM maps, and a t-SNE embedding of the features of a fold.
     audit : AuditReport, optional
-        Result of `covidct.audit_dataset` on these slices. Its fatal findings and warnings are
+        Result of :func:`covidct.audit_dataset` on these slices. Its fatal findings and warnings are
         shown above the metrics.
     layer : str, optional
-        Name of the layer that Grad-CAM explains, as in `covidct.explain.GradCAM`. By default the
+        Name of the layer that Grad-CAM explains, as in :class:`covidct.explain.GradCAM`. None: the
         last feature maps of the network.
 
     Returns
@@ -146,7 +145,7 @@ def render(
 
 
 def _word_columns(table: Table) -> set[int]:
-    """Return the columns with sentences, which are aligned to the left and wrapped."""
+    """Return the indices of columns with sentences, which are aligned to the left and wrapped."""
     columns = zip(*table.rows, *table.footer, strict=True)
     return {k for k, cells in enumerate(columns) if max(map(len, cells)) > _LONGEST_NUMBER}
 

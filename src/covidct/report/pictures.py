@@ -18,7 +18,7 @@ from .._colors import SKY_BLUE
 
 __all__ = ["Picture", "evidence_gradient", "overlay", "slice_picture", "vector"]
 
-# Pixels along the longer side of a slice: sharp on a phone, and small in the file.
+# Maximum pixels along the longer side of a slice, which keeps the file small.
 _LONGEST = 320
 _OUTLINE, _OUTLINE_WIDTH = 255, 2
 _OUTLINE_COLOR = (*ImageColor.getrgb(SKY_BLUE), 255)  # the color of lesions in the figures too
@@ -44,7 +44,7 @@ class Picture(NamedTuple):
 
 
 def vector(figure: Figure) -> Picture:
-    """Render a figure as SVG, with the same bytes each time.
+    """Render a figure as SVG; equal figures give equal bytes.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ def _palette() -> npt.NDArray[np.uint8]:
     """Return 256 RGBA colors: opacity grows with the evidence; the last one is for outlines."""
     values = np.arange(255) / 254
     shades = mpl.colormaps["inferno"](values)
-    # Coarse maps have weak evidence everywhere, which would hide the slice if it were shown.
+    # Weak evidence is transparent, since in coarse maps it would cover the whole slice.
     shades[:, 3] = 0.85 * np.clip((values - 0.15) / 0.85, 0, 1)
     return np.vstack([(255 * shades).round(), _OUTLINE_COLOR]).astype(np.uint8)
 

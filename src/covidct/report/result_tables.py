@@ -190,9 +190,9 @@ def _calibration_sentence(calibrated: CalibratedFolds) -> str:
     )
     low, high = found.slope_interval
     if high < 1:
-        verdict = "a probability near 0 % or 100 % promises more certainty than there is"
+        verdict = "probabilities near 0 % and 100 % are too extreme"
     elif low > 1:
-        verdict = "probabilities are more moderate than they need to be"
+        verdict = "probabilities are too moderate"
     else:
         return ideal
     return f"{ideal} Here, {verdict}: use calibrated probabilities."
@@ -210,7 +210,7 @@ def comparison_table(results: Sequence[CrossValidationResult]) -> Table:
     -------
     Table
         One row per run, in percent. The dataset and the protocol are left out if all runs share
-        them, because the titles of the runs state them.
+        them, since they are in the titles of the runs.
     """
     table = side_by_side(results)
     columns = zip(table.header, *table.rows, strict=True)

@@ -36,7 +36,7 @@ _TARGETS = {
     "label": "one output per label; COVID-19 against the rest from their probabilities",
 }
 
-# Shares of COVID-19 for which the page shows predictive values, from screening to a fever clinic.
+# Prevalences for which the page shows predictive values, from screening to a fever clinic.
 _PREVALENCES = (0.02, 0.1, 0.3)
 
 _NO_DATASET = (
@@ -46,7 +46,7 @@ _NO_DATASET = (
 
 
 class Tile(NamedTuple):
-    """Metric in large print.
+    """Metric at the top of the section.
 
     Attributes
     ----------
@@ -99,7 +99,7 @@ class RunSection:
     classes : tuple of (str, str)
         Names of class 0 and class 1.
     tiles : tuple of Tile
-        Metrics in large print.
+        Metrics at the top of the section.
     facts, recipe : tuple of (str, str)
         Facts about the run and options of its recipe, as pairs of name and value.
     command : str or None
@@ -222,8 +222,8 @@ def make_section(
     )
 
 
-class _Shown(NamedTuple):
-    """Parts that need the slices, with the reasons why they are missing."""
+class _SliceParts(NamedTuple):
+    """Parts that need the slices, or the reasons why they are missing."""
 
     gallery: tuple[GallerySlice, ...]
     tsne: Picture | None
@@ -232,16 +232,16 @@ class _Shown(NamedTuple):
 
 def _shown(
     result: CrossValidationResult, dataset: CTDataset | None, *, per_kind: int, layer: str | None
-) -> _Shown:
+) -> _SliceParts:
     if dataset is None:
-        return _Shown((), None, {"gallery": _NO_DATASET, "tsne": _NO_DATASET})
+        return _SliceParts((), None, {"gallery": _NO_DATASET, "tsne": _NO_DATASET})
     size = result.fold_model(0).input_size
     canvases = make_canvases(dataset, size, resize=result.recipe.resize)
     gallery = draw_gallery(result, dataset, canvases=canvases, per_kind=per_kind, layer=layer)
     figure = value_or_reason(lambda: draw_embedding(result, dataset, canvases=canvases))
     if isinstance(figure, str):
-        return _Shown(tuple(gallery), None, {"tsne": f"Not shown: {figure}."})
-    return _Shown(tuple(gallery), vector(figure), {})
+        return _SliceParts(tuple(gallery), None, {"tsne": f"Not shown: {figure}."})
+    return _SliceParts(tuple(gallery), vector(figure), {})
 
 
 def _tiles(result: CrossValidationResult) -> Iterator[Tile]:
@@ -312,7 +312,7 @@ def _curves(
 
 def _clinical_use(result: CrossValidationResult, calibrated: CalibratedFolds | str) -> ClinicalUse:
     """Collect operating points, predictive values, calibration and decision curve."""
-    if isinstance(calibrated, str):  # thresholds lack predictions to be fitted on as well
+    if isinstance(calibrated, str):  # there are no predictions to fit thresholds on either
         return ClinicalUse(missing=f"Not shown: {calibrated}.")
     units: tuple[Unit, ...] = ("slice", "patient") if result.has_patients else ("slice",)
     per = units[-1]
