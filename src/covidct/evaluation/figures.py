@@ -1,14 +1,14 @@
-"""Plots of an evaluation: of arrays into Axes, and of several runs as Figure objects.
+"""Plots of predictions: functions that draw into Axes, and functions that return a Figure.
 
 :func:`roc`, :func:`precision_recall`, :func:`reliability`, :func:`confusion`, :func:`net_benefit`
 and :func:`learning_curve` draw into the Axes given as ``ax`` and return it, as the displays of
 scikit-learn do. Without ``ax`` they create a figure with ``matplotlib.pyplot``, which
 notebooks show.
 
-The other functions compare several runs. They return a figure in one style of its own and use
-neither ``matplotlib.pyplot`` nor a backend. Runs differ by line style and marker as well as by
-color, and the label of the figure (``figure.get_label()``) describes it in words, for the ``alt``
-attribute of an image. All colors suit color-blind readers.
+The other functions compare several runs. They return a figure in the style of covidct, and use
+neither ``matplotlib.pyplot`` nor a backend. Runs differ in color, line style and marker; the colors
+are distinguishable for color-blind readers. The label of the figure (``figure.get_label()``)
+describes it in words, for the ``alt`` attribute of an image.
 
 Examples
 --------
@@ -71,8 +71,8 @@ __all__ = [
 Folds = Sequence[tuple[npt.ArrayLike, npt.ArrayLike]]
 """Targets and probabilities of each fold, as a sequence of pairs."""
 
-_CLASS_WIDTH = 13  # characters of a class name in one line at a confusion matrix
-_NAME_WIDTH = 32  # characters of a run's name in one line beside an axis
+_CLASS_WIDTH = 13  # characters per line of a class name at a confusion matrix
+_NAME_WIDTH = 32  # characters per line of the name of a run at an axis
 _GRID = np.linspace(0, 1, 501)
 
 
@@ -84,7 +84,7 @@ def roc(
     name: str = "",
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw the ROC curve of predictions; with folds, their mean with a band of one sd.
+    """Draw the ROC curve of predictions, or the mean curve over folds with a band of one sd.
 
     Parameters
     ----------
@@ -94,16 +94,17 @@ def roc(
         Probabilities of COVID-19.
     folds : array-like of shape (n_slices,), optional
         Fold of each slice. If given, sensitivities are averaged at equal specificity, and each fold
-        is drawn as a thin line; the band shows how much folds differ and is not a confidence band.
+        is drawn as a thin line. The band shows the variation between folds; it is not a confidence
+        band.
     name : str, default=""
         Name in the legend.
     ax : matplotlib.axes.Axes, optional
-        Axes to draw into; by default those of a new figure.
+        Axes to draw into. None: those of a new figure.
 
     Returns
     -------
     matplotlib.axes.Axes
-        The Axes. Calls with the same `ax` and other predictions add curves.
+        Axes with the curve. Further calls with the same `ax` add curves.
 
     Raises
     ------
@@ -129,7 +130,7 @@ def precision_recall(
     name: str = "",
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw the precision-recall curve of predictions; with folds, their mean with a band of one sd.
+    """Draw the precision-recall curve of predictions, or the mean over folds with a band of one sd.
 
     Parameters
     ----------
@@ -143,12 +144,12 @@ def precision_recall(
     name : str, default=""
         Name in the legend.
     ax : matplotlib.axes.Axes, optional
-        Axes to draw into; by default those of a new figure.
+        Axes to draw into. None: those of a new figure.
 
     Returns
     -------
     matplotlib.axes.Axes
-        The Axes.
+        Axes with the curve.
 
     Raises
     ------
@@ -208,14 +209,15 @@ def reliability(
     n_bins : int, default=10
         Number of bins of equal width.
     name : str, default=""
-        Name in the legend, where the expected calibration error (ECE) follows it.
+        Name in the legend, before the expected calibration error (ECE).
     ax : matplotlib.axes.Axes, optional
-        Axes to draw into; by default those of a new figure.
+        Axes to draw into. None: those of a new figure.
 
     Returns
     -------
     matplotlib.axes.Axes
-        The Axes. Vertical bars are 95 % Wilson intervals, which treat slices as independent.
+        Axes with the curve. Vertical bars are 95 % Wilson intervals, which treat slices as
+        independent.
 
     Raises
     ------
@@ -250,17 +252,18 @@ def confusion(
     Parameters
     ----------
     matrix : array-like of shape (n_classes, n_classes)
-        Matrix ``[[tn, fp], [fn, tp]]``, as :func:`covidct.evaluation.metrics.confusion_matrix` and
-        :func:`sklearn.metrics.confusion_matrix` return it; counts or their means over folds.
+        Matrix ``[[tn, fp], [fn, tp]]``, as returned by
+        :func:`covidct.evaluation.metrics.confusion_matrix` and
+        :func:`sklearn.metrics.confusion_matrix`; counts or their means over folds.
     classes : tuple of str, default=("non-COVID", "COVID")
         Names of the classes.
     ax : matplotlib.axes.Axes, optional
-        Axes to draw into; by default those of a new figure.
+        Axes to draw into. None: those of a new figure.
 
     Returns
     -------
     matplotlib.axes.Axes
-        The Axes. Color and percentage show shares of the true class.
+        Axes with the matrix. Color and percentage show shares of the true class.
 
     Raises
     ------
@@ -291,7 +294,7 @@ def learning_curve(
     metric: Literal["loss", "accuracy"] = "loss",
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw loss or accuracy over the epochs, for each fold and as their mean.
+    """Draw the loss or accuracy of each fold, and their mean, over the epochs.
 
     Parameters
     ----------
@@ -300,12 +303,12 @@ def learning_curve(
     metric : {"loss", "accuracy"}, default="loss"
         Value to draw.
     ax : matplotlib.axes.Axes, optional
-        Axes to draw into; by default those of a new figure.
+        Axes to draw into. None: those of a new figure.
 
     Returns
     -------
     matplotlib.axes.Axes
-        The Axes. Dotted vertical lines mark changes of the learning rate.
+        Axes with the curves. Dotted vertical lines mark changes of the learning rate.
 
     Raises
     ------
@@ -330,22 +333,22 @@ def learning_curve(
 
 
 def net_benefit(curve: DecisionCurve, *, name: str = "model", ax: Axes | None = None) -> Axes:
-    """Draw a decision curve, with treating all and treating none.
+    """Draw a decision curve, and those of treating all and treating none.
 
     Parameters
     ----------
     curve : DecisionCurve
-        Curve from `covidct.evaluation.decision_curve.net_benefit`. The band is the 95 % interval
-        at each threshold.
+        Result of :func:`covidct.evaluation.decision_curve.net_benefit`. The band is the 95 %
+        interval at each threshold.
     name : str, default="model"
         Name in the legend.
     ax : matplotlib.axes.Axes, optional
-        Axes to draw into; by default those of a new figure.
+        Axes to draw into. None: those of a new figure.
 
     Returns
     -------
     matplotlib.axes.Axes
-        The Axes.
+        Axes with the curve.
 
     Examples
     --------
@@ -364,10 +367,10 @@ def net_benefit(curve: DecisionCurve, *, name: str = "model", ax: Axes | None = 
 
 
 def _given_or_new(ax: Axes | None) -> Axes:
-    """Return the Axes, or those of a new figure of pyplot, which notebooks show."""
+    """Return the given Axes, or those of a new figure of pyplot."""
     if ax is not None:
         return ax
-    import matplotlib.pyplot as plt  # here, since it chooses a backend
+    import matplotlib.pyplot as plt  # imported here, since it selects a backend
 
     return plt.subplots()[1]
 
@@ -381,14 +384,14 @@ def confusion_matrices(
 ) -> Figure:
     """Draw a confusion matrix for each network, as in Figs. 9 and 10 of the paper.
 
-    Color and percentage show shares of the true class, so the diagonal holds specificity and
+    Color and percentage show shares of the true class, so that the diagonal shows specificity and
     recall.
 
     Parameters
     ----------
     matrices : mapping of str to array-like of shape (n_classes, n_classes)
-        Matrix of each network, ``[[tn, fp], [fn, tp]]`` for two classes, as counts or their means
-        over folds.
+        Matrix of each network, ``[[tn, fp], [fn, tp]]`` for two classes; counts or their means over
+        folds.
     classes : tuple of str, default=("non-COVID", "COVID")
         Names of the classes.
     columns : int, default=4
@@ -397,12 +400,13 @@ def confusion_matrices(
     Returns
     -------
     matplotlib.figure.Figure
+        Figure with a matrix per network.
 
     Raises
     ------
     ValueError
-        If `matrices` is empty, or one does not have a row and a column of
-        non-negative counts for each class.
+        If `matrices` is empty, or a matrix does not have a row and a column of non-negative counts
+        for each class.
 
     Examples
     --------
@@ -468,8 +472,8 @@ def _describe_matrix(name: str, matrix: Floats, classes: tuple[str, ...], count:
 def _draw_matrix(ax: Axes, matrix: Floats, count: str) -> None:
     totals = matrix.sum(axis=1, keepdims=True)
     shares = np.divide(matrix, totals, out=np.zeros_like(matrix), where=totals > 0)
-    # vmax is above 1 because the darkest blue makes dark text unreadable, also on a dark page that
-    # inverts the lightness.
+    # vmax is above 1, since dark text is unreadable on the darkest blue, also on dark pages, which
+    # invert the lightness.
     ax.imshow(shares, cmap=BLUES, vmin=0, vmax=1.3)
     ax.grid(visible=False)
     ax.tick_params(length=0)
@@ -498,6 +502,7 @@ def roc_curves(runs: Mapping[str, Folds]) -> Figure:
     Returns
     -------
     matplotlib.figure.Figure
+        Figure with a curve per run.
 
     Raises
     ------
@@ -506,8 +511,8 @@ def roc_curves(runs: Mapping[str, Folds]) -> Figure:
 
     Notes
     -----
-    Sensitivities are averaged at equal specificity. The band shows how much folds differ; it is
-    not a confidence band.
+    Sensitivities are averaged at equal specificity. The band shows the variation between folds; it
+    is not a confidence band.
 
     Examples
     --------
@@ -531,6 +536,7 @@ def precision_recall_curves(runs: Mapping[str, Folds]) -> Figure:
     Returns
     -------
     matplotlib.figure.Figure
+        Figure with a curve per run.
 
     Raises
     ------
@@ -561,7 +567,7 @@ def _roc_curve(targets: Ints, probabilities: Floats) -> Floats:
 
 def _precision_curve(targets: Ints, probabilities: Floats) -> Floats:
     precision, recall, _ = precision_recall_curve(targets, probabilities)
-    # scikit-learn returns falling recall, and appends a point (1, 0) without a threshold.
+    # scikit-learn returns decreasing recall, and appends a point (1, 0) without a threshold.
     precision, recall = precision[-2::-1], recall[-2::-1]
     return np.asarray(precision[np.searchsorted(recall, _GRID - 1e-9)])
 
@@ -582,7 +588,7 @@ def _averaged(title: str, runs: Mapping[str, Folds], kind: _Curve) -> Figure:
 
 
 class _Curve(NamedTuple):
-    """Kind of a curve over the folds of a run, and the metric that summarizes it."""
+    """Kind of curve, and the metric that summarizes it."""
 
     curve: Callable[[Ints, Floats], Floats]
     metric: str
@@ -591,7 +597,7 @@ class _Curve(NamedTuple):
     diagonal: bool
 
     def draw(self, ax: Axes, folds: Folds, name: str, *, thin: bool, **look: Any) -> str:
-        """Draw the mean over the folds with a band of one sd; return the label of the curve."""
+        """Draw the mean over the folds with a band of one sd, and return the label of the curve."""
         checked = [check_predictions(*fold) for fold in folds]
         scores = [{self.metric: find_metric(self.metric)(*fold)} for fold in checked]
         usable = [f for f, s in zip(checked, scores, strict=True) if not np.isnan(s[self.metric])]
@@ -615,7 +621,7 @@ class _Curve(NamedTuple):
         return label
 
     def finish(self, ax: Axes) -> None:
-        """Set limits and labels, and draw the diagonal of chance."""
+        """Set limits and labels, and draw the diagonal for chance."""
         ax.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
         ax.set(xlabel=self.labels[0], ylabel=self.labels[1])
         if self.diagonal:
@@ -645,8 +651,7 @@ def reliability_diagrams(
     Parameters
     ----------
     runs : mapping of str to (targets, probabilities)
-        Targets and probabilities of each run, or of each stage such as before and after
-        calibration.
+        Targets and probabilities of each run, or of one run before and after calibration.
     n_bins : int, default=10
         Number of bins of equal width.
 
@@ -705,7 +710,7 @@ def _draw_reliability(
     n_bins: int,
     **look: Any,
 ) -> tuple[ReliabilityCurve, float]:
-    """Draw the observed share of each bin with its interval; return the curve and the error."""
+    """Draw the observed share of each bin with its interval, and return the curve and the error."""
     curve = reliability_curve(targets, probabilities, n_bins=n_bins)
     error = expected_calibration_error(targets, probabilities, n_bins=n_bins)
     filled = curve.counts > 0
@@ -719,18 +724,19 @@ def _draw_reliability(
 
 @light_style
 def decision_curves(curves: Mapping[str, DecisionCurve]) -> Figure:
-    """Draw decision curves, with treating all and treating none.
+    """Draw decision curves, and those of treating all and treating none.
 
     Parameters
     ----------
     curves : mapping of str to DecisionCurve
         Curves of runs with the same prevalence, from
-        `covidct.evaluation.decision_curve.net_benefit`. The band is the 95 % interval at each
+        :func:`covidct.evaluation.decision_curve.net_benefit`. The band is the 95 % interval at each
         threshold.
 
     Returns
     -------
     matplotlib.figure.Figure
+        Figure with a curve per run.
 
     Raises
     ------
@@ -779,8 +785,8 @@ def _draw_references(ax: Axes, curve: DecisionCurve) -> None:
     """Draw the net benefit of treating all and of treating none."""
     ax.plot(curve.thresholds, curve.treat_all, color=PALE, linewidth=1.2, label="treat all")
     ax.axhline(0, color=INK, linewidth=1, linestyle=DOTTED, label="treat none")
-    # Below zero, a curve is worse than doing nothing; how much worse does not matter.
-    # Its interval may exceed the prevalence, which varies between resamples.
+    # Values far below zero are cut off: there, treating none is better.
+    # The interval may exceed the prevalence, which varies between resamples.
     ax.set(
         xlim=(0, 1),
         ylim=(-0.25 * curve.prevalence, 1.05 * np.nanmax([curve.prevalence, *curve.high])),
@@ -790,7 +796,7 @@ def _draw_references(ax: Axes, curve: DecisionCurve) -> None:
 
 @light_style
 def learning_curves(histories: Sequence[Mapping[str, npt.ArrayLike]]) -> Figure:
-    """Draw loss and accuracy over the epochs, for each fold and as their mean.
+    """Draw the loss and accuracy of each fold, and their means, over the epochs.
 
     Parameters
     ----------
@@ -838,7 +844,7 @@ def _as_arrays(histories: Sequence[Mapping[str, npt.ArrayLike]]) -> list[dict[st
 
 
 def _draw_training(ax: Axes, folds: Sequence[Mapping[str, Floats]], name: str) -> None:
-    """Draw loss or accuracy over the epochs, in training and, if known, on the test fold."""
+    """Draw the loss or accuracy of the training and, if known, of the test fold over the epochs."""
     _draw_histories(ax, folds, name, color=BLUE, label="training", line="-")
     monitored = f"monitor_{name}"
     if all(monitored in fold and np.isfinite(fold[monitored]).any() for fold in folds):
@@ -904,6 +910,7 @@ def forest(
     Returns
     -------
     matplotlib.figure.Figure
+        Figure with a row per run.
 
     Raises
     ------

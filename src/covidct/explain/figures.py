@@ -1,8 +1,8 @@
-"""Plots of explanations: into given Axes, or as matplotlib ``Figure`` objects.
+"""Plots of explanations: functions that draw into Axes, and functions that return a Figure.
 
-:func:`plot_maps` and :func:`plot_tsne` draw into the Axes given as ``ax``, or those of a new figure
-of ``matplotlib.pyplot``, and return them. The other functions return a figure of their own and do
-not use ``matplotlib.pyplot``, its global state or its backend.
+:func:`plot_maps` and :func:`plot_tsne` draw into the Axes given as ``ax``, or into those of a new
+figure of ``matplotlib.pyplot``, and return them. The other functions return a new figure and use
+neither ``matplotlib.pyplot`` nor a backend.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ __all__ = [
 ]
 
 _SMALL = 8  # points
-_LONGEST_NAME = 24  # characters; longer titles would overlap with those of the next column
+_LONGEST_NAME = 24  # characters; longer titles would overlap
 # (class, in the test fold) -> color.
 _PALETTES = {
     "paper": {(1, 0): "red", (1, 1): "blue", (0, 0): "gold", (0, 1): "green"},
@@ -82,7 +82,7 @@ def plot_maps(
     resize: Literal["pad", "stretch"] = "pad",
     ax: Axes | Sequence[Axes] | npt.NDArray[np.object_] | None = None,
 ) -> npt.NDArray[np.object_]:
-    """Draw slices under their saliency maps, one in each of the Axes.
+    """Draw slices with their saliency maps, each into its own Axes.
 
     Parameters
     ----------
@@ -142,13 +142,13 @@ def plot_maps(
 def _axes_for(
     n: int, ax: Axes | Sequence[Axes] | npt.NDArray[np.object_] | None, columns: int
 ) -> npt.NDArray[np.object_]:
-    """Return the given Axes as an array of length n, or those of a new figure of pyplot."""
+    """Return the given Axes, or those of a new figure of pyplot, as an array of length n."""
     if ax is not None:
         given = np.atleast_1d(np.asarray(ax, dtype=object)).ravel()
         if len(given) != n:
             raise ValueError(f"ax must have one Axes for each of {n} slices, got {len(given)}")
         return given
-    import matplotlib.pyplot as plt  # here, since it chooses a backend
+    import matplotlib.pyplot as plt  # imported here, since it selects a backend
 
     columns = max(1, min(columns, n))
     rows = -(-n // columns)
@@ -173,7 +173,7 @@ def plot_tsne(
     Parameters
     ----------
     points : array-like of shape (N, 2)
-        Positions, as returned by `covidct.explain.tsne.embed`.
+        Positions, as returned by :func:`covidct.explain.tsne.embed`.
     targets : array-like of shape (N,)
         True classes as positions in `classes`.
     test : array-like of bool of shape (N,), optional
@@ -207,7 +207,7 @@ def plot_tsne(
     ['COVID (10)', 'non-COVID (10)']
     """
     if ax is None:
-        import matplotlib.pyplot as plt  # here, since it chooses a backend
+        import matplotlib.pyplot as plt  # imported here, since it selects a backend
 
         ax = plt.subplots()[1]
     _draw_points(ax, points, targets, test=test, classes=classes, palette=palette)
@@ -227,10 +227,10 @@ def saliency_maps(
     columns: int = 4,
     resize: Literal["pad", "stretch"] = "pad",
 ) -> Figure:
-    """Draw slices and, below each, the slice under its saliency map, as in Figs. 13 to 16.
+    """Draw slices and, below each, the slice with its saliency map, as in Figs. 13 to 16.
 
-    Where a map is zero, the slice is shown unchanged. Maps with negative values are drawn in two
-    colors: red for evidence for the target, blue for evidence against it.
+    The overlay is transparent where a map is zero. Maps with negative values are drawn in red for
+    evidence for the target and blue for evidence against it.
 
     Parameters
     ----------
@@ -303,7 +303,7 @@ def saliency_maps(
     return figure
 
 
-@mpl.rc_context({"text.parse_math": False})  # dollar signs in names are no formulas
+@mpl.rc_context({"text.parse_math": False})  # dollar signs in names do not start formulas
 def embedding(
     points: npt.NDArray[np.floating],
     targets: npt.ArrayLike,
@@ -313,12 +313,12 @@ def embedding(
     classes: tuple[str, ...] = ("non-COVID", "COVID"),
     separation: Separation | None = None,
 ) -> Figure:
-    """Draw an embedding with training and test slices of both classes, as in Figs. 11 and 12.
+    """Draw an embedding of training and test slices of both classes, as in Figs. 11 and 12.
 
     Parameters
     ----------
     points : ndarray of shape (N, 2)
-        Positions, as returned by `covidct.explain.tsne.embed`.
+        Positions, as returned by :func:`covidct.explain.tsne.embed`.
     targets : array-like of shape (N,)
         True classes as positions in `classes`.
     test : array-like of bool of shape (N,)
@@ -415,7 +415,7 @@ def perturbation_curves(curves: Curves, *, chance: Curves | None = None) -> Figu
     Parameters
     ----------
     curves : Curves
-        Curves of the maps, as returned by `covidct.explain.faithfulness.perturb`.
+        Curves of the maps, as returned by :func:`covidct.explain.faithfulness.perturb`.
     chance : Curves, optional
         Curves of random maps.
 
@@ -533,7 +533,7 @@ def volume_profile(
 
 
 def below_common_folder(paths: Sequence[str]) -> list[str]:
-    """Remove the folders that all paths have in common, so that names stay short but distinct.
+    """Remove the folders that all paths have in common.
 
     Parameters
     ----------
@@ -576,15 +576,15 @@ def _heading(
 def _grid_of_slices(
     columns: int, blocks: int, pixels: Sequence[npt.NDArray[np.uint8]], *, lines: int
 ) -> tuple[Figure, GridSpec]:
-    """Create a figure with blocks of a title row, a row of slices and a row of maps.
+    """Create a figure with blocks of three rows: titles, slices and maps.
 
-    All sizes are in inches. The last column holds the color bar.
+    All sizes are in inches. The last column is for the color bar.
     """
     width, bar, gap, below = 1.8, 0.12, 0.04, 0.3
     height = width * float(np.median([image.shape[0] / image.shape[1] for image in pixels]))
     widths = [width] * columns + [bar]
     heights = [0.08 + 0.15 * lines, height, height] * blocks
-    across = sum(widths) + gap * columns + 0.65  # the bar's label
+    across = sum(widths) + gap * columns + 0.65  # label of the color bar
     down = sum(heights) + gap * (len(heights) - 1) + below
     figure = Figure(figsize=(across, down), dpi=200)
     grid = figure.add_gridspec(
@@ -611,9 +611,10 @@ def _curve(ax: Axes, curves: Curves, kind: str, *, color: str, label: str, lines
 
 
 def _colors(*, signed: bool) -> tuple[Colormap, Normalize]:
-    """Return a color map that is transparent where there is no evidence, and its norm."""
+    """Return a color map that is transparent at zero, and its norm."""
     values = np.linspace(-1 if signed else 0, 1, 256)
-    # The ends of inferno, black and pale yellow, are invisible on dark lung and white chest wall.
+    # The ends of inferno (black, pale yellow) are left out: they are invisible on lung and chest
+    # wall.
     name, ends = ("RdBu_r", (0.0, 1.0)) if signed else ("inferno", (0.25, 0.85))
     shades = mpl.colormaps[name](np.linspace(*ends, 256))
     shades[:, 3] = 0.85 * np.abs(values) ** 0.9
