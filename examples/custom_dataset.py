@@ -2,8 +2,8 @@
 Your own dataset
 ================
 
-Three ways to load your slices: class folders, lists of your own, and an entry in the registry,
-which gives a dataset a name, a license and known faults.
+Load your slices in three ways: from class folders, from lists, and by an entry in the registry,
+which records the name, the license and the known faults of a dataset.
 """
 
 import tempfile

@@ -2,8 +2,8 @@
 From DICOM to a report
 ======================
 
-From DICOM files, shown through the lung window, to a cross-validation and one HTML page. This
-example needs the extra ``dicom``. It writes phantoms as DICOM files; yours come from a scanner.
+Cross-validate a network on DICOM files and write one HTML page. This example needs the extra
+``dicom``. It first writes phantoms as DICOM files; replace them by your own.
 """
 
 import tempfile

