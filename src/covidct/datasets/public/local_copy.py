@@ -51,7 +51,7 @@ class LocalCopy:
         self.info = info
         if not self.root.is_dir():
             raise FileNotFoundError(
-                f"{os.fspath(root)!r} is not a folder; it should hold {self.expected}"
+                f"{os.fspath(root)!r} is not a folder; it should contain {self.expected}"
             )
 
     @property
@@ -62,7 +62,7 @@ class LocalCopy:
     def missing(self, what: str) -> FileNotFoundError:
         """Return the error for a copy in which something is missing."""
         held = sorted({name.partition("/")[0] for name in self.files})
-        there = f"it holds {some(held, limit=6)}" if held else "it is empty"
+        there = f"it contains {some(held, limit=6)}" if held else "it is empty"
         return FileNotFoundError(
             f"{os.fspath(self.root)!r} has no {what} ({there}). Expected: {self.expected}"
         )
