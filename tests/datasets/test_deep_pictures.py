@@ -229,5 +229,5 @@ class TestPreviews:
         image = Image.new("L", (20, 10))
         path = tmp_path / "pair.jpg"
         path.write_bytes(encoded(image, "MPO", save_all=True, append_images=[image]))
-        with pytest.raises(InvalidFileError, match="holds several frames"):
+        with pytest.raises(InvalidFileError, match="contains several frames"):
             read_image(path)

@@ -192,11 +192,11 @@ SHIPPED_AND_READ = {
     "SC_rgb_rle_16bit.dcm": ("L", (100, 100)),
 }
 SHIPPED_AND_REFUSED = {
-    "MR_small.dcm": "holds MR Image Storage, not CT",
-    "MR_truncated.dcm": "holds MR Image Storage, not CT",
-    "rtdose.dcm": "holds RT Dose Storage, not CT",
-    "examples_palette.dcm": "holds Ultrasound Image Storage, not CT",
-    "SC_rgb_rle_2frame.dcm": "holds 2 frames",
+    "MR_small.dcm": "contains MR Image Storage, not CT",
+    "MR_truncated.dcm": "contains MR Image Storage, not CT",
+    "rtdose.dcm": "contains RT Dose Storage, not CT",
+    "examples_palette.dcm": "contains Ultrasound Image Storage, not CT",
+    "SC_rgb_rle_2frame.dcm": "contains 2 frames",
     "meta_missing_tsyntax.dcm": "lacks TransferSyntaxUID",
     "no_meta.dcm": "is not a DICOM file",
     "README.txt": "is not a DICOM file",
@@ -235,14 +235,14 @@ BROKEN: dict[str, tuple[dict[str, Any], str]] = {
     "no pixels": ({"PixelData": None}, "lacks PixelData"),
     "no class": ({"SOPClassUID": None}, "lacks SOPClassUID"),
     "no meaning": ({"PhotometricInterpretation": None}, "lacks PhotometricInterpretation"),
-    "MR": ({"SOPClassUID": MRImageStorage}, "holds MR Image Storage, not CT"),
+    "MR": ({"SOPClassUID": MRImageStorage}, "contains MR Image Storage, not CT"),
     "private": ({"SOPClassUID": "1.2.3.4"}, "not CT"),
     "cut off": ({"PixelData": stored().tobytes()[:50]}, "cut off"),
     "color": ({"PhotometricInterpretation": "RGB"}, "no Hounsfield units"),
     "bomb": ({"Rows": 60_000, "Columns": 60_000}, "60000 x 60000 pixels"),
     "empty": ({"Rows": 0}, "0 x 8 pixels"),
     "odd depth": ({"BitsAllocated": 7}, "its tags describe wrongly|cannot be read"),
-    "two frames": ({"NumberOfFrames": 2, "Rows": 3}, "holds 2 frames"),
+    "two frames": ({"NumberOfFrames": 2, "Rows": 3}, "contains 2 frames"),
 }
 
 
@@ -321,7 +321,9 @@ def test_floating_point_pixels_are_named(keyword: str, syntax: str, tmp_path: Pa
     dataset.file_meta.TransferSyntaxUID = syntax
     path = tmp_path / "a.dcm"
     dataset.save_as(path, enforce_file_format=True)
-    with pytest.raises(InvalidFileError, match=rf"a\.dcm' holds {keyword}, not the whole numbers"):
+    with pytest.raises(
+        InvalidFileError, match=rf"a\.dcm' contains {keyword}, not the whole numbers"
+    ):
         read_slice(path)
 
 
@@ -453,7 +455,9 @@ def test_several_series_are_listed_or_chosen_from(tmp_path: Path) -> None:
     write_series(tmp_path)
     other = f"{SERIES}.7"
     save(make(SeriesInstanceUID=other), tmp_path / "other.dcm")
-    with pytest.raises(InvalidFileError, match="holds 2 series; choose one with series=") as caught:
+    with pytest.raises(
+        InvalidFileError, match="contains 2 series; choose one with series="
+    ) as caught:
         read_series(tmp_path)
     assert f"'{SERIES}' (5 files)" in str(caught.value)
     assert f"'{other}' (1 files)" in str(caught.value)
@@ -558,7 +562,7 @@ def test_a_multi_frame_file_is_a_series(tmp_path: Path) -> None:
         hu = (pixels[frame].astype(float) - 1024) * (1 + frame)
         assert_shows(volume[index], expected(hu + 1024))
         assert_shows(own[index], expected(hu + 1024, 40 * frame, 400 + frame))
-    with pytest.raises(InvalidFileError, match=r"holds 3 frames; choose .*read_series"):
+    with pytest.raises(InvalidFileError, match=r"contains 3 frames; choose .*read_series"):
         read_slice(path)
 
 

@@ -180,7 +180,7 @@ def test_installs_what_is_published(server: Server, root: Path, covid19_ct: obje
 
 
 def test_nothing_is_fetched_unasked(server: Server, root: Path, covid19_ct: object) -> None:
-    with pytest.raises(FileNotFoundError, match="does not hold dataset"):
+    with pytest.raises(FileNotFoundError, match="does not contain dataset"):
         covidct.load_dataset("covid19-ct", root)
     assert not root.exists()
     download(covid19_ct.root)

@@ -95,7 +95,7 @@ def test_parts_of_a_set_are_no_classes(tmp_path: Path) -> None:
         for label in ("COVID", "non-COVID"):
             put(tmp_path / part / label / "a.png")
     with pytest.raises(
-        ValueError, match="holds 'COVID', 'non-COVID': give one of them as the root"
+        ValueError, match="contains 'COVID', 'non-COVID': give one of them as the root"
     ):
         covidct.load_dataset("folder", tmp_path)
     assert len(covidct.load_dataset("folder", tmp_path / "train")) == 2
@@ -106,7 +106,8 @@ def test_sites_are_no_classes(tmp_path: Path) -> None:
         put(tmp_path / name / "a.png")
     sites = rf"folder@A={re.escape(str(tmp_path / 'A'))} folder@B="
     with pytest.raises(
-        ValueError, match=rf"holds class folders: 'COVID', 'Normal'\. .*concat .*--dataset {sites}"
+        ValueError,
+        match=rf"contains class folders: 'COVID', 'Normal'\. .*concat .*--dataset {sites}",
     ):
         covidct.load_dataset("folder", tmp_path)
     for name in ("X/p1", "Y/p1", "Y/p2"):  # folders of patients
@@ -185,13 +186,15 @@ def test_needs_class_folders(tmp_path: Path, names: tuple[str, ...]) -> None:
         (tmp_path / name).mkdir()
     if "notes" in names:
         (tmp_path / "notes" / "scan.npy").write_bytes(b"x")
-    with pytest.raises(FileNotFoundError, match="should hold a folder with slices for each class"):
+    with pytest.raises(
+        FileNotFoundError, match="should contain a folder with slices for each class"
+    ):
         covidct.load_dataset("folder", tmp_path)
 
 
 def test_slices_without_class_folders_are_counted(tmp_path: Path) -> None:
     put(tmp_path / "a.png")
-    with pytest.raises(FileNotFoundError, match="it holds 1 slices, but no folders with slices"):
+    with pytest.raises(FileNotFoundError, match="it contains 1 slices, but no folders with slices"):
         covidct.load_dataset("folder", tmp_path)
 
 

@@ -242,7 +242,7 @@ class TestRefusedFiles:
     def test_several_frames(self, form: str, write) -> None:
         other = COLOR.transpose(Image.Transpose.ROTATE_180)
         content = encoded(COLOR, form, save_all=True, append_images=[other])
-        refused(write(content), "holds several frames")
+        refused(write(content), "contains several frames")
 
 
 def png_chunk(kind: bytes, content: bytes) -> bytes:

@@ -392,8 +392,14 @@ BESIDE: dict[str, tuple[Callable[[], Dataset], str]] = {
         lambda: make(stored(9), SeriesDescription="Thorax MIP 10mm", SeriesInstanceUID="1.8"),
         "projection of several slices (MIP)",
     ),
-    "report": (lambda: make(stored(9), SOPClassUID=REPORT, PixelData=None), "holds .*SR.*not CT"),
-    "plan": (lambda: make(stored(9), SOPClassUID=PLAN, PixelData=None), "holds RT Plan.*, not CT"),
+    "report": (
+        lambda: make(stored(9), SOPClassUID=REPORT, PixelData=None),
+        "contains .*SR.*not CT",
+    ),
+    "plan": (
+        lambda: make(stored(9), SOPClassUID=PLAN, PixelData=None),
+        "contains RT Plan.*, not CT",
+    ),
     "capture": (capture, "secondary capture of a CT series"),
     "captures": (
         lambda: capture(NumberOfFrames=2, Rows=3, SOPClassUID=CAPTURES),

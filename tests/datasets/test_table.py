@@ -108,7 +108,11 @@ def test_tables_that_do_not_match(images: Path, edit: object, match: str, caplog
     [
         (lambda rows: rows[1:], 3, "1 slices in .* are not in .*: 'a.png'"),
         (lambda rows: [*rows, rows[0]], 4, "1 rows .* repeat another row"),
-        (lambda rows: [*rows, "a.png,COVID-19,p9,train,north"], 4, "only the first is used: 'a.png'"),
+        (
+            lambda rows: [*rows, "a.png,COVID-19,p9,train,north"],
+            4,
+            "only the first is used: 'a.png'",
+        ),
         (lambda rows: [*rows, "e.png,,p9,train,north"], 4, "1 rows .* no path or no label"),
         (lambda rows: [rows[0].replace("p1", "p4"), *rows[1:]], 4, "1 of 3 patients .* parts"),
         (lambda rows: [rows[0].replace("p1", ""), *rows[1:]], 4, "patients are unknown"),
@@ -127,7 +131,7 @@ def test_doubts_are_reported(images: Path, edit: object, slices: int, match: str
         ({"columns": {"paht": "filename"}}, HEADER, UnknownNameError, "did you mean 'path'"),
         ({}, "x,finding,patientid,split,site", InvalidFileError, "no column for 'path'"),
         ({}, "filename,x,patientid,split,site", InvalidFileError, "no column for 'label'"),
-        ({"columns": {"split": "site"}}, HEADER, ValueError, "must hold train, val or test"),
+        ({"columns": {"split": "site"}}, HEADER, ValueError, "must contain train, val or test"),
         ({"images": "/nowhere"}, HEADER, FileNotFoundError, "'/nowhere' is not a folder"),
         ({"positive": "covid"}, HEADER, UnknownNameError, "positive label 'covid'"),
     ],

@@ -314,7 +314,7 @@ def test_previews_and_masks_are_passed_over(shown) -> None:
 
     for kinds in ((0, 1), (1, 0), (0, 4, 1)):
         np.testing.assert_array_equal(shown(pages(*kinds)), PICTURE)
-    with pytest.raises(InvalidFileError, match="holds several frames"):
+    with pytest.raises(InvalidFileError, match="contains several frames"):
         shown(pages(0, 0))
 
 
@@ -322,7 +322,7 @@ def test_pages_that_go_round_in_a_circle_end(shown) -> None:
     content = bytearray(tiff(UNITS))
     place = struct.unpack("<I", content[4:8])[0]
     content[-4:] = struct.pack("<I", place)
-    with pytest.raises(InvalidFileError, match="holds several frames"):
+    with pytest.raises(InvalidFileError, match="contains several frames"):
         shown(bytes(content))
 
 

@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> None:
     options = {name: value for name, value in read_rule(args).items() if value is not None}
     onnx = args.target.suffix.lower() == ".onnx"
     if onnx and (options or args.thumbnails):
-        raise WrongCallError("an ONNX file holds neither a decision rule nor thumbnails")
+        raise WrongCallError("an ONNX file contains neither a decision rule nor thumbnails")
     if args.input_type and not onnx:
         raise WrongCallError("--input-type is for ONNX files; a folder takes slices of any kind")
     result = CrossValidationResult.load(args.run_dir)

@@ -245,7 +245,7 @@ def full_page(file: BinaryIO) -> tuple[int, TiffPage]:
     full = [item for item in pages if not item[1].is_preview] or pages[:1]
     if len(full) > 1:
         raise Refusal(
-            f"holds several frames ({len(full)} pages); save each slice as an image of its own"
+            f"contains several frames ({len(full)} pages); save each slice as an image of its own"
         )
     return full[0]
 

@@ -48,7 +48,7 @@ _PER_SLICE = (
 class CTDataset:
     """Dataset of chest-CT slices in files, with targets and, if known, patients and volumes.
 
-    A slice is a frame of a file: `paths[i]` is the file that holds the pixels and `frames[i]` the
+    A slice is a frame of a file: `paths[i]` is the file with the pixels and `frames[i]` the
     stored index of the slice in it, 0 for image files and single-frame DICOM files. It is a
     map-style dataset for PyTorch, with ``len(dataset)`` and ``dataset[i]``.
 

@@ -138,7 +138,8 @@ def read_slice(path: StrPath, *, window: WindowChoice = "lung") -> Image.Image:
             file.require_ct()
         if file.frames > 1:
             raise Refusal(
-                f"holds {file.frames} frames; choose a slice of covidct.datasets.dicom.read_series"
+                f"contains {file.frames} frames; choose a slice of "
+                "covidct.datasets.dicom.read_series"
             )
         return file_frame(file, 0, chosen)
 
@@ -335,7 +336,7 @@ def _stack(path: Path, series: str | None) -> Stack:
     ]
     if not slices:
         reasons = "; ".join(f"{file.name!r}: {reason}" for file, reason in aside[:3])
-        raise InvalidFileError(f"{str(path)!r} holds no CT slices ({reasons})")
+        raise InvalidFileError(f"{str(path)!r} contains no CT slices ({reasons})")
     if aside:
         _warn_aside(path, aside)
     counts = Counter(str(s.series or "") for s in slices)
@@ -348,7 +349,7 @@ def _stack(path: Path, series: str | None) -> Stack:
     if series is None and len(counts) > 1:
         found = ", ".join(f"{uid!r} ({count} files)" for uid, count in counts.items())
         raise InvalidFileError(
-            f"{str(path)!r} holds {len(counts)} series; choose one with series=: {found}"
+            f"{str(path)!r} contains {len(counts)} series; choose one with series=: {found}"
         )
     if series is not None and series not in counts:
         error = UnknownNameError.among("series", series, counts)
@@ -363,7 +364,7 @@ def _stack(path: Path, series: str | None) -> Stack:
     stacks = arrange(chosen, _refuse)
     if len(stacks) > 1:
         raise InvalidFileError(
-            f"{str(path)!r} holds {len(stacks)} phases or reconstructions of one series, which lie "
+            f"{str(path)!r} has {len(stacks)} phases or reconstructions of one series, which lie "
             "at the same place; keep one of them in the folder"
         )
     if stacks[0].plane != "axial":

@@ -285,7 +285,7 @@ class DicomFile:
         # A frame takes at least the 8 bytes of an item, or those of its pixels.
         if not 1 <= frames <= max(1, self._size if self._inflated else self._size // 8):
             raise Refusal(
-                f"has a NumberOfFrames of {frames}, more than its {self._size} bytes can hold; "
+                f"has a NumberOfFrames of {frames}, more than its {self._size} bytes can contain; "
                 "correct the tag"
             )
         return frames
@@ -344,7 +344,7 @@ class DicomFile:
         if kind not in _CT:
             # The name of a private class may be any text from the file.
             name = kind.name if kind.is_valid and not kind.is_private else "something"
-            raise Refusal(f"holds {name}, not CT; give CT slices")
+            raise Refusal(f"contains {name}, not CT; give CT slices")
 
     # Pixels
 
@@ -421,7 +421,7 @@ class DicomFile:
         self.require_ct()
         if self.needed("PhotometricInterpretation") not in ("MONOCHROME1", "MONOCHROME2"):
             raise Refusal(
-                "holds a CT slice in color, which has no Hounsfield units; export the original"
+                "contains a CT slice in color, which has no Hounsfield units; export the original"
             )
 
     def _shown(self, stored: npt.NDArray[Any], index: int, window: WindowChoice | Window) -> Gray:
@@ -547,7 +547,7 @@ class DicomFile:
         """Check the tags of the pixels and the size of a frame before decoding."""
         if kind := self._float_pixels():
             raise Refusal(
-                f"holds {kind}, not the whole numbers of CT; save them as PixelData of 16 bits "
+                f"contains {kind}, not the whole numbers of CT; save them as PixelData of 16 bits "
                 "with RescaleSlope and RescaleIntercept, or the series as NIfTI"
             )
         for keyword in _PIXEL_TAGS:

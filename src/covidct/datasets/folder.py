@@ -148,7 +148,7 @@ def _class_folders(root: Path, *, on_error: OnError) -> dict[str, Found]:
     """Find the slices of each class folder; files outside of them are logged."""
     if not root.is_dir():
         raise FileNotFoundError(
-            f"{os.fspath(root)!r} is not a folder; it should hold a folder for each class"
+            f"{os.fspath(root)!r} is not a folder; it should contain a folder for each class"
         )
     found = {
         folder.name: find_slices(folder, root=root, on_error=on_error)
@@ -161,7 +161,7 @@ def _class_folders(root: Path, *, on_error: OnError) -> dict[str, Found]:
     outside = list_slices(root, recursive=False).slices
     if not classes:
         raise FileNotFoundError(
-            f"{os.fspath(root)!r} should hold a folder with slices for each class, such as "
+            f"{os.fspath(root)!r} should contain a folder with slices for each class, such as "
             f"'COVID' and 'non-COVID'; {_describe_content(root, found, outside)}"
         )
     if empty:
@@ -178,9 +178,9 @@ def _class_folders(root: Path, *, on_error: OnError) -> dict[str, Found]:
 
 def _describe_content(root: Path, found: dict[str, Found], outside: list[Path]) -> str:
     if outside:
-        return f"it holds {len(outside)} slices, but no folders with slices"
+        return f"it contains {len(outside)} slices, but no folders with slices"
     if not found:
-        return "it holds no folders"
+        return "it contains no folders"
     reasons = [
         f"{path.relative_to(root).as_posix()!r}: {reason}"
         for listing in found.values()
@@ -195,15 +195,18 @@ def _nested(root: Path, names: list[str]) -> str:
     """Return advice if the folders are parts, such as "train" and "test", or sites with classes."""
     inner = [{folder.name for folder in folders_in(root / name)} for name in names]
     every = sorted(set().union(*inner))
-    held = f". Each of these folders holds {some(every, limit=6)}"
+    content = some(every, limit=6)
     if any(name.casefold() in _PARTS for name in names):
         is_split = len(every) > 1 and all(classes == inner[0] for classes in inner)
-        return f"{held}: give one of them as the root" if is_split else ""
+        if not is_split:
+            return ""
+        return f". Each of these folders contains {content}: give one of them as the root"
     with suppress(ValueError):
         if all(inner) and len(names) > 1 and binarize(every, where=os.fspath(root)).targets.any():
             sites = " ".join(f"folder@{name}={root / name}" for name in names)
             return (
-                f"{held.replace('holds', 'holds class folders:')}. Load each of them as a dataset, "
-                f"and join these with covidct.concat (on the command line --dataset {sites})"
+                f". Each of these folders contains class folders: {content}. Load each of them as "
+                "a dataset, and join these with covidct.concat (on the command line --dataset "
+                f"{sites})"
             )
     return ""

@@ -4,7 +4,7 @@ The input of networks is 8-bit gray pictures, but files contain Hounsfield units
 many 16-bit PNG and TIFF files), raw detector values with an offset, or floats. :func:`to_gray`
 converts all of them by the same rules, in this order:
 
-1. **8-bit pictures** (uint8, or deeper samples that hold an 8-bit picture: values of 0 to 255 with
+1. **8-bit pictures** (uint8, or deeper samples with an 8-bit picture: values of 0 to 255 with
    a maximum of at least 128, or only multiples of 257 or 256 up to full scale) are windowed
    already and are not changed.
 2. **Hounsfield units** go through the window. They are known from the file's tags (DICOM), or
@@ -303,7 +303,7 @@ def _is_chest(hu: npt.NDArray[np.float64]) -> bool:
     )
 
 
-@functools.cache  # once per process, since a dataset holds many thousands of such files
+@functools.cache  # once per process, since a dataset contains many thousands of such files
 def _log_recognized(dtype: str, unit: str) -> None:
     _logger.warning(
         "%s values were recognized as %s and are shown through the display window (logged once)",

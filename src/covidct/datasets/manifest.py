@@ -92,7 +92,7 @@ def load(
         downloads.install(info, base, folders=folders, limits=limits, check=check)
     else:
         raise FileNotFoundError(
-            f"{str(base)!r} does not hold dataset {info.name!r}: expected {info.layout}. "
+            f"{str(base)!r} does not contain dataset {info.name!r}: expected {info.layout}. "
             f"To get it: {info.how_to_get} ({info.home})"
         )
     return _match(info, entries, base, verify=verify, on_error=on_error)
@@ -190,7 +190,7 @@ def _mismatch_message(
     complete = len(_pair(entries, present, by_stem=True)) == len(entries) == len(present)
     names_agree = 'All names are there: load a re-encoded copy with verify="names". '
     return (
-        f"{str(base)!r} does not hold {info.name!r} as published ({len(entries):,} files): "
+        f"{str(base)!r} does not contain {info.name!r} as published ({len(entries):,} files): "
         f"{'; '.join(found)}. {names_agree if complete else ''}"
         f"Otherwise get the original files again ({info.how_to_get}), leave these files out with "
         'on_error="skip", or load the present files with verify=None'

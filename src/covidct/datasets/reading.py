@@ -176,9 +176,7 @@ def _decoded(file: BinaryIO, window: WindowChoice) -> Image.Image:
         _check_size(image.size)
         if getattr(image, "is_animated", False):
             if not _adds_previews_only(image):
-                raise Refusal(
-                    "holds several frames; save the one slice that is meant as an image of its own"
-                )
+                raise Refusal("contains several frames; save one slice as an image of its own")
             file.seek(0)
             image = Image.open(file, formats=_FORMATS)
         samples = deep_samples(image, file)

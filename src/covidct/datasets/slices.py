@@ -465,7 +465,7 @@ class _Search:
         windowed = [v.name for v in self._found.volumes if not v.in_hu and v.paths[0] in files]
         if windowed:
             _LOG.info(
-                "%d volumes hold gray values rather than Hounsfield units and are taken as they "
+                "%d volumes contain gray values rather than Hounsfield units and are taken as they "
                 "are: %s",
                 len(windowed),
                 some(windowed),

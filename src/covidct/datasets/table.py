@@ -483,12 +483,12 @@ def _with_splits(rows: pd.DataFrame, chosen: Mapping[str, str], origin: str) -> 
     if (empty := rows["split"].isna()).any():
         raise ValueError(
             f"column {column!r} of {origin} is empty for {empty.sum():,} slices, such as "
-            f"{some(rows.loc[empty, 'path'].map(str))}; it must hold train, val or test"
+            f"{some(rows.loc[empty, 'path'].map(str))}; it must contain train, val or test"
         )
     unknown = sorted({str(v) for v in rows["split"] if str(v).casefold().strip() not in _SPLITS})
     if unknown:
         raise ValueError(
-            f"column {column!r} of {origin} must hold train, val or test, got {some(unknown)}"
+            f"column {column!r} of {origin} must contain train, val or test, got {some(unknown)}"
         )
     rows["split"] = [_SPLITS[str(value).casefold().strip()] for value in rows["split"]]
     if "group" in rows:

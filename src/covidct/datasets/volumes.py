@@ -544,7 +544,7 @@ def _outside(array: npt.NDArray[Any]) -> npt.NDArray[np.bool_] | None:
     return outside
 
 
-@functools.cache  # once per process, since a dataset holds many such files
+@functools.cache  # once per process, since a dataset contains many such files
 def _log_outside() -> None:
     _LOG.warning(
         "voxels of volume files that are NaN are read as air outside the field of view (said once)"

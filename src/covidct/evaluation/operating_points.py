@@ -348,7 +348,7 @@ def _bootstrapped(
     prevalences: Sequence[float],
     **options: Any,
 ) -> dict[str, Interval]:
-    """Return bootstrap intervals that hold with chosen and with fixed thresholds."""
+    """Return bootstrap intervals that are valid for chosen and for fixed thresholds."""
 
     def statistic(weights: Floats) -> _Values:
         cells = sum(

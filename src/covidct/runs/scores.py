@@ -163,7 +163,7 @@ class ScoredFolds(Plots, SubgroupMetrics, Displayed):
     def patient_intervals(self, *, level: float = 0.95) -> dict[str, Interval] | None:
         """Return confidence intervals of the means of :attr:`patient_metrics` over the folds.
 
-        Accuracy, recall and specificity have Wilson's interval, which also holds if all patients
+        Accuracy, recall and specificity have Wilson's interval, which is also valid if all patients
         are classified correctly; the other metrics have a bootstrap over patients. Intervals are
         computed once and cached.
 

@@ -38,7 +38,7 @@ COVIDX_CT = DatasetInfo(
         ),
         "In version 3, a network chose most of the COVID-19 slices for training.",
         (
-            "Version 1 holds eight scans that version 2 withdrew: NCP_328_1805, CP_1781_3567, "
+            "Version 1 contains eight scans that version 2 withdrew: NCP_328_1805, CP_1781_3567, "
             "CP_1769_3516, NCP_1058_2635, NCP_868_2395, NCP_868_2396, NCP_869_2397 and "
             "NCP_911_2453."
         ),
@@ -147,7 +147,7 @@ SARS_COV_2_CT_MULTICLASS = DatasetInfo(
     home="https://www.kaggle.com/datasets/plameneduardo/a-covid-multiclass-dataset-of-ct-scans",
     citation="Soares et al.: Evolving Systems 15:635 (2024), doi 10.1007/s12530-023-09511-2",
     known_faults=(
-        "The paper counts 4,173 slices, the release at Kaggle holds 4,171.",
+        "The paper counts 4,173 slices, the release at Kaggle contains 4,171.",
         (
             "The hospitals and authors are those of sars-cov-2-ct; shared images are likely, "
             "though not confirmed."
@@ -247,7 +247,7 @@ CC_CCII = DatasetInfo(
     citation="Zhang et al.: Cell 181:1423 (2020); counts of the cleaned release of He et al.",
     known_faults=(
         (
-            "402 of 4,051 scans hold repeated or foreign slices, and 159 are out of order; option "
+            "402 of 4,051 scans have repeated or foreign slices, and 159 are out of order; option "
             "faulty= leaves them out by the list CT_cleaned_v2.csv in your copy."
         ),
         (
@@ -260,7 +260,7 @@ CC_CCII = DatasetInfo(
     contains=("covidx-ct",),
     tested_on=_GENERATED,
     loader=_READERS + "cc_ccii:load",
-    layout="NCP/ (or COVID19/), CP/ and Normal/, each with a folder per patient that holds a "
+    layout="NCP/ (or COVID19/), CP/ and Normal/, each with a folder per patient that contains a "
     "folder per scan, such as NCP/16/1164/0000.png",
     how_to_get="download the archives NCP-n.zip (COVID19-n.zip), CP-n.zip and Normal-n.zip from "
     "its home and unpack them; CT_cleaned_v2.csv and the lists of the split are in "
@@ -285,13 +285,13 @@ MOSMED_1110 = DatasetInfo(
             "Labels are degrees of radiological signs, without PCR: calling CT-1 to CT-4 COVID-19 "
             "is an assumption."
         ),
-        "Each volume holds about every tenth slice (8 mm apart).",
+        "Each volume contains about every tenth slice (8 mm apart).",
         "The 50 lesion masks are all of CT-1.",
     ),
     contains=("covidx-ct", "large-covid-19-ct-slices"),
     tested_on=_GENERATED,
     loader=_READERS + "label_files:load_mosmed_1110",
-    layout="studies/ with CT-0/ to CT-4/, which hold study_0001.nii.gz, ...; optionally masks/ "
+    layout="studies/ with CT-0/ to CT-4/, which contain study_0001.nii.gz, ...; optionally masks/ "
     "with study_0255_mask.nii.gz, ... (folders without classes need dataset_registry.csv or .xlsx)",
     how_to_get="download it from its home and unpack it",
     group_kind="patient",
@@ -336,13 +336,13 @@ MIDRC_RICORD_1 = DatasetInfo(
     known_faults=(
         "The class is the collection: 1A is positive, 1B negative.",
         (
-            "Studies hold several series, among them localizers, reformats and projections; the "
+            "Studies contain several series, among them localizers, reformats and projections; the "
             "original axial series with the most slices is taken."
         ),
     ),
     tested_on=_GENERATED,
     loader=_READERS + "ricord:load",
-    layout="MIDRC-RICORD-1A/ and MIDRC-RICORD-1B/, each with a folder per patient that holds "
+    layout="MIDRC-RICORD-1A/ and MIDRC-RICORD-1B/, each with a folder per patient that contains "
     "studies, series and DICOM files, as the NBIA Data Retriever writes them",
     how_to_get="download the collections MIDRC-RICORD-1A and MIDRC-RICORD-1B of its home into one "
     "folder",
@@ -368,7 +368,7 @@ COV19_CT_DB = DatasetInfo(
     ),
     tested_on=_GENERATED,
     loader=_READERS + "class_folders:load_cov19_ct_db",
-    layout="train/ and val/ (or validation/), each with covid/ and non-covid/ that hold folders "
+    layout="train/ and val/ (or validation/), each with covid/ and non-covid/ that contain folders "
     "ct_scan_0/, ... of JPEG files; or covid1/, covid2/, non-covid1/, ... for training and "
     "validation/val/",
     how_to_get="ask the organizers at its home for access",
@@ -387,7 +387,7 @@ COVID_CHESTXRAY = DatasetInfo(
     known_faults=(
         "Four slices are negative: use it as a further source of COVID-19 slices.",
         "Images carry arrows and letters, and their sizes and colors vary.",
-        "The 21 volumes, which are not in the repository, hold the scans of covid-19-ct-seg.",
+        "The 21 volumes, which are not in the repository, contain the scans of covid-19-ct-seg.",
     ),
     contains=("covid-19-ct-seg", "covidx-ct", "large-covid-19-ct-slices", "medseg-covid-19"),
     tested_on=_GENERATED,
