@@ -83,7 +83,7 @@ def test_decorators_become_assignments_that_do_the_same(mutate):
 def test_mutants_are_named_by_their_function(mutate):
     names = {
         "covidct.training.lamb.xǁLambǁstep__mutmut_3": "covidct.training.lamb.Lamb.step",
-        "covidct.runs.splits.x__torn__mutmut_12": "covidct.runs.splits._torn",
+        "covidct.runs.splits.x__shared_groups__mutmut_12": "covidct.runs.splits._shared_groups",
     }
     for name, function in names.items():
         assert mutate.Mutant(name, "survived").function == function

@@ -256,7 +256,7 @@ def make_split(
     if labels is not None and (dataset.groups is None or not isinstance(groups, str)):
         return Split(protocol, folds, labels, kind)
     split = Split(protocol, folds, *resampled_groups(dataset))
-    _warn_if_torn(split, dataset)
+    _warn_about_shared_groups(split, dataset)
     return split
 
 
@@ -515,12 +515,12 @@ def _leave_one_source_out(dataset: CTDataset | _Targets, repeats: int) -> Split:
                     "source that is left out and in the others"
                 )
         if dataset.groups is not None:
-            torn = np.intersect1d(dataset.groups[fold.train], dataset.groups[fold.test])
-            if torn.size:
+            shared = np.intersect1d(dataset.groups[fold.train], dataset.groups[fold.test])
+            if shared.size:
                 raise ValueError(
-                    f"{len(torn)} {group_unit(dataset.group_kind)}s have slices in source {name!r} "
-                    f"and in another one, such as {str(torn[0])!r}; leave their slices of one "
-                    "source out with dataset.subset(...)"
+                    f"{len(shared)} {group_unit(dataset.group_kind)}s have slices in source "
+                    f"{name!r} and in another one, such as {str(shared[0])!r}; leave their "
+                    "slices of one source out with dataset.subset(...)"
                 )
         folds.append(fold)
     _refuse_copies(folds, dataset)
@@ -575,9 +575,9 @@ def _check_fold(
     for (one, a), (other, b) in combinations(parts.items(), 2):
         if np.intersect1d(a, b).size:
             raise ValueError(f"fold {number} has slices in both the {one} and the {other} part")
-        if groups is not None and (torn := np.intersect1d(groups[a], groups[b])).size:
+        if groups is not None and (shared := np.intersect1d(groups[a], groups[b])).size:
             raise ValueError(
-                f"fold {number} has slices of group {str(torn[0])!r} in both the {one} and the "
+                f"fold {number} has slices of group {str(shared[0])!r} in both the {one} and the "
                 f"{other} part; move all slices of a group to one part"
             )
     for part, index in (("training", fold.train), ("test", fold.test)):
@@ -590,11 +590,11 @@ def _check_fold(
             )
 
 
-def _warn_if_torn(split: Split, dataset: CTDataset | _Targets) -> None:
+def _warn_about_shared_groups(split: Split, dataset: CTDataset | _Targets) -> None:
     """Warn if the folds separate slices of groups or near-duplicates, with a remedy."""
     if split.groups is None or split.protocol.group_kind == "near-duplicate":
         return
-    if torn := _torn(split.folds, split.groups):
+    if shared := _shared_groups(split.folds, split.groups):
         unit = group_unit(split.group_kind)
         sizes = np.unique(split.groups, return_counts=True)[1]
         found = split.group_kind == "near-duplicate"
@@ -602,7 +602,7 @@ def _warn_if_torn(split: Split, dataset: CTDataset | _Targets) -> None:
         largest = f", the largest with {sizes.max()} slices" if found else ""
         remedy = "near-duplicate" if found else "patient+near-duplicate"
         warnings.warn(
-            f"{leakage_warning(unit)} ({len(torn)} of {total} {unit}s{largest}); use "
+            f"{leakage_warning(unit)} ({len(shared)} of {total} {unit}s{largest}); use "
             f"groups={remedy!r} for an unbiased estimate",
             LeakageWarning,
             stacklevel=4,
@@ -613,7 +613,7 @@ def _warn_if_torn(split: Split, dataset: CTDataset | _Targets) -> None:
         except (OSError, InvalidFileError) as error:
             _LOG.warning("near-duplicates of other patients were not searched: %s", error)
             return
-        if groups is None or not _torn(split.folds, groups):
+        if groups is None or not _shared_groups(split.folds, groups):
             return
         torn_slices = [
             fold.test[np.isin(groups[fold.test], groups[fold.train])] for fold in split.folds
@@ -628,5 +628,5 @@ def _warn_if_torn(split: Split, dataset: CTDataset | _Targets) -> None:
         )
 
 
-def _torn(folds: Sequence[Fold], groups: Labels) -> set[str]:
+def _shared_groups(folds: Sequence[Fold], groups: Labels) -> set[str]:
     return {str(g) for fold in folds for g in np.intersect1d(groups[fold.train], groups[fold.test])}
