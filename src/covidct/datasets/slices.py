@@ -172,7 +172,7 @@ def find_slices(
     ModuleNotFoundError
         If there are DICOM files and pydicom is not installed, or volume files and SimpleITK is not.
     TypeError
-        If `paths` holds anything but paths.
+        If `paths` contains anything but paths.
     ValueError
         If `on_error` is not "raise" or "skip".
 
@@ -213,18 +213,18 @@ def as_paths(paths: StrPath | Iterable[StrPath]) -> list[Path]:
 
     Parameters
     ----------
-    paths : path or iterable of paths
+    paths : str, path-like or iterable of these
         Files and folders.
 
     Returns
     -------
     list of Path
-        The paths, in their order.
+        Paths in the given order.
 
     Raises
     ------
     TypeError
-        If one of them is not a path, as for a dataset, which holds pairs of image and target.
+        If one of them is not a path, as in a dataset, whose items are pairs of image and target.
 
     Examples
     --------

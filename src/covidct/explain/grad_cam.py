@@ -358,7 +358,7 @@ def _as_leaf(maps: object, canvas: torch.Size) -> Tensor:
 
 
 def _is_scaled(grid: Sequence[int], canvas: Sequence[int]) -> bool:
-    """Check that one stride leads from the canvas to the grid, give or take a cell at the edge."""
+    """Return True if the grid is the canvas divided by one stride, up to one cell at the edge."""
     least = max(length / (n + 1) for length, n in zip(canvas, grid, strict=True))
     most = min(length / max(n - 1, 1e-9) for length, n in zip(canvas, grid, strict=True))
     return least <= most
