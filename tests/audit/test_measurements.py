@@ -278,5 +278,5 @@ def test_one_class_is_fatal_and_still_audited(phantoms):
 def test_a_cache_that_is_a_file_is_named(tmp_path, monkeypatch):
     (tmp_path / "cache").touch()
     monkeypatch.setenv("COVIDCT_CACHE", str(tmp_path / "cache"))
-    with pytest.raises(OSError, match=r"cannot keep .* set COVIDCT_CACHE to a folder"):
+    with pytest.raises(OSError, match=r"cannot store .* set COVIDCT_CACHE to a folder"):
         measure_slices(covidct.load_dataset("phantom", n=2, seed=0))
