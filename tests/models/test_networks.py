@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 import covidct
 from covidct.models.catalogue import BUILT_IN
+from covidct.models.initial_weights import imagenet_state
 from covidct.models.parts import build_network
-from covidct.models.weights import imagenet_state
 
 NAMES = [info.name for info in BUILT_IN]
 KINDS = (

