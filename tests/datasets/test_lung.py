@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +130,8 @@ def test_limits_of_the_rule(hu: np.ndarray, blocks: int) -> None:
 def test_the_body_has_to_enclose_the_air() -> None:
     hu = piece(body(), 100)
     assert lung_area(hu, (2.5, 2.5)) == pytest.approx(100 / 16)
+    thin = np.where(hu == AIR, -900, hu)  # air around the body that is not free gas
+    assert lung_area(thin, (2.5, 2.5)) == pytest.approx(100 / 16)
     hu[:11, 10] = AIR  # a way out
     assert lung_area(hu, (2.5, 2.5)) == 0
     hu[:11, 10] = -300  # not dense either
@@ -190,7 +193,9 @@ def test_the_longest_run_is_kept() -> None:
     assert np.flatnonzero(lung_run(areas, step * 0.5)).tolist() == [0, 1, 2, 3, 4, 5, 6]
     assert np.flatnonzero(lung_run(areas, step * 10)).tolist() == [6]
     assert not lung_run(np.zeros(3), np.arange(3.0)).any()
-    assert lung_run(np.array([5.0]), np.array([np.nan])).tolist() == [True]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a single slice has no distance to the next one
+        assert lung_run(np.array([5.0]), np.array([np.nan])).tolist() == [True]
 
 
 # The lungs of a whole volume: parts of the full size, from the feet upwards.
@@ -222,6 +227,24 @@ def test_windowed_volumes_keep_all_slices(tmp_path: Path) -> None:
     found = lung_slices(volume)
     assert found.all()
     assert found.dtype == np.bool_
+
+
+@pytest.mark.parametrize(
+    ("unknown", "shown"), [(2, [False, False, True, True]), (3, [True, True, True, True])]
+)
+def test_volumes_with_mostly_unknown_units_keep_all_slices(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unknown: int, shown: list[bool]
+) -> None:
+    sitk = pytest.importorskip("SimpleITK", reason="needs the extra volumes")
+    hu = chest(1.0, size=64)
+    image = sitk.GetImageFromArray(np.rint([hu] * 4).astype(np.int16))
+    image.SetSpacing((400 / 64, 400 / 64, 5.0))
+    sitk.WriteImage(image, str(tmp_path / "a.mha"))
+    (volume,) = find_slices(tmp_path / "a.mha").volumes
+    read = lung.find_hu
+    monkeypatch.setattr(lung, "find_hu", lambda p, k: None if k < unknown else read(p, k))
+    found = lung_slices(volume)
+    assert (found.tolist(), found.dtype) == (shown, np.bool_)
 
 
 def test_a_slice_that_cannot_be_read_shows_no_lung(
