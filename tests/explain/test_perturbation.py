@@ -7,7 +7,8 @@ import torch
 from scipy import ndimage
 from torch import Tensor, nn
 
-from covidct.explain import GradCAM, faithfulness
+from covidct.explain import GradCAM, faithfulness, perturbation
+from covidct.models import LabelOutputs
 
 Spots = tuple[npt.NDArray[np.uint8], list[dict[str, npt.NDArray[np.bool_]]]]
 
@@ -172,6 +173,24 @@ def test_the_curves_by_loops(
     for size in (1, 3, 100):
         again = faithfulness.perturb(brightness, canvases, saliency, **options, batch_size=size)
         np.testing.assert_allclose(again.deletion, curves.deletion, rtol=1e-5)
+
+
+def test_options_reach_the_network(
+    brightness: nn.Module, spots: Spots, maps: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, infer = [], perturbation.infer
+
+    def watched(*args: object, **options: object) -> object:
+        given.append(options)
+        return infer(*args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(perturbation, "infer", watched)
+    options = {"batch_size": 3, "precision": "bfloat16"}
+    faithfulness.perturb(brightness, spots[0][:1], maps[:1], steps=1, **options)  # type: ignore[arg-type]
+    assert given == [options]
+    brightness.outputs = LabelOutputs(("COVID", "flu"), ("COVID",))
+    with pytest.raises(ValueError, match="'flu'"):
+        faithfulness.perturb(brightness, spots[0], maps, target="fever")
 
 
 def test_ten_steps_into_the_blur_with_seed_0_are_the_default(
