@@ -33,7 +33,7 @@ def test_every_source_is_left_out_once(three):
         assert fold.name not in set(three.sources[fold.train])
         assert len(fold.train) + len(fold.test) == len(three)
         assert (fold.validation.size, fold.validation.dtype) == (0, np.int64)
-    assert split.group_kind == "patient"
+    assert (split.groups.tolist(), split.group_kind) == (three.groups.tolist(), "patient")
     assert split_options("source", three, 5) == {"cv": "source"}
 
 
