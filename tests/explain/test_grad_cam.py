@@ -303,6 +303,8 @@ def test_no_canvases(blocks: nn.Module, shape: tuple[int, ...], index: list[int]
     chosen = None if index is None else np.array(index, dtype=int)
     with pytest.raises(ValueError, match="expected at least one canvas"):
         GradCAM(blocks).over(np.zeros(shape, dtype=np.uint8), index=chosen)
+    with pytest.raises(ValueError, match="batch_size must be an integer of at least 1"):
+        GradCAM(blocks).over(np.zeros((2, 8, 8), dtype=np.uint8), batch_size=0)
 
 
 class TestOfAnyModule:

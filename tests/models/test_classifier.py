@@ -132,6 +132,11 @@ def test_floats_are_scaled_like_bytes(slices: list[Image.Image]) -> None:
     np.testing.assert_allclose(model.predict_proba(floats), model.predict_proba(slices), atol=0.03)
 
 
+def test_an_empty_batch_is_refused(slices: list[Image.Image]) -> None:
+    with pytest.raises(ValueError, match="batch_size must be an integer of at least 1, got 0"):
+        create().predict_proba(slices, batch_size=0)
+
+
 def test_no_slice_gives_no_probability() -> None:
     assert create().predict_proba([]).shape == (0,)
 

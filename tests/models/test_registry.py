@@ -82,7 +82,9 @@ def test_register_model() -> None:
         {"head": "attention"},
         {"dropout": 1.0},
         {"std": (0.5, 0.5, 0.0)},
+        {"mean": (0.5, 0.5)},
         {"custom_size": (0, 3)},
+        {"default_size": (224,)},
     ],
     ids=lambda fault: next(iter(fault)),
 )

@@ -133,6 +133,12 @@ def test_what_is_no_training_set_is_refused(tiny, canvases, targets, message):
         trainer.fit(canvases, np.array(targets))
 
 
+def test_an_interval_of_no_epochs_is_refused(tiny):
+    _, trainer = fit(tiny)
+    with pytest.raises(ValueError, match="monitor_every must be an integer of at least 1, got 0"):
+        trainer.fit(*slices(), monitor=slices(), monitor_every=0)
+
+
 def test_global_randomness_is_untouched(tiny):
     _, trainer = fit(tiny)
     before = torch.random.get_rng_state()

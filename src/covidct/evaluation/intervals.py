@@ -485,7 +485,7 @@ def wilson(successes: float, n: float, *, level: float = 0.95) -> Interval:
     if not 0 <= successes <= n:
         raise ValueError(f"successes must be between 0 and n = {n}, got {successes}")
     if n == 0:
-        return Interval(np.nan, np.nan)
+        return Interval(np.nan, np.nan, reason="the metric is undefined")
     share, z = float(successes / n), float(special.ndtri((1 + level) / 2))
     center = share + z**2 / (2 * n)
     half = z * np.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2)

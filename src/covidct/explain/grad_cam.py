@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
+from .._checks import whole
 from .._memory import keep_freed_memory
 from .._text import some
 from ..devices import Precision, autocast, resolve_precision
@@ -235,8 +236,8 @@ class GradCAM:
         Raises
         ------
         ValueError
-            If `canvases` is not three-dimensional, if there are no canvases to explain, or for the
-            reasons listed under `explain`.
+            If `canvases` is not three-dimensional, if there are no canvases to explain, if
+            ``batch_size`` is not a positive integer, or for the reasons listed under `explain`.
         """
         index = np.arange(len(canvases)) if index is None else np.asarray(index)
         if canvases.ndim != 3 or len(index) == 0:
@@ -244,7 +245,8 @@ class GradCAM:
                 "expected at least one canvas, in an array of shape (N, H, W); "
                 f"got {len(index)} of an array of shape {canvases.shape}"
             )
-        batches = [index[i : i + batch_size] for i in range(0, len(index), batch_size)]
+        size = whole("batch_size", batch_size)
+        batches = [index[i : i + size] for i in range(0, len(index), size)]
         with keep_freed_memory():
             parts = [
                 self.explain(torch.from_numpy(np.ascontiguousarray(canvases[batch])).unsqueeze(1))

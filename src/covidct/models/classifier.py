@@ -194,8 +194,8 @@ class CTClassifier(nn.Module):
             If a slice is not a PIL image, an array or a tensor, or its values are neither uint8
             nor floating point.
         ValueError
-            If a shape or mode is not one of those above, or floating-point values are outside
-            [0, 1].
+            If a shape or mode is not one of those above, floating-point values are outside [0, 1],
+            or ``batch_size`` is not a positive integer.
 
         Examples
         --------
@@ -205,12 +205,13 @@ class CTClassifier(nn.Module):
         >>> model.predict_proba([slices[i][0] for i in range(3)]).shape
         (3,)
         """
+        size = whole("batch_size", batch_size)
         pad = AspectPreservingPad(self.input_size)
         canvases = (_to_canvas(image, pad) for image in _split(images))
         device = next(self.parameters()).device
         logits = [torch.empty(0, dtype=torch.float64)]
         with evaluating(self), torch.inference_mode():
-            while batch := list(islice(canvases, batch_size)):
+            while batch := list(islice(canvases, size)):
                 outputs = self(torch.stack(batch).to(device)).double()
                 logits.append(self.covid_logit(outputs).cpu())
         return torch.cat(logits).sigmoid().numpy()

@@ -120,8 +120,7 @@ class ArchitectureInfo:
 
     def __post_init__(self) -> None:
         located = callable(self.builder) or re.fullmatch(_LOCATOR, self.builder)
-        channels = len(self.mean) == len(self.std) == 3 and min(self.std) > 0
-        sizes = (self.default_size, self.custom_size)
+        sizes = {name: getattr(self, name) for name in ("default_size", "custom_size")}
         rules = (
             ("name", re.fullmatch(r"(timm:)?[a-z0-9][\w.-]*", self.name), "lower-case, no spaces"),
             ("builder", located, "a callable or 'module:function'"),
@@ -131,8 +130,9 @@ class ArchitectureInfo:
             ("size_mb", self.size_mb >= 0, "positive, or 0 to compute it"),
             ("head", self.head in ("linear", "convolution"), "'linear' or 'convolution'"),
             ("dropout", 0 <= self.dropout < 1, "in [0, 1)"),
-            ("std", channels, "3 positive numbers"),
-            ("custom_size", all(len(s) == 2 and min(s) > 0 for s in sizes), "(height, width)"),
+            ("mean", len(self.mean) == 3, "3 numbers"),
+            ("std", len(self.std) == 3 and min(self.std) > 0, "3 positive numbers"),
+            *((k, len(s) == 2 and min(s) > 0, "(height, width)") for k, s in sizes.items()),
         )
         for attribute, holds, rule in rules:
             if not holds:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from .._checks import whole
 from .._memory import keep_freed_memory
 from ..devices import Precision, autocast, resolve_device, resolve_precision
 from ..errors import InvalidFileError, TrainingDivergedError
@@ -215,8 +216,9 @@ class Trainer:
         TrainingDivergedError
             If a loss becomes NaN or infinite.
         ValueError
-            If canvases, targets or index do not have the shapes, types and values above; or if a
-            batch has one slice and the network cannot be trained on it.
+            If canvases, targets or index do not have the shapes, types and values above; if
+            ``monitor_every`` is not a positive integer; or if a batch has one slice and the network
+            cannot be trained on it.
         InvalidFileError
             If the checkpoints in ``checkpoint_dir`` belong to a different training.
 
@@ -226,6 +228,7 @@ class Trainer:
         that every slice is used once and no batch is much smaller than the rest: 33 slices in
         batches of at most 32 give 17 and 16, not 32 and 1.
         """
+        whole("monitor_every", monitor_every)
         chosen = _check(canvases, targets, index, len(self.model.classes))
         sizes = _batch_sizes(len(chosen), self.recipe.batch_size)
         shape = canvases.shape[1:]

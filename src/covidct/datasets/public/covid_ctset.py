@@ -64,7 +64,7 @@ def load(
     Raises
     ------
     FileNotFoundError
-        If there are no slices, or a list is missing.
+        If there are no slices, or the list of a training or test part is missing.
     covidct.errors.InvalidFileError
         If a list is malformed or does not match the files.
     ValueError
