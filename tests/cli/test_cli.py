@@ -386,7 +386,7 @@ def test_chosen_slices_are_explained_by_the_fold_that_tests_them(run_dir, tmp_pa
     assert cli.main(["explain", str(run_dir), *arguments, "--fold", "1", "9"]) == 2
     assert "--fold 9 does not exist; the run has folds 0 to 1" in capsys.readouterr().err
     slices = load_dataset("phantom", n=24)
-    with pytest.raises(ValueError, match="it is tested by fold 1"):
+    with pytest.raises(ValueError, match="choose fold=1, which tests it"):
         explain_fold(result, slices, tmp_path, slices=[int(tested["index"])])
 
 

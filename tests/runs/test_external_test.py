@@ -138,7 +138,8 @@ def test_training_slices_count_for_slices_and_not_for_patients(external):
     assert found.patients().caveat == ""
 
 
-@pytest.mark.parametrize(("results", "datasets"), [({}, {"a": None}), ({"a": None}, {})])
-def test_nothing_to_evaluate(results, datasets):
-    with pytest.raises(ValueError, match="at least one run and one dataset"):
-        evaluate_across(results, datasets)
+def test_nothing_to_evaluate(made_up_run, phantoms):
+    run = made_up_run(lambda targets, index: targets)
+    for results, datasets in (({}, {"a": phantoms}), ({"a": run}, {})):
+        with pytest.raises(ValueError, match="at least one run and one dataset"):
+            evaluate_across(results, datasets)

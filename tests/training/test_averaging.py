@@ -69,7 +69,7 @@ def test_a_checkpoint_continues_the_average(model):
 
 @pytest.mark.parametrize("state", [{"steps": "3", "average": []}, {"steps": 3, "average": None}])
 def test_another_form_is_refused(model, state):
-    with pytest.raises(TypeError, match="another form"):
+    with pytest.raises(TypeError, match="state of the weight average is not valid"):
         WeightAverage(model, 0.9).load_state_dict(state)
 
 

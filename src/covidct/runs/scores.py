@@ -251,7 +251,7 @@ class ScoredFolds(Plots, SubgroupMetrics, Displayed):
         >>> recipe = covidct.Recipe.demo().scaled(1)
         >>> cv = covidct.CrossValidator("shufflenet", recipe, cv=2, groups="patient", weights=None,
         ...                             repeats=2)
-        >>> low, high = interval = cv.run(slices).retraining_interval("accuracy")
+        >>> low, high = interval = cv.run(slices).retraining_interval("auc")
         >>> low <= high, interval.method
         (True, 'corrected')
         """
