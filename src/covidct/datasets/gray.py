@@ -10,8 +10,8 @@ converts all of them by the same rules, in this order:
 2. **Hounsfield units** go through the window. They are known from the file's tags (DICOM), or
    recognized by their values (:func:`as_hounsfield`), plain or with one of the usual offsets.
 3. **Anything else** has an unknown unit. It is scaled over its robust range: from the smallest to
-the largest value, but at most a quarter of the distance between the 1 % and the 99 % quantiles
-beyond these, so that a few pixels of metal or padding do not reduce the contrast of the slice.
+   the largest value, but at most a quarter of the distance between the 1 % and the 99 % quantiles
+   beyond these, so that a few pixels of metal or padding do not reduce the contrast of the slice.
 
 NaN becomes black, as do -inf and padding; +inf becomes white.
 """
