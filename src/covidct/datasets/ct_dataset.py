@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -127,7 +127,7 @@ class CTDataset:
     Notes
     -----
     A subclass whose images are not files overrides :meth:`read`, :meth:`masks`,
-    :meth:`content_hash` and :meth:`subset`, and sets ``paths_are_files = False``.
+    :meth:`content_hash`, :meth:`subset` and ``_check_files``.
 
     Examples
     --------
@@ -145,9 +145,6 @@ class CTDataset:
     >>> image.size, image.mode, target
     ((60, 40), 'L', 1)
     """
-
-    #: False in subclasses that compute their images.
-    paths_are_files: ClassVar[bool] = True
 
     paths: tuple[Path, ...]
 
@@ -208,8 +205,7 @@ class CTDataset:
         self.registry_names: tuple[str, ...] = ()
         self._digests: tuple[str, ...] | None = None
         self._owned_folder: object = None  # keeps the files of `from_images`
-        if self.paths_are_files:
-            _check_files(self.paths)
+        self._check_files()
         if repeated := [name for name, count in Counter(self.names).items() if count > 1]:
             logger.warning(
                 "%d slices are listed more than once, and may be in both parts of a split: %s",
@@ -589,13 +585,13 @@ class CTDataset:
             raise IndexError(f"index {outside[0]} is out of range for {len(self)} slices")
         return array.astype(np.int64) % len(self)
 
-
-def _check_files(paths: Sequence[Path]) -> None:
-    missing = [os.fspath(path) for path in dict.fromkeys(paths) if not path.is_file()]
-    if missing:
-        raise FileNotFoundError(
-            f"{len(missing)} of {len(paths)} paths are not files: {some(missing)}"
-        )
+    def _check_files(self) -> None:
+        """Raise an error unless every path is a file; subclasses that draw their images pass."""
+        missing = [os.fspath(path) for path in dict.fromkeys(self.paths) if not path.is_file()]
+        if missing:
+            raise FileNotFoundError(
+                f"{len(missing)} of {len(self)} paths are not files: {some(missing)}"
+            )
 
 
 def check_dataset(value: object) -> None:
