@@ -19,7 +19,7 @@ _HEIGHT = 96  # pixels
 class Displayed:
     """Base class of objects with a short ``__str__``, which is their ``repr`` as well.
 
-    A notebook shows the table of the object (its method ``table``), or its text if it has none.
+    A notebook shows the table of the object (its method ``table``), or else its text.
     """
 
     def __repr__(self) -> str:

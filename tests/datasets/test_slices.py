@@ -368,7 +368,7 @@ def test_a_tilted_gantry_is_axial(tmp_path: Path) -> None:
     np.testing.assert_allclose(np.diff(volume.positions), 3 * np.cos(tilt), atol=1e-3)
 
 
-# What lies beside a series
+# Other files in the folder of a series
 
 BESIDE: dict[str, tuple[Callable[[], Dataset], str]] = {
     "localizer": (

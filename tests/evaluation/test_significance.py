@@ -19,7 +19,7 @@ from covidct.evaluation.intervals import cluster_bootstrap
 
 class TestCorrectedResampledTTest:
     def test_hand_computed(self):
-        # mean 0.02, variance 5e-5; 5 folds of 20 beside 80: (1/5 + 1/4) * 5e-5 = 2.25e-5.
+        # mean 0.02, variance 5e-5; 5 folds of 20, 80 to train: (1/5 + 1/4) * 5e-5 = 2.25e-5.
         test = significance.corrected_resampled_ttest(
             [0.01, 0.03, 0.02, 0.015, 0.025], n_train=80, n_test=20
         )

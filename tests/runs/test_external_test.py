@@ -88,7 +88,7 @@ def test_own_slices_are_scored_out_of_fold_and_others_by_fitted_folds(tiny, phan
 
 
 def test_training_slices_in_another_source_are_named(tiny, phantoms, quick, tmp_path, caplog):
-    """Saved anew under other names, in other files: the pixels give them away."""
+    """Slices saved again under other names are recognized by their pixels."""
     cv = covidct.CrossValidator(
         tiny, quick.scaled(1), cv=2, groups="patient", weights=None, threads=1, device="cpu"
     )

@@ -1,4 +1,4 @@
-"""A run beside the paper's: what is said to differ is what differs."""
+"""Comparison of a run with the paper's: the named differences are the real ones."""
 
 from __future__ import annotations
 

@@ -196,7 +196,7 @@ def concat(datasets: Sequence[CTDataset], names: Sequence[str] | None = None) ->
     CTDataset
         All slices, in the order given. Labels, masks, positions and the columns of `metadata` are
         kept, and each slice is read through the window of its dataset. Patients are known if they
-        are known in every dataset; the same holds for the official split. If the names of the two
+        are known in every dataset; so is the official split. If the names of the two
         classes differ, they are ``("non-COVID", "COVID")``.
 
     Raises

@@ -71,7 +71,7 @@ class DatasetInfo:
     manifest : str, default=""
         File of published names and hashes: the name of a file in covidct, or an absolute path.
     group_kind : str, default=""
-        Kind of the groups, such as ``"patient"``; empty if the dataset has none.
+        Kind of the groups, such as ``"patient"``; empty for a dataset without groups.
     ids_per_class : bool, default=False
         True if folders of the same name in two classes belong to two patients.
 

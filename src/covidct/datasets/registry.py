@@ -97,7 +97,7 @@ def register_dataset(info: DatasetInfo, *, overwrite: bool = False) -> None:
         Entry of the dataset. A loader that is given as ``"module:function"`` is imported on first
         use.
     overwrite : bool, default=False
-        Whether to replace an entry of the same name.
+        Replace an entry of the same name.
 
     Raises
     ------
@@ -144,7 +144,7 @@ def load_dataset(
         Name of the dataset in tables and files, such as ``"ward-7"``. None: the name in the
         registry.
     download : bool, default=False
-        Whether to download missing files into `root`.
+        Download missing files into `root`.
     verify : {"hashes", "names"} or None, default="hashes"
         ``"hashes"`` compares the SHA-256 of every file with the published one. ``"names"`` compares
         only the names of the files, such as for a re-encoded copy. None loads the present files

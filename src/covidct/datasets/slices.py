@@ -67,9 +67,9 @@ class FoundVolume:
         Pseudonym of the patient, as from :func:`covidct.datasets.dicom.patient_group`; None if
         unknown.
     in_hu : bool
-        Whether the values are Hounsfield units rather than gray values of an unknown window.
+        True if the values are Hounsfield units, False for gray values of an unknown window.
     is_derived : bool, default=False
-        Whether ImageType says that the slices are derived or reformatted.
+        True if ImageType marks the slices as derived or reformatted.
     series : str or None, default=None
         SeriesInstanceUID; None if unknown.
 
@@ -153,7 +153,7 @@ def find_slices(
         ``"raise"`` raises an error if a file cannot be read or a slice does not fit into its
         series; ``"skip"`` sets it aside.
     one_per_patient : bool, default=False
-        Whether to keep only one volume per patient (per parent folder if the patient is unknown):
+        Keep only one volume per patient (per parent folder if the patient is unknown):
         the first by original before derived slices, by number of slices, and by name.
 
     Returns
@@ -503,7 +503,7 @@ def _is_loose(group: Sequence[Slice]) -> bool:
     """Return True if slices only share a folder or UID, but do not form a series.
 
     Files without SeriesInstanceUID form a series only if they fit together and have different
-    positions. Different slices with one UID and one position are no series.
+    positions. Different slices with one UID and one position are not a series.
     """
     corners = [s.corner for s in group if s.corner is not None]
     is_one_place = len(corners) == len(group) and all(

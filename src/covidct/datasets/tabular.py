@@ -211,8 +211,8 @@ def match_files(
     r"""Match paths in a table to files.
 
     A path matches the file with the same relative path, with either separator (``\\`` or ``/``) and
-    in any Unicode form. If there is none, it matches the only file whose path ends with it, or else
-    the only file of the same name, which allows absolute paths and paths relative to another
+    in any Unicode form. Without such a file, it matches the only file whose path ends with it, or
+    else the only file of the same name, which allows absolute paths and paths relative to another
     folder. Suffixes may be missing in all cases.
 
     Parameters
@@ -222,7 +222,7 @@ def match_files(
     files : sequence of str
         Relative paths of the files, with forward slashes.
     folders : bool, default=False
-        Whether the path of a folder matches every file below it.
+        Let the path of a folder match every file below it.
 
     Returns
     -------

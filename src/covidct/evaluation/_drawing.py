@@ -27,7 +27,7 @@ _STYLE: dict[Any, Any] = {
     "savefig.facecolor": "auto",
     "font.size": 9,
     "text.color": INK,
-    "text.parse_math": False,  # dollar signs in names are no formulas
+    "text.parse_math": False,  # dollar signs in names do not start formulas
     "axes.facecolor": "white",
     "axes.edgecolor": PALE,
     "axes.labelcolor": INK,

@@ -200,7 +200,7 @@ def _download(info: ArchitectureInfo) -> dict[str, Tensor]:
 
 
 def _damaged_download(info: ArchitectureInfo) -> Path | None:
-    """Return the damaged file in the cache of torchvision or timm; None if there is none."""
+    """Return the damaged file in the cache of torchvision or timm, or None."""
     library, *_, name = info.source.split()
     files: list[Path] = []
     urls: list[str] = []

@@ -237,7 +237,7 @@ class Outputs(ABC):
 
 
 def outputs_of(model: nn.Module) -> Outputs:
-    """Return the attribute ``outputs`` of a network, or one COVID logit if it has none."""
+    """Return the attribute ``outputs`` of a network, or by default one COVID logit."""
     outputs: Outputs = getattr(model, "outputs", CovidOutput())
     return outputs
 

@@ -60,7 +60,7 @@ class Page:
     sections : tuple of RunSection
         Runs.
     comparison, tests : Table or None, default=None
-        Comparison of several runs and tests of their differences; None if there are none.
+        Comparison of several runs and tests of their differences; None if no runs can be compared.
     pictures : tuple of Picture, default=()
         Figures that compare several runs.
     """
@@ -108,7 +108,7 @@ def make_page(
         If the network has no layer named `layer`.
     """
     if not results:
-        raise ValueError("expected at least one run to report, got none")
+        raise ValueError("expected at least one run to report, got 0")
     differences = distinctions(results)
     named = _named(results, differences)
     matching = [r for r in results if dataset is not None and _was_trained_on(r, dataset)]

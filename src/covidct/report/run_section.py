@@ -103,7 +103,7 @@ class RunSection:
     facts, recipe : tuple of (str, str)
         Facts about the run and options of its recipe, as pairs of name and value.
     command : str or None
-        Command that reproduces the run, or None if there is none.
+        Command that reproduces the run; None if it cannot be run from a shell.
     replacement_note : str
         Sentence about the paths to replace in the command; may be empty.
     tables : tuple of Table

@@ -140,7 +140,7 @@ class _Aggregate:
 
     @property
     def probability(self) -> float:
-        """Probability of COVID-19: the mean over the counted slices; NaN if there are none.
+        """Probability of COVID-19: the mean over the counted slices; NaN without counted slices.
 
         Lung slices are found by their anatomy alone, so that the value does not depend on the
         length of the scan or the number of slices. It is not calibrated; a rule for patients

@@ -43,7 +43,7 @@ def claim_folder(
     columns : DataFrame
         Columns of the dataset's table that may define subgroups.
     resume : bool
-        Whether the folder may contain the run already.
+        Allow a folder that contains the run already.
 
     Raises
     ------

@@ -43,7 +43,7 @@ _DAMAGED = "was damaged or edited"
 
 
 def runs_near(folder: Path) -> str:
-    """Name the runs above and below a folder that has none, as the end of a message.
+    """Name the runs above and below a folder that is not a run, as the end of a message.
 
     Parameters
     ----------

@@ -39,7 +39,7 @@ class UnitPredictions:
         Columns ``target``, ``probability``, ``fold``, ``unit`` (identity of the slice or patient)
         and ``group`` (resampled by the intervals).
     validation : DataFrame or None
-        Predictions of the validation part by the network of each fold; None if there is none.
+        Predictions of the validation part by the network of each fold; None without this part.
     group : str
         Noun for a group, such as ``"patient"``.
     """

@@ -58,7 +58,7 @@ class CheckpointStore:
                 self.newest.replace(self.previous)
 
     def load(self) -> dict[str, Any] | None:
-        """Read the newest checkpoint that is not damaged; None if there is none."""
+        """Read the newest checkpoint that is not damaged, or return None."""
         for path in (self.newest, self.previous):
             if path.exists():
                 try:

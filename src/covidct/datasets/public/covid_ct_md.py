@@ -129,7 +129,7 @@ def _patient_folder(name: str, above: tuple[str, ...]) -> str:
 
 
 def _lesions(copy: LocalCopy, rows: pd.DataFrame, *, needed: bool) -> npt.NDArray[np.float64]:
-    """Return the label of each slice: 1 for a lesion, 0 for none, NaN if unknown."""
+    """Return the label of each slice: 1 with a lesion, 0 without, NaN if unknown."""
     array = copy.file(*_ARRAYS)
     index = copy.file("Index.csv")
     if array is not None and index is not None:

@@ -33,7 +33,7 @@ def load(
     window: WindowChoice = "lung",
     on_error: OnError = "raise",
 ) -> CTDataset:
-    """Load COVID-CTset: the labeled slices or, if there are none, all slices of the raw series.
+    """Load COVID-CTset: the labeled slices or, without labels, all slices of the raw series.
 
     The labels of labeled slices are read from ``all.csv`` if it exists, else from the first part of
     the file name, which contains "covid" for COVID-19. The labels of raw series are those of the

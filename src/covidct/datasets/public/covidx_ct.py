@@ -57,9 +57,9 @@ def load(
 ) -> CTDataset:
     """Load a version of COVIDx CT with its official split, patients and bounding boxes.
 
-    The patient of a slice is the longest id in ``metadata.csv`` with which the file name begins. If
-    there is none, the patient is read from the file name by known patterns. The numbers of slices
-    of both kinds are logged.
+    The patient of a slice is the longest id in ``metadata.csv`` with which the file name begins.
+    Without such an id, the patient is read from the file name by known patterns. The numbers of
+    slices of both kinds are logged.
 
     Parameters
     ----------

@@ -45,7 +45,7 @@ def labeled_slices(
     dataset : CTDataset
         All slices.
     lesion : ndarray of float64 of shape (n_slices,)
-        1 for a lesion, 0 for none, NaN if unknown.
+        1 with a lesion, 0 without, NaN if unknown.
     lung : set of (Path, int)
         Slices of class 0 that show lung.
 

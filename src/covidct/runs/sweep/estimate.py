@@ -53,8 +53,8 @@ def time_left(
     """Estimate the time that one process needs for the unfinished folds of a sweep.
 
     The work of a fold is the number of its training slices times their pixels times the epochs.
-    The speed is that of the finished folds of the same network or, if there are none, of all
-    finished folds.
+    The speed is that of the finished folds of the same network or, without any, of all finished
+    folds.
 
     Parameters
     ----------
