@@ -547,7 +547,7 @@ def _outside(array: npt.NDArray[Any]) -> npt.NDArray[np.bool_] | None:
 @functools.cache  # once per process, since a dataset contains many such files
 def _log_outside() -> None:
     _LOG.warning(
-        "voxels of volume files that are NaN are read as air outside the field of view (logged once)"
+        "NaN voxels of volume files are read as air outside the field of view (logged once)"
     )
 
 
