@@ -245,7 +245,7 @@ def test_the_window_of_the_run_is_used(run_dir, series, tmp_path):
     assert [p.by_fold for p in own.predict(series)] == [p.by_fold for p in expected]
     assert [p.by_fold for p in usual.predict(series)] != [p.by_fold for p in expected]
     with pytest.raises(ValueError, match="window must"):
-        usual.stream(series, window="bone")  # type: ignore[arg-type]
+        usual.stream(series, window="bone")
 
 
 def test_a_volume_holds_no_pixels(run_dir, series, monkeypatch):
@@ -268,7 +268,7 @@ def test_a_volume_holds_no_pixels(run_dir, series, monkeypatch):
 
     def counted(image: object) -> np.ndarray:
         nonlocal alive, most
-        made = canvas(image).copy().view(Counted)  # type: ignore[arg-type]
+        made = canvas(image).copy().view(Counted)
         alive += 1
         most = max(most, alive)
         return made

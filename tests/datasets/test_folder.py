@@ -118,9 +118,9 @@ def test_sites_are_no_classes(tmp_path: Path) -> None:
 
 def test_the_root_is_a_path(slice_folder: Path) -> None:
     with pytest.raises(TypeError, match=r"'folder' needs a path as root, got a list; .* Data"):
-        covidct.load_dataset("folder", [slice_folder])  # type: ignore[arg-type]
+        covidct.load_dataset("folder", [slice_folder])
     with pytest.raises(TypeError, match=r"index must be an integer, got a slice; .* subset"):
-        covidct.load_dataset("folder", slice_folder)[0:2]  # type: ignore[index]
+        covidct.load_dataset("folder", slice_folder)[0:2]
 
 
 def test_the_index_of_a_medium_is_no_slice(slice_folder: Path, caplog) -> None:

@@ -540,14 +540,14 @@ def test_a_cut_header_costs_itself(tmp_path: Path) -> None:
 def test_a_dataset_is_not_a_list_of_paths() -> None:
     dataset = covidct.load_dataset("phantom", n=2, seed=0)
     with pytest.raises(TypeError, match="got a tuple in a PhantomDataset; of a dataset, give its"):
-        find_slices(dataset)  # type: ignore[arg-type]
+        find_slices(dataset)
 
 
 def test_missing_paths_and_wrong_options(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="does not exist"):
         find_slices(tmp_path / "none")
     with pytest.raises(ValueError, match="on_error must be"):
-        find_slices(tmp_path, on_error="ignore")  # type: ignore[arg-type]
+        find_slices(tmp_path, on_error="ignore")
     assert find_slices([]) == Found([], [], [], {})
     with pytest.raises(InvalidFileError, match="has 1 frame, so no frame 1"):
         read_frame(save(make(stored(0)), tmp_path / "a.dcm"), 1)

@@ -253,7 +253,7 @@ def test_grids_of_one_stride(canvas: tuple[int, int], grid: tuple[int, int]) -> 
 
 def test_an_array_is_named(blocks: nn.Module) -> None:
     with pytest.raises(TypeError, match=r"x must be a tensor, got a ndarray; convert it"):
-        GradCAM(blocks)(np.zeros((2, 1, 8, 8), np.float32))  # type: ignore[arg-type]
+        GradCAM(blocks)(np.zeros((2, 1, 8, 8), np.float32))
 
 
 def test_a_map_of_one_cell_is_refused(blocks: nn.Module) -> None:

@@ -227,7 +227,7 @@ def test_pictures_have_no_place(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"a\.png' is a picture .* write them as npz"):
         save_maps(Predictor(), scored, tmp_path / "maps", file_format="nifti")
     with pytest.raises(ValueError, match="file_format must be"):
-        save_maps(Predictor(), scored, tmp_path / "maps", file_format="mha")  # type: ignore[arg-type]
+        save_maps(Predictor(), scored, tmp_path / "maps", file_format="mha")
     assert not (tmp_path / "maps").exists()
     (path,) = save_maps(Predictor(), scored, tmp_path / "maps")
     assert np.load(path)["paths"].tolist() == [str(picture)]
@@ -267,6 +267,6 @@ def test_slices_are_chosen_by_place() -> None:
     assert slices_of_volumes(scored, (0, 1)).tolist() == [0, 1, 2]
     for wrong in ("labelled", (3, 1), (-1, 2)):
         with pytest.raises(ValueError, match="slices must be 'lung', 'all' or"):
-            slices_of_volumes(scored, wrong)  # type: ignore[arg-type]
+            slices_of_volumes(scored, wrong)
     with pytest.raises(ValueError, match="no readable slice"):
         slices_of_volumes(scan, (9, 12))

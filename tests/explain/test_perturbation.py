@@ -182,11 +182,11 @@ def test_options_reach_the_network(
 
     def watched(*args: object, **options: object) -> object:
         given.append(options)
-        return infer(*args, **options)  # type: ignore[arg-type]
+        return infer(*args, **options)
 
     monkeypatch.setattr(perturbation, "infer", watched)
     options = {"batch_size": 3, "precision": "bfloat16"}
-    faithfulness.perturb(brightness, spots[0][:1], maps[:1], steps=1, **options)  # type: ignore[arg-type]
+    faithfulness.perturb(brightness, spots[0][:1], maps[:1], steps=1, **options)
     assert given == [options]
     brightness.outputs = LabelOutputs(("COVID", "flu"), ("COVID",))
     with pytest.raises(ValueError, match="'flu'"):
